@@ -1,0 +1,232 @@
+"""Shows a ``View`` as the place allows: rows that change in place with a terminal, plain lines
+without one, nothing at all with ``--json``. It draws, it decides nothing.
+"""
+
+import io
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
+from datetime import datetime
+from itertools import islice
+from threading import current_thread, main_thread
+from typing import Protocol, Self, TextIO
+
+from pipeline.frame import Painter, render
+from pipeline.terminal import Screen, in_foreground, visible
+from pipeline.view import Lane, Result, View, summary
+
+__all__ = ["Dashboard", "Lane", "Result", "View", "render"]
+
+FRAME_SECONDS = 0.25  # at most four frames a second: the engine needs the cores
+PROGRESS_SECONDS = 10.0  # between two plain progress lines of one job
+LAST_FAILURES = 10  # failures named again at the end
+
+
+class Face(Protocol):
+    """One way to show a view."""
+
+    def update(self, view: View, now: float) -> None: ...
+    def line(self, text: str, now: float) -> None: ...
+    def pause(self) -> None: ...
+    def close(self, view: View, now: float) -> None: ...
+
+
+class Dashboard:
+    """Shows a view and chooses how by itself. A context manager.
+
+    After it nothing is drawn, the cursor is back, and a plain summary stays.
+
+    Args:
+        file: Where to draw; standard output.
+        silent: Draw nothing at all (``--json``: the service prints its events itself).
+        clock: Seconds since the epoch, for what comes without a time of its own.
+    """
+
+    def __init__(
+        self,
+        file: TextIO | None = None,
+        *,
+        silent: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._face: Face | None = None if silent else _face(file or sys.stdout)
+        self._clock = clock
+        self._view = View()
+        self._caught = ExitStack()
+        self._asked_to_sleep = False
+
+    def __enter__(self) -> Self:
+        if isinstance(self._face, Live):
+            # What anybody prints goes above the rows instead of through them.
+            self._caught.enter_context(redirect_stdout(_Lines(self.line)))
+            self._caught.enter_context(redirect_stderr(_Lines(self.line)))
+            self._heed_ctrl_z()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def update(self, view: View, now: float) -> None:
+        """Shows ``view``. Cheap to call often: frames come four times a second at most."""
+        self._view = view
+        if self._asked_to_sleep:
+            self._sleep()
+        if self._face:
+            self._face.update(view, now)
+
+    def line(self, text: str) -> None:
+        """A line of the log: above the rows, or among the plain lines."""
+        if self._face:
+            self._face.line(text, self._clock())
+
+    def pause(self) -> None:
+        """Leaves the terminal to somebody else; the next update takes it back."""
+        if self._face:
+            self._face.pause()
+
+    def _heed_ctrl_z(self) -> None:
+        # Stopped at once, we would leave the shell without cursor and echo, and our rows about.
+        if sys.platform != "win32" and current_thread() is main_thread():
+            before = signal.signal(signal.SIGTSTP, self._ask_to_sleep)
+            self._caught.callback(signal.signal, signal.SIGTSTP, before)
+
+    def _ask_to_sleep(self, *_: object) -> None:
+        self._asked_to_sleep = True
+
+    def _sleep(self) -> None:
+        self._asked_to_sleep = False
+        self.pause()
+        os.kill(os.getpid(), signal.SIGSTOP)  # until `fg`
+
+    def close(self) -> None:
+        """Wipes the rows and writes the summary; from then on nothing is drawn."""
+        face, self._face = self._face, None
+        self._caught.close()
+        if face:
+            face.close(self._view, self._clock())
+
+
+def _face(file: TextIO) -> Face:
+    painter = Painter(file)
+    if painter.can_draw and in_foreground(file):
+        return Live(Screen(file), painter)
+    return PlainLines(file)
+
+
+class Live:
+    """Frames in the lowest rows of a terminal."""
+
+    def __init__(self, screen: Screen, painter: Painter) -> None:
+        self._screen, self._painter = screen, painter
+        self._drawn_at = -math.inf
+
+    def update(self, view: View, now: float) -> None:
+        """A new frame, unless the last one is too young."""
+        if 0 <= now - self._drawn_at < FRAME_SECONDS:
+            return
+        self._drawn_at = now
+        columns, rows = self._screen.size()
+        # The last column stays free: with wrapping off, clearing behind it would clear it.
+        self._screen.show(self._painter.frame(view, columns - 1, rows - 1, now))
+
+    def line(self, text: str, now: float) -> None:
+        """A line above the rows."""
+        self._screen.above(self._painter.log_line(text, now))
+
+    def pause(self) -> None:
+        """Wipes the rows."""
+        self._screen.close()
+
+    def close(self, view: View, now: float) -> None:
+        """Wipes the rows and leaves the run in a few lines."""
+        self._screen.close()
+        encoding = self._painter.look.encoding
+        for failure in islice(view.failures, max(0, len(view.failures) - LAST_FAILURES), None):
+            self._screen.above(visible(f"failed: {_ending(failure)}", encoding))
+        self._screen.above(visible(summary(view, now), encoding))
+
+
+class PlainLines:
+    """What is new in a view since the last look at it, one line each:
+
+        2025-11-23T08:45:10+01:00 started  cat.jpg x mosaic [3fa2b1c0d9e8] on cpu
+
+    Time, word and pair keep their places and the words do not change, so that grep finds them.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._said: dict[str, float] = {}  # running job -> when it was last spoken of
+        self._ended = 0
+        self._message = ""
+
+    def update(self, view: View, now: float) -> None:
+        """Lines for the jobs that started, went on or ended, and for a new message."""
+        if view.message not in ("", self._message):
+            self._message = view.message
+            self.line(view.message, now)
+        new, self._ended = view.ended - self._ended, view.ended
+        for result in islice(view.recent, max(0, len(view.recent) - new), None):
+            self._said.pop(result.job, None)  # a second attempt starts anew
+            self._write(result.at, result.status, _ending(result))
+        for lane in view.running:
+            self._speak_of(lane, now)
+        running = {lane.job for lane in view.running}
+        self._said = {job: at for job, at in self._said.items() if job in running}
+
+    def line(self, text: str, now: float) -> None:
+        """A line of the log."""
+        self._write(now, "info", text)
+
+    def pause(self) -> None:
+        """Nothing to leave."""
+
+    def close(self, view: View, now: float) -> None:
+        """The run in one line, unless that was just said."""
+        if summary(view, now) != self._message:
+            self._write(now, "summary", summary(view, now))
+
+    def _speak_of(self, lane: Lane, now: float) -> None:
+        if lane.job not in self._said:
+            self._said[lane.job] = now
+            self._write(now, "started", f"{_pair(lane)} on {lane.device}")
+        elif lane.progress and now - self._said[lane.job] >= PROGRESS_SECONDS:
+            self._said[lane.job] = now
+            facts = [f"{lane.fraction:.0%}", *lane.details, f"{lane.left} left"]
+            self._write(now, "progress", f"{_pair(lane)} {', '.join(facts)}")
+
+    def _write(self, at: float, word: str, text: str) -> None:
+        time = datetime.fromtimestamp(at).astimezone().isoformat(timespec="seconds")
+        encoding = self._file.encoding or "utf-8"
+        with suppress(OSError):  # a reader that went away must not end a night's run
+            self._file.write(f"{time} {word:<8} {visible(text, encoding)}\n")
+            self._file.flush()
+
+
+def _pair(of: Lane | Result) -> str:
+    style = f" x {of.style}" if of.style else ""
+    return f"{of.content}{style}" + (f" [{of.job}]" if of.job else "")
+
+
+def _ending(result: Result) -> str:
+    if result.status == "done":
+        return f"{_pair(result)} in {result.seconds:.1f} s: {', '.join(result.outputs)}"
+    return f"{_pair(result)} {result.code}: {result.message}"
+
+
+class _Lines(io.TextIOBase):
+    """A stream that hands on whole lines."""
+
+    def __init__(self, take: Callable[[str], None]) -> None:
+        self._take = take
+        self._rest = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._take(line)
+        return len(text)

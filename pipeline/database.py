@@ -1,0 +1,215 @@
+"""The one door to SQLite: opening, migrating, transactions, and its errors made ours."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.errors import StateError
+
+Row = sqlite3.Row
+
+NEEDS_SQLITE = (3, 37)  # STRICT tables
+APPLICATION_ID = 0x6E73740A  # written into the file's header, so that no other database is taken
+BUSY_MS = 10_000
+
+# One script per version of the schema; PRAGMA user_version counts those that ran.
+# File names are bytes (os.fsencode): not every name is text. Stamps are text, because times after
+# 2262 and the inodes of some file systems exceed 63 bits.
+MIGRATIONS = (
+    """
+    CREATE TABLE seen (
+        content BLOB PRIMARY KEY,
+        stamp TEXT NOT NULL,                  -- the version of the file
+        sha256 TEXT NOT NULL DEFAULT '',
+        status TEXT NOT NULL DEFAULT '',      -- failed or skipped, where the file was refused
+        code TEXT NOT NULL DEFAULT '',
+        message TEXT NOT NULL DEFAULT ''
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE pairs (
+        content BLOB NOT NULL,
+        style TEXT NOT NULL,
+        job TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        recipe TEXT NOT NULL,
+        state TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        target BLOB NOT NULL DEFAULT x'',     -- stem in the outbox, decided once
+        target_key BLOB NOT NULL DEFAULT x'', -- the same, without case and Unicode spelling
+        outputs TEXT NOT NULL DEFAULT '[]',   -- what stands in the outbox
+        staged TEXT NOT NULL DEFAULT '{}',    -- what waits to be published, and its log line
+        losses TEXT NOT NULL DEFAULT '{}',
+        seconds REAL NOT NULL DEFAULT 0,
+        device TEXT NOT NULL DEFAULT '',
+        code TEXT NOT NULL DEFAULT '',
+        message TEXT NOT NULL DEFAULT '',
+        updated REAL NOT NULL,
+        PRIMARY KEY (content, style)
+    ) STRICT, WITHOUT ROWID;
+    CREATE UNIQUE INDEX pairs_target ON pairs (target_key) WHERE target_key <> x'';
+    CREATE INDEX pairs_state ON pairs (state, updated);
+    CREATE TABLE log (id INTEGER PRIMARY KEY, line TEXT NOT NULL) STRICT;
+    CREATE TABLE log_end (only INTEGER PRIMARY KEY CHECK (only = 1), bytes INTEGER NOT NULL) STRICT;
+    INSERT INTO log_end VALUES (1, 0);
+    """,
+)
+
+
+class Database:
+    """The jobs database, open.
+
+    Args:
+        path: The file; it and its folder are made if missing.
+        read_only: Look without creating or changing anything, beside a running writer if there is
+            one. A missing file reads as an empty database.
+
+    Raises:
+        StateError: From every method, when the database is damaged, foreign, busy, on a full disk.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        with self.door():
+            self._db = _connect_reader(path) if read_only else _connect_writer(path)
+        try:
+            with self.door():
+                self._set_up(read_only)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Close it; a second time does nothing."""
+        self._db.close()
+
+    def all(self, sql: str, *values: object) -> list[Row]:
+        """Every row of an answer."""
+        with self.door():
+            return self._db.execute(sql, values).fetchall()
+
+    def one(self, sql: str, *values: object) -> Row | None:
+        """The first row of an answer."""
+        with self.door():
+            row: Row | None = self._db.execute(sql, values).fetchone()
+            return row
+
+    def change(self, sql: str, *values: object) -> int:
+        """Run a statement within :meth:`write`; returns how many rows it changed."""
+        return self._db.execute(sql, values).rowcount
+
+    def revision(self) -> tuple[int, int]:
+        """Changes whenever anybody, here or in another process, has written."""
+        with self.door():
+            (others,) = self._db.execute("PRAGMA data_version").fetchone()
+        return others, self._db.total_changes
+
+    @contextmanager
+    def write(self, *, synced: bool = True) -> Iterator[None]:
+        """One transaction. Synced: it is on the disk before this returns, with all before it."""
+        with self.door():
+            self._db.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # a full disk has rolled it back already
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def door(self) -> Iterator[None]:
+        """Errors of SQLite become ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StateError(**_explain(error), where=str(self.path)) from error
+
+    def _set_up(self, read_only: bool) -> None:
+        version = self._version()
+        if read_only and version < len(MIGRATIONS):
+            # As yet empty, or of an older version: only a writer may bring it up to date.
+            self._db.close()
+            self._db = _connect_empty()
+            version = 0
+        elif not read_only:
+            self._check()
+        for number, script in enumerate(MIGRATIONS[version:], version + 1):
+            marks = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={number};"
+            # executescript commits what is open, so the script brings its own transaction.
+            self._db.executescript(f"BEGIN IMMEDIATE; {script} {marks} COMMIT;")
+
+    def _version(self) -> int:
+        """The schema's version, once it is certain that the file is ours."""
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        where = str(self.path)
+        if application != APPLICATION_ID and (application or version or tables):
+            mend = "move it away, or set state: to another folder"
+            raise StateError("is another program's database", where=where, mend=mend)
+        if version > len(MIGRATIONS):
+            mend = "upgrade this program, or set state: to another folder"
+            raise StateError("was written by a newer version", where=where, mend=mend)
+        return int(version)
+
+    def _check(self) -> None:
+        (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise StateError("the jobs database is damaged", where=str(self.path), mend=_MOVE_MEND)
+
+
+def _connect_writer(path: Path) -> sqlite3.Connection:
+    if sqlite3.sqlite_version_info < NEEDS_SQLITE:
+        needed = ".".join(map(str, NEEDS_SQLITE))
+        raise StateError(f"SQLite {sqlite3.sqlite_version} is too old", mend=f"{needed} is needed")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"the state folder cannot be made: {os.strerror(error.errno or 0).lower()}"
+        raise StateError(what, where=str(path.parent), mend=_FOLDER_MEND) from error
+    db = _configured(sqlite3.connect(path, isolation_level=None))
+    db.execute("PRAGMA journal_mode=WAL")
+    return db
+
+
+def _connect_reader(path: Path) -> sqlite3.Connection:
+    if not path.exists():
+        return _connect_empty()
+    # Without a write-ahead log nobody has the database open: reading it as immutable keeps SQLite
+    # from making one. With it, a plain reader sees what the writer has committed so far.
+    alone = not Path(f"{path}-wal").exists()
+    uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
+    return _configured(sqlite3.connect(uri, uri=True, isolation_level=None))
+
+
+def _connect_empty() -> sqlite3.Connection:
+    return _configured(sqlite3.connect(":memory:", isolation_level=None))
+
+
+def _configured(db: sqlite3.Connection) -> sqlite3.Connection:
+    db.row_factory = Row
+    db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+    return db
+
+
+_FOLDER_MEND = "make the state folder writable, or set state: to another one"
+_MOVE_MEND = "move it away: a new one is made, and every picture is made again beside the old ones"
+_TROUBLES = (
+    ("SQLITE_BUSY", "the jobs database is busy", "another process holds it; try again"),
+    ("SQLITE_FULL", "the disk is full", "free some space; nothing was lost"),
+    ("SQLITE_IOERR", "the disk failed", "is the state folder on a sound, local disk?"),
+    ("SQLITE_CORRUPT", "the jobs database is damaged", _MOVE_MEND),
+    ("SQLITE_NOTADB", "is not a jobs database", _MOVE_MEND),
+    ("SQLITE_READONLY", "the jobs database cannot be written", _FOLDER_MEND),
+    ("SQLITE_CANTOPEN", "the jobs database cannot be opened", _FOLDER_MEND),
+)
+
+
+def _explain(error: sqlite3.Error) -> dict[str, str]:
+    name = getattr(error, "sqlite_errorname", "")
+    for start, what, mend in _TROUBLES:
+        if name.startswith(start):
+            return {"what": what, "mend": mend}
+    return {"what": f"the jobs database failed: {error}", "mend": ""}

@@ -1,0 +1,93 @@
+"""Files reached step by step through no symbolic link, and the disk's errors made ours."""
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pipeline.errors import OutputError, Reason
+
+# Never a symbolic link, never a wait for the other end of a FIFO.
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# A symbolic link, a file of somebody else, a socket: something stands there, and it is not ours.
+_NOT_A_PICTURE = {errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO}
+_MEND = {
+    errno.ENOSPC: "free some space on its disk",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file size limit is reached",
+    errno.EROFS: "mount it writable, or set outbox: to another folder",
+    errno.EACCES: "make the outbox writable",
+    errno.ENOTDIR: "only plain folders may stand here: no files, no symbolic links",
+    errno.ELOOP: "symbolic links are not followed inside the outbox",
+    errno.ENOENT: "is the outbox folder still there, and its disk mounted?",
+}
+
+
+@contextmanager
+def disk_errors(where: Path) -> Iterator[None]:
+    """Errors of writing to the outbox become OutputError; a full disk has its own code."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or 0
+        code = Reason.DISK_FULL if number in _FULL else Reason.OUTPUT_INVALID
+        what = f"cannot be written: {os.strerror(number).lower()}"
+        mend = _MEND.get(number, "")
+        raise OutputError(what, where=str(where), mend=mend, code=code) from error
+
+
+@contextmanager
+def opened_folder(root: Path, parts: Sequence[str] = (), *, create: bool = False) -> Iterator[int]:
+    """File descriptor of the folder ``parts`` below ``root``; links are followed in root only."""
+    fd = os.open(root, _FOLDER)
+    try:
+        for part in parts:
+            below = _step(fd, part, create=create)
+            os.close(fd)
+            fd = below
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _step(above: int, part: str, *, create: bool) -> int:
+    if part in ("..", "/"):
+        raise NotADirectoryError(errno.ENOTDIR, "leaves the folder", part)
+    if create:
+        with suppress(FileExistsError):
+            os.mkdir(part, dir_fd=above)
+            os.fsync(above)
+    return os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
+
+
+def digest_at(folder: int, name: str) -> str | None:
+    """SHA-256 of a regular file; None where nothing stands; a word that is no digest otherwise."""
+    try:
+        fd = os.open(name, READ, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno not in _NOT_A_PICTURE:
+            raise
+        return "not readable as a file"
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return "not a file"
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    finally:
+        os.close(fd)
+
+
+def synced_digest(path: Path) -> tuple[str, int]:
+    """SHA-256 and size of a file just written, once its bytes are on the disk."""
+    with disk_errors(path), os.fdopen(os.open(path, READ), "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+        return digest, os.fstat(file.fileno()).st_size

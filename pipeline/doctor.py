@@ -1,0 +1,103 @@
+"""`doctor`: machine, folders, weights and device, each examined by using it."""
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import PipelineError
+from pipeline.running import Loaded
+
+Finding = dict[str, Any]
+LOW_BYTES = 1 << 30
+
+
+def examine(loaded: Loaded) -> dict[str, Any]:
+    """All findings; ``healthy`` when none is wrong."""
+    config = loaded.config
+    findings = [
+        _machine(),
+        *(_tried(f"{name} folder", _folder, folder) for name, folder in _folders(loaded)),
+        _tried("weights", _weights, config.weights),
+        *(_tried(f"device {name}", _device, name) for name in _devices(config.device)),
+    ]
+    return {"healthy": all(f["good"] for f in findings), "findings": findings}
+
+
+def text(report: dict[str, Any]) -> str:
+    """The report for people."""
+    lines = [
+        f"{'ok  ' if f['good'] else 'BAD '} {f['name']:18}{f['says']}" for f in report["findings"]
+    ]
+    return "\n".join([*lines, "all well" if report["healthy"] else "see BAD above"])
+
+
+def _tried(name: str, look: Callable[[Any], str], at: Any) -> Finding:
+    try:
+        return {"name": name, "good": True, "says": look(at)}
+    except (PipelineError, OSError) as error:
+        return {"name": name, "good": False, "says": str(error)}
+
+
+def _machine() -> Finding:
+    packages = ", ".join(f"{p} {version(p)}" for p in ("torch", "pillow", "watchdog"))
+    says = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
+    return {
+        "name": "machine",
+        "good": True,
+        "says": f"{says}Python {platform.python_version()}, {packages}",
+    }
+
+
+def _folders(loaded: Loaded) -> list[tuple[str, Path]]:
+    config = loaded.config
+    return [("inbox", config.inbox), ("outbox", config.outbox), ("state", config.state)]
+
+
+def _folder(folder: Path) -> str:
+    """Write, rename, link and remove a file there: what publishing needs."""
+    place = folder if folder.exists() else folder.parent
+    with tempfile.TemporaryDirectory(dir=place, prefix=".pipeline-doctor-") as name:
+        first = Path(name, "a")
+        first.write_bytes(b"a")
+        first.rename(Path(name, "b"))
+        links = _can_link(Path(name))
+    free = shutil.disk_usage(place).free
+    low = "; little space left" if free < LOW_BYTES else ""
+    made = "" if folder.exists() else " (will be made)"
+    return f"{folder}{made}: writable, {links}, {free / 2**30:.1f} GiB free{low}"
+
+
+def _can_link(folder: Path) -> str:
+    try:
+        os.link(folder / "b", folder / "c")
+    except OSError:
+        return "no hard links (renaming instead)"
+    return "hard links"
+
+
+def _weights(source: str) -> str:
+    from pipeline.nst.weights import load_weights
+
+    count = sum(tensor.numel() for tensor in load_weights(source).values())
+    return f"{source}: {count:,} numbers, verified"
+
+
+def _devices(device: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (device,) if isinstance(device, str) else device
+
+
+def _device(name: str) -> str:
+    import torch
+
+    from pipeline.nst.devices import choose_device
+
+    device = choose_device(name)
+    ones = torch.ones(8, 8, device=device)
+    assert float((ones @ ones).sum()) == 512.0  # noqa: S101  # the device must be able to count
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    return f"{device}{threads}"

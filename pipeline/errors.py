@@ -1,0 +1,144 @@
+"""Every error this program raises on purpose, and the reason codes of the run log.
+
+    PipelineError            what happened, where, how to mend it; carries an exit code
+    |-- UsageError           2  a command line that cannot be meant
+    |-- ConfigError          2  config.yaml: names the file, the key path and the nearest valid key
+    |-- LockedError          2  another instance works on this state folder
+    |-- WeightsError         2  VGG-19 weights missing, wrong or unreachable
+    |-- MissingExtraError    2  an optional dependency; carries the install line
+    |-- StateError           1  the jobs database or a folder cannot be used
+    `-- JobError             1  one photograph or one pair failed; carries a reason code
+        |-- InputError          the content or style image is at fault: trying again is useless
+        |-- EngineError         the transfer is at fault (numbers, memory, device)
+        `-- OutputError         the result could not be written or did not verify
+
+Libraries' own errors are translated where the library is called; none of them crosses a module.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Stable reason codes, as written to ``runs.jsonl`` (``error.code``); see docs/reasons.md."""
+
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    TRUNCATED = "truncated"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_LARGE = "too_large"
+    DECODE_CRASH = "decode_crash"
+    NOT_REGULAR_FILE = "not_regular_file"
+    UNREADABLE = "unreadable"
+    IGNORED = "ignored"
+    NO_MATCH = "no_match"
+    DUPLICATE = "duplicate"
+    VANISHED = "vanished"
+    SIDECAR_INVALID = "sidecar_invalid"
+    STYLE_INVALID = "style_invalid"
+    ENGINE_ERROR = "engine_error"
+    OUT_OF_MEMORY = "out_of_memory"
+    WORKER_CRASHED = "worker_crashed"
+    STALLED = "stalled"
+    OUTPUT_INVALID = "output_invalid"
+    DISK_FULL = "disk_full"
+    INTERRUPTED = "interrupted"
+
+
+class PipelineError(Exception):
+    """Base of all errors raised on purpose.
+
+    Args:
+        what: What went wrong, in one clause.
+        where: The file, key or device concerned ("" if there is none).
+        mend: What the reader can do about it ("" if nothing).
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+        self.what, self.where, self.mend = what, where, mend
+        super().__init__(what, where, mend)
+
+    def __str__(self) -> str:
+        """One clear line: where, what, how to mend."""
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{head} ({self.mend})" if self.mend else head
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross process walls: rebuild keyword-only arguments that Exception would lose.
+        return _rebuild, (type(self), self.__dict__)
+
+
+class UsageError(PipelineError):
+    """A command line that cannot be meant."""
+
+    exit_code = 2
+
+
+class ConfigError(PipelineError):
+    """config.yaml cannot be used."""
+
+    exit_code = 2
+
+
+class LockedError(PipelineError):
+    """Another instance holds the state folder."""
+
+    exit_code = 2
+
+
+class WeightsError(PipelineError):
+    """VGG-19 weights are missing, damaged or unreachable."""
+
+    exit_code = 2
+
+
+class MissingExtraError(PipelineError):
+    """An optional dependency is not installed."""
+
+    exit_code = 2
+
+    @classmethod
+    def of(cls, package: str, extra: str) -> "MissingExtraError":
+        """The error for ``package``, with the line that installs ``extra``."""
+        return cls(f"{package} is not installed", mend=f'pip install -e ".[{extra}]"')
+
+
+class StateError(PipelineError):
+    """The jobs database, the state folder or the outbox cannot be used."""
+
+
+class JobError(PipelineError):
+    """One photograph, or one pair of photograph and style, failed."""
+
+    default_code = Reason.ENGINE_ERROR
+
+    def __init__(
+        self, what: str, *, where: str = "", mend: str = "", code: Reason | None = None
+    ) -> None:
+        super().__init__(what, where=where, mend=mend)
+        self.code = code or self.default_code
+
+
+class InputError(JobError):
+    """The picture itself is at fault."""
+
+    default_code = Reason.UNSUPPORTED_FORMAT
+
+
+class EngineError(JobError):
+    """The transfer is at fault."""
+
+    default_code = Reason.ENGINE_ERROR
+
+
+class OutputError(JobError):
+    """A result could not be written or did not verify."""
+
+    default_code = Reason.OUTPUT_INVALID
+
+
+def _rebuild(kind: type[PipelineError], state: dict[str, object]) -> PipelineError:
+    error = kind.__new__(kind)
+    error.__dict__.update(state)
+    Exception.__init__(error, *(state[k] for k in ("what", "where", "mend")))
+    return error

@@ -1,0 +1,294 @@
+"""A view -> one frame of the dashboard, as rows of styled text and picture. Pure functions.
+
+The only module that knows rich.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache, reduce
+from itertools import islice, zip_longest
+from textwrap import wrap
+from typing import TextIO
+
+from rich.cells import cell_len, set_cell_size
+from rich.color import Color
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+
+from pipeline.preview import Pixel, Preview, character_size, resize, shade
+from pipeline.terminal import Look, visible
+from pipeline.view import Lane, Result, View, span
+
+ACCENT, GOOD, BAD, QUIET = "cyan", "green", "red", "dim"
+ROOM_FOR_CLOCK = 48  # columns of a result; with fewer the name needs them
+ROOM_FOR_HEADINGS = 10  # rows of results and failures
+
+MARGIN = " "
+
+Row = Sequence[Text | Segment]
+
+
+def elide(text: str, cells: int, cut: str = "…") -> str:
+    """``text`` in at most ``cells`` columns; what goes is the middle, for names end in a type."""
+    if cell_len(text) <= cells:
+        return text
+    room = max(0, cells - cell_len(cut))
+    start = max(0, len(text) - (room + 1) // 2)
+    while cell_len(text[start:]) > (room + 1) // 2:
+        start += 1
+    return set_cell_size(text, room // 2) + cut + text[start:]
+
+
+def _row(left: Text, right: Text, width: int) -> Text:
+    """One row with something at either end; the left one gives way."""
+    right.truncate(width)
+    left.truncate(max(0, width - right.cell_len - 2))
+    return Text.assemble(left, " " * (width - left.cell_len - right.cell_len), right)
+
+
+def _pair(content: str, style: str, width: int, look: Look) -> Text:
+    """``photo x style`` in at most ``width`` columns, unable to do anything to the terminal."""
+    cut, times = look.glyphs.cut, look.glyphs.times
+    style = elide(visible(style, look.encoding), max(8, width // 3), cut)
+    joint = f" {times} " if style else ""
+    name = elide(visible(content, look.encoding), max(8, width - cell_len(style + joint)), cut)
+    return Text.assemble(name, (joint, QUIET), (style, ACCENT))
+
+
+def _joined(parts: list[str], width: int, look: Look) -> Text:
+    """As many of ``parts`` as fit, the first ones first."""
+    between = f" {look.glyphs.dot} "
+    while len(parts) > 1 and cell_len(between.join(parts)) > width:
+        parts = parts[:-1]
+    return Text(between.join(parts), style=QUIET)
+
+
+def _bar(fraction: float, width: int, look: Look, color: str = ACCENT) -> Text:
+    full, half = divmod(int(min(1.0, fraction) * width * 2), 2)
+    done = look.glyphs.full * full + look.glyphs.half * half
+    return Text.assemble((done, color), (look.glyphs.rest * (width - len(done)), QUIET))
+
+
+def _head(view: View, width: int, now: float, look: Look) -> list[Text]:
+    """From where to where, on what; how many; how far the whole run is."""
+    inbox, outbox = (
+        elide(visible(name, look.encoding), max(8, width // 4), look.glyphs.cut)
+        for name in (view.inbox, view.outbox)
+    )
+    where = Text.assemble((inbox, "bold"), (f" {look.glyphs.arrow} ", QUIET), (outbox, "bold"))
+    facts = [span(now - view.started_at), visible(view.preset), visible(view.device)]
+    message = elide(visible(view.message, look.encoding), width // 2, look.glyphs.cut)
+    return [
+        _row(where, _joined([fact for fact in facts if fact], width // 2, look), width),
+        _row(_counts(view, width - cell_len(message) - 2, look), Text(message, QUIET), width),
+        *_queue(view, width, look),
+        Text(),
+    ]
+
+
+def _counts(view: View, width: int, look: Look) -> Text:
+    """Queue, running and done always; the others once there are any, so that they are news."""
+    text = Text()
+    for number, word, color, always in (
+        (view.queued, "queued", "", True),
+        (len(view.running), "running", ACCENT, True),
+        (view.done, "done", GOOD, True),
+        (view.failed, "failed", BAD, False),
+        (view.skipped, "skipped", "", False),
+        (view.settling, "settling", "", False),
+    ):
+        dot = f" {look.glyphs.dot} " if text else ""
+        fits = text.cell_len + len(f"{dot}{number} {word}") <= width
+        if fits and (number or always):
+            bold = f"bold {color}" if number else "bold"
+            text.append(dot, QUIET).append(str(number), bold).append(f" {word}", QUIET)
+    return text
+
+
+def _queue(view: View, width: int, look: Look) -> list[Text]:
+    total = view.queued + len(view.running) + view.ended
+    if not total:
+        return []
+    facts = [f"{view.ended} of {total}"]
+    facts += [f"{span(view.seconds_left)} left"] if view.seconds_left is not None else []
+    facts += [f"{view.per_hour:.0f} an hour"] if view.per_hour is not None else []
+    aside = _joined(facts, width // 2, look)
+    fraction = (view.ended + sum(lane.fraction for lane in view.running)) / total
+    return [_row(_bar(fraction, width - aside.cell_len - 2, look, GOOD), aside, width)]
+
+
+def _lanes(lanes: list[Lane], width: int, height: int, look: Look) -> list[Text]:
+    """The running pairs in at most ``height`` rows, in as much detail as fits."""
+    if len(lanes) * 4 <= height:
+        return [row for lane in lanes for row in _lane_in_full(lane, width, look)]
+    shown = lanes if len(lanes) < height else lanes[: max(0, height - 2)]
+    rows = [_lane_in_brief(lane, width, look) for lane in shown]
+    if len(shown) < len(lanes):
+        rows.append(Text(f"and {len(lanes) - len(shown)} more", style=QUIET))
+    return [*rows, Text()]
+
+
+def _lane_in_full(lane: Lane, width: int, look: Look) -> list[Text]:
+    device = Text(visible(lane.device, look.encoding), style=QUIET)
+    aside = Text.assemble((f"{lane.fraction:4.0%}", "bold"), f"{lane.left:>9}", (" left", QUIET))
+    return [
+        _row(_pair(lane.content, lane.style, width - device.cell_len - 2, look), device, width),
+        _row(_bar(lane.fraction, width - aside.cell_len - 2, look), aside, width),
+        _joined(lane.details, width, look),
+        Text(),
+    ]
+
+
+def _lane_in_brief(lane: Lane, width: int, look: Look) -> Text:
+    bar = _bar(lane.fraction, width // 6, look)
+    device = (f"  {visible(lane.device, look.encoding)}", QUIET)
+    aside = Text.assemble(bar, (f"{lane.fraction:5.0%}", "bold"), f"{lane.left:>9}", device)
+    return _row(_pair(lane.content, lane.style, width - aside.cell_len - 2, look), aside, width)
+
+
+def _results(view: View, width: int, height: int, look: Look) -> Sequence[Row]:
+    """The latest results and, below them, the latest failures with their reasons."""
+    below = _failures(view, width, height // 3, look)
+    if below and height >= ROOM_FOR_HEADINGS:
+        below = [Text(), Text("Failed", style=f"bold {BAD}"), *below]
+    others = (result for result in reversed(view.recent) if result.status != "failed")
+    rows = [_result(r, width, look) for r in islice(others, max(1, height - len(below) - 1))]
+    rows = rows or [Text("nothing yet", style=QUIET)]
+    return [[row] for row in (Text("Latest", style="bold"), *rows, *below)][:height]
+
+
+def _result(result: Result, width: int, look: Look) -> Text:
+    done = result.status == "done"
+    sign = (f"{look.glyphs.done} ", GOOD) if done else (f"{look.glyphs.skipped} ", QUIET)
+    clock = datetime.fromtimestamp(result.at).strftime("%H:%M  ") if width >= ROOM_FOR_CLOCK else ""
+    aside = Text(span(result.seconds) if done else visible(result.code), style=QUIET)
+    pair = _pair(result.content, result.style, width - len(clock) - aside.cell_len - 4, look)
+    return _row(Text.assemble(sign, (clock, QUIET), pair), aside, width)
+
+
+def _failures(view: View, width: int, height: int, look: Look) -> list[Text]:
+    """The newest failure in full, older ones as long as they fit into ``height`` rows."""
+    rows: list[Text] = []
+    for failure in reversed(view.failures):
+        more = _failure(failure, width, look)
+        if len(rows) + len(more) > height:
+            return rows or more[: max(1, height)]
+        rows += more
+    return rows
+
+
+def _failure(result: Result, width: int, look: Look) -> list[Text]:
+    code = Text(visible(result.code, look.encoding), style=BAD)
+    pair = _pair(result.content, result.style, width - code.cell_len - 4, look)
+    message = visible(result.message, look.encoding)
+    lines = wrap(message, max(8, width - 2), max_lines=2, placeholder=look.glyphs.cut)
+    why = [Text(f"  {line}", style=QUIET) for line in lines]
+    for line in why:
+        line.truncate(width)  # wrap counts characters, not columns
+    sign = (f"{look.glyphs.failed} ", BAD)
+    return [_row(Text.assemble(sign, pair), code, width), *why]
+
+
+@lru_cache(maxsize=16)  # the picture changes about once a second, the frame four times
+def picture(preview: Preview, columns: int, rows: int, colors: bool = True) -> Sequence[Row]:
+    """The preview as large as it fits: two pixels a character, the upper one its foreground."""
+    columns, rows = character_size(preview, columns, rows)
+    pixels = resize(preview, columns, rows * 2)
+    return [
+        [_half_block(*pair) if colors else Segment(shade(*pair)) for pair in zip(*two, strict=True)]
+        for two in zip(pixels[::2], pixels[1::2], strict=True)
+    ]
+
+
+@lru_cache(maxsize=16384)
+def _half_block(upper: Pixel, lower: Pixel) -> Segment:
+    return Segment("▀", Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower)))
+
+
+def _pictures(previews: list[Preview], width: int, height: int, look: Look) -> Sequence[Row]:
+    """Pictures side by side in equal shares of ``width``; each part of a row is one column."""
+    each = (width - 2 * (len(previews) - 1)) // len(previews)
+    images = [picture(preview, each, height, look.colors and look.unicode) for preview in previews]
+    return reduce(lambda left, right: _beside(left, right, len(left[0]) + 2), images)
+
+
+def _beside(left: Sequence[Row], right: Sequence[Row], indent: int) -> list[Row]:
+    none: Row = ()
+    return [
+        [*a, *[Segment(" ")] * (indent - len(a)), *b] if b else a
+        for a, b in zip_longest(left, right, fillvalue=none)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Rows of text and picture, one below the other."""
+
+    rows: Sequence[Row]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for row in self.rows:
+            yield Segment(MARGIN)
+            for part in row:
+                if isinstance(part, Text):
+                    style = console.get_style(part.style)
+                    yield from Segment.apply_style(part.render(console), style)
+                else:
+                    yield part
+            yield Segment.line()
+
+
+def render(view: View, width: int, height: int, now: float, look: Look | None = None) -> Frame:
+    """One frame: at most ``height`` rows of at most ``width`` columns."""
+    look, width = look or Look(), width - len(MARGIN)
+    head = _head(view, width, now, look)
+    lanes = _lanes(view.running, width, max(2, (height - len(head)) // 2), look)
+    above: list[Row] = [[row] for row in (*head, *lanes)]
+    return Frame([*above, *_body(view, width, height - len(above), look)][:height])
+
+
+def _body(view: View, width: int, height: int, look: Look) -> Sequence[Row]:
+    """Pictures and results: side by side, or one above the other where it is narrow."""
+    if height < 2:
+        return []
+    of_lanes = [lane.preview for lane in view.running if lane.preview]
+    previews = (of_lanes or [view.preview] if view.preview else [])[: max(1, width // 70)]
+    if not previews or height < 5:
+        return _results(view, width, height, look)
+    if width < 70:
+        left = _pictures(previews, width, height * 3 // 5, look)
+        return [*left, [Text()], *_results(view, width, height - len(left) - 1, look)]
+    left = _pictures(previews, width // 2, height, look)
+    indent = len(left[0]) + 3
+    return _beside(left, _results(view, width - indent, height, look), indent)
+
+
+class Painter:
+    """Frames as rows of text with the escape codes that ``file`` understands."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._console = Console(file=file, highlight=False, markup=False, emoji=False)
+        colors = self._console.color_system in ("256", "truecolor") and not self._console.no_color
+        self.look = Look(self._console.encoding, colors)
+
+    @property
+    def can_draw(self) -> bool:
+        """Whether rows can change in place there (not TERM=dumb, not the oldest Windows)."""
+        return self._console.is_interactive and not self._console.legacy_windows
+
+    def frame(self, view: View, width: int, height: int, now: float) -> list[str]:
+        """The rows of ``render``."""
+        return self._styled(render(view, width, height, now, self.look)).split("\n")
+
+    def log_line(self, text: str, now: float) -> str:
+        """A line of the log, with the time of day."""
+        clock = datetime.fromtimestamp(now).strftime("%H:%M:%S  ")
+        return self._styled(Text.assemble((clock, QUIET), visible(text, self.look.encoding)))
+
+    def _styled(self, what: RenderableType) -> str:
+        with self._console.capture() as capture:
+            self._console.print(what, end="", soft_wrap=True)
+        return capture.get().rstrip("\n")

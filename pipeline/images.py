@@ -1,0 +1,143 @@
+"""Files <-> tensors: pictures loaded, resized and saved. Bytes and formats are codec's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.codec import (
+    DEFAULT_LIMITS,
+    Bytes,
+    Limits,
+    caption,
+    decode_file,
+    encode_png,
+    is_picture_name,
+    shown,
+)
+from pipeline.errors import OutputError
+
+__all__ = [
+    "Limits",
+    "Picture",
+    "is_picture_name",
+    "labelled",
+    "load_image",
+    "preview",
+    "resize",
+    "save_png",
+]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A decoded picture, upright, in sRGB.
+
+    ``rgb`` is composited where the file was transparent, so every value is fit for computing.
+    ``exif``, ``xmp`` and ``icc`` are the file's own bytes: the orientation in them has been
+    applied already, and ``icc`` describes the file, not ``rgb``.
+    """
+
+    rgb: Tensor  # (3, H, W) float32 sRGB in [0, 1]
+    alpha: Tensor | None = None  # (1, H, W) float32 in [0, 1], None when opaque
+    exif: bytes = b""
+    xmp: bytes = b""
+    icc: bytes = b""
+
+
+def load_image(
+    path: Path, *, long_side: int | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Picture:
+    """The picture in the file at ``path``; of an animation the first frame.
+
+    Args:
+        path: A regular file, not a link: JPEG, PNG, WebP, TIFF, BMP or GIF, by what it holds.
+        long_side: Reduce to this long side in px, with antialiasing; never enlarges.
+        limits: What the file may ask of us.
+
+    Raises:
+        InputError: The file cannot be used; ``code`` says why.
+        EngineError: There is not memory enough to decode it.
+    """
+    decoded = decode_file(path, long_side, limits)
+    rgb = _tensor(decoded.rgb)
+    alpha = None if decoded.alpha is None else _tensor(decoded.alpha[..., None])
+    if alpha is not None:
+        rgb = _composited(rgb, alpha)
+    return Picture(rgb, alpha, decoded.exif, decoded.xmp, decoded.icc)
+
+
+def save_png(
+    rgb: Tensor, path: Path, alpha: Tensor | None = None, text: Mapping[str, str] | None = None
+) -> tuple[int, int]:
+    """Writes an 8-bit PNG, tagged as sRGB, to exactly ``path``, and makes it last (fsync).
+
+    Args:
+        rgb: (3, H, W) sRGB; values beyond [0, 1] are clamped.
+        path: A staging path: it is overwritten, and may hold half a picture after an error.
+        alpha: (1, H, W) in [0, 1], or None for an opaque picture.
+        text: PNG text fields, kept inside the file.
+
+    Returns:
+        Width and height in px.
+
+    Raises:
+        OutputError: The picture is not finite, the disk is full or the file cannot be written.
+    """
+    pixels = rgb if alpha is None else torch.cat((rgb, alpha.to(rgb)))
+    if not pixels.isfinite().all():
+        what, mend = "the picture holds values that are no numbers", "lower the learning rate"
+        raise OutputError(what, where=shown(path), mend=mend)
+    encode_png(_bytes(pixels), path, text or {})
+    return pixels.shape[2], pixels.shape[1]
+
+
+def labelled(rgb: Tensor, text: str) -> Tensor:
+    """(3, H, W) with a line of text on a white band above: (3, H + band, W)."""
+    return _tensor(caption(_bytes(rgb), text))
+
+
+def resize(rgb: Tensor, size: tuple[int, int]) -> Tensor:
+    """(C, H, W) -> (C, *size), antialiased bicubic, clamped to [0, 1], which bicubic may leave."""
+    resized = functional.interpolate(
+        rgb[None], size=size, mode="bicubic", align_corners=False, antialias=True
+    )
+    return resized[0].clamp(0, 1)
+
+
+def preview(rgb: Tensor, long_side: int) -> tuple[int, int, bytes]:
+    """Height, width and sRGB bytes of a small copy of (3, H, W); never enlarged."""
+    height, width = rgb.shape[1:]
+    ratio = min(1.0, long_side / max(height, width))
+    size = (max(1, round(height * ratio)), max(1, round(width * ratio)))
+    small = resize(rgb.detach().nan_to_num().clamp(0, 1), size)
+    return *size, _bytes(small).tobytes()
+
+
+def _composited(rgb: Tensor, alpha: Tensor) -> Tensor:
+    """The picture on a ground of the mean colour of what is visible.
+
+    White or black would draw a hard outline that the transfer takes for content, and that shows
+    as a fringe where the alpha is put back. Only a picture of a single colour (a logo, ink) would
+    vanish on its own mean: it gets white or black, whichever is further from it.
+    """
+    seen = alpha.sum().clamp_min(1e-6)
+    ground = (rgb * alpha).sum((1, 2), keepdim=True) / seen  # (3, 1, 1)
+    spread = ((rgb - ground).square().mul(alpha).sum() / (3 * seen)).sqrt()
+    if spread < 0.05:
+        ground = (ground.mean() < 0.5).to(rgb).expand(3, 1, 1)
+    return torch.lerp(ground, rgb, alpha)
+
+
+def _tensor(array: Bytes) -> Tensor:
+    """(H, W, C) bytes -> (C, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(array).permute(2, 0, 1).contiguous().float().div_(255)
+
+
+def _bytes(pixels: Tensor) -> Bytes:
+    """(C, H, W) -> (H, W, C) bytes on the CPU."""
+    rounded = (pixels.detach().clamp(0, 1) * 255).round().to(torch.uint8)
+    return rounded.permute(1, 2, 0).contiguous().cpu().numpy()

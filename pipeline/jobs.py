@@ -1,0 +1,272 @@
+"""Job, Recipe, JobState, JobResult, and the plan: inbox x manifest - done.
+
+Plain frozen data that crosses process walls, and pure functions of it.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from pipeline.errors import Reason
+from pipeline.manifest import Manifest, Style
+from pipeline.options import Enhance, Transfer
+
+# Raised when the same options would give visibly different pixels: pairs are then made anew.
+ENGINE_VERSION = 1
+
+Status = Literal["done", "failed", "skipped"]
+Kind = Literal["stylized", "enhanced"]
+
+# What follows the name of a pair in the outbox.
+SUFFIXES: dict[Kind, str] = {"stylized": ".png", "enhanced": ".enhanced.png"}
+
+
+class JobState(StrEnum):
+    """Where a pair of photo and style stands, in the order of its life."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    STAGED = "staged"
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A content image in the inbox that is still, and what it holds."""
+
+    content: str  # path relative to the inbox, "/" between folders; surrogateescape for odd bytes
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class StyleImage:
+    """A painting, its share of the blend (shares sum to 1) and what it holds."""
+
+    path: Path
+    weight: float
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that decides the pixels of a result besides the photo. The device is not part of it."""
+
+    images: tuple[StyleImage, ...]
+    transfer: Transfer
+    enhance: Enhance
+    weights: str  # where VGG-19 comes from: embedded, torchvision or a path
+    seed: int
+    weights_sha256: str = ""
+    init_sha256: str = ""
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits; equal recipes give equal digits on every machine."""
+        # The start image counts by what it holds, not by where it lies.
+        init = {"init": self.init_sha256} if self.init_sha256 else {}
+        parts = {
+            "engine": ENGINE_VERSION,
+            "images": [(image.sha256, round(image.weight, 9)) for image in self.images],
+            "transfer": self.transfer.model_dump(mode="json") | init,
+            "enhance": self.enhance.model_dump(mode="json"),
+            "weights": self.weights_sha256 or self.weights,
+            "seed": self.seed,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One content image times one style."""
+
+    content: str
+    path: Path
+    sha256: str
+    style: str
+    recipe: Recipe
+    attempt: int = 0
+
+    @property
+    def id(self) -> str:
+        """12 hexadecimal digits that name this photo, this style and this recipe."""
+        key = "\0".join((self.content, self.sha256, self.style, self.recipe.digest))
+        return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A published or staged picture."""
+
+    kind: Kind
+    path: str  # relative to the outbox once published; absolute while staged
+    sha256: str
+    bytes: int
+    width: int
+    height: int
+
+    def under(self, stem: str) -> "Output":
+        """This picture as it stands in the outbox under a name without suffix."""
+        return replace(self, path=stem + SUFFIXES[self.kind])
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why something was not done: a stable reason code and one clear line."""
+
+    code: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """How a job ended. A failed job is a result, not a crash."""
+
+    job: Job
+    status: Status
+    seconds: float = 0.0
+    device: str = ""
+    outputs: tuple[Output, ...] = ()
+    losses: Mapping[str, float] = field(default_factory=dict)
+    error: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One look at a running job.
+
+    ``preview`` is a small picture, height x width x 3 bytes of sRGB, or None when it has not
+    changed enough to be worth sending.
+    """
+
+    job_id: str
+    scale: int
+    scales: int
+    side: int  # long side of this scale in px
+    step: int  # within the whole job
+    steps: int
+    loss: float
+    seconds: float
+    seconds_left: float
+    preview: tuple[int, int, bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger holds of a pair."""
+
+    job: str
+    sha256: str
+    recipe: str
+    state: JobState
+    content: str
+
+
+Verdict = Literal["new", "photo changed", "recipe changed", "unfinished"]
+Settled = Literal["done", "failed before", "duplicate", "no match"]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One pair, and why something or nothing is to be done about it."""
+
+    content: str
+    style: str
+    why: Verdict | Settled
+    job: Job | None = None
+    same_as: str = ""  # content whose result, finished or coming, this one shares
+
+    @property
+    def due(self) -> bool:
+        """Whether a picture is to be made."""
+        return self.why in ("new", "photo changed", "recipe changed", "unfinished")
+
+
+def plan_jobs(
+    photos: Iterable[Photo],
+    manifest: Manifest,
+    recipe_of: Callable[[Style], Recipe],
+    known: Mapping[tuple[str, str], Known],
+    finished: Mapping[tuple[str, str, str], str],
+) -> list[Planned]:
+    """What is missing in the outbox, photo by photo (so that a photo's features are reused).
+
+    Args:
+        photos: The still photos of the inbox.
+        manifest: Styles and rules.
+        recipe_of: The full recipe of a style.
+        known: The ledger's pairs by (content, style).
+        finished: Content of a finished result by (sha256, style, recipe digest).
+    """
+    plan: list[Planned] = []
+    recipes = {name: recipe_of(style) for name, style in manifest.styles.items()}
+    digests = {name: recipe.digest for name, recipe in recipes.items()}
+    promised = dict(finished)
+    for photo in photos:
+        styles = manifest.styles_for(photo.content)
+        if not styles:
+            plan.append(Planned(photo.content, "", "no match"))
+        for style in styles:
+            pair = _plan_pair(photo, style.name, recipes, digests, known, promised)
+            if pair.due:
+                promised.setdefault((photo.sha256, style.name, digests[style.name]), photo.content)
+            plan.append(pair)
+    return plan
+
+
+def _plan_pair(
+    photo: Photo,
+    style: str,
+    recipes: Mapping[str, Recipe],
+    digests: Mapping[str, str],
+    known: Mapping[tuple[str, str], Known],
+    promised: Mapping[tuple[str, str, str], str],
+) -> Planned:
+    job = Job(photo.content, photo.path, photo.sha256, style, recipes[style])
+    before = known.get((photo.content, style))
+    same = before and (before.sha256, before.recipe) == (photo.sha256, digests[style])
+    if before and same and before.state is JobState.DONE:
+        return Planned(photo.content, style, "done")
+    if before and same and before.state is JobState.FAILED:
+        return Planned(photo.content, style, "failed before")
+    twin = promised.get((photo.sha256, style, digests[style]))
+    if twin is not None and twin != photo.content:
+        told = bool(before and same and before.state is JobState.SKIPPED)
+        return Planned(photo.content, style, "done" if told else "duplicate", job, twin)
+    return Planned(photo.content, style, _why(before, photo, digests[style]), job)
+
+
+def _why(before: Known | None, photo: Photo, digest: str) -> Verdict:
+    if before is None:
+        return "new"
+    if before.sha256 != photo.sha256:
+        return "photo changed"
+    return "recipe changed" if before.recipe != digest else "unfinished"
+
+
+def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
+    """One line of ``runs.jsonl`` (names: the contract; see docs/run-log.md)."""
+    job = result.job
+    return {
+        "ts": ts,
+        "run": run,
+        "job": job.id,
+        "event": f"job_{result.status}",
+        "content": job.content,
+        "content_sha256": job.sha256,
+        "style": job.style,
+        "recipe": job.recipe.digest,
+        "attempt": job.attempt,
+        "status": result.status,
+        "seconds": round(result.seconds, 3),
+        "device": result.device,
+        "outputs": [asdict(output) for output in result.outputs],
+        "losses": dict(result.losses),
+        "error": asdict(result.error) if result.error else None,
+    }

@@ -1,0 +1,179 @@
+"""What is minimised at one scale: content + style + total variation, and its gradient."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipeline.nst.losses import ContentLoss, total_variation
+from pipeline.nst.pyramid import resize, style_size
+from pipeline.nst.statistics import (
+    Covariance,
+    Gram,
+    MeanStd,
+    Pull,
+    Statistic,
+    StyleLoss,
+    Sums,
+    Wasserstein,
+)
+from pipeline.nst.transport import Histogram, SlicedWasserstein
+from pipeline.nst.vgg import Vgg19
+from pipeline.options import Transfer
+
+STATISTICS: dict[str, type] = {
+    "gram": Gram,
+    "covariance": Covariance,
+    "mean_std": MeanStd,
+    "wasserstein": Wasserstein,
+    "sliced": SlicedWasserstein,
+    "histogram": Histogram,
+}
+
+
+NEAREST = 0.01  # least distance of photo and painting, as a share of the painting's own size
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Value and gradient of the objective at one picture. Scalars stay on the device."""
+
+    loss: Tensor
+    gradient: Tensor  # (1, 3, H, W)
+    terms: Mapping[str, Tensor]  # unweighted: content, style, tv
+
+
+class Objective:
+    """L = content_weight * content + style_weight * style + tv_weight * tv (Gatys 2015, eq. 7).
+
+    Args:
+        network: VGG-19 on the device of the pictures.
+        content: (1, 3, H, W) at this scale.
+        target: The style's sums by layer, as `style_sums` gives them.
+        options: Weights and layers.
+    """
+
+    def __init__(
+        self, network: Vgg19, content: Tensor, target: Mapping[str, Sums], options: Transfer
+    ) -> None:
+        self.network, self.options, self.target = network, options, target
+        self.statistic: Statistic = STATISTICS[options.statistic]()
+        self.content_shares = shares_of(options.content_layers) if options.content_weight else {}
+        self.style_shares = shares_of(options.style_layers) if target else {}
+        self.layers = list(dict.fromkeys([*self.content_shares, *self.style_shares]))
+        with torch.no_grad():
+            photo = network(content, self.layers)
+            self.content = {layer: ContentLoss(photo[layer]) for layer in self.content_shares}
+            self.style = {
+                layer: _relative(self.statistic.loss(target[layer]), self._sums(layer, photo))
+                for layer in self.style_shares
+            }
+
+    def _sums(self, layer: str, features: Mapping[str, Tensor]) -> Sums:
+        return self.statistic.measure(flat(features[layer]), like=self.target[layer])
+
+    @torch.enable_grad()
+    def __call__(self, image: Tensor) -> Evaluation:
+        """Evaluate at image (1, 3, H, W)."""
+        leaf = image.detach().requires_grad_()
+        features = self.network(leaf, self.layers)
+        terms = {"content": image.new_zeros(()), "style": image.new_zeros(())}
+        with torch.no_grad():
+            gradients = [self._at_layer(name, features[name].detach(), terms) for name in features]
+        # The smallest term needs no network; autograd differentiates it where it stands.
+        terms["tv"] = total_variation(leaf)
+        strength = torch.full_like(terms["tv"], self.options.tv_weight)
+        # One backward pass through the network carries all the losses' gradients at once.
+        (gradient,) = torch.autograd.grad(
+            [*features.values(), terms["tv"]], leaf, [*gradients, strength]
+        )
+        terms["tv"] = terms["tv"].detach()
+        return Evaluation(self._total(terms), gradient, terms)
+
+    @torch.no_grad()
+    def value(self, image: Tensor) -> Tensor:
+        """The loss alone, at a third of the cost."""
+        features = self.network(image, self.layers)
+        terms = {"content": image.new_zeros(()), "style": image.new_zeros(())}
+        for layer, share in self.content_shares.items():
+            terms["content"] += share * self.content[layer](features[layer])[0]
+        for layer, share in self.style_shares.items():
+            terms["style"] += share * self.style[layer](self._sums(layer, features))[0]
+        return self._total(terms | {"tv": total_variation(image)})
+
+    def _at_layer(self, layer: str, features: Tensor, terms: dict[str, Tensor]) -> Tensor:
+        """Gradient of all losses at one layer's features (1, C, H, W); adds values to terms."""
+        gradient = torch.zeros_like(features)
+        if layer in self.content:
+            share = self.content_shares[layer]
+            value, at_features = self.content[layer](features)
+            gradient.add_(at_features, alpha=self.options.content_weight * share)
+            terms["content"] = terms["content"] + share * value
+        if layer in self.style:
+            share = self.style_shares[layer]
+            f = flat(features)
+            value, pull = self.style[layer](self.statistic.measure(f, like=self.target[layer]))
+            strength = self.options.style_weight * share
+            gradient.add_(pull(f).view_as(features), alpha=strength)
+            terms["style"] = terms["style"] + share * value
+        return gradient
+
+    def _total(self, terms: Mapping[str, Tensor]) -> Tensor:
+        weights = {name: float(getattr(self.options, f"{name}_weight")) for name in terms}
+        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+
+def style_sums(
+    network: Vgg19, styles: Sequence[Tensor], shares: Sequence[float], area: int, options: Transfer
+) -> dict[str, Sums]:
+    """The style by layer: the mixture of all paintings' sums by their shares.
+
+    Args:
+        network: VGG-19.
+        styles: Paintings (1, 3, h, w) at their own size.
+        shares: Their shares of the blend, summing to 1.
+        area: Pixels of the picture at this scale.
+        options: Layers, statistic and style_scale.
+    """
+    if not options.style_weight:
+        return {}
+    statistic: Statistic = STATISTICS[options.statistic]()
+    blend: dict[str, Sums] = {}
+    for style, share in zip(styles, shares, strict=True):
+        small = resize(style, style_size(style, area, options.style_scale)).clamp(0, 1)
+        with torch.no_grad():
+            features = network(small, shares_of(options.style_layers))
+            for layer, value in features.items():
+                sums = statistic.measure(flat(value), like=blend.get(layer))
+                # Sums are mixed, not losses and not covariances: the blend is the mixture.
+                part = sums.normalised().scaled(share)
+                blend[layer] = blend[layer] + part if layer in blend else part
+    return blend
+
+
+def _relative(loss: StyleLoss, photo: Sums) -> StyleLoss:
+    """The loss as a share of the photo's own: 1 where we start, 0 in the painting's style.
+
+    Not the paper, whose weights must be found anew for each photo, style, layer and statistic.
+    """
+    # A photo that already has the style would make every other step look enormous.
+    whole = loss(photo)[0].clamp_min(NEAREST)
+
+    def relative(sums: Sums) -> tuple[Tensor, Pull]:
+        value, pull = loss(sums)
+        return value / whole, lambda features: pull(features) / whole
+
+    return relative
+
+
+def shares_of(weights: Mapping[str, float]) -> dict[str, float]:
+    """Layer weights as shares of one; layers of weight 0 are not computed at all."""
+    used = {layer: weight for layer, weight in weights.items() if weight > 0}
+    total = sum(used.values())
+    return {layer: weight / total for layer, weight in used.items()}
+
+
+def flat(features: Tensor) -> Tensor:
+    """(1, C, H, W) -> (C, H * W) in fp32: sums of squares overflow in half precision."""
+    return features.squeeze(0).flatten(1).float()

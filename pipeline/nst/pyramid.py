@@ -1,0 +1,60 @@
+"""Scales: from coarse to fine, and what is carried from one to the next."""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from pipeline.options import Transfer
+
+COARSEST = 64  # below this relu5_1 sees the whole picture in a handful of positions
+
+
+def target_size(height: int, width: int, long_side: int | str) -> tuple[int, int]:
+    """(height, width) of the result, the aspect ratio kept as well as whole pixels allow."""
+    if long_side == "source":
+        return height, width
+    factor = int(long_side) / max(height, width)
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def scale_sides(options: Transfer, long_side: int) -> list[int]:
+    """Long sides in px, coarse to fine; the last is ``long_side``."""
+    if options.scales is not None:
+        sides = sorted({side for side in options.scales if side < long_side})
+        return [*sides, long_side]
+    halvings = max(0, math.floor(math.log2(long_side / COARSEST)))
+    return [round(long_side / 2**k) for k in range(halvings, -1, -1)]
+
+
+def scale_steps(options: Transfer, scales: int) -> list[int]:
+    """Steps for each of ``scales``, aligned at the finest; the first serves coarser ones too."""
+    steps = list(options.steps[-scales:])
+    return [options.steps[0]] * (scales - len(steps)) + steps
+
+
+def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """(1, 3, H, W) -> (1, 3, *size), bicubic; antialiased when it shrinks."""
+    if tuple(image.shape[-2:]) == size:
+        return image
+    return F.interpolate(image, size, mode="bicubic", antialias=True, align_corners=False)
+
+
+def style_size(style: Tensor, area: int, style_scale: float) -> tuple[int, int]:
+    """(height, width) at which a painting is looked at beside a picture of ``area`` px.
+
+    Equal areas keep strokes comparable across aspect ratios. A painting is never enlarged:
+    it has no brushwork beyond its own resolution.
+    """
+    height, width = style.shape[-2:]
+    factor = min(1.0, style_scale * math.sqrt(area / (height * width)))
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def cover(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """``image`` (1, 3, h, w) enlarged or shrunk to cover ``size``, its middle cut out."""
+    height, width = image.shape[-2:]
+    factor = max(size[0] / height, size[1] / width)
+    around = (max(size[0], round(height * factor)), max(size[1], round(width * factor)))
+    top, left = (around[0] - size[0]) // 2, (around[1] - size[1]) // 2
+    return resize(image, around)[..., top : top + size[0], left : left + size[1]]

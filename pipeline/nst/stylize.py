@@ -1,0 +1,208 @@
+"""stylize(content, styles, options, on_iterate) -> picture."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipeline.errors import EngineError
+from pipeline.nst.colors import keep_colors
+from pipeline.nst.devices import choose_device
+from pipeline.nst.objective import Evaluation, Objective, style_sums
+from pipeline.nst.optimizers import make_optimizer
+from pipeline.nst.pyramid import cover, resize, scale_sides, scale_steps, target_size
+from pipeline.nst.search import CHECK, Search
+from pipeline.nst.vgg import Vgg19
+from pipeline.nst.weights import load_weights
+from pipeline.options import Transfer
+
+
+@dataclass(frozen=True, slots=True)
+class Iterate:
+    """One look at the optimisation.
+
+    Attributes:
+        scale, scales: This scale, counted from 1, of how many.
+        step, steps: Step within the whole run, counted from 1, of how many.
+        image: (1, 3, H, W) the picture now, on the device, not clamped.
+        evaluation: Loss, gradient and terms before this step; scalars on the device.
+        seconds: Since the run began.
+        restarts: How often the optimisation had to step back, at the scales before this one.
+        work_done, work_left: Pixel steps (pixels of a scale times its steps) of the whole run.
+    """
+
+    scale: int
+    scales: int
+    step: int
+    steps: int
+    image: Tensor
+    evaluation: Evaluation
+    seconds: float
+    restarts: int
+    work_done: int
+    work_left: int
+
+    @property
+    def side(self) -> int:
+        """Long side of this scale in px."""
+        return max(self.image.shape[-2:])
+
+    def losses(self) -> dict[str, float]:
+        """Unweighted terms and the total as numbers (this waits for the device)."""
+        terms = {name: float(value) for name, value in self.evaluation.terms.items()}
+        return terms | {"total": float(self.evaluation.loss)}
+
+
+OnIterate = Callable[[Iterate], None]
+
+
+def stylize(
+    content: Tensor,
+    styles: Sequence[Tensor] | Tensor,
+    options: Transfer | None = None,
+    on_iterate: OnIterate | None = None,
+    *,
+    shares: Sequence[float] | None = None,
+    init_image: Tensor | None = None,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    network: Vgg19 | None = None,
+) -> Tensor:
+    """Paint the content image in the styles' manner (Gatys et al. 2016), coarse to fine.
+
+    Args:
+        content: (3, H, W) sRGB in [0, 1].
+        styles: One painting (3, h, w) or several, blended by ``shares``.
+        options: See `pipeline.options.Transfer`; its defaults when absent.
+        on_iterate: Called after each step; an exception raised in it ends the run.
+        shares: Weight of each style, any positive scale; equal when absent.
+        init_image: Start image (3, h, w), used when ``options.init`` is none of content, noise,
+            style.
+        seed: Of the noise; the same seed gives the same picture on one device.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        network: A loaded VGG-19 to use again; the embedded weights are loaded when absent.
+
+    Returns:
+        (3, H', W') sRGB in [0, 1] on the CPU, its long side ``options.size``.
+
+    Raises:
+        EngineError: When a picture holds NaN or the optimisation leaves the finite numbers.
+    """
+    options = options or Transfer()
+    on = choose_device(device)
+    paintings = [styles] if isinstance(styles, Tensor) else list(styles)
+    photo = _prepared(content, "content image", on)
+    prepared = [_prepared(style, "style image", on) for style in paintings]
+    start = None if init_image is None else _prepared(init_image, "init image", on)
+    network = (network or Vgg19(load_weights(), options.pooling)).to(on)
+    run = _Run(photo, prepared, _normalised(shares, len(prepared)), options, network, on_iterate)
+    picture = run.paint(start, seed)
+    if options.colors == "content":
+        picture = keep_colors(picture, resize(photo, _size(picture)))
+    return picture.clamp(0, 1).squeeze(0).cpu()
+
+
+class _Run:
+    """One photo, its styles and what the callback needs to know; `paint` is the way through."""
+
+    def __init__(
+        self,
+        photo: Tensor,
+        styles: list[Tensor],
+        shares: list[float],
+        options: Transfer,
+        network: Vgg19,
+        on_iterate: OnIterate | None,
+    ) -> None:
+        self.photo, self.styles, self.shares = photo, styles, shares
+        self.options, self.network, self.on_iterate = options, network, on_iterate
+        size = target_size(*_size(photo), options.size)
+        sides = scale_sides(options, max(size))
+        self.sizes = [target_size(*size, side) for side in sides[:-1]] + [size]
+        self.steps = scale_steps(options, len(sides))
+        self.done, self.work_done, self.restarts = 0, 0, 0
+        self.work = sum(n * h * w for n, (h, w) in zip(self.steps, self.sizes, strict=True))
+        self.began = time.monotonic()
+
+    def paint(self, start: Tensor | None, seed: int) -> Tensor:
+        """From the coarsest scale to the finest; each starts from the one before, enlarged."""
+        picture = self._start(start, seed)
+        for index, size in enumerate(self.sizes):
+            photo = resize(self.photo, size).clamp(0, 1)
+            area = size[0] * size[1]
+            target = style_sums(self.network, self.styles, self.shares, area, self.options)
+            objective = Objective(self.network, photo, target, self.options)
+            picture = self._optimise(resize(picture, size), objective, index)
+        return picture
+
+    def _start(self, init_image: Tensor | None, seed: int) -> Tensor:
+        size, init = self.sizes[0], self.options.init
+        if init == "content":
+            return resize(self.photo, size)
+        if init == "noise":
+            # White noise (the paper), drawn on the CPU so that every device starts alike.
+            generator = torch.Generator().manual_seed(seed)
+            return torch.rand((1, 3, *size), generator=generator).to(self.photo.device)
+        if init == "style":
+            return cover(self.styles[0], size)
+        if init_image is None:
+            raise EngineError(f"init is {init!r} but no init image was given", where="init")
+        # Not shrunk to the coarsest scale only to be enlarged again: detail is kept where it can.
+        return cover(init_image, size)
+
+    def _optimise(self, picture: Tensor, objective: Objective, index: int) -> Tensor:
+        """The steps of one scale; gives the best picture seen, which is always finite."""
+        search = Search(make_optimizer(picture, self.options), objective)
+        for step in range(self.steps[index]):
+            self.done += 1
+            self.work_done += picture.shape[-1] * picture.shape[-2]
+            self._report(search.step(), search.optimizer.image, index)
+            if step % CHECK == CHECK - 1 and search.settled():
+                self._skip(self.steps[index] - step - 1, picture)
+                break
+        self.restarts += search.restarts
+        return search.best(final=index == len(self.sizes) - 1)
+
+    def _skip(self, steps: int, picture: Tensor) -> None:
+        self.done += steps
+        self.work_done += steps * picture.shape[-1] * picture.shape[-2]
+
+    def _report(self, evaluation: Evaluation, image: Tensor, index: int) -> None:
+        if self.on_iterate is None:
+            return
+        self.on_iterate(
+            Iterate(
+                scale=index + 1,
+                scales=len(self.sizes),
+                step=self.done,
+                steps=sum(self.steps),
+                image=image,
+                evaluation=evaluation,
+                seconds=time.monotonic() - self.began,
+                restarts=self.restarts,
+                work_done=self.work_done,
+                work_left=self.work - self.work_done,
+            )
+        )
+
+
+def _prepared(image: Tensor, name: str, device: torch.device) -> Tensor:
+    if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
+        raise EngineError(f"should be (3, H, W), is {tuple(image.shape)}", where=name)
+    if not image.isfinite().all():
+        raise EngineError("holds NaN or infinity", where=name)
+    return image.to(device, torch.float32).clamp(0, 1).unsqueeze(0)
+
+
+def _normalised(shares: Sequence[float] | None, count: int) -> list[float]:
+    weights = [1.0] * count if shares is None else list(shares)
+    if not count or len(weights) != count or min(weights) < 0 or sum(weights) <= 0:
+        raise EngineError(f"{count} styles with shares {weights}", where="styles")
+    return [weight / sum(weights) for weight in weights]
+
+
+def _size(image: Tensor) -> tuple[int, int]:
+    height, width = image.shape[-2:]
+    return height, width

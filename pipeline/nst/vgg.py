@@ -1,0 +1,77 @@
+"""VGG-19's features by name: relu1_1 ... relu5_4 (Simonyan & Zisserman 2014)."""
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.nst.weights import CONVS, IMAGENET_MEAN, IMAGENET_STD, Weights
+
+
+class Vgg19(nn.Module):
+    """The convolutional part of VGG-19, frozen.
+
+    Leaves the paper in three places, each marked below: edges are replicated before conv1_1,
+    pooling keeps the last odd row and column, and pooling may be averaging.
+
+    Args:
+        weights: As `load_weights` gives them.
+        pooling: ``max`` (the network as trained) or ``average`` (Gatys et al. 2015, section 2).
+    """
+
+    def __init__(self, weights: Weights, pooling: str = "max") -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.convs = nn.ModuleDict()
+        for name, (index, channels_in, channels_out) in CONVS.items():
+            conv = nn.Conv2d(channels_in, channels_out, 3, padding=0 if index == 0 else 1)
+            conv.weight.data = weights[f"features.{index}.weight"].clone()
+            conv.bias.data = weights[f"features.{index}.bias"].clone()  # type: ignore[union-attr]
+            self.convs[name] = conv
+        self._fold_normalisation()
+        self.requires_grad_(False)
+        # channels_last is 1.3 to 1.5 times as fast on CPU and on tensor cores.
+        self.to(memory_format=torch.channels_last)
+
+    def _fold_normalisation(self) -> None:
+        """Let conv1_1 take RGB in [0, 1]: W (x - mean) / std + b is W' x + b'."""
+        first = self.convs["conv1_1"]
+        mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+        kernel = first.get_parameter("weight").data / std.view(1, 3, 1, 1)
+        first.get_parameter("weight").data = kernel
+        first.get_parameter("bias").data -= kernel.sum((2, 3)) @ mean
+
+    def forward(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """Features after the named rectifiers; nothing deeper than the deepest is computed.
+
+        Args:
+            image: (1, 3, H, W) RGB in [0, 1], H and W at least 1.
+            layers: Names such as ``relu4_2``.
+
+        Returns:
+            By name (1, C, ceil(H / s), ceil(W / s)), s = 1, 2, 4, 8, 16 for blocks 1 to 5.
+        """
+        wanted = set(layers)
+        features: dict[str, Tensor] = {}
+        x = image.contiguous(memory_format=torch.channels_last)
+        # Not the paper: zeros around the picture are an edge that no photo has, and show as
+        # border marks; its own edge pixels are not.
+        x = F.pad(x, (1, 1, 1, 1), mode="replicate")
+        for name, conv in self.convs.items():
+            if name.endswith("_1") and name != "conv1_1":
+                x = self._pool(x)
+            x = F.relu_(conv(x))  # in place: the convolution's output is needed by nobody else
+            layer = f"relu{name[4:]}"
+            if layer in wanted:
+                features[layer] = x
+                if len(features) == len(wanted):
+                    return features
+        raise KeyError(f"no such layers: {sorted(wanted - set(features))}")
+
+    def _pool(self, x: Tensor) -> Tensor:
+        # Not the paper: ceil_mode keeps the odd last row and column, which would otherwise be
+        # seen by no deep layer and stay as a glitch at the right and bottom edge.
+        if self.pooling == "average":
+            return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
+        return F.max_pool2d(x, 2, ceil_mode=True)

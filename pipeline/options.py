@@ -1,0 +1,110 @@
+"""Every option of the transfer and of the enhancement, with its default, its range and its words.
+
+The one home of these defaults: config.yaml, side files, command-line flags and the library call
+all validate against the two models below. No torch is imported here.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+# relu layers of VGG-19 up to the deepest one the losses look at (Simonyan & Zisserman 2014).
+LAYERS = tuple(
+    f"relu{block}_{conv}"
+    for block, convs in ((1, 2), (2, 2), (3, 4), (4, 4), (5, 4))
+    for conv in range(1, convs + 1)
+)
+
+LayerName = Literal[LAYERS]  # type: ignore[valid-type]  # built from the table above
+Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=16, le=32768)]
+Steps = Annotated[int, Field(ge=1, le=100_000)]
+Strength = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+# YAML and JSON know lists only; a frozen option holds tuples.
+FromList = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+
+
+class Options(BaseModel):
+    """Frozen, exact: an unknown key or a value of the wrong type is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def chosen(self) -> dict[str, Any]:
+        """Only what somebody set, so that layers of options can be laid over one another."""
+        return self.model_dump(exclude_unset=True)
+
+
+class Transfer(Options):
+    """Options of one style transfer (Gatys et al. 2015, 2016)."""
+
+    size: Side | Literal["source"] = Field(
+        512, description="Long side of the result in px, or 'source' for the photo's own size."
+    )
+    scales: Annotated[tuple[Side, ...] | None, FromList] = Field(
+        None,
+        description="Long sides in px, coarse to fine, ending at size. Absent: halving down to 64.",
+    )
+    steps: Annotated[tuple[Steps, ...], Field(min_length=1), FromList] = Field(
+        (150, 100, 60, 10),
+        description="Optimiser steps at each scale, coarse to fine, aligned at the finest; "
+        "the first one serves every coarser scale.",
+    )
+    content_weight: Weight = Field(0.1, description="How strongly the photo is kept.")
+    style_weight: Weight = Field(1.0, description="How strongly the style is followed.")
+    tv_weight: Weight = Field(0.02, description="Total variation: how strongly noise is smoothed.")
+    content_layers: dict[LayerName, Weight] = Field(
+        {"relu4_2": 1.0}, min_length=1, description="Layers that describe the photo, with weights."
+    )
+    style_layers: dict[LayerName, Weight] = Field(
+        {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},
+        min_length=1,
+        description="Layers that describe the style, with weights.",
+    )
+    statistic: Literal["gram", "covariance", "mean_std", "wasserstein", "sliced", "histogram"] = (
+        Field("gram", description="What of the painting's features is matched.")
+    )
+    init: str = Field(
+        "content",
+        min_length=1,
+        description="Where the picture starts: content, noise, style, or the path of an image.",
+    )
+    optimizer: Literal["lbfgs", "adam"] = Field("lbfgs", description="lbfgs or adam.")
+    learning_rate: Annotated[float, Field(gt=0, le=100)] | None = Field(
+        None, description="Step size; absent: 1 for lbfgs, 0.05 for adam."
+    )
+    style_scale: Annotated[float, Field(ge=0.1, le=10)] = Field(
+        1.0, description="Stroke size: how large the painting is taken beside the photo."
+    )
+    colors: Literal["style", "content"] = Field(
+        "style", description="Whose colours: the painting's, or the photo's own kept."
+    )
+    pooling: Literal["max", "average"] = Field("max", description="VGG-19's pooling.")
+
+
+class Enhance(Options):
+    """Options of the enhancement; 0 switches a step off."""
+
+    denoise: Strength = Field(0.3, description="Removes fine chroma noise, keeps brush edges.")
+    contrast: Strength = Field(0.35, description="Local contrast.")
+    sharpen: Strength = Field(0.4, description="Halo-free sharpening.")
+
+
+# What each preset lays over the defaults above; a user's own options lie over the preset.
+PRESETS: dict[str, dict[str, Any]] = {
+    "draft": {"size": 256, "steps": (100, 60, 20)},
+    "balanced": {"size": 512, "steps": (150, 100, 60, 10)},
+    "fine": {"size": 1024, "steps": (150, 150, 100, 40, 10)},
+    "print": {"size": 2048, "steps": (150, 150, 100, 60, 20, 8)},
+}
+
+PresetName = Literal["draft", "balanced", "fine", "print"]
+
+
+def resolve_transfer(preset: str, *layers: dict[str, Any]) -> Transfer:
+    """The preset with each layer of options laid over it, the last one on top."""
+    merged = dict(PRESETS[preset])
+    for layer in layers:
+        merged |= layer
+    return Transfer.model_validate(merged)

@@ -1,0 +1,256 @@
+"""Names, staging, atomic publishing.
+
+A worker renders into ``outbox/.staging/JOB.ATTEMPT/``, on the file system of the final names. The
+service then publishes: each staged picture gets its final name by a hard link (which never
+clobbers) or, where an earlier picture of the same pair stands, by a rename over it. Staged files
+are kept until the ledger holds the result, so publishing can be cut at any point and done again
+from the start: what already stands under its final name with the right SHA-256 counts as done.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+from pipeline.disk import digest_at, disk_errors, opened_folder, synced_digest
+from pipeline.errors import OutputError
+from pipeline.jobs import SUFFIXES, Job, Kind, Output
+
+STAGING = ".staging"
+RUN_LOG = "runs.jsonl"
+MAX_NAME_BYTES = 255  # of one file name, on every file system that matters here
+MAX_NAMES = 10_000  # that are tried for one pair
+
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+# --- names ----------------------------------------------------------------------------------
+
+
+def stems(content: str, style: str) -> Iterator[str]:
+    """Names without suffix that a pair may have in the outbox, best first.
+
+    For ``b/a.jpg`` and ``mosaic`` these are ``b/a--mosaic``, ``b/a~2--mosaic``, ...
+    """
+    folder, slash, name = content.rpartition("/")
+    for number in range(1, MAX_NAMES):
+        mark = f"~{number}" if number > 1 else ""
+        yield folder + slash + _fitting(f"{PurePosixPath(name).stem}{mark}--{style}")
+
+
+def _fitting(name: str) -> str:
+    """A name cut to what a file system takes; the digest keeps cut names apart."""
+    room = MAX_NAME_BYTES - max(map(len, SUFFIXES.values()))
+    raw = os.fsencode(name)
+    if len(raw) <= room:
+        return name
+    mark = "~" + hashlib.sha256(raw).hexdigest()[:8]
+    while len(os.fsencode(name + mark)) > room:
+        name = name[:-1]
+    return name + mark
+
+
+def staging_name(job: str, attempt: int) -> str:
+    """The staging folder of one attempt, within ``.staging``."""
+    return f"{job}.{attempt}"
+
+
+# --- staging and publishing -----------------------------------------------------------------
+
+
+class Outbox:
+    """The results folder. Building one touches no file, so workers and the service have theirs."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._staging = root / STAGING
+
+    def prepare(self) -> None:
+        """Create the folder, once at the start: later its absence is an error, not a wish."""
+        with disk_errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+
+    def stage(self, job: Job) -> Path:
+        """A fresh, empty folder for one attempt at a job."""
+        folder = self._staging / staging_name(job.id, job.attempt)
+        with disk_errors(folder):
+            with suppress(FileExistsError):
+                self._staging.mkdir()
+            if self._staging.is_symlink():
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            _remove_tree(folder)
+            folder.mkdir()
+        return folder
+
+    def taken(self, stem: str, staged: Sequence[Output], previous: Sequence[Output] = ()) -> bool:
+        """Whether something that is neither ours nor this very result stands under the names."""
+        ours = {(output.path, output.sha256) for output in previous}
+        for final in (output.under(stem) for output in staged):
+            standing = self._standing(final.path)
+            if standing not in (None, final.sha256) and (final.path, standing) not in ours:
+                return True
+        return False
+
+    def publish(
+        self, staged: Sequence[Output], stem: str, previous: Sequence[Output] = ()
+    ) -> tuple[Output, ...]:
+        """Put staged pictures under their final names. Safe to repeat after a crash at any point.
+
+        Args:
+            staged: Pictures in the staging folder (absolute paths), as :func:`staged_output` gave.
+            stem: Their name in the outbox without suffix, for which :meth:`taken` was false.
+            previous: What this pair published earlier; it is replaced where it stands unchanged.
+
+        Returns:
+            The pictures with paths relative to the outbox.
+
+        Raises:
+            OutputError: A staged picture is missing or damaged, a stranger's file stands under
+                the name, or the disk does not take it (``disk_full``). No new name is left behind.
+        """
+        finals = tuple(output.under(stem) for output in staged)
+        folder = PurePosixPath(stem).parent
+        linked: list[str] = []
+        with (
+            disk_errors(self.root / folder),
+            opened_folder(self.root, folder.parts, create=True) as fd,
+        ):
+            missing = _missing(staged, finals, fd, previous)
+            try:
+                for source, name, replacing in missing:
+                    if _place(source, fd, name, replacing):
+                        linked.append(name)
+                os.fsync(fd)
+            except (OutputError, OSError):
+                for name in linked:
+                    os.unlink(name, dir_fd=fd)
+                raise
+        self._retire(previous, {final.path for final in finals})
+        return finals
+
+    def discard(self, job: str, attempt: int) -> None:
+        """Remove the staging folder of one attempt, once the ledger holds its result."""
+        folder = self._staging / staging_name(job, attempt)
+        with disk_errors(folder):
+            if folder in _entries(self._staging):
+                _remove_tree(folder)
+
+    def sweep(self, keep: Collection[str] = ()) -> int:
+        """Clear ``.staging``, at the start and at a clean end, but for the folders in ``keep``.
+
+        Args:
+            keep: Names (:func:`staging_name`) of attempts that still wait to be published.
+
+        Returns:
+            How many orphans of crashed runs were removed.
+        """
+        with disk_errors(self._staging):
+            orphans = [path for path in _entries(self._staging) if path.name not in keep]
+            for path in orphans:
+                _remove_tree(path)
+            if _is_folder(self._staging) and not _entries(self._staging):
+                self._staging.rmdir()
+        return len(orphans)
+
+    def _standing(self, path: str) -> str | None:
+        """SHA-256 of what stands at a path of the outbox; None where there is nothing."""
+        place = PurePosixPath(path)
+        folder = place.parent
+        with disk_errors(self.root / folder):
+            try:
+                with opened_folder(self.root, folder.parts) as fd:
+                    return digest_at(fd, place.name)
+            except FileNotFoundError:
+                return None
+
+    def _retire(self, previous: Sequence[Output], replaced: Collection[str]) -> None:
+        """Remove this pair's own earlier pictures that no new one replaced (its name changed)."""
+        for output in previous:
+            if output.path not in replaced and self._standing(output.path) == output.sha256:
+                place = PurePosixPath(output.path)
+                with (
+                    disk_errors(self.root / place),
+                    opened_folder(self.root, place.parent.parts) as fd,
+                ):
+                    os.unlink(place.name, dir_fd=fd)
+
+
+def staged_output(kind: Kind, path: Path, width: int, height: int) -> Output:
+    """Describe a picture just written to a staging folder, once its bytes are on the disk."""
+    digest, size = synced_digest(path)
+    if not size:
+        raise OutputError("the picture was written empty", where=str(path))
+    return Output(kind, str(path), digest, size, width, height)
+
+
+def _missing(
+    staged: Sequence[Output], finals: Sequence[Output], fd: int, previous: Sequence[Output]
+) -> list[tuple[Path, str, bool]]:
+    """What must still be placed: source, name, and whether an own earlier picture is replaced."""
+    ours = {(output.path, output.sha256) for output in previous}
+    missing = []
+    for source, final in zip(staged, finals, strict=True):
+        name = PurePosixPath(final.path).name
+        standing = digest_at(fd, name)
+        if standing == source.sha256:
+            continue
+        if standing is not None and (final.path, standing) not in ours:
+            raise _not_ours(final.path)
+        _verify(source)
+        missing.append((Path(source.path), name, standing is not None))
+    return missing
+
+
+def _place(source: Path, fd: int, name: str, replacing: bool) -> bool:
+    """Bring one picture under its name; True when it was linked to a name that was free."""
+    try:
+        if not replacing:
+            os.link(source, name, dst_dir_fd=fd, follow_symlinks=False)
+            return True
+        spare = source.with_name(source.name + ".new")  # so that the staged picture stays
+        spare.unlink(missing_ok=True)
+        os.link(source, spare, follow_symlinks=False)
+        os.replace(spare, name, dst_dir_fd=fd)
+    except FileExistsError:
+        raise _not_ours(name) from None
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # No hard links here (FAT, some network shares): rename. Who took the name since it was
+        # looked at loses it; nothing half-written is ever seen.
+        os.replace(source, name, dst_dir_fd=fd)
+    return False
+
+
+def _not_ours(name: str) -> OutputError:
+    return OutputError("a file that is not ours has this name", where=name)
+
+
+def _verify(staged: Output) -> None:
+    path = Path(staged.path)
+    with opened_folder(path.parent) as fd:
+        found = digest_at(fd, path.name)
+    if found != staged.sha256:
+        what = "the staged picture is gone" if found is None else "the staged picture is damaged"
+        raise OutputError(what, where=staged.path, mend="it will be made again")
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What a folder of ours holds. A link in its place leads to what is not ours: nothing."""
+    return list(folder.iterdir()) if _is_folder(folder) else []
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _remove_tree(path: Path) -> None:
+    """Remove a file or a folder with all it holds; what is not there need not be removed."""
+    with suppress(FileNotFoundError):
+        if _is_folder(path):
+            shutil.rmtree(path)
+        else:
+            path.unlink()

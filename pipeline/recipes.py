@@ -1,0 +1,55 @@
+"""From a style in force to the full recipe of its pictures: what every image file holds."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from pipeline.config import Config
+from pipeline.errors import ConfigError
+from pipeline.jobs import Recipe, StyleImage
+from pipeline.manifest import Style
+
+INIT_WORDS = ("content", "noise", "style")
+
+
+class Recipes:
+    """Recipes under one config. A painting is read again when its file changes."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def of(self, style: Style) -> Recipe:
+        """The recipe of one style.
+
+        Raises:
+            ConfigError: When an image cannot be read.
+        """
+        init = style.transfer.init
+        return Recipe(
+            images=tuple(StyleImage(path, weight, digest(path)) for path, weight in style.images),
+            transfer=style.transfer,
+            enhance=self.config.enhance,
+            weights=self.config.weights,
+            weights_sha256=self._weights(),
+            seed=self.config.seed,
+            init_sha256="" if init in INIT_WORDS else digest(Path(init)),
+        )
+
+    def _weights(self) -> str:
+        source = self.config.weights
+        return source if source in ("embedded", "torchvision") else digest(Path(source))
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of an image or weight file; read again only when size or time changed."""
+    try:
+        stat = path.stat()
+        return _digest(path, stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from None
+
+
+@cache
+def _digest(path: Path, _size: int, _mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

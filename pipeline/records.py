@@ -1,0 +1,102 @@
+"""Rows of the ledger as plain, frozen values."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipeline.database import Row
+from pipeline.errors import Reason
+from pipeline.jobs import Failure, JobState, Output
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """All the ledger holds of one content image and one style."""
+
+    content: str
+    style: str
+    job: str
+    sha256: str
+    recipe: str
+    state: JobState
+    attempt: int
+    target: str  # stem in the outbox; "" until the first result
+    outputs: tuple[Output, ...]  # as last published; while staged, also what is about to be
+    losses: Mapping[str, float]
+    seconds: float
+    device: str
+    failure: Failure | None
+    updated: float  # seconds since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A rendered pair to be published: ``outputs`` as ``target``.
+
+    ``previous`` is all that may stand in the outbox by this pair's own hand.
+    """
+
+    content: str
+    style: str
+    job: str
+    attempt: int
+    target: str
+    outputs: tuple[Output, ...]
+    previous: tuple[Output, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One file of the inbox as last looked at; ``failure`` where it was refused."""
+
+    content: str
+    stamp: str
+    sha256: str
+    status: Literal["", "failed", "skipped"]
+    failure: Failure | None
+
+
+def pair_of(row: Row) -> Pair:
+    return Pair(
+        content=os.fsdecode(row["content"]),
+        style=row["style"],
+        job=row["job"],
+        sha256=row["sha256"],
+        recipe=row["recipe"],
+        state=JobState(row["state"]),
+        attempt=row["attempt"],
+        target=os.fsdecode(row["target"]),
+        outputs=_outputs(json.loads(row["outputs"])),
+        losses=json.loads(row["losses"]),
+        seconds=row["seconds"],
+        device=row["device"],
+        failure=_failure(row),
+        updated=row["updated"],
+    )
+
+
+def staged_of(row: Row) -> Staged:
+    return Staged(
+        content=os.fsdecode(row["content"]),
+        style=row["style"],
+        job=row["job"],
+        attempt=row["attempt"],
+        target=os.fsdecode(row["target"]),
+        outputs=_outputs(json.loads(row["staged"])["outputs"]),
+        previous=_outputs(json.loads(row["outputs"])),
+    )
+
+
+def sighting_of(row: Row) -> Sighting:
+    content = os.fsdecode(row["content"])
+    return Sighting(content, row["stamp"], row["sha256"], row["status"], _failure(row))
+
+
+def _failure(row: Row) -> Failure | None:
+    return Failure(Reason(row["code"]), row["message"]) if row["code"] else None
+
+
+def _outputs(values: list[dict[str, Any]]) -> tuple[Output, ...]:
+    return tuple(Output(**value) for value in values)

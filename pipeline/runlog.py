@@ -1,0 +1,70 @@
+"""``runs.jsonl``: one JSON object a line, appended whole and once, never rewritten."""
+
+import errno
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.disk import disk_errors
+
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class RunLog:
+    """The run log of an outbox."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, lines: Sequence[str], confirmed: int = 0) -> int:
+        """Append lines that the log does not hold yet, and see them to the disk; returns its end.
+
+        Args:
+            lines: JSON texts in ASCII, without line ends; they go out in one write.
+            confirmed: The end returned last time. Lines of ``lines`` that stand behind it already
+                were written just before a crash, and are not written again.
+
+        Raises:
+            OutputError: When the disk is full or the log is not a file that can be written.
+        """
+        with disk_errors(self.path):
+            fd = os.open(self.path, _APPEND, 0o644)
+            try:
+                return _append(fd, lines, confirmed)
+            finally:
+                os.close(fd)
+
+
+def _append(fd: int, lines: Sequence[str], confirmed: int) -> int:
+    end = os.fstat(fd).st_size
+    # A log shorter than what was confirmed was put away by somebody: all of it is tail.
+    tail = _read(fd, confirmed if confirmed <= end else 0, end)
+    missing = _missing([line.encode("ascii") for line in lines], tail)
+    if missing:
+        # A last line without its end was torn by a crash: it stays, and ours start on a new line.
+        torn = end > 0 and os.pread(fd, 1, end - 1) != b"\n"
+        block = b"\n" * torn + b"".join(line + b"\n" for line in missing)
+        if os.write(fd, block) < len(block):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.fsync(fd)
+    return os.fstat(fd).st_size
+
+
+def _missing(lines: Sequence[bytes], tail: bytes) -> list[bytes]:
+    """Those of ``lines`` that the tail of the log does not hold, each counted once."""
+    standing = Counter(tail.split(b"\n"))
+    missing = []
+    for line in lines:
+        standing[line] -= 1
+        if standing[line] < 0:
+            missing.append(line)
+    return missing
+
+
+def _read(fd: int, start: int, end: int) -> bytes:
+    blocks = []
+    while start < end and (block := os.pread(fd, end - start, start)):
+        blocks.append(block)
+        start += len(block)
+    return b"".join(blocks)

@@ -1,0 +1,134 @@
+"""One picture, or a grid of them, without folders: `stylize` and `sweep`."""
+
+import itertools
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.errors import JobError, UsageError
+from pipeline.images import labelled, load_image, save_png
+from pipeline.jobs import Job, JobResult, Progress, Recipe, StyleImage
+from pipeline.options import Enhance, Transfer
+from pipeline.recipes import digest
+from pipeline.worker import Bench, run_job
+
+SHEET_SIDE = 320  # px, of one picture on a contact sheet
+GAP = 8  # px
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the user asked for on the command line."""
+
+    content: Path
+    styles: tuple[tuple[Path, float], ...]
+    transfer: Transfer
+    enhance: Enhance
+    weights: str
+    seed: int
+    device: str
+
+    def job(self) -> Job:
+        """The job that makes it."""
+        total = sum(weight for _, weight in self.styles)
+        images = tuple(StyleImage(p, w / total, digest(p)) for p, w in self.styles)
+        recipe = Recipe(images, self.transfer, self.enhance, self.weights, self.seed)
+        style = "+".join(path.stem for path, _ in self.styles)
+        return Job(self.content.name, self.content, digest(self.content), style, recipe)
+
+
+def stylize_file(
+    order: Order, out: Path, on_progress: Callable[[Progress], None]
+) -> tuple[JobResult, tuple[Path, Path]]:
+    """Paint one picture to ``out``, and its enhanced version beside it.
+
+    Raises:
+        JobError: When the job fails.
+        OutputError: When ``out`` cannot be written.
+    """
+    check_out(out)
+    # Beside the result, so that the last step is a rename within one file system.
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".pipeline-") as name:
+        bench = Bench(order.device, Path(name))
+        result = run_job(order.job(), bench, on_progress, lambda: False)
+        if result.error is not None:
+            raise JobError(result.error.message, code=result.error.code)
+        enhanced = out.with_name(f"{out.stem}.enhanced{out.suffix}")
+        for output, path in zip(result.outputs, (out, enhanced), strict=True):
+            Path(output.path).replace(path)
+    return result, (out, enhanced)
+
+
+def check_out(out: Path) -> None:
+    """Refuse an impossible output before minutes of work are spent on it."""
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"{out.name!r} is not a .png name", where="-o", mend="name it OUT.png")
+    if out.is_dir():
+        raise UsageError("is a folder", where=str(out), mend="give a file name")
+    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+        raise UsageError("cannot be written to", where=str(out.parent), mend="make the folder")
+
+
+# --- sweep ----------------------------------------------------------------------------------
+
+Axis = tuple[str, Sequence[Any]]
+
+
+def grid(rows: Axis, columns: Axis) -> Iterator[dict[str, Any]]:
+    """Option values of each cell, row by row."""
+    for row, column in itertools.product(rows[1], columns[1]):
+        yield {rows[0]: row, columns[0]: column}
+
+
+def sweep(
+    order: Order,
+    folder: Path,
+    rows: Axis,
+    columns: Axis,
+    on_progress: Callable[[Progress], None],
+    on_picture: Callable[[Path], None],
+) -> Path:
+    """A picture for each cell of the grid and a contact sheet of them all.
+
+    Returns:
+        The path of the contact sheet.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    cells = []
+    for values in grid(rows, columns):
+        name = "--".join(f"{key}-{value}" for key, value in values.items())
+        path = folder / f"{order.content.stem}--{name}.png"
+        transfer = Transfer.model_validate(order.transfer.chosen() | values)
+        changed = Order(**(_fields(order) | {"transfer": transfer}))
+        stylize_file(changed, path, on_progress)
+        on_picture(path)
+        cells.append(labelled(load_image(path, long_side=SHEET_SIDE).rgb, _caption(values)))
+    sheet = folder / "contact-sheet.png"
+    save_png(contact_sheet(cells, len(columns[1])), sheet)
+    return sheet
+
+
+def contact_sheet(cells: Sequence[Tensor], across: int) -> Tensor:
+    """Pictures (3, h, w) of any sizes in rows of ``across`` on white, (3, H, W)."""
+    height = max(cell.shape[1] for cell in cells) + GAP
+    width = max(cell.shape[2] for cell in cells) + GAP
+    down = -(-len(cells) // across)
+    sheet = torch.ones(3, down * height + GAP, across * width + GAP)
+    for index, cell in enumerate(cells):
+        top, left = GAP + index // across * height, GAP + index % across * width
+        sheet[:, top : top + cell.shape[1], left : left + cell.shape[2]] = cell
+    return sheet
+
+
+def _caption(values: Mapping[str, Any]) -> str:
+    return "  ".join(f"{key} {value}" for key, value in values.items())
+
+
+def _fields(order: Order) -> dict[str, Any]:
+    return {name: getattr(order, name) for name in order.__slots__}

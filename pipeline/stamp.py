@@ -1,0 +1,111 @@
+"""Which version of a file this is, what it holds, and whether somebody is writing to it."""
+
+import errno
+import hashlib
+import os
+import signal
+import stat
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from pipeline.disk import READ
+from pipeline.errors import InputError, Reason
+from pipeline.jobs import Failure
+
+if sys.platform == "linux":
+    import fcntl
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A version of a file: any writing to it changes at least one of these."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """The stamp of a file as the system describes it."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+    def __str__(self) -> str:
+        """One word, for the ledger."""
+        return f"{self.size}.{self.mtime_ns}.{self.ctime_ns}.{self.inode}"
+
+
+def hash_file(path: Path, stamp: Stamp | None = None) -> str | None:
+    """SHA-256 of a file, read without following a link.
+
+    Returns:
+        64 hexadecimal digits; None if the file is gone, changed while it was read, or is not the
+        version ``stamp`` any more: look again later.
+
+    Raises:
+        InputError: It cannot be read (``unreadable``) or is no regular file.
+    """
+    try:
+        fd = os.open(path, READ)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _input_error(error, path) from error
+    try:
+        before = os.fstat(fd)
+        if not stat.S_ISREG(before.st_mode):
+            raise InputError("not a regular file", where=str(path), code=Reason.NOT_REGULAR_FILE)
+        digest = hashlib.sha256()
+        while block := os.read(fd, _BLOCK):
+            digest.update(block)
+        after = Stamp.of(os.fstat(fd))
+    except OSError as error:
+        raise _input_error(error, path) from error
+    finally:
+        os.close(fd)
+    return digest.hexdigest() if after == Stamp.of(before) == (stamp or after) else None
+
+
+def unreadable(error: OSError) -> Failure:
+    """The failure of a file or folder that the system does not let us read."""
+    return Failure(Reason.UNREADABLE, f"cannot be read: {os.strerror(error.errno or 0).lower()}")
+
+
+def _input_error(error: OSError, path: Path) -> InputError:
+    link = error.errno == errno.ELOOP
+    code = Reason.NOT_REGULAR_FILE if link else Reason.UNREADABLE
+    what = "is a symbolic link" if link else unreadable(error).message
+    return InputError(what, where=str(path), code=code)
+
+
+def being_written(path: Path) -> bool:
+    """Whether some process on this machine has the file open for writing.
+
+    A read lease is granted only while nobody has. Where leases are unknown (not Linux, network
+    file systems, files of other users) the answer is no, and quiet time alone decides.
+    """
+    fd = os.open(path, READ)
+    try:
+        return sys.platform == "linux" and _lease_refused(fd)
+    finally:
+        os.close(fd)
+
+
+if sys.platform == "linux":
+
+    def _lease_refused(fd: int) -> bool:
+        try:
+            # A writer that comes while we hold the lease has a signal sent to us. The standard one
+            # (SIGIO) would end this process; SIGURG is ignored unless somebody asked for it.
+            fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except OSError as error:
+            return error.errno == errno.EAGAIN
+        with suppress(OSError):
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return False

@@ -1,0 +1,211 @@
+"""A terminal as a place to write: strangers' text made harmless, and rows that change in place.
+
+Rows are drawn over their predecessors without erasing them first, and only where they differ:
+that is why nothing flickers. The standard library only; colours and layout come from elsewhere.
+"""
+
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import RLock
+from typing import Any, TextIO
+
+try:
+    import termios
+except ImportError:  # Windows
+    termios = None  # type: ignore[assignment]
+
+HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+# A row never wraps, even where the terminal thinks a character wider than we do.
+NO_WRAP, WRAP = "\x1b[?7l", "\x1b[?7h"
+# Terminals that know synchronized output show a frame at once; the others ignore the request.
+BEGIN, END = "\x1b[?2026h", "\x1b[?2026l"
+CLEAR_ROW, CLEAR_BELOW = "\x1b[K", "\x1b[J"
+
+_SGR = re.compile(r"\x1b\[[0-9;]*m")
+_LONGEST = 4096  # characters shown of any one text; PATH_MAX
+
+
+@lru_cache(maxsize=1024)
+def visible(text: str, encoding: str = "utf-8") -> str:
+    r"""``text`` as one line that does nothing to a terminal.
+
+    Control and format characters, bidi overrides, lone surrogates, line separators and all that
+    ``encoding`` cannot write become escapes such as ``\x1b``; odd spaces become plain ones.
+    """
+    text = unicodedata.normalize("NFC", text[:_LONGEST])
+    shown = "".join(char if char.isprintable() else _escape(char) for char in text)
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _escape(char: str) -> str:
+    if unicodedata.category(char) == "Zs":  # macOS puts a narrow no-break space into names
+        return " "
+    if "\udc80" <= char <= "\udcff":  # a byte that is not UTF-8, as surrogateescape carries it
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape", "surrogatepass").decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """The few signs that are not letters."""
+
+    arrow: str = "→"
+    times: str = "×"
+    dot: str = "·"
+    cut: str = "…"
+    full: str = "━"
+    half: str = "╸"
+    rest: str = "─"
+    done: str = "✓"
+    failed: str = "✗"
+    skipped: str = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a terminal can show."""
+
+    encoding: str = "utf-8"
+    colors: bool = True  # 256 of them or more; fewer make no picture
+
+    @property
+    def unicode(self) -> bool:
+        """Whether there is more than letters."""
+        return self.encoding.lower().replace("-", "") == "utf8"
+
+    @property
+    def glyphs(self) -> Glyphs:
+        """The signs that the encoding has."""
+        if self.unicode:
+            return Glyphs()
+        return Glyphs("->", "x", "|", "~", "=", "=", "-", "+", "!", "-")
+
+
+class Screen:
+    """The lowest rows of a terminal. Opens with the first rows shown, leaves nothing behind.
+
+    Args:
+        file: The terminal.
+        size: Its columns and rows, asked anew for each frame: a resize needs no signal.
+    """
+
+    def __init__(self, file: TextIO, size: Callable[[], tuple[int, int]] | None = None) -> None:
+        self._file = file
+        self.size = size or (lambda: terminal_size(file))
+        self._rows: list[str] = []
+        self._drawn_at = (0, 0)  # columns and rows when the last frame was drawn
+        self._open = False
+        self._keyboard = _Keyboard(file)
+        self._lock = RLock()  # a watcher thread may log while the main thread draws
+
+    def show(self, rows: list[str]) -> None:
+        """Puts ``rows`` (styled text without line ends) where the earlier ones stood."""
+        with self._lock:
+            if not self._open:
+                self._open = True
+                self._keyboard.mute()
+                self._write(HIDE_CURSOR)
+            size = self.size()
+            if rows != self._rows or size != self._drawn_at:
+                self._draw(rows, all_rows=size != self._drawn_at)
+            self._drawn_at = size
+
+    def above(self, text: str) -> None:
+        """Puts a line above the rows, where it stays and scrolls away with the rest."""
+        with self._lock:
+            top = self._top() if self._rows else ""
+            self._write(f"{top}{text}{CLEAR_ROW if top else ''}\r\n")
+            rows, self._rows = self._rows, []
+            if rows:
+                self._draw(rows, all_rows=True)
+
+    def close(self) -> None:
+        """Wipes the rows; gives cursor and keyboard back. ``show`` opens the screen again."""
+        with self._lock:
+            if self._open:
+                top = self._top() if self._rows else "\r"
+                self._write(f"{top}{CLEAR_BELOW}{SHOW_CURSOR}")
+                self._keyboard.restore()
+            self._open, self._rows = False, []
+
+    def _draw(self, rows: list[str], all_rows: bool) -> None:
+        before = self._rows
+        drawn = [
+            "" if not all_rows and before[i : i + 1] == [row] else f"{row}{CLEAR_ROW}"
+            for i, row in enumerate(rows)
+        ]
+        top = self._top() + (CLEAR_BELOW if all_rows else "") if before else ""
+        # Lower rows of a longer predecessor are cleared from the start of the row below.
+        rest = f"\r\n{CLEAR_BELOW}\x1b[A" if len(before) > len(rows) else ""
+        self._write(f"{BEGIN}{NO_WRAP}{top}" + "\r\n".join(drawn) + f"{rest}\r{WRAP}{END}")
+        self._rows = rows
+
+    def _top(self) -> str:
+        """From the last row to the first. A narrower terminal has folded rows in two or more."""
+        width = max(1, self.size()[0])
+        folds = sum(max(0, _cells(row) - 1) // width for row in self._rows)
+        up = len(self._rows) - 1 + folds
+        return f"\r\x1b[{up}A" if up else "\r"
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError):  # a terminal that went away must not end a night's run
+            self._file.write(text)
+            self._file.flush()
+
+
+def _cells(row: str) -> int:
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in _SGR.sub("", row)
+    )
+
+
+class _Keyboard:
+    """Keeps typed keys (and the ^C of Ctrl-C) from being echoed into the rows."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._before: list[Any] | None = None
+
+    def mute(self) -> None:
+        # In the background, changing a terminal's settings would stop the process.
+        if termios is None or not in_foreground(self._file):
+            return
+        with suppress(OSError, termios.error):
+            self._before = termios.tcgetattr(self._file.fileno())
+            silent = [*self._before]
+            silent[3] &= ~termios.ECHO
+            termios.tcsetattr(self._file.fileno(), termios.TCSADRAIN, silent)
+
+    def restore(self) -> None:
+        if self._before is None or not in_foreground(self._file):
+            return
+        with suppress(OSError, termios.error):
+            # Keys typed meanwhile were meant for nobody: they do not go to the shell.
+            termios.tcsetattr(self._file.fileno(), termios.TCSAFLUSH, self._before)
+        self._before = None
+
+
+def terminal_size(file: TextIO) -> tuple[int, int]:
+    """Columns and rows of the terminal behind ``file``; 80 x 24 where nobody knows."""
+    try:
+        columns, rows = os.get_terminal_size(file.fileno())
+    except (OSError, ValueError):
+        return 80, 24
+    return columns or 80, rows or 24  # a serial line says 0 x 0
+
+
+def in_foreground(file: TextIO) -> bool:
+    """Whether ``file`` is a terminal that this process may draw on (not ``command &``)."""
+    try:
+        if not file.isatty():
+            return False
+        return sys.platform == "win32" or os.tcgetpgrp(file.fileno()) == os.getpgrp()
+    except (OSError, ValueError):
+        return False

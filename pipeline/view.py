@@ -1,0 +1,164 @@
+"""What the dashboard shows, as plain state and words: the service fills it, others draw it."""
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+from pipeline.jobs import JobResult, Progress, Status
+from pipeline.preview import Preview
+
+REMEMBERED = 100  # results kept for showing; the counts go on
+
+
+@dataclass(slots=True)
+class Lane:
+    """A running pair of photo and style, and the last that was heard of it."""
+
+    job: str
+    content: str
+    style: str
+    device: str = ""
+    progress: Progress | None = None
+    preview: Preview | None = None  # the last one sent; most looks at a job bring none
+    rate: float = 0.0  # steps/s of late
+
+    def see(self, progress: Progress) -> None:
+        """Takes in one look at the job."""
+        before, self.progress = self.progress, progress
+        self.preview = progress.preview or self.preview
+        seconds = progress.seconds - (before.seconds if before else 0)
+        steps = progress.step - (before.step if before else 0)
+        if seconds > 0 and steps >= 0:
+            # Smoothed, yet forgetful: a step at the next scale costs about four times as much.
+            self.rate += (steps / seconds - self.rate) * (0.3 if self.rate else 1.0)
+
+    @property
+    def fraction(self) -> float:
+        """How much of the job's steps is done, 0 to 1."""
+        return min(1.0, self.progress.step / max(1, self.progress.steps)) if self.progress else 0.0
+
+    @property
+    def left(self) -> str:
+        """Time left, in words."""
+        return span(self.progress.seconds_left if self.progress else None)
+
+    @property
+    def details(self) -> list[str]:
+        """What else there is to say, the most wanted first."""
+        now = self.progress
+        if now is None:
+            return ["starting"]
+        return [
+            f"scale {now.scale}/{now.scales} ({now.side} px)",
+            f"step {now.step:>{len(str(now.steps))}}/{now.steps}",
+            f"{self.rate:.1f} steps/s",
+            f"loss {now.loss:.3g}",
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a pair, or a file that never became one (its ``style`` is empty), ended."""
+
+    at: float  # seconds since the epoch
+    content: str
+    style: str
+    status: Status
+    seconds: float = 0.0
+    outputs: tuple[str, ...] = ()
+    code: str = ""
+    message: str = ""
+    job: str = ""
+
+
+@dataclass(slots=True)
+class View:
+    """All that is shown. Times are seconds since the epoch; None: not known yet.
+
+    ``done``, ``failed`` and ``skipped`` count this run; ``end`` and ``note`` keep them.
+    """
+
+    inbox: str = ""
+    outbox: str = ""
+    device: str = ""
+    preset: str = ""
+    message: str = ""  # "watching", "nothing to do", "paused until 22:00"
+    started_at: float = 0.0
+    queued: int = 0
+    settling: int = 0  # files that are still being written
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    per_hour: float | None = None  # pairs
+    seconds_left: float | None = None  # for the whole queue
+    running: list[Lane] = field(default_factory=list)
+    recent: deque[Result] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    failures: deque[Result] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    preview: Preview | None = None  # the last picture, kept until the next one arrives
+
+    @property
+    def ended(self) -> int:
+        """How many results this run has had."""
+        return self.done + self.failed + self.skipped
+
+    def begin(self, job: str, content: str, style: str, device: str = "") -> None:
+        """A device slot has taken a job."""
+        self.running.append(Lane(job, content, style, device))
+
+    def see(self, progress: Progress) -> None:
+        """A running job has said how far it is."""
+        for lane in self.running:
+            if lane.job == progress.job_id:
+                lane.see(progress)
+                self.preview = progress.preview or self.preview
+
+    def drop(self, job: str) -> None:
+        """A job left its slot without a result: interrupted, or back in the queue."""
+        self.running = [lane for lane in self.running if lane.job != job]
+
+    def end(self, result: JobResult, at: float) -> None:
+        """A job has ended, well or not."""
+        job, error = result.job, result.error
+        self.drop(job.id)
+        self.note(
+            Result(
+                at=at,
+                content=job.content,
+                style=job.style,
+                status=result.status,
+                seconds=result.seconds,
+                outputs=tuple(output.path for output in result.outputs),
+                code=error.code if error else "",
+                message=error.message if error else "",
+                job=job.id,
+            )
+        )
+
+    def note(self, result: Result) -> None:
+        """Remembers and counts a result; a file that never became a job comes straight here."""
+        self.recent.append(result)
+        if result.status == "failed":
+            self.failures.append(result)
+        setattr(self, result.status, getattr(self, result.status) + 1)
+
+
+def span(seconds: float | None) -> str:
+    """A length of time: 0:07, 12:40, 3:05:00, 2d 03:00; a dash where it is not known."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    minutes, left = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d {hours:02}:{minutes:02}"
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+def summary(view: View, now: float) -> str:
+    """The run in one line."""
+    if not view.ended:
+        return view.message or "nothing was done"
+    counts = [f"{getattr(view, status)} {status}" for status in ("done", "failed", "skipped")]
+    said = ", ".join(count for count in counts if not count.startswith("0 "))
+    where = f"; pictures in {view.outbox}" if view.done else ""
+    return f"{said} in {span(now - view.started_at)}{where}"

@@ -1,0 +1,37 @@
+"""Shared parts: the real network, a photo-like and a painting-like picture, all small."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.nst import Vgg19, load_weights
+
+
+@pytest.fixture(scope="session")
+def weights() -> dict[str, Tensor]:
+    """The real embedded weights."""
+    return load_weights("embedded")
+
+
+@pytest.fixture(scope="session")
+def network(weights: dict[str, Tensor]) -> Vgg19:
+    """The real network."""
+    return Vgg19(weights)
+
+
+@pytest.fixture(scope="session")
+def photo() -> Tensor:
+    """(3, 64, 64): a bright disc over a dark gradient, as plain as a photo can be."""
+    rows, columns = torch.meshgrid(
+        torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij"
+    )
+    disc = ((rows**2 + columns**2) < 0.4).float()
+    return torch.stack([0.2 + 0.6 * disc, 0.3 + 0.1 * rows + 0.3 * disc, 0.5 - 0.2 * disc])
+
+
+@pytest.fixture(scope="session")
+def painting() -> Tensor:
+    """(3, 96, 96): diagonal strokes in three colours."""
+    rows, columns = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
+    stroke = torch.sin((rows + columns) / 4)
+    return torch.stack([0.5 + 0.4 * stroke, 0.5 + 0.3 * stroke.roll(5), 0.3 - 0.25 * stroke])

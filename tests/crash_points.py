@@ -1,0 +1,149 @@
+"""Two photos' whole way, killed with SIGKILL at its Nth step, for every N. Run by test_crash.py.
+
+An audit hook sees every opening, linking, renaming, removing and making of files, and a trace on
+the database every SQL statement, COMMIT among them; the process kills itself at the Nth of these.
+Every third time the next process is killed too, on its way to recover. Once one may live,
+all must be as if nothing had happened.
+
+    python crash_points.py FOLDER SCENARIO   prints {"points": N, "failures": [...]}
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import sys
+import traceback
+from collections import Counter
+from pathlib import Path
+
+from stock import make, make_job, pictures, read_log, recover
+
+from pipeline.jobs import JobState
+from pipeline.ledger import Ledger
+from pipeline.outbox import Outbox
+
+STEPS = {"open", "os.link", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.scandir"}
+STRANGER = "a~2--mosaic.png"
+
+
+def jobs(seed: int):
+    """Both share a stem, and under the second choice of name lies a stranger's file."""
+    return [make_job(name, seed=seed) for name in ("a.jpg", "a.png")]
+
+
+def one_life(root: Path, seed: int) -> None:
+    """What a service does from its start to its clean end."""
+    outbox = Outbox(root / "outbox")
+    outbox.prepare()
+    with Ledger(root / "state" / "jobs.sqlite3") as ledger:
+        recover(ledger, outbox)
+        for job in jobs(seed):
+            known = ledger.known().get((job.content, job.style))
+            if known is None or (known.job, known.state) != (job.id, JobState.DONE):
+                make(ledger, outbox, job, mark=f"{os.getpid()}")
+    outbox.sweep()
+
+
+def killed_at(step: int, root: Path, seed: int) -> bool:
+    """Live in a child that dies at a step; False if it came to its end before."""
+    child = os.fork()
+    if child == 0:
+        arm(step)
+        try:
+            one_life(root, seed)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(3)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert not os.WIFEXITED(status) or os.WEXITSTATUS(status) == 0, f"step {step}: it failed"
+    return os.WIFSIGNALED(status)
+
+
+def arm(step: int) -> None:
+    left = step
+
+    def count(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    connect = sqlite3.connect
+
+    def traced(*args: object, **options: object) -> sqlite3.Connection:
+        db = connect(*args, **options)
+        db.set_trace_callback(count)
+        return db
+
+    sqlite3.connect = traced
+    sys.addaudithook(lambda event, _: count() if event in STEPS else None)
+
+
+def half_written(root: Path) -> list[str]:
+    outbox = Outbox(root / "outbox")
+    texts = {name: (outbox.root / name).read_text() for name in pictures(outbox)}
+    return [name for name, text in texts.items() if name != STRANGER and not text.endswith("END")]
+
+
+def wrong(root: Path, seeds: list[int]) -> list[str]:
+    """What a person would find amiss in the folders after all."""
+    outbox = Outbox(root / "outbox")
+    found = []
+    with Ledger(root / "state" / "jobs.sqlite3", read_only=True) as ledger:
+        pairs = ledger.pairs()
+    want = {job.id for job in jobs(seeds[-1])}
+    if {pair.job for pair in pairs if pair.state is JobState.DONE} != want:
+        found.append(f"not done: {pairs}")
+    ours = sorted(output.path for pair in pairs for output in pair.outputs)
+    if pictures(outbox) != sorted([*ours, STRANGER]) or len(ours) != 2 * len(pairs):
+        found.append(f"pictures: {pictures(outbox)}")
+    for pair in pairs:
+        marks = {(outbox.root / o.path).read_text().split()[1] for o in pair.outputs}
+        if len(marks) != 1:
+            found.append(f"pictures of two renderings: {pair.target}")
+    if (outbox.root / STRANGER).read_text() != "not ours":
+        found.append("the stranger's file was touched")
+    lines = Counter(line["job"] for line in read_log(outbox) if line["status"] == "done")
+    if lines != Counter(job.id for seed in seeds for job in jobs(seed)):
+        found.append(f"run log: {lines}")
+    if (outbox.root / ".staging").exists():
+        found.append("staging is left")
+    return found
+
+
+def prepare(root: Path, scenario: str) -> list[int]:
+    """The folders before the life that will be cut short; returns the recipes of all lives."""
+    (root / "outbox").mkdir(parents=True)
+    (root / "outbox" / STRANGER).write_text("not ours")
+    if scenario == "new":
+        return [0]
+    one_life(root, 0)  # their pictures stand, and a changed recipe replaces them
+    return [0, 1]
+
+
+def main() -> None:
+    folder, scenario = Path(sys.argv[1]), sys.argv[2]
+    before, root = folder / "before", folder / "root"
+    seeds = prepare(before, scenario)
+    rng = random.Random(7)
+    failures, step, dies = [], 0, True
+    while dies:
+        step += 1
+        shutil.copytree(before, root)
+        dies = killed_at(step, root, seeds[-1])
+        amiss = half_written(root)
+        if step % 3 == 0:
+            killed_at(rng.randrange(1, 60), root, seeds[-1])
+            amiss += half_written(root)
+        one_life(root, seeds[-1])
+        failures += [f"step {step}: {what}" for what in amiss + wrong(root, seeds)]
+        shutil.rmtree(root)
+    print(json.dumps({"points": step - 1, "failures": failures}))
+
+
+if __name__ == "__main__":
+    main()

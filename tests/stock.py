@@ -1,0 +1,87 @@
+"""What several test files make: jobs, pictures, results. No test stands here."""
+
+import json
+import os
+from pathlib import Path
+
+from pipeline.jobs import Job, JobResult, Output, Recipe, run_log_line
+from pipeline.ledger import Ledger, Staged
+from pipeline.options import Enhance, Transfer
+from pipeline.outbox import RUN_LOG, Outbox, staged_output, staging_name, stems
+from pipeline.runlog import RunLog
+
+
+def make_recipe(seed: int = 0) -> Recipe:
+    return Recipe((), Transfer(), Enhance(), "embedded", seed)
+
+
+def make_job(content: str = "a.jpg", style: str = "mosaic", sha: str = "5" * 64, seed=0) -> Job:
+    return Job(content, Path("/inbox") / content, sha, style, make_recipe(seed))
+
+
+def render(outbox: Outbox, job: Job, mark: str = "") -> JobResult:
+    """Stands for the worker: two files, complete and told apart by their mark."""
+    folder = outbox.stage(job)
+    outputs = []
+    for kind in ("stylized", "enhanced"):
+        path = folder / f"{kind}.png"
+        path.write_text(f"{job.id} {mark} {kind} END")
+        outputs.append(staged_output(kind, path, 64, 48))
+    return JobResult(job, "done", 1.5, "cpu", tuple(outputs), {"total": 2.0})
+
+
+def line_of(result: JobResult) -> dict[str, object]:
+    return run_log_line(result, "run-1", "2026-01-01T00:00:00Z")
+
+
+def stage(ledger: Ledger, outbox: Outbox, result: JobResult) -> Staged:
+    """Settle a rendering, as the service does."""
+    job = result.job
+    earlier = ledger.pairs(content=job.content)
+    previous = next((pair.outputs for pair in earlier if pair.style == job.style), ())
+    return ledger.stage(
+        result,
+        line_of(result),
+        stems(job.content, job.style),
+        lambda stem: outbox.taken(stem, result.outputs, previous),
+    )
+
+
+def complete(ledger: Ledger, outbox: Outbox, staged: Staged) -> tuple[Output, ...]:
+    """Publish, finish, log and clear away, as the service does."""
+    published = outbox.publish(staged.outputs, staged.target, staged.previous)
+    ledger.finish(staged, published)
+    ledger.flush_log(RunLog(outbox.root / RUN_LOG).append)
+    outbox.discard(staged.job, staged.attempt)
+    return published
+
+
+def recover(ledger: Ledger, outbox: Outbox) -> None:
+    """What a service does first."""
+    ledger.interrupted()
+    outbox.sweep({staging_name(staged.job, staged.attempt) for staged in ledger.staged()})
+    for staged in ledger.staged():
+        complete(ledger, outbox, staged)
+    ledger.flush_log(RunLog(outbox.root / RUN_LOG).append)
+
+
+def make(ledger: Ledger, outbox: Outbox, job: Job, mark: str = "") -> tuple[Output, ...]:
+    """One job's whole way."""
+    begun = ledger.begin(job)
+    staged = stage(ledger, outbox, render(outbox, begun, mark or f"attempt-{begun.attempt}"))
+    return complete(ledger, outbox, staged)
+
+
+def read_log(outbox: Outbox) -> list[dict]:
+    path = outbox.root / RUN_LOG
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def pictures(outbox: Outbox) -> list[str]:
+    """Everything under a final name, relative to the outbox."""
+    found = []
+    for folder, _, names in os.walk(outbox.root):
+        inside = Path(folder).relative_to(outbox.root)
+        if ".staging" not in inside.parts:
+            found += [str(inside / name) for name in names if name.endswith(".png")]
+    return sorted(found)

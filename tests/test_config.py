@@ -1,0 +1,153 @@
+"""config.yaml: what is good is taken, what is wrong is named with its line, key and remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import json_schema, load_config, read_yaml
+from pipeline.errors import ConfigError
+from pipeline.manifest import load_manifest, starter_styles
+from pipeline.options import PRESETS, resolve_transfer
+
+STYLES = 'styles:\n  mosaic: {image: "builtin:mosaic"}\n'
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+def complaint(folder: Path, text: str) -> str:
+    path = written(folder, text)
+    with pytest.raises(ConfigError) as caught:
+        load_manifest(load_config(path), path)
+    return str(caught.value)
+
+
+def test_the_shipped_config_is_good() -> None:
+    path = Path(__file__).parent.parent / "config.yaml"
+    manifest = load_manifest(load_config(path), path)
+    assert manifest.styles_for("any/photo.jpg")
+
+
+def test_paths_are_relative_to_the_config_file(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, STYLES + "inbox: in\noutbox: /somewhere/out\n"))
+    assert config.inbox == tmp_path / "in"
+    assert config.outbox == Path("/somewhere/out")
+    assert config.state == tmp_path / ".state"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("outbx: x\n" + STYLES, ["config.yaml:1", "'outbx'", "did you mean 'outbox'"]),
+        (STYLES + "transfer: {content_wieght: 1}\n", [":3", "transfer.content_wieght", "content_weight"]),
+        (STYLES + "transfer: {size: big}\n", [":3", "transfer.size", "'big'"]),
+        (STYLES + "transfer: {content_weight: .nan}\n", [":3", "transfer.content_weight"]),
+        (STYLES + "preset: balansed\n", [":3", "preset", "did you mean 'balanced'"]),
+        (STYLES + "device: gpu\n", [":3", "device", "'gpu'"]),
+        (STYLES + "seed: yes\n", [":3", "seed"]),
+        (STYLES + "outbox: inbox/out\n", ["outbox lies inside the inbox"]),
+        (STYLES + "inbox: outbox/in\n", ["inbox lies inside the outbox"]),
+        (STYLES + "state: inbox/s\n", ["state"]),
+        (STYLES + STYLES, ["styles", "stands twice"]),
+        (STYLES + "match: [{inbox: a, styles: [mosiac]}]\n", ["'mosiac'", "did you mean 'mosaic'"]),
+        ("styles: {}\n", ["styles"]),
+        ("{}\n", ["styles"]),
+        ("", ["styles"]),
+        ("- a\n", ["top level"]),
+        ("styles: {a: {image: x.jpg}}\n", ["styles.a", "x.jpg"]),
+        ('styles: {a: {image: "builtin:mosiac"}}\n', ["styles.a", "did you mean builtin:mosaic"]),
+        ("styles: {a: {}}\n", ["styles.a", "image"]),
+        ("styles: {../a: {image: x}}\n", ["../a"]),
+        ("styles: {a: {image: x, images: {y: 1}}}\n", ["styles.a", "either"]),
+        ("styles: &a {b: *a}\n", ["aliases"]),
+        ("styles: [\n", ["config.yaml:"]),
+        ("styles: !!python/object/apply:os.system [ls]\n", ["python"]),
+    ],
+)  # fmt: skip
+def test_a_wrong_config_is_named_with_file_key_and_remedy(
+    tmp_path: Path, text: str, words: list[str]
+) -> None:
+    said = complaint(tmp_path, text)
+    for word in ["config.yaml", *words]:
+        assert word in said
+    assert "\n" not in said
+
+
+def test_a_missing_config_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--config"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_a_giant_config_is_not_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="larger"):
+        read_yaml(written(tmp_path, "x" * 100), max_bytes=99)
+
+
+def test_deep_nesting_is_an_error_not_a_crash(tmp_path: Path) -> None:
+    assert "config.yaml" in complaint(tmp_path, "[" * 5000)
+
+
+def test_options_lie_over_one_another_style_over_config_over_preset(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "preset: draft\n"
+        "transfer: {content_weight: 0.3, tv_weight: 0.5}\n"
+        'styles: {a: {image: "builtin:mosaic", transfer: {content_weight: 0.7}}}\n',
+    )
+    transfer = load_manifest(load_config(path), path).styles["a"].transfer
+    assert transfer.size == 256
+    assert transfer.content_weight == 0.7
+    assert transfer.tv_weight == 0.5
+
+
+def test_shares_of_a_blend_add_up_to_one(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    text = 'styles: {both: {images: {a.jpg: 2, "builtin:mosaic": 1}}}\n'
+    path = written(tmp_path, text)
+    images = load_manifest(load_config(path), path).styles["both"].images
+    assert [(p.name, round(w, 3)) for p, w in images] == [("a.jpg", 0.667), ("mosaic.jpg", 0.333)]
+
+
+def test_the_first_rule_that_fits_decides(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        'styles: {a: {image: "builtin:mosaic"}, b: {image: "builtin:mosaic"}}\n'
+        'match: [{inbox: "portraits/**", styles: [a]}, {inbox: "*.png", styles: [a, b]}]\n',
+    )
+    manifest = load_manifest(load_config(path), path)
+
+    def names(content: str) -> list[str]:
+        return [style.name for style in manifest.styles_for(content)]
+
+    assert names("portraits/deep/x.jpg") == ["a"]
+    assert names("portraits/x.png") == ["a"]
+    assert names("x.png") == ["a", "b"]
+    assert names("x.jpg") == []
+    assert names("deep/x.png") == []
+    assert names("X.PNG") == []
+    assert names("caf\udce9.png") == ["a", "b"]
+
+
+def test_without_rules_every_photo_gets_every_style(tmp_path: Path) -> None:
+    path = written(tmp_path, STYLES)
+    manifest = load_manifest(load_config(path), path)
+    assert [s.name for s in manifest.styles_for("deep/er/x.jpg")] == ["mosaic"]
+    assert [s.name for s in manifest.styles_for(".hidden/x.jpg")] == ["mosaic"]
+
+
+def test_every_preset_resolves_and_names_its_size() -> None:
+    sizes = {name: resolve_transfer(name).size for name in PRESETS}
+    assert sizes == {"draft": 256, "balanced": 512, "fine": 1024, "print": 2048}
+
+
+def test_the_schema_names_every_key_of_the_contract() -> None:
+    keys = {"inbox", "outbox", "state", "weights", "device", "preset", "seed", "after"}
+    keys |= {"transfer", "enhance", "styles", "match", "engine"}
+    assert keys <= set(json_schema()["properties"])
+
+
+def test_at_least_six_starter_styles_ship() -> None:
+    assert len(starter_styles()) >= 6

@@ -1,0 +1,28 @@
+"""A job killed at any step of its way: nothing lost, nothing doubled, nothing half-written."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).with_name("crash_points.py")
+MEMORY = Path("/dev/shm")  # where syncing costs nothing; killing a process loses no page either way
+
+
+@pytest.mark.parametrize("scenario", ["new", "anew"])
+def test_a_kill_at_any_step_leaves_exactly_one_complete_set_of_pictures(scenario):
+    folder = tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None)
+    try:
+        command = [sys.executable, PROGRAM, folder, scenario]
+        answer = subprocess.run(command, capture_output=True, text=True, cwd=PROGRAM.parent)
+        assert answer.returncode == 0, answer.stderr
+        report = json.loads(answer.stdout)
+        print(f"{scenario}: killed at each of {report['points']} steps")
+        assert report["failures"] == []
+        assert report["points"] > 100
+    finally:
+        shutil.rmtree(folder)

@@ -1,0 +1,421 @@
+"""What a person sees of the pipeline: frames with a terminal, plain lines without one."""
+
+import io
+import itertools
+import math
+import re
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.color import Color
+from rich.console import Console
+from rich.segment import Segment
+
+from pipeline.dashboard import Dashboard, Lane, Live, Result, View, render
+from pipeline.errors import Reason
+from pipeline.frame import Painter, _half_block, elide, picture
+from pipeline.jobs import Failure, Job, JobResult, Output, Progress, Recipe
+from pipeline.options import Enhance, Transfer
+from pipeline.preview import LEVELS, Preview, resize
+from pipeline.terminal import Look, Screen
+from pipeline.view import span, summary
+
+NOW = 1_700_000_000.0
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+HOSTILE = "[bold]a\x1b[2J\x07\n\u202e\udcff[/] :smile: 東京.jpg"
+
+
+def a_picture(*rows: tuple[int, int, int], side: int = 4) -> Preview:
+    """Full rows of one colour each, ``side`` pixels wide."""
+    return len(rows), side, b"".join(bytes(row) * side for row in rows)
+
+
+def progress(step: int = 50, seconds: float = 10.0, preview: Preview | None = None) -> Progress:
+    return Progress("job1", 2, 4, 256, step, 200, 1234.5, seconds, 30.0, preview)
+
+
+def a_view(lanes: int = 1, preview: Preview | None = None) -> View:
+    """Work in full swing: lanes running, one failure, one picture done, one file skipped."""
+    view = View("inbox", "outbox", "cpu", "balanced", "watching", NOW - 65, queued=7, settling=2)
+    view.per_hour, view.seconds_left = 87.4, 3725.0
+    for number in range(1, lanes + 1):
+        view.begin(f"job{number}", f"photo {number}.jpg", "mosaic", f"cuda:{number - 1}")
+        view.running[-1].see(progress(preview=preview))
+    view.preview = preview
+    view.note(Result(NOW, "lake.jpg", "ink", "done", 61.0, ("lake--ink.png",), job="job0"))
+    view.note(Result(NOW, "notes.txt", "", "skipped", code="unsupported_format"))
+    view.note(
+        Result(
+            NOW, "half.jpg", "", "failed", code="truncated", message="it ends early (copy again)"
+        )
+    )
+    return view
+
+
+def rows_of(view: View, width: int = 80, height: int = 24, look: Look | None = None) -> list[str]:
+    """A frame as text, without its colours."""
+    console = Console(file=io.StringIO(), width=400, color_system=None, highlight=False)
+    console.print(render(view, width, height, NOW, look), end="", soft_wrap=True)
+    written = console.file
+    assert isinstance(written, io.StringIO)
+    return written.getvalue().rstrip("\n").split("\n")
+
+
+def test_a_frame_says_all_there_is_to_know():
+    """Folders, device, elapsed; counts; the pair, how far it is; results; failures and why."""
+    text = "\n".join(rows_of(a_view()))
+    for part in (
+        "inbox → outbox", "1:05 · balanced · cpu", "watching",
+        "7 queued · 1 running · 1 done · 1 failed · 1 skipped · 2 settling",
+        "3 of 11 · 1:02:05 left", "87 an hour",
+        "photo 1.jpg × mosaic", "cuda:0", "25%", "0:30 left",
+        "scale 2/4 (256 px) · step  50/200 · 5.0 steps/s · loss 1.23e+03",
+        "lake.jpg × ink", "1:01", "notes.txt", "unsupported_format",
+        "half.jpg", "truncated", "it ends early (copy again)",
+    ):  # fmt: skip
+        assert part in text, part
+
+
+def test_a_quiet_inbox_makes_a_quiet_frame():
+    """With nothing queued there is no bar and nothing failed: few rows, none of them news."""
+    view = View("inbox", "outbox", "cpu", "draft", "watching", NOW)
+    text = "\n".join(rows_of(view))
+    assert "0 queued · 0 running · 0 done" in text
+    assert "nothing yet" in text
+    assert not re.search("failed|skipped|settling|━", text)
+
+
+@pytest.mark.parametrize("width", [1, 7, 20, 40, 60, 69, 70, 79, 80, 100, 160, 300])
+@pytest.mark.parametrize("height", [1, 2, 5, 9, 14, 23, 29, 44, 90])
+def test_a_frame_fits_any_terminal(width, height):
+    """No row is longer than the terminal and there are no more of them than it has."""
+    tall = a_picture(*[RED] * 9, side=3)
+    for lanes, preview in itertools.product((0, 1, 2, 8, 30), (None, a_picture(RED, BLUE), tall)):
+        view = a_view(lanes, preview)
+        view.note(Result(NOW, HOSTILE * 9, HOSTILE, "failed", code="x" * 40, message=HOSTILE * 9))
+        view.begin("hostile", HOSTILE * 9, "東" * 99, "cuda:0")
+        rows = rows_of(view, width, height)
+        assert len(rows) <= height
+        # A terminal this narrow holds no frame, only as little as possible.
+        assert max(map(cell_len, rows)) <= max(width, 20)
+
+
+def test_the_terminal_it_was_made_for_is_used_well():
+    """At 80 x 24 picture and results stand side by side; at 60 columns one above the other."""
+    view = a_view(preview=a_picture(*[RED] * 48, side=64))
+    wide, narrow = rows_of(view, 79, 23), rows_of(view, 59, 29)
+    assert any("▀" in row and "lake.jpg" in row for row in wide)
+    assert not any("▀" in row and "lake.jpg" in row for row in narrow)
+    assert any("▀" in row for row in narrow)
+    assert any("lake.jpg" in row for row in narrow)
+
+
+def test_many_devices_share_the_rows():
+    """Two devices get three rows each, eight one each, and of forty the last are counted."""
+    assert sum("scale 2/4" in row for row in rows_of(a_view(2), 100, 29)) == 2
+    eight = rows_of(a_view(8), 100, 29)
+    assert sum("cuda:" in row for row in eight) == 8
+    assert not any("scale" in row for row in eight)
+    assert any(re.search(r"and 3\d more", row) for row in rows_of(a_view(40), 100, 29))
+
+
+def test_a_hostile_name_is_text_and_nothing_else():
+    """Escapes, markup, emoji codes and bidi overrides in a name appear as what they are."""
+    view = a_view()
+    view.begin("evil", HOSTILE, HOSTILE, "cpu")
+    text = "\n".join(rows_of(view, 159, 44))
+    assert r"[bold]a\x1b[2J\x07\n\u202e\xff[/] :smile: 東京.jpg" in text
+    assert text.replace("\n", "").isprintable()
+    text.encode()
+
+
+def test_long_names_lose_their_middle():
+    """What tells files apart, beginning and ending, stays."""
+    assert elide("portraits/grandmother.jpg", 15) == "portrai…her.jpg"
+    assert elide("short.jpg", 15) == "short.jpg"
+    for cells in range(1, 30):
+        assert cell_len(elide("東京タワー" * 9, cells)) <= cells
+
+
+def segments(preview: Preview, columns: int, rows: int, colors: bool = True) -> list[list[Segment]]:
+    return [list(row) for row in picture(preview, columns, rows, colors)]  # type: ignore[arg-type]
+
+
+def test_the_preview_has_the_colours_of_the_picture():
+    """The upper pixel is the character's foreground, the lower one its background."""
+    image = segments(a_picture(RED, BLUE, side=2), 2, 1)
+    assert [part.text for part in image[0]] == ["▀", "▀"]
+    style = image[0][0].style
+    assert style is not None
+    assert style.color == Color.from_rgb(*RED)
+    assert style.bgcolor == Color.from_rgb(*BLUE)
+
+
+def test_the_preview_keeps_the_shape_of_the_picture():
+    """A character is twice as high as wide: 40 x 20 pixels are 40 x 10 characters or smaller."""
+    image = a_picture(*[RED] * 20, side=40)
+    for columns, rows, expected in ((40, 10, (40, 10)), (20, 10, (20, 5)), (99, 5, (20, 5))):
+        shown = segments(image, columns, rows)
+        assert (len(shown[0]), len(shown)) == expected
+
+
+def test_a_shrunk_preview_is_the_mean_of_its_pixels():
+    """No pixel of the picture is left out, so that nothing shimmers from frame to frame."""
+    checks = a_picture((0, 0, 0), (200, 100, 40), side=2)
+    assert resize(checks, 1, 1) == [[(LEVELS[100], LEVELS[50], LEVELS[20])]]
+    assert LEVELS[0] == 0
+    assert LEVELS[255] == 255
+
+
+def test_without_colours_the_picture_is_drawn_with_characters():
+    """NO_COLOR and ASCII terminals see light and dark; an ASCII terminal gets ASCII only."""
+    image = segments(a_picture((0, 0, 0), (0, 0, 0), (255, 255, 255), (255, 255, 255)), 4, 2, False)
+    assert ["".join(part.text for part in row) for row in image] == ["    ", "@@@@"]
+    frame = "".join(rows_of(a_view(preview=a_picture(RED, BLUE)), look=Look("ascii")))
+    assert frame.isascii()
+
+
+def test_the_last_picture_stays_until_the_next_one_comes():
+    """Between two jobs the preview does not blink away."""
+    view = a_view(0)
+    view.begin("job1", "a.jpg", "mosaic")
+    view.see(progress(10, 1.0, a_picture(RED, BLUE)))
+    view.see(progress(20, 2.0))
+    assert view.running[0].preview == view.preview == a_picture(RED, BLUE)
+    assert any("▀" in row for row in rows_of(view))
+    view.drop("job1")
+    view.begin("job2", "b.jpg", "mosaic")
+    assert any("▀" in row for row in rows_of(view))
+
+
+def test_the_rate_follows_the_scale():
+    """Steps a second are those of late, not the mean over scales of very different cost."""
+    lane = Lane("job1", "a.jpg", "mosaic")
+    for step in range(1, 101):
+        lane.see(progress(step, step / 50))
+    assert lane.rate == pytest.approx(50)
+    for step in range(101, 121):
+        lane.see(progress(step, 2 + (step - 100)))
+    assert lane.rate == pytest.approx(1, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0:00"), (59.6, "1:00"), (760, "12:40"), (11100, "3:05:00"), (183600, "2d 03:00"),
+        (-5, "0:00"), (None, "-"), (math.inf, "-"), (math.nan, "-"),
+    ],
+)  # fmt: skip
+def test_a_length_of_time_is_short_to_read(seconds, words):
+    """Also where a clock was set back or an estimate makes no sense."""
+    assert span(seconds) == words
+
+
+def a_result(status: str, error: Failure | None = None) -> JobResult:
+    job = Job("a.jpg", Path("a.jpg"), "0" * 64, "mosaic", Recipe((), Transfer(), Enhance(), "", 0))
+    outputs = () if error else (Output("stylized", "a--mosaic.png", "1" * 64, 1, 1, 1),)
+    return JobResult(job, status, 61.25, "cpu", outputs, {}, error)  # type: ignore[arg-type]
+
+
+def test_a_result_ends_its_lane_and_is_counted():
+    """done, failed and skipped count up; only failures are kept with their reasons."""
+    view = View()
+    done, failed = a_result("done"), a_result("failed", Failure(Reason.TRUNCATED, "it ends early"))
+    view.begin(done.job.id, "a.jpg", "mosaic")
+    view.end(done, NOW)
+    view.end(failed, NOW)
+    assert view.running == []
+    assert (view.done, view.failed, view.skipped, view.ended) == (1, 1, 0, 2)
+    assert [(failure.code, failure.message) for failure in view.failures] == [
+        ("truncated", "it ends early")
+    ]
+
+
+def test_the_summary_is_one_line():
+    """It counts what there is, and says where the pictures are if there are any."""
+    assert summary(a_view(), NOW) == "1 done, 1 failed, 1 skipped in 1:05; pictures in outbox"
+    assert summary(View(message="nothing to do"), NOW) == "nothing to do"
+
+
+class Sheet(io.StringIO):
+    """A file to write to, as a terminal or not, in an encoding."""
+
+    def __init__(self, terminal: bool = False, encoding: str = "utf-8") -> None:
+        super().__init__()
+        self.terminal, self.coding = terminal, encoding
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self.coding
+
+    @property
+    def words(self) -> list[str]:
+        """The lines without their times, which are checked."""
+        lines = self.getvalue().splitlines()
+        for line in lines:
+            assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d [a-z]+ +\S", line), line
+        return [line.partition(" ")[2] for line in lines]
+
+
+def test_without_a_terminal_there_are_plain_lines():
+    """Start, result, failure, skip and summary: one timestamped line each, nothing twice."""
+    file, view = Sheet(), View(outbox="outbox", message="watching", started_at=NOW)
+    done, failed = a_result("done"), a_result("failed", Failure(Reason.TRUNCATED, "it ends early"))
+    job = done.job.id
+    with Dashboard(file, clock=lambda: NOW + 9) as dashboard:
+        dashboard.update(view, NOW)
+        view.begin(job, "a.jpg", "mosaic", "cpu")
+        dashboard.update(view, NOW + 1)
+        dashboard.update(view, NOW + 2)
+        view.end(done, NOW + 3)
+        dashboard.update(view, NOW + 3)
+        view.end(failed, NOW + 4)
+        view.note(
+            Result(NOW + 4, "x.txt", "", "skipped", code="unsupported_format", message="text")
+        )
+        dashboard.update(view, NOW + 4)
+        dashboard.line("reading the styles again")
+    assert file.words == [
+        "info     watching",
+        f"started  a.jpg x mosaic [{job}] on cpu",
+        f"done     a.jpg x mosaic [{job}] in 61.2 s: a--mosaic.png",
+        f"failed   a.jpg x mosaic [{job}] truncated: it ends early",
+        "skipped  x.txt unsupported_format: text",
+        "info     reading the styles again",
+        "summary  1 done, 1 failed, 1 skipped in 0:09; pictures in outbox",
+    ]
+
+
+def test_plain_progress_comes_every_ten_seconds_at_most():
+    """A log of a night's run stays readable, and each job speaks for itself."""
+    file, view = Sheet(), View()
+    dashboard = Dashboard(file, clock=lambda: NOW)
+    view.begin("job1", "a.jpg", "mosaic", "cpu")
+    for second in range(31):
+        view.see(progress(5 * second, second))
+        dashboard.update(view, NOW + second)
+    assert file.words[1:] == [
+        f"progress a.jpg x mosaic [job1] {percent}, scale 2/4 (256 px), step {step}/200, "
+        "5.0 steps/s, loss 1.23e+03, 0:30 left"
+        for percent, step in (("25%", " 50"), ("50%", "100"), ("75%", "150"))
+    ]
+
+
+def test_the_last_word_is_said_once():
+    """A run with nothing to do says so in one line."""
+    file, view = Sheet(), View(message="nothing to do")
+    with Dashboard(file, clock=lambda: NOW) as dashboard:
+        dashboard.update(view, NOW)
+    assert file.words == ["info     nothing to do"]
+
+
+def test_a_name_cannot_forge_a_plain_line():
+    """A line break in a name stays in its line, in any encoding."""
+    for encoding in ("utf-8", "ascii", "latin-1"):
+        file = Sheet(encoding=encoding)
+        dashboard = Dashboard(file, clock=lambda: NOW)
+        dashboard.line(f"{HOSTILE}\n2025-01-01T00:00:00+00:00 done b.jpg")
+        assert len(file.words) == 1
+        file.getvalue().encode(encoding)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_silence_is_silent(terminal):
+    """With --json nothing is drawn, whatever the place."""
+    file = Sheet(terminal)
+    with Dashboard(file, silent=True) as dashboard:
+        dashboard.update(a_view(), NOW)
+        dashboard.line("text")
+        dashboard.pause()
+    assert file.getvalue() == ""
+
+
+def test_nothing_is_written_after_the_end():
+    """Once closed, late updates and lines are dropped, and a second close says nothing again."""
+    file = Sheet()
+    dashboard = Dashboard(file, clock=lambda: NOW)
+    dashboard.close()
+    before = file.getvalue()
+    dashboard.update(a_view(), NOW)
+    dashboard.line("late")
+    dashboard.close()
+    assert file.getvalue() == before
+    assert file.words == ["summary  nothing was done"]
+
+
+def test_a_reader_that_went_away_does_not_end_the_run():
+    """`pipeline watch | head` goes on working without its reader."""
+
+    class Gone(Sheet):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    with Dashboard(Gone(), clock=lambda: NOW) as dashboard:
+        dashboard.update(a_view(), NOW)
+
+
+@pytest.mark.parametrize("term", ["dumb", "unknown", "xterm"])
+def test_a_terminal_that_must_not_be_drawn_on_gets_plain_lines(term, monkeypatch):
+    """TERM=dumb, an editor's shell, or a terminal that is not ours now (`pipeline watch &`)."""
+    monkeypatch.setenv("TERM", term)
+    file = Sheet(terminal=True)
+    Dashboard(file, clock=lambda: NOW).close()
+    assert file.words == ["summary  nothing was done"]
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, encoding: str = "utf-8", **variables: str) -> str:
+    """What one frame with a picture sends to a terminal with these environment variables."""
+    for name in ("NO_COLOR", "COLORTERM", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    # A rich style remembers the codes of the first terminal it was drawn on.
+    picture.cache_clear()
+    _half_block.cache_clear()
+    file = Sheet(True, encoding)
+    live = Live(Screen(file, lambda: (80, 24)), Painter(file))
+    live.update(a_view(preview=a_picture(RED, BLUE)), NOW)
+    return file.getvalue()
+
+
+def test_a_terminal_gets_the_colours_it_has(monkeypatch):
+    """Truecolor, 256 colours, none with NO_COLOR, and ASCII where there is no Unicode."""
+    true = drawn(monkeypatch, TERM="xterm-256color", COLORTERM="truecolor")
+    assert "\x1b[38;2;255;0;0;48;2;255;0;0m▀" in true
+    few = drawn(monkeypatch, TERM="xterm-256color")
+    assert "\x1b[38;5;196;48;5;196m▀" in few
+    none = drawn(monkeypatch, TERM="xterm-256color", NO_COLOR="1")
+    assert not re.search(r"\x1b\[[\d;]*(?<!\d)(3|4|9)\d[;m]|▀", none)
+    assert drawn(monkeypatch, "ascii", TERM="xterm-256color", COLORTERM="truecolor").isascii()
+
+
+def test_frames_come_four_times_a_second_at_most(monkeypatch):
+    """However often the service reports, the engine keeps its cores; a clock set back is no end."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    file = Sheet(terminal=True)
+    live = Live(Screen(file, lambda: (80, 24)), Painter(file))
+    view = View(started_at=NOW)
+    sizes = []
+    for moment in (0, 0.1, 0.2, 0.25, 0.3, 1.5, -3600):
+        view.queued += 1
+        live.update(view, NOW + moment)
+        sizes.append(len(file.getvalue()))
+    grew = [after > before for before, after in itertools.pairwise([0, *sizes])]
+    assert grew == [True, False, False, True, False, True, True]
+
+
+def test_failures_are_named_again_at_the_end(monkeypatch):
+    """The rows go; what failed and why stays on the screen, as plain text."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    file = Sheet(terminal=True)
+    live = Live(Screen(file, lambda: (80, 24)), Painter(file))
+    live.update(a_view(), NOW)
+    live.close(a_view(), NOW)
+    assert file.getvalue().split("\x1b[?25h")[1].splitlines() == [
+        "failed: half.jpg truncated: it ends early (copy again)",
+        "1 done, 1 failed, 1 skipped in 1:05; pictures in outbox",
+    ]

@@ -1,0 +1,88 @@
+"""The house: imports go downward only, and each library has one door."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "pipeline"
+FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")
+
+# Bottom first. A module may import those of lower floors, and those before it on its own.
+FLOORS = [
+    ["errors", "options", "config", "manifest", "jobs"],
+    ["codec", "nst", "images", "enhance", "database", "records", "disk", "stamp", "ledger", "runlog",
+     "outbox", "terminal", "lock", "preview", "view"],
+    ["worker"],
+    ["frame", "inbox", "watcher", "recipes", "executors", "dashboard"],
+    ["service", "single"],
+    ["flags", "running", "reports", "doctor", "ordering"],
+    ["cli", "__main__"],
+]  # fmt: skip
+DOORS = {
+    "yaml": {"config"},
+    "PIL": {"codec"},
+    "torchvision": {"nst/weights"},
+    "watchdog": {"watcher"},
+    "rich": {"dashboard", "frame", "terminal"},
+    "sqlite3": {"database", "ledger", "records"},
+    "typer": {"cli", "flags"},
+    "filelock": {"lock"},
+    "wcmatch": {"manifest"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Modules a file imports, at its top or late."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def room(path: Path) -> str:
+    return str(path.relative_to(PACKAGE).with_suffix("")).partition("/")[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_downward_only(path: Path) -> None:
+    order = [name for floor in FLOORS for name in floor]
+    here = order.index(room(path))
+    for name in imports(path):
+        top, _, rest = name.partition(".")
+        below = rest.partition(".")[0]
+        if top == "pipeline" and below in order and below != room(path):
+            assert order.index(below) < here, f"{room(path)} imports {below}"
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_each_library_has_one_door(library: str) -> None:
+    users = {
+        str(path.relative_to(PACKAGE).with_suffix(""))
+        for path in FILES
+        if any(name.partition(".")[0] == library for name in imports(path))
+    }
+    assert users <= DOORS[library]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["check"], ["status"], ["styles"], ["schema"]])
+def test_looking_never_loads_torch(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text('styles: {a: {image: "builtin:mosaic"}}\n')
+    (tmp_path / "inbox").mkdir()
+    program = (
+        "import sys, runpy; sys.argv = ['pipeline', *sys.argv[1:]]\n"
+        "try: runpy.run_module('pipeline', run_name='__main__')\n"
+        "except SystemExit as end: code = end.code\n"
+        "print('torch' in sys.modules, code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "False 0", done.stderr

@@ -1,0 +1,467 @@
+"""The inbox: what is taken, what waits, what is refused, and that nothing is missed."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InputError, Reason, StateError
+from pipeline.inbox import IGNORED, MAX_DEPTH, Inbox
+from pipeline.stamp import Stamp, being_written, hash_file
+from pipeline.watcher import RETRY_SECONDS, Watcher
+
+SETTLE = 2.0
+OLD = 1_000_000_000  # long past, in seconds since 1970
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def inbox(root: Path) -> Inbox:
+    return Inbox(root, SETTLE)
+
+
+def put(root: Path, name: str, text: str = "picture") -> Path:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def later() -> float:
+    """A wall clock by which everything just written is long settled."""
+    return time.time() + 1000
+
+
+def names(scan) -> list[str]:
+    return [found.content for found in scan.still]
+
+
+def reasons(scan) -> dict[str, tuple[str, str]]:
+    return {r.content: (r.status, r.failure.code.value) for r in scan.refused}
+
+
+# --- stillness ------------------------------------------------------------------------------
+
+
+def test_a_file_that_was_there_before_is_taken_at_once(root, inbox):
+    put(root, "a.jpg")
+    scan = inbox.scan(now=0, wall=later())
+    assert names(scan) == ["a.jpg"]
+    assert scan.next_look is None
+
+
+def test_a_fresh_file_waits_until_it_has_not_changed_for_the_settling_time(root, inbox):
+    put(root, "a.jpg")
+    first = inbox.scan(now=10, wall=time.time())
+    assert (names(first), dict(first.unsettled)) == ([], {"a.jpg": "still changing"})
+    assert first.next_look == 12
+    assert names(inbox.scan(now=11.9, wall=time.time())) == []
+    assert names(inbox.scan(now=12, wall=time.time())) == ["a.jpg"]
+
+
+def test_a_file_that_grows_starts_its_settling_time_again(root, inbox):
+    path = put(root, "a.jpg")
+    inbox.scan(now=0, wall=time.time())
+    with path.open("a") as file:
+        file.write("more")
+    scan = inbox.scan(now=2, wall=time.time())
+    assert (names(scan), scan.next_look) == ([], 4)
+    assert names(inbox.scan(now=4, wall=time.time())) == ["a.jpg"]
+
+
+def test_a_file_replaced_by_another_of_equal_size_and_time_is_new(root, inbox):
+    path = put(root, "a.jpg", "one")
+    os.utime(path, (OLD, OLD))
+    (before,) = inbox.scan(now=0, wall=later()).still
+    other = put(root, "new.part", "two")
+    os.utime(other, (OLD, OLD))
+    other.rename(path)
+    (after,) = inbox.scan(now=1, wall=later()).still
+    assert before.stamp != after.stamp
+
+
+def test_an_old_date_does_not_hide_that_a_file_has_just_been_copied_in(root, inbox):
+    path = put(root, "a.jpg")
+    os.utime(path, (OLD, OLD))  # as cp -p does; the change time is now
+    assert names(inbox.scan(now=0, wall=time.time())) == []
+
+
+def test_a_file_from_the_future_is_taken_once_it_was_seen_twice(root, inbox):
+    path = put(root, "a.jpg")
+    os.utime(path, (later() + 1e6, later() + 1e6))
+    assert names(inbox.scan(now=0, wall=later())) == []
+    assert names(inbox.scan(now=SETTLE, wall=later())) == ["a.jpg"]
+
+
+def test_the_wall_clock_may_jump_back_without_holding_a_file_up(root, inbox):
+    put(root, "a.jpg")
+    inbox.scan(now=0, wall=0)
+    assert names(inbox.scan(now=SETTLE, wall=-1e9)) == ["a.jpg"]
+
+
+def test_a_settling_time_of_zero_takes_everything_at_first_sight(root):
+    put(root, "a.jpg")
+    assert names(Inbox(root, 0).scan(now=0, wall=0)) == ["a.jpg"]
+
+
+def test_a_scan_says_whether_anything_changed_since_the_one_before(root, inbox):
+    put(root, "a.jpg")
+    put(root, "notes.txt")
+    assert inbox.scan(now=0, wall=later()).changed
+    assert not inbox.scan(now=1, wall=later()).changed
+    put(root, "b.jpg")
+    assert inbox.scan(now=2, wall=later()).changed
+    (root / "a.jpg").unlink()
+    assert inbox.scan(now=3, wall=later()).changed
+
+
+WRITER = (
+    "import sys; f = open(sys.argv[1], 'ab'); print(1, flush=True); sys.stdin.read(); f.close()"
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="leases are a Linux thing")
+def test_a_file_that_another_program_holds_open_for_writing_waits(root, inbox):
+    path = put(root, "a.jpg")
+    command = [sys.executable, "-c", WRITER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        writer.stdout.readline()
+        scan = inbox.scan(now=0, wall=later())
+        assert dict(scan.unsettled) == {"a.jpg": "open for writing in another program"}
+        assert scan.next_look > 0
+        writer.stdin.close()
+        writer.wait()
+    assert names(inbox.scan(now=1, wall=later())) == ["a.jpg"]
+
+
+ASKER = """
+import sys
+from pathlib import Path
+from pipeline.stamp import being_written
+path = Path(sys.argv[1])
+print(1, flush=True)
+while path.with_name("go").exists():
+    being_written(path)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="leases are a Linux thing")
+def test_asking_survives_a_writer_that_comes_at_that_very_moment(root):
+    path = put(root, "a.jpg")
+    go = put(root, "go")
+    command = [sys.executable, "-c", ASKER, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as asker:
+        asker.stdout.readline()
+        for _ in range(300):
+            with path.open("ab"):
+                pass
+        go.unlink()
+        assert asker.wait() == 0
+    assert not being_written(path)
+
+
+# --- what is found, wherever it lies --------------------------------------------------------
+
+
+def test_files_in_folders_come_in_order_with_their_path(root, inbox):
+    for name in ("b.jpg", "sub/deep/c.PNG", "a.jpg", "sub/a.webp"):
+        put(root, name)
+    scan = inbox.scan(now=0, wall=later())
+    assert names(scan) == ["a.jpg", "b.jpg", "sub/a.webp", "sub/deep/c.PNG"]
+    assert [found.path for found in scan.still] == [root / name for name in names(scan)]
+
+
+def test_a_name_that_is_not_text_is_a_name_like_any_other(root, inbox):
+    raw = os.fsencode(root) + b"/\xff\xfe\n\x1b[31m.jpg"
+    Path(os.fsdecode(raw)).write_text("picture")
+    (found,) = inbox.scan(now=0, wall=later()).still
+    assert os.fsencode(found.content) == b"\xff\xfe\n\x1b[31m.jpg"
+    assert hash_file(found.path, found.stamp)
+
+
+def test_a_folder_moved_in_and_a_file_added_to_it_later_are_found(root, inbox, tmp_path):
+    inbox.scan(now=0, wall=later())
+    put(tmp_path / "album", "one.jpg")
+    (tmp_path / "album").rename(root / "album")
+    assert names(inbox.scan(now=1, wall=later())) == ["album/one.jpg"]
+    put(root, "album/two.jpg")
+    assert names(inbox.scan(now=2, wall=later())) == ["album/one.jpg", "album/two.jpg"]
+
+
+def test_two_thousand_files_that_came_while_nobody_looked_are_all_found(root, inbox):
+    inbox.scan(now=0, wall=later())
+    for number in range(2000):
+        (root / f"{number:04}.jpg").write_bytes(b"x")
+    assert len(inbox.scan(now=1, wall=later()).still) == 2000
+
+
+def test_folders_nested_without_end_are_left_at_a_limit_and_reported(root, inbox):
+    put(root, "/".join(["d"] * (MAX_DEPTH + 1)) + "/lost.jpg")
+    put(root, "/".join(["d"] * MAX_DEPTH) + "/found.jpg")
+    scan = inbox.scan(now=0, wall=later())
+    assert [name.rpartition("/")[2] for name in names(scan)] == ["found.jpg"]
+    assert list(reasons(scan).values()) == [("skipped", "ignored")]
+
+
+# --- what is refused ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(".hidden.jpg", "._a.jpg", ".~lock.a.jpg#", "~$a.jpg", "a.jpg~", "a.jpg.part"),
+        *("a.jpg.crdownload", "a.jpg.filepart", "A.TMP", "a.jpg.yaml", "_folder.yml"),
+        *(".syncthing.a.jpg.tmp", "Thumbs.db", "desktop.ini"),
+    ],
+)
+def test_names_on_the_list_are_ignored_and_accounted_for(root, inbox, name):
+    put(root, name)
+    scan = inbox.scan(now=0, wall=time.time())
+    assert names(scan) == []
+    assert reasons(scan) == {name: ("skipped", "ignored")}
+
+
+@pytest.mark.parametrize("folder", [".stversions", "@eaDir", "#recycle", ".git"])
+def test_a_folder_on_the_list_is_one_line_whatever_it_holds(root, inbox, folder):
+    put(root, f"{folder}/a.jpg")
+    scan = inbox.scan(now=0, wall=later())
+    assert names(scan) == []
+    assert reasons(scan) == {folder: ("skipped", "ignored")}
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "README", "movie.mp4", "a.jpg.zip", "a\x1b[2J.exe"])
+def test_a_name_that_is_no_pictures_is_skipped_as_such(root, inbox, name):
+    put(root, name)
+    scan = inbox.scan(now=0, wall=time.time())
+    assert reasons(scan) == {name: ("skipped", "unsupported_format")}
+    assert all(letter >= " " for letter in scan.refused[0].failure.message)
+
+
+def test_a_download_that_grows_is_refused_as_one_thing_not_as_many(root, inbox):
+    path = put(root, "a.jpg.part")
+    (first,) = inbox.scan(now=0, wall=time.time()).refused
+    path.write_text("much more than before")
+    (second,) = inbox.scan(now=1, wall=time.time()).refused
+    assert first == second
+
+
+def test_an_empty_file_is_refused_once_it_is_still(root, inbox):
+    put(root, "a.jpg", "")
+    assert reasons(inbox.scan(now=0, wall=time.time())) == {}
+    (refused,) = inbox.scan(now=SETTLE, wall=time.time()).refused
+    assert (refused.status, refused.failure.code) == ("failed", Reason.TRUNCATED)
+    put(root, "a.jpg", "now it holds something")
+    assert names(inbox.scan(now=9, wall=later())) == ["a.jpg"]
+
+
+def test_a_folder_with_a_pictures_name_is_reported_and_its_pictures_are_taken(root, inbox):
+    put(root, "album.png/a.jpg")
+    scan = inbox.scan(now=0, wall=later())
+    assert reasons(scan) == {"album.png": ("skipped", "not_regular_file")}
+    assert names(scan) == ["album.png/a.jpg"]
+
+
+def test_links_pipes_and_sockets_are_refused_and_never_opened(root, inbox, tmp_path):
+    secret = put(tmp_path, "secret.jpg")
+    (root / "link.jpg").symlink_to(secret)
+    (root / "folder").symlink_to(tmp_path)
+    (root / "loop").symlink_to(root)
+    os.mkfifo(root / "pipe.jpg")
+    with socket.socket(socket.AF_UNIX) as server:
+        here = Path.cwd()
+        os.chdir(root)  # a socket's path must be short
+        server.bind("socket.jpg")
+        os.chdir(here)
+        scan = inbox.scan(now=0, wall=later())
+    assert names(scan) == []
+    refused = ["folder", "link.jpg", "loop", "pipe.jpg", "socket.jpg"]
+    assert reasons(scan) == dict.fromkeys(refused, ("skipped", "not_regular_file"))
+
+
+@contextmanager
+def somebody_else():
+    """Root may read everything: be nobody for a moment."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_what_may_not_be_read_is_reported_and_does_not_hide_the_rest():
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        put(root, "good.jpg")
+        put(root, "shut.jpg").chmod(0)
+        put(root, "shut/inside.jpg")
+        (root / "shut").chmod(0)
+        inbox = Inbox(root, SETTLE)
+        with somebody_else():
+            scan = inbox.scan(now=0, wall=later())
+        (root / "shut").chmod(0o755)
+        (root / "shut.jpg").chmod(0o644)
+        assert names(scan) == ["good.jpg"]
+        unreadable = ("failed", "unreadable")
+        assert reasons(scan) == {"shut.jpg": unreadable, "shut": unreadable}
+        with somebody_else():
+            scan = inbox.scan(now=SETTLE, wall=later())
+        assert names(scan) == ["good.jpg", "shut.jpg", "shut/inside.jpg"]
+
+
+# --- an inbox that is gone ------------------------------------------------------------------
+
+
+def test_a_vanished_inbox_is_an_error_that_says_how_to_mend_it_not_an_empty_inbox(tmp_path):
+    with pytest.raises(StateError, match=r"nowhere.*no such file.*create the folder"):
+        Inbox(tmp_path / "nowhere", SETTLE).scan(now=0, wall=0)
+
+
+def test_an_inbox_that_is_a_file_is_an_error(tmp_path):
+    with pytest.raises(StateError, match="cannot be read"):
+        Inbox(put(tmp_path, "file"), SETTLE).scan(now=0, wall=0)
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second disk")
+def test_another_disk_in_place_of_the_inbox_is_an_error_not_an_empty_inbox(tmp_path):
+    (tmp_path / "real").mkdir()
+    if Path("/dev/shm").stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs a second disk")
+    link = tmp_path / "inbox"
+    link.symlink_to("real")
+    inbox = Inbox(link, SETTLE)
+    inbox.scan(now=0, wall=0)
+    link.unlink()
+    link.symlink_to("/dev/shm")
+    with pytest.raises(StateError, match="another disk"):
+        inbox.scan(now=1, wall=0)
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+def test_a_hash_is_of_the_version_that_was_found_or_none(root):
+    path = put(root, "a.jpg")
+    stamp = Stamp.of(path.stat())
+    assert hash_file(path, stamp) == hash_file(path)
+    assert len(hash_file(path)) == 64
+    path.write_text("another version")
+    assert hash_file(path, stamp) is None
+    path.unlink()
+    assert hash_file(path, stamp) is None
+
+
+def test_a_hash_never_follows_a_link_nor_waits_for_a_pipe(root):
+    (root / "link").symlink_to(put(root, "a.jpg"))
+    os.mkfifo(root / "pipe")
+    (root / "folder").mkdir()
+    for name in ("link", "pipe", "folder"):
+        with pytest.raises(InputError) as caught:
+            hash_file(root / name)
+        assert caught.value.code is Reason.NOT_REGULAR_FILE
+
+
+def test_the_ignore_list_hides_no_ordinary_photo(root, inbox):
+    ordinary = ["IMG_0001.JPG", "a b.jpeg", "party.tmp.png", "été~1.webp", "part.tif", "_x.bmp"]
+    for name in ordinary:
+        put(root, name)
+    assert names(inbox.scan(now=0, wall=later())) == sorted(ordinary)
+    assert len(set(IGNORED)) == len(IGNORED)
+
+
+# --- waking ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def watcher(root: Path):
+    watcher = Watcher(root)
+    watcher.tend(now=0)
+    if watcher.mode.startswith("polling"):
+        pytest.skip(watcher.mode)
+    watcher.woken(timeout=0)
+    yield watcher
+    watcher.stop()
+
+
+def test_a_new_file_wakes_and_a_name_that_is_not_text_does_too(root, watcher):
+    Path(os.fsdecode(os.fsencode(root) + b"/\xff.jpg")).write_text("picture")
+    assert watcher.woken(timeout=10)
+    put(root, "sub/a.jpg")
+    assert watcher.woken(timeout=10)
+    watcher.tend(now=1)
+    assert not watcher.mode.startswith("polling")
+
+
+class CountingBell(threading.Event):
+    rings = 0
+
+    def set(self):
+        self.rings += 1
+        super().set()
+
+
+def test_our_own_reading_does_not_wake_us(root):
+    path = put(root, "a.jpg")
+    bell = CountingBell()
+    watcher = Watcher(root, bell)
+    watcher.tend(now=0)
+    watcher.woken(timeout=0)
+    for _ in range(100):
+        hash_file(path)
+    put(root, "b.jpg")  # events keep their order: when this one arrives, the reading was reported
+    assert watcher.woken(timeout=10)
+    watcher.stop()
+    assert bell.rings < 20
+
+
+def test_a_watcher_that_cannot_watch_says_why_and_tries_again_later(tmp_path):
+    root = tmp_path / "later"
+    watcher = Watcher(root)
+    watcher.tend(now=0)
+    assert watcher.mode.startswith("polling: ")
+    root.mkdir()
+    watcher.tend(now=RETRY_SECONDS - 1)
+    assert watcher.mode.startswith("polling: ")
+    watcher.tend(now=RETRY_SECONDS)
+    assert watcher.mode == "inotify" or sys.platform != "linux"
+    watcher.stop()
+
+
+def test_a_watcher_whose_thread_died_starts_again_and_wakes_the_scanner(root, watcher):
+    (emitter,) = watcher._observer.emitters  # no public way to a thread that dies
+    emitter.stop()
+    emitter.join()
+    watcher.tend(now=RETRY_SECONDS)
+    assert watcher.woken(timeout=10)
+    put(root, "a.jpg")
+    assert watcher.woken(timeout=10)
+
+
+def test_watchers_may_ring_a_bell_that_others_ring_too(root):
+    bell = threading.Event()
+    watcher = Watcher(root, bell)
+    bell.set()
+    assert watcher.woken(timeout=0)
+    assert not watcher.woken(timeout=0)
+
+
+def test_scanning_needs_no_watchdog():
+    code = "import sys, pipeline.inbox, pipeline.watcher; print('watchdog' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert answer.stdout == "False\n"

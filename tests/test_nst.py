@@ -1,0 +1,236 @@
+"""The transfer: closed forms, references, determinism, convergence."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pipeline.errors import EngineError
+from pipeline.nst import Iterate, Vgg19, stylize
+from pipeline.nst.losses import ContentLoss, total_variation
+from pipeline.nst.objective import Objective, style_sums
+from pipeline.nst.pyramid import scale_sides, scale_steps, style_size, target_size
+from pipeline.options import Transfer
+
+QUICK = {"size": 64, "steps": (15,)}
+
+
+def direct_gram(features: Tensor) -> Tensor:
+    """Equation 3 of Gatys et al. 2015, over positions; features (1, C, H, W)."""
+    return torch.einsum("nchw,ndhw->cd", features, features) / features[0, 0].numel()
+
+
+# --- closed form ----------------------------------------------------------------------------
+
+
+def test_the_total_variation_of_a_checkerboard_is_two() -> None:
+    rows, columns = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
+    board = ((rows + columns) % 2).float().expand(1, 3, 8, 8)
+    assert total_variation(board) == 2.0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1)])
+def test_the_total_variation_of_a_line_or_a_dot_is_finite(size: tuple[int, int]) -> None:
+    assert total_variation(torch.rand(1, 3, *size)).isfinite()
+
+
+def test_total_variation_does_not_grow_with_the_picture() -> None:
+    tile = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    wide = tile.repeat(1, 1, 4, 4)
+    assert total_variation(wide) == pytest.approx(float(total_variation(tile)), rel=0.1)
+
+
+# --- reference ------------------------------------------------------------------------------
+
+
+def test_the_content_loss_gives_the_gradient_that_autograd_finds() -> None:
+    features, target = torch.rand(1, 4, 5, 6, requires_grad=True), torch.rand(1, 4, 5, 6)
+    expected = (features - target).square().sum() / target.square().sum()
+    (by_autograd,) = torch.autograd.grad(expected, features)
+    loss, gradient = ContentLoss(target)(features.detach())
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(gradient, by_autograd)
+
+
+def test_the_network_agrees_with_torchvisions_module(weights: dict[str, Tensor]) -> None:
+    """Fed the same numbers, every relu1_1 to relu5_4 agrees where padding does not reach."""
+    from torchvision.models import vgg19
+
+    reference = vgg19(weights=None).features.eval()
+    reference.load_state_dict({k.removeprefix("features."): v for k, v in weights.items()})
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    # torchvision pads with zeros; give it the edge that ours makes for itself.
+    x = (image - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+    x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), reference[0].weight, reference[0].bias)
+    expected = {}
+    with torch.no_grad():
+        names = iter(
+            f"relu{b}_{c}"
+            for b, n in ((1, 2), (2, 2), (3, 4), (4, 4), (5, 4))
+            for c in range(1, n + 1)
+        )
+        for layer in reference[1:]:
+            x = layer(x)
+            if isinstance(layer, torch.nn.ReLU):
+                expected[next(names)] = x.clone()
+        found = Vgg19(weights)(image, expected)
+    for name, features in found.items():
+        scale = expected[name].abs().max()
+        assert (features - expected[name]).abs().max() / scale < 1e-4, name
+
+
+def test_the_whole_gradient_agrees_with_autograd_through_a_ten_line_formula(
+    network: Vgg19,
+) -> None:
+    torch.manual_seed(3)
+    content, style, image = (torch.rand(1, 3, 32, 40) for _ in range(3))
+    options = Transfer(size=40, tv_weight=0.3, content_weight=0.7, style_weight=1.3)
+    target = style_sums(network, [style], [1.0], 32 * 40, options)
+    found = Objective(network, content, target, options)(image)
+    leaf = image.clone().requires_grad_()
+    pictures = (leaf, style, content)
+    now, then, first = (network(x, [*options.style_layers, "relu4_2"]) for x in pictures)
+    loss = (
+        0.7 * (now["relu4_2"] - first["relu4_2"]).square().sum() / first["relu4_2"].square().sum()
+    )
+    for name in options.style_layers:
+        a = direct_gram(then[name])
+        far = (direct_gram(first[name]) - a).square().sum()
+        loss = loss + 1.3 / 5 * (direct_gram(now[name]) - a).square().sum() / far
+    loss = loss + 0.3 * total_variation(leaf)
+    (expected,) = torch.autograd.grad(loss, leaf)
+    torch.testing.assert_close(found.loss, loss.detach(), rtol=1e-4, atol=0)
+    assert F.cosine_similarity(found.gradient.flatten(), expected.flatten(), 0) > 0.99999
+
+
+# --- determinism and convergence ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("init", ["content", "noise", "style"])
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_every_start_and_optimizer_lowers_the_loss_and_stays_in_range(
+    init: str, optimizer: str, photo: Tensor, painting: Tensor, network: Vgg19
+) -> None:
+    totals: list[float] = []
+    options = Transfer(**QUICK, init=init, optimizer=optimizer)
+    picture = stylize(
+        photo, painting, options, lambda i: totals.append(i.losses()["total"]), network=network
+    )
+    assert picture.shape == (3, 64, 64)
+    assert picture.min() >= 0
+    assert picture.max() <= 1
+    # A start at the painting has the style already: there the first steps only add the photo.
+    assert totals[-1] < (1.1 if init == "style" else 0.8) * totals[0]
+
+
+def test_the_same_seed_paints_the_same_picture_and_another_seed_another(
+    photo: Tensor, painting: Tensor, network: Vgg19
+) -> None:
+    options = Transfer(**QUICK, init="noise")
+    first, again, other = (
+        stylize(photo, painting, options, seed=seed, network=network) for seed in (7, 7, 8)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_more_content_weight_keeps_more_of_the_photo(
+    photo: Tensor, painting: Tensor, network: Vgg19
+) -> None:
+    faint, strong = (
+        stylize(photo, painting, Transfer(**QUICK, content_weight=weight), network=network)
+        for weight in (0.001, 10.0)
+    )
+    assert (strong - photo).square().mean() < (faint - photo).square().mean()
+
+
+def test_a_blend_takes_after_both_paintings(
+    photo: Tensor, painting: Tensor, network: Vgg19
+) -> None:
+    red = torch.zeros(3, 64, 64)
+    red[0] = 1
+    options = Transfer(size=64, steps=(60,))
+    alone = stylize(photo, painting, options, network=network)
+    blend = stylize(photo, [painting, red], options, shares=[1, 3], network=network)
+    assert blend[0].mean() - blend[1].mean() > alone[0].mean() - alone[1].mean()
+
+
+def test_keeping_the_photos_colours_keeps_them(
+    photo: Tensor, painting: Tensor, network: Vgg19
+) -> None:
+    kept = stylize(photo, painting, Transfer(**QUICK, colors="content"), network=network)
+    taken = stylize(photo, painting, Transfer(**QUICK), network=network)
+
+    def difference(picture: Tensor) -> Tensor:
+        return ((picture[0] - picture[2]) - (photo[0] - photo[2])).abs().mean()
+
+    assert difference(kept) < 0.5 * difference(taken)
+
+
+def test_a_start_image_is_where_the_picture_starts(
+    photo: Tensor, painting: Tensor, network: Vgg19
+) -> None:
+    seen: list[Iterate] = []
+    start = torch.full((3, 64, 64), 0.25)
+    options = Transfer(size=64, steps=(1,), init="start.png", optimizer="adam", learning_rate=1e-4)
+    picture = stylize(photo, painting, options, seen.append, init_image=start, network=network)
+    torch.testing.assert_close(picture, start, atol=1e-3, rtol=0)
+
+
+def test_progress_tells_scale_step_and_work_left(
+    photo: Tensor, painting: Tensor, network: Vgg19
+) -> None:
+    seen: list[Iterate] = []
+    options = Transfer(size=64, scales=(32, 64), steps=(3, 2))
+    stylize(photo, painting, options, seen.append, network=network)
+    assert [(i.scale, i.step, i.side) for i in seen] == [
+        (1, 1, 32), (1, 2, 32), (1, 3, 32), (2, 4, 64), (2, 5, 64),
+    ]  # fmt: skip
+    assert seen[-1].work_left == 0
+    assert all(a.work_left > b.work_left for a, b in zip(seen, seen[1:], strict=False))
+
+
+# --- bad input ------------------------------------------------------------------------------
+
+
+def test_nan_in_a_picture_is_refused_by_name(photo: Tensor, network: Vgg19) -> None:
+    broken = photo.clone()
+    broken[0, 0, 0] = math.nan
+    with pytest.raises(EngineError, match="style image"):
+        stylize(photo, broken, Transfer(**QUICK), network=network)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (33, 17)])
+def test_odd_small_and_narrow_photos_come_out_whole(
+    size: tuple[int, int], painting: Tensor, network: Vgg19
+) -> None:
+    picture = stylize(
+        torch.rand(3, *size), painting, Transfer(size=48, steps=(3,)), network=network
+    )
+    assert picture.shape[1:] == target_size(*size, 48)
+    assert picture.isfinite().all()
+
+
+# --- scales ---------------------------------------------------------------------------------
+
+
+def test_scales_halve_down_to_sixty_four() -> None:
+    assert scale_sides(Transfer(), 512) == [64, 128, 256, 512]
+    assert scale_sides(Transfer(), 48) == [48]
+    assert scale_sides(Transfer(scales=(100, 900)), 300) == [100, 300]
+
+
+def test_steps_are_aligned_at_the_finest_scale() -> None:
+    options = Transfer(steps=(150, 60, 10))
+    assert scale_steps(options, 2) == [60, 10]
+    assert scale_steps(options, 5) == [150, 150, 150, 60, 10]
+
+
+def test_a_painting_is_taken_at_the_photos_area_and_never_enlarged() -> None:
+    painting = torch.zeros(1, 3, 400, 100)
+    assert style_size(painting, 10_000, 1.0) == (200, 50)
+    assert style_size(painting, 1_000_000, 1.0) == (400, 100)
+    assert style_size(painting, 10_000, 0.5) == (100, 25)

@@ -1,0 +1,191 @@
+"""Style statistics: closed forms, references, additivity, gradients."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.nst.objective import STATISTICS
+from pipeline.nst.statistics import Covariance, Gram, MeanStd, Moments, Wasserstein
+from pipeline.nst.transport import Histogram, SlicedWasserstein
+
+NAMES = sorted(STATISTICS)
+MOMENTS = ["gram", "covariance", "mean_std", "wasserstein"]
+
+
+def features(
+    seed: int, channels: int = 6, positions: int = 400, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """(C, N), rectified and correlated as a network's are."""
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(channels, channels, generator=generator, dtype=dtype)
+    noise = torch.randn(channels, positions, generator=generator, dtype=dtype)
+    return (mixing @ noise + 1).relu()
+
+
+def evaluated(name: str, picture: Tensor, painting: Tensor) -> tuple[Tensor, Tensor]:
+    """Value and gradient at the picture's features."""
+    statistic = STATISTICS[name]()
+    target = statistic.measure(painting)
+    value, pull = statistic.loss(target)(statistic.measure(picture, like=target))
+    return value, pull(picture)
+
+
+# --- closed form ----------------------------------------------------------------------------
+
+
+def test_the_gram_matrix_of_ones_is_ones() -> None:
+    moments = Moments.of(torch.ones(3, 20)).normalised()
+    assert torch.equal(moments.second, torch.ones(3, 3))
+    assert torch.equal(moments.first, torch.ones(3))
+
+
+def test_the_bures_distance_of_diagonal_gaussians_is_that_of_their_deviations() -> None:
+    """W2^2 = |m - m*|^2 + sum (s - s*)^2 where both covariances are diagonal."""
+    mean, deviation = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.5, 1.0, 2.0])
+    mean2, deviation2 = torch.tensor([0.0, 2.5, 3.5]), torch.tensor([1.0, 1.0, 1.0])
+
+    def gaussian(m: Tensor, s: Tensor) -> Moments:
+        return Moments(torch.tensor(1.0), m, torch.diag(s**2) + torch.outer(m, m))
+
+    value, _ = Wasserstein().loss(gaussian(mean2, deviation2))(gaussian(mean, deviation))
+    expected = (mean - mean2).square().sum() + (deviation - deviation2).square().sum()
+    size = mean2.square().sum() + deviation2.square().sum()
+    torch.testing.assert_close(value, expected / size, rtol=1e-4, atol=1e-5)
+
+
+def test_a_shift_moves_every_direction_by_its_length() -> None:
+    """Histograms of a shifted picture are off by the shift, bin width aside."""
+    painting = torch.rand(1, 5000, generator=torch.Generator().manual_seed(0)) + 1
+    value, _ = evaluated("histogram", painting + 0.05, painting)
+    assert float(value) == pytest.approx(0.05**2 / float(painting.square().mean()), rel=0.05)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_picture_in_its_own_style_has_no_loss_and_no_gradient(name: str) -> None:
+    f = features(1)
+    value, gradient = evaluated(name, f, f)
+    assert float(value) < 1e-4
+    _, far = evaluated(name, features(2), f)
+    assert gradient.norm() < 1e-2 * far.norm()
+
+
+# --- reference ------------------------------------------------------------------------------
+
+
+def test_the_gram_loss_is_the_papers_formula() -> None:
+    f, p = features(1), features(2)
+    g, a = f @ f.T / 400, p @ p.T / 400
+    value, gradient = evaluated("gram", f, p)
+    torch.testing.assert_close(value, (g - a).square().sum() / a.square().sum())
+    torch.testing.assert_close(gradient, 4 * (g - a) @ f / (400 * a.square().sum()))
+
+
+def test_the_sliced_distance_agrees_with_sorting() -> None:
+    f, p = features(1, positions=3000), features(2, positions=3000)
+    statistic = SlicedWasserstein()
+    target = statistic.measure(p)
+    assert target.directions is not None
+    x, y = (target.directions @ z for z in (f, p))
+    expected = (x.sort(1).values - y.sort(1).values).square().mean() / y.square().mean()
+    value, _ = evaluated("sliced", f, p)
+    assert float(value) == pytest.approx(float(expected), rel=0.05)
+
+
+def test_the_histogram_pull_takes_every_value_to_its_quantile() -> None:
+    f, p = features(3, 1, 4000), features(4, 1, 4000)
+    statistic = Histogram()
+    target = statistic.measure(p)
+    _, pull = statistic.loss(target)(statistic.measure(f, like=target))
+    size = float(p.square().mean())
+    moved = f - pull(f) * 4000 * size / 2
+    spread = float(p.max() - p.min())
+    assert (moved.sort(1).values - p.sort(1).values).abs().mean() < 0.01 * spread
+
+
+def test_deviations_are_the_channels_own() -> None:
+    f, p = features(1), features(2)
+    value, _ = evaluated("mean_std", f, p)
+    off = (f.mean(1) - p.mean(1)).square().sum()
+    off += (f.std(1, correction=0) - p.std(1, correction=0)).square().sum()
+    size = p.mean(1).square().sum() + p.var(1, correction=0).sum()
+    torch.testing.assert_close(value, off / size, rtol=1e-3, atol=1e-5)
+
+
+def test_the_covariance_loss_is_blind_to_nothing_that_the_gram_loss_sees() -> None:
+    f = features(1)
+    shifted = f + 0.5
+    assert evaluated("covariance", shifted, f)[0] > 0.01
+    assert evaluated("gram", shifted, f)[0] > 0.01
+
+
+# --- additivity -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sums_over_blocks_and_weighted_regions_are_sums_over_the_whole(name: str) -> None:
+    f, p = features(1), features(2)
+    statistic = STATISTICS[name]()
+    target = statistic.measure(p)
+    left, right = f[:, :150], f[:, 150:]
+    blocks = statistic.measure(left, like=target) + statistic.measure(right, like=target)
+    inside = torch.cat([torch.ones(150), torch.zeros(250)])
+    for sums, whole in (
+        (blocks, f),
+        (statistic.measure(f, inside, like=target), left),
+    ):
+        value, _ = statistic.loss(target)(sums)
+        expected, _ = evaluated(name, whole, p)
+        torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-5)
+
+
+# --- gradients ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MOMENTS)
+def test_the_gradient_of_a_moment_statistic_is_exact(name: str) -> None:
+    """Central differences in float64."""
+    f, p = features(1, 4, 30, torch.float64), features(2, 4, 50, torch.float64)
+    _, gradient = evaluated(name, f, p)
+    for index in ((0, 0), (1, 7), (3, 29)):
+        step = torch.zeros_like(f)
+        step[index] = 1e-5
+        slope = (evaluated(name, f + step, p)[0] - evaluated(name, f - step, p)[0]) / 2e-5
+        assert float(gradient[index]) == pytest.approx(float(slope), rel=1e-3, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", ["sliced", "histogram"])
+def test_the_gradient_of_transport_points_downhill_by_its_length(name: str) -> None:
+    """Values are binned, so the slope is taken over a way of many bins."""
+    f, p = features(1, 4, 3000), features(2, 4, 3000)
+    value, gradient = evaluated(name, f, p)
+    step = 0.02 * float(value) / float(gradient.square().sum())
+    lower, _ = evaluated(name, f - step * gradient, p)
+    assert float(value - lower) == pytest.approx(0.02 * float(value), rel=0.15)
+
+
+# --- bad input ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["black", "flat", "one position", "huge"])
+def test_degenerate_features_give_finite_numbers(name: str, kind: str) -> None:
+    painting = {
+        "black": torch.zeros(5, 40),
+        "flat": torch.full((5, 40), 3.0),
+        "one position": torch.rand(5, 1),
+        "huge": features(5, 5, 40) * 1e4,
+    }[kind]
+    for picture in (features(1, 5, 40), painting, torch.zeros(5, 1)):
+        value, gradient = evaluated(name, picture, painting)
+        assert math.isfinite(float(value))
+        assert gradient.isfinite().all()
+
+
+def test_every_statistic_is_told_apart_from_the_others() -> None:
+    f, p = features(1), features(2)
+    kinds = [Gram, Covariance, MeanStd, Wasserstein, SlicedWasserstein, Histogram]
+    assert {STATISTICS[name] for name in NAMES} == set(kinds)
+    values = {round(float(evaluated(name, f, p)[0]), 6) for name in NAMES}
+    assert len(values) == len(NAMES)
