@@ -234,3 +234,21 @@ def test_a_painting_is_taken_at_the_photos_area_and_never_enlarged() -> None:
     assert style_size(painting, 10_000, 1.0) == (200, 50)
     assert style_size(painting, 1_000_000, 1.0) == (400, 100)
     assert style_size(painting, 10_000, 0.5) == (100, 25)
+
+
+def test_an_interrupted_run_goes_on_from_its_last_scale(
+    photo: Tensor, painting: Tensor, network: Vgg19
+) -> None:
+    options = Transfer(size=64, scales=(32, 64), steps=(4, 3))
+    ends: dict[int, Tensor] = {}
+    whole = stylize(
+        photo,
+        painting,
+        options,
+        lambda i: ends.update({i.scale: i.image.squeeze(0)}),
+        network=network,
+    )
+    seen: list[Iterate] = []
+    again = stylize(photo, painting, options, seen.append, network=network, resume=(1, ends[1]))
+    assert [(i.scale, i.step) for i in seen] == [(2, 5), (2, 6), (2, 7)]
+    assert (again - whole).abs().mean() < 0.02

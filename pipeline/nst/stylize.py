@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import EngineError
-from pipeline.nst.colors import keep_colors
+from pipeline.nst.colors import keep_colors, recolored
 from pipeline.nst.devices import choose_device
 from pipeline.nst.objective import Evaluation, Objective, style_sums
 from pipeline.nst.optimizers import make_optimizer
@@ -69,6 +69,7 @@ def stylize(
     seed: int = 0,
     device: str | torch.device = "auto",
     network: Vgg19 | None = None,
+    resume: tuple[int, Tensor] | None = None,
 ) -> Tensor:
     """Paint the content image in the styles' manner (Gatys et al. 2016), coarse to fine.
 
@@ -83,6 +84,8 @@ def stylize(
         seed: Of the noise; the same seed gives the same picture on one device.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         network: A loaded VGG-19 to use again; the embedded weights are loaded when absent.
+        resume: Go on after an interruption: how many scales were finished, and the picture
+            (3, h, w) that the last of them ended with.
 
     Returns:
         (3, H', W') sRGB in [0, 1] on the CPU, its long side ``options.size``.
@@ -98,7 +101,9 @@ def stylize(
     start = None if init_image is None else _prepared(init_image, "init image", on)
     network = (network or Vgg19(load_weights(), options.pooling)).to(on)
     run = _Run(photo, prepared, _normalised(shares, len(prepared)), options, network, on_iterate)
-    picture = run.paint(start, seed)
+    if resume is not None:
+        resume = resume[0], _prepared(resume[1], "picture to go on from", on)
+    picture = run.paint(start, seed, resume)
     if options.colors == "content":
         picture = keep_colors(picture, resize(photo, _size(picture)))
     return picture.clamp(0, 1).squeeze(0).cpu()
@@ -126,10 +131,15 @@ class _Run:
         self.work = sum(n * h * w for n, (h, w) in zip(self.steps, self.sizes, strict=True))
         self.began = time.monotonic()
 
-    def paint(self, start: Tensor | None, seed: int) -> Tensor:
+    def paint(
+        self, start: Tensor | None, seed: int, resume: tuple[int, Tensor] | None = None
+    ) -> Tensor:
         """From the coarsest scale to the finest; each starts from the one before, enlarged."""
-        picture = self._start(start, seed)
+        finished, picture = resume if resume else (0, self._start(start, seed))
         for index, size in enumerate(self.sizes):
+            if index < finished:
+                self._skip(self.steps[index], size)
+                continue
             photo = resize(self.photo, size).clamp(0, 1)
             area = size[0] * size[1]
             target = style_sums(self.network, self.styles, self.shares, area, self.options)
@@ -140,6 +150,9 @@ class _Run:
     def _start(self, init_image: Tensor | None, seed: int) -> Tensor:
         size, init = self.sizes[0], self.options.init
         if init == "content":
+            # Not the paper: starting in the painting's colours saves the steps that mixing costs.
+            if self.options.colors == "style":
+                return recolored(resize(self.photo, size), self.styles, self.shares)
             return resize(self.photo, size)
         if init == "noise":
             # White noise (the paper), drawn on the CPU so that every device starts alike.
@@ -160,14 +173,14 @@ class _Run:
             self.work_done += picture.shape[-1] * picture.shape[-2]
             self._report(search.step(), search.optimizer.image, index)
             if step % CHECK == CHECK - 1 and search.settled():
-                self._skip(self.steps[index] - step - 1, picture)
+                self._skip(self.steps[index] - step - 1, self.sizes[index])
                 break
         self.restarts += search.restarts
         return search.best(final=index == len(self.sizes) - 1)
 
-    def _skip(self, steps: int, picture: Tensor) -> None:
+    def _skip(self, steps: int, size: tuple[int, int]) -> None:
         self.done += steps
-        self.work_done += steps * picture.shape[-1] * picture.shape[-2]
+        self.work_done += steps * size[0] * size[1]
 
     def _report(self, evaluation: Evaluation, image: Tensor, index: int) -> None:
         if self.on_iterate is None:
