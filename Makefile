@@ -4,13 +4,30 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint setup bench styles clean
+.PHONY: run test browser lint setup bench docs styles clean
 
+# Ctrl-C is how one leaves, no error of make's.
 run: setup
-	$(BIN)/python -m pipeline watch
+	@trap : INT; $(BIN)/python -m pipeline watch || test $$? -eq 130
 
-test: setup
+test: setup browser
 	$(BIN)/python -m pytest
+
+# The page tests need a chromium: installed where this account may, said plainly where it may not.
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
+browser:
+	@for name in $(BROWSERS); do command -v $$name >/dev/null && exit 0; done; \
+	root=$$(test "$$(id -u)" = 0 || echo "sudo -n"); export DEBIAN_FRONTEND=noninteractive; \
+	command -v apt-get >/dev/null && $$root apt-get update -qq \
+	  && $$root apt-get install -qq -y --no-install-recommends chromium >/dev/null \
+	  || echo "No chromium, and it cannot be installed here: the tests of the gallery page are skipped."
+
+# Half an hour of kill -9 on the real daemon; SOAK_SEED=N for another half hour.
+soak: setup
+	SOAK_SECONDS=$${SOAK_SECONDS:-1800} $(BIN)/python -m pytest -m soak -s
+
+audit: setup
+	$(BIN)/python -m pip_audit --skip-editable
 
 lint: setup
 	$(BIN)/ruff check .
@@ -20,6 +37,9 @@ lint: setup
 bench: setup
 	$(BIN)/python -m benchmarks
 
+docs: setup
+	$(BIN)/python scripts/make_docs.py
+
 styles: setup
 	$(BIN)/python scripts/make_styles.py
 
@@ -27,10 +47,11 @@ setup: $(STAMP)
 
 # Installed again only when the project file changes.
 $(STAMP): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
-	touch $(STAMP)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV); the first time this takes some minutes."
+	@$(BIN)/python -m pip install --disable-pip-version-check -e ".[dev]"
+	@touch $(STAMP)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info

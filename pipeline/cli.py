@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 from typer.exceptions import TyperException
 
 from pipeline import __version__
 from pipeline.errors import PipelineError, UsageError
-from pipeline.flags import option_flags
 
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
@@ -24,27 +24,34 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    no_args_is_help=True,
     help="Drop a photo in, get a painting out: neural style transfer on a watched folder.",
 )
 debug = False
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The config file.", metavar="FILE")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+EventsOption = Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")]
 DEFAULT_CONFIG = Path("config.yaml")
 
 
 def main() -> NoReturn:
     """Run a command and exit: 0 all well, 1 some jobs failed, 2 wrong usage, 130 interrupted."""
+    global debug
+    words = [word for word in sys.argv[1:] if word != "--debug"]  # before or after the command
+    debug = len(words) < len(sys.argv) - 1
     try:
-        code = app(standalone_mode=False)
-    except (PipelineError, TyperException) as error:
+        code = app(words, standalone_mode=False)
+        sys.stdout.flush()
+    except PipelineError as error:
         code = error.exit_code
-        _complain(error.format_message() if isinstance(error, TyperException) else str(error))
+        _complain(str(error))
+    except TyperException as error:
+        code = WRONG
+        _complain(f"{error.format_message().rstrip('.')} (see `{_asked(error)} --help`)")
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
         _complain("interrupted")
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # typer makes the one into the other
         # The reader of our output went away (`| head`); the flush at exit must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = OK
@@ -52,6 +59,12 @@ def main() -> NoReturn:
         code = FAILED
         _complain(f"unexpected {type(error).__name__}: {error} (--debug shows where)")
     sys.exit(code if isinstance(code, int) else OK)
+
+
+def _asked(error: TyperException) -> str:
+    """The command that was called wrongly."""
+    context = getattr(error, "ctx", None)
+    return context.command_path if context else "python -m pipeline"
 
 
 def _complain(message: str) -> None:
@@ -64,14 +77,16 @@ def _complain(message: str) -> None:
 
 @app.callback(invoke_without_command=True)
 def _main(
+    context: typer.Context,
     show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    show_debug: Annotated[bool, typer.Option("--debug", help="Tracebacks on errors.")] = False,
+    _debug: Annotated[bool, typer.Option("--debug", help="Tracebacks on errors.")] = False,
 ) -> None:
-    global debug
-    debug = show_debug
     if show_version:
         print(__version__)
         raise typer.Exit(OK)
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(WRONG)
 
 
 # --- folders --------------------------------------------------------------------------------
@@ -80,7 +95,7 @@ def _main(
 @app.command()
 def run(
     config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
+    as_json: EventsOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done and why; write nothing.")
     ] = False,
@@ -96,8 +111,11 @@ def run(
 
 
 @app.command()
-def watch(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """The same, and keep going; SIGTERM or Ctrl-C stops cleanly, a second one at once."""
+def watch(config: ConfigOption = DEFAULT_CONFIG, as_json: EventsOption = False) -> None:
+    """Like run, and keep going until Ctrl-C or SIGTERM.
+
+    The first one stops cleanly, a second one at once. Running jobs go back into the queue.
+    """
     from pipeline import running
 
     raise typer.Exit(running.run(running.load(config), as_json=as_json, keep_going=True))
@@ -105,7 +123,7 @@ def watch(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
 
 @app.command()
 def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Jobs by state, now running, last results."""
+    """Show jobs by state, what runs now, last results."""
     from pipeline import reports, running
 
     _print(reports.status(running.load(config)), as_json, reports.status_text)
@@ -117,7 +135,7 @@ def explain(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Why this file was, will be or will not be processed."""
+    """Say why a file was, will be or will not be processed."""
     from pipeline import reports, running
 
     _print(reports.explain(running.load(config), file), as_json, reports.explain_text)
@@ -125,25 +143,30 @@ def explain(
 
 @app.command()
 def retry(
-    jobs: Annotated[list[str] | None, typer.Argument(help="Job ids.", metavar="[JOB]...")] = None,
+    jobs: Annotated[
+        list[str] | None, typer.Argument(help="Job ids, or files of the inbox.", metavar="JOB|FILE")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every failed job.")] = False,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Failed jobs back into the queue (by id also finished ones whose pictures are gone)."""
+    """Put failed jobs back into the queue.
+
+    By id also finished ones: a result that was deleted from the outbox is made again.
+    """
     from pipeline import reports, running
 
     if bool(jobs) == everything:
         raise UsageError("give job ids (see `status`) or --all", where="retry")
     count = reports.retry(running.load(config), jobs or None)
-    print(f"{count} job{'s' * (count != 1)} back in the queue; `run` or `watch` takes them up")
     if jobs and not count:
         raise UsageError("no such job", where=", ".join(jobs), mend="`status` lists them")
+    print(f"{counted(count, 'job')} back in the queue; `run` or `watch` takes them up")
 
 
 # --- one picture ----------------------------------------------------------------------------
 
 StyleArgument = Annotated[
-    list[str], typer.Argument(help="Paintings: a path or builtin:NAME.", metavar="STYLE...")
+    list[str], typer.Argument(help="Paintings: a path or builtin:NAME.", metavar="STYLE")
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Of the noise.")]
@@ -152,9 +175,30 @@ WeightsOption = Annotated[str, typer.Option(help="embedded, torchvision or a pat
 ContentArgument = Annotated[Path, typer.Argument(help="The photo.", metavar="CONTENT")]
 
 
-@app.command()
-@option_flags
+class OptionsCommand(TyperCommand):
+    """A command that takes every transfer and enhance option besides its own parameters.
+
+    Their models are read when such a command is called, not before: reading them takes longer
+    than all the rest of `--help`. What the flags say is in the context's ``obj``.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The command's own parameters, then a flag for each option, then ``--help``."""
+        from pipeline.flags import option_flags
+
+        *own, help_option = super().get_params(ctx)
+        return [*own, *option_flags(), help_option]
+
+    def invoke(self, ctx: Any) -> Any:
+        """Call the command with its own parameters."""
+        own = {parameter.name for parameter in self.params}
+        ctx.obj = {name: ctx.params.pop(name) for name in list(ctx.params) if name not in own}
+        return super().invoke(ctx)
+
+
+@app.command(cls=OptionsCommand)
 def stylize(
+    flags: typer.Context,
     content: ContentArgument,
     styles: StyleArgument,
     out: Annotated[Path, typer.Option("-o", "--out", help="The picture to write.", metavar="OUT")],
@@ -166,24 +210,26 @@ def stylize(
     device: DeviceOption = "auto",
     weights: WeightsOption = "embedded",
     as_json: JsonOption = False,
-    **flags: str | None,
 ) -> None:
-    """One picture, no folders: OUT, and OUT's enhanced version beside it."""
+    """Paint one picture, without folders.
+
+    Writes OUT, a .png name, and its enhanced version OUT.enhanced.png beside it.
+    """
     from pipeline import ordering
 
-    order = ordering.order(content, styles, shares, preset, seed, device, weights, flags)
+    order = ordering.order(content, styles, shares, preset, seed, device, weights, flags.obj)
     raise typer.Exit(ordering.stylize(order, out, as_json))
 
 
-@app.command()
-@option_flags
+@app.command(cls=OptionsCommand)
 def sweep(
+    flags: typer.Context,
     content: ContentArgument,
     style: Annotated[str, typer.Argument(help="A path or builtin:NAME.", metavar="STYLE")],
     out: Annotated[Path, typer.Option("-o", "--out", help="A folder.", metavar="DIR")],
     rows: Annotated[
         str, typer.Option(help="Option and values down the sheet.", metavar="NAME=V,V")
-    ] = "content_weight=0.02,0.1,0.5",
+    ] = "content_weight=0.1,0.3,1",
     columns: Annotated[
         str, typer.Option(help="Option and values across the sheet.", metavar="NAME=V,V")
     ] = "style_scale=0.5,1,2",
@@ -191,12 +237,14 @@ def sweep(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     weights: WeightsOption = "embedded",
-    **flags: str | None,
 ) -> None:
-    """A grid over weights: pictures plus a contact sheet, to choose by eye."""
+    """Paint a grid over two options, to choose by eye.
+
+    Writes a picture for each cell into DIR, and contact-sheet.png, which shows them all.
+    """
     from pipeline import ordering
 
-    order = ordering.order(content, [style], "", preset, seed, device, weights, flags)
+    order = ordering.order(content, [style], "", preset, seed, device, weights, flags.obj)
     raise typer.Exit(ordering.sweep(order, out, rows, columns))
 
 
@@ -205,7 +253,7 @@ def sweep(
 
 @app.command()
 def styles(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """The styles in force, with their origin."""
+    """List the styles in force, with their origin."""
     from pipeline import reports, running
 
     _print(reports.styles(running.load(config)), as_json, reports.styles_text)
@@ -217,8 +265,8 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     from pipeline import running
 
     loaded = running.load(config)
-    rules = len(loaded.manifest.rules)
-    print(f"{config}: good; {len(loaded.manifest.styles)} styles, {rules} match rules")
+    styles, rules = len(loaded.manifest.styles), len(loaded.manifest.rules)
+    print(f"{config}: good; {counted(styles, 'style')}, {counted(rules, 'match rule')}")
 
 
 @app.command()
@@ -238,6 +286,11 @@ def doctor(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
     report = examination.examine(running.load(config))
     _print(report, as_json, examination.text)
     raise typer.Exit(OK if report["healthy"] else FAILED)
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 job``, ``2 jobs``."""
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _print(report: dict[str, Any], as_json: bool, text: Any) -> None:

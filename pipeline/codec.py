@@ -78,6 +78,11 @@ def is_picture_name(name: str) -> bool:
 # ---- In ------------------------------------------------------------------------------------
 
 
+def load_decoders() -> None:
+    """Load now what Pillow would load with the first picture."""
+    Image.init()
+
+
 def decode_file(path: Path, long_side: int | None, limits: Limits) -> Decoded:
     """``decode`` for the regular file at ``path``; every error names it.
 
@@ -258,11 +263,27 @@ def encode_png(pixels: Bytes, path: Path, text: Mapping[str, str]) -> None:
     fields.add(b"sRGB", b"\0")
     for key, value in text.items():
         fields.add_text(key, _printable(value).replace("\0", " "))
+    with _write_errors(path), path.open("wb") as file:
+        Image.fromarray(pixels).save(file, "PNG", pnginfo=fields)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def encode_small(pixels: Bytes, path: Path, long_side: int) -> None:
+    """Writes a small copy of (H, W, 3) sRGB as JPEG, reduced to ``long_side`` px at most.
+
+    Raises:
+        OutputError: The disk is full, or the file cannot be written.
+    """
+    small = _reduced(Image.fromarray(pixels), long_side)
+    with _write_errors(path):
+        small.save(path, "JPEG", quality=82)
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
     try:
-        with path.open("wb") as file:
-            Image.fromarray(pixels).save(file, "PNG", pnginfo=fields)
-            file.flush()
-            os.fsync(file.fileno())
+        yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise OutputError(

@@ -50,9 +50,15 @@ PositiveWeight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 class StyleEntry(Options):
     """One entry of ``styles``: a painting, or several blended by weight."""
 
-    image: ImageSource | None = None
-    images: dict[str, PositiveWeight] | None = Field(None, min_length=1)
-    transfer: Transfer = Transfer()
+    image: ImageSource | None = Field(
+        None, description="One painting: a path, or builtin:NAME for a starter style."
+    )
+    images: dict[str, PositiveWeight] | None = Field(
+        None, min_length=1, description="Instead of image: several, each with its weight."
+    )
+    transfer: Transfer = Field(
+        Transfer(), description="Options of the transfer for this style, over all others."
+    )
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
@@ -80,8 +86,12 @@ class StyleEntry(Options):
 class MatchRule(Options):
     """Photos whose path in the inbox fits the pattern get these styles."""
 
-    inbox: Annotated[str, Field(min_length=1)] = "**"
-    styles: Annotated[tuple[str, ...], FromList]
+    inbox: Annotated[str, Field(min_length=1)] = Field(
+        "**", description="A glob pattern, relative to the inbox; ** spans folders."
+    )
+    styles: Annotated[tuple[str, ...], FromList] = Field(
+        description="Names from styles; an empty list leaves the photos alone."
+    )
 
 
 class Watch(Options):
@@ -93,25 +103,109 @@ class Watch(Options):
     scan_seconds: Annotated[float, Field(gt=0, le=86400)] = Field(
         30.0, description="The inbox is read through at least this often; watchdog only wakes it."
     )
+    poll_seconds: Annotated[float, Field(gt=0, le=86400)] = Field(
+        5.0, description="The same, where the disk reports no changes (network, container mounts)."
+    )
+    ignore: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], FromList] = Field(
+        (), description="Names to leave alone, besides those listed in docs/reliability.md."
+    )
+
+
+Bytes = Annotated[int, Field(ge=0, le=1 << 50)]
+Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
+
+
+class Limits(Options):
+    """What one file or one job may ask of this machine."""
+
+    pixels: Annotated[int, Field(ge=1, le=2**31)] = Field(
+        120_000_000, description="Width times height of a photo; of an animation one frame is read."
+    )
+    bytes: Bytes = Field(512_000_000, description="Size of a photo's file.")
+    exif: Bytes = Field(1_000_000, description="EXIF and XMP beyond this are left out.")
+    icc: Bytes = Field(8_000_000, description="A colour profile beyond this is left out.")
+    decode_seconds: Seconds = Field(60.0, description="Time to decode one photo.")
+    decode_bytes: Bytes = Field(3 << 30, description="Memory to decode one photo.")
+    side: Annotated[int, Field(ge=16, le=32768)] = Field(
+        4096, description="Largest size, in px, that a side file may ask for."
+    )
+    stall_seconds: Seconds = Field(
+        600.0, description="A worker silent for this long (or 10 of its longest steps) is ended."
+    )
+    free_bytes: Bytes = Field(
+        100_000_000,
+        description="Work pauses below this much free space, or 5 % of a smaller disk.",
+    )
+
+
+class Hooks(Options):
+    """Programs told of results: an argument list, no shell; the result as JSON on stdin."""
+
+    on_done: Annotated[tuple[str, ...], FromList] = Field(
+        (), description="Program and arguments, called after a result."
+    )
+    on_failed: Annotated[tuple[str, ...], FromList] = Field(
+        (), description="The same, after a failure."
+    )
+    timeout_seconds: Seconds = Field(30.0, description="A program is ended after so long.")
 
 
 class Config(Options):
     """config.yaml, checked. Paths are absolute."""
 
-    inbox: LocalPath = Field(Path("inbox"), validate_default=True)
-    outbox: LocalPath = Field(Path("outbox"), validate_default=True)
-    state: LocalPath = Field(Path(".state"), validate_default=True)
-    weights: Annotated[str, _absolute_unless("embedded", "torchvision")] = "embedded"
-    device: Annotated[Device | tuple[Device, ...], FromList] = "auto"
-    preset: PresetName = "balanced"
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    after: Literal["keep"] = "keep"
-    transfer: Transfer = Transfer()
-    enhance: Enhance = Enhance()
-    styles: dict[StyleName, StyleEntry] = Field(min_length=1)
-    match: Annotated[tuple[MatchRule, ...] | None, FromList] = None
-    watch: Watch = Watch()
-    engine: Literal["local"] = "local"
+    inbox: LocalPath = Field(
+        Path("inbox"), validate_default=True, description="The folder that photos are dropped into."
+    )
+    outbox: LocalPath = Field(
+        Path("outbox"), validate_default=True, description="The folder that pictures appear in."
+    )
+    state: LocalPath = Field(
+        Path(".state"),
+        validate_default=True,
+        description="Jobs database, caches and logs; must be on a local disk.",
+    )
+    weights: Annotated[str, _absolute_unless("embedded", "torchvision")] = Field(
+        "embedded",
+        description="Where VGG-19 comes from: embedded (ships with the installation, offline), "
+        "torchvision (downloaded once) or the path of a state dictionary.",
+    )
+    device: Annotated[Device | tuple[Device, ...], FromList] = Field(
+        "auto",
+        description="Where pictures are computed: auto, cpu, cuda, cuda:1, mps, xpu, or a list; "
+        "each entry of a list is a worker of its own.",
+    )
+    preset: PresetName = Field("balanced", description="Size and steps; see the presets below.")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        0, description="Of the noise; the same seed gives the same picture on one device."
+    )
+    after: Literal["keep", "archive", "delete"] = Field(
+        "keep", description="What becomes of a photo once its pictures are verified."
+    )
+    archive: LocalPath = Field(
+        Path("archive"), validate_default=True, description="Where after: archive puts photos."
+    )
+    failed: Literal["leave", "quarantine"] = Field(
+        "leave", description="What becomes of a photo that failed for good."
+    )
+    quarantine: LocalPath = Field(
+        Path("quarantine"), validate_default=True, description="Where failed: quarantine puts them."
+    )
+    transfer: Transfer = Field(
+        Transfer(), description="Options of the transfer, over the preset's."
+    )
+    enhance: Enhance = Field(Enhance(), description="Options of the enhancement.")
+    styles: dict[StyleName, StyleEntry] = Field(
+        min_length=1, description="The styles, by a name of your own."
+    )
+    match: Annotated[tuple[MatchRule, ...] | None, FromList] = Field(
+        None,
+        description="Which photos get which styles: the first rule that fits counts. "
+        "Absent: every photo gets every style.",
+    )
+    watch: Watch = Field(Watch(), description="How the inbox is watched.")
+    limits: Limits = Field(Limits(), description="What a file or a job may ask of this machine.")
+    hooks: Hooks = Field(Hooks(), description="Programs told of results.")
+    engine: Literal["local"] = Field("local", description="Who runs the jobs: this machine.")
 
     @model_validator(mode="after")
     def _folders_apart(self) -> Self:
@@ -122,6 +216,9 @@ class Config(Options):
             raise ValueError("inbox lies inside the outbox: photos would be taken for results")
         if state.is_relative_to(inbox) or inbox == state or outbox == state:
             raise ValueError("state must be a folder of its own, outside the inbox")
+        for key in ("archive", "quarantine"):
+            if getattr(self, key).resolve().is_relative_to(inbox):
+                raise ValueError(f"{key} lies inside the inbox: it would be taken for new photos")
         return self
 
     @model_validator(mode="after")
@@ -198,8 +295,13 @@ def read_yaml(path: Path, max_bytes: int = MAX_CONFIG_BYTES) -> tuple[Any, Lines
         raise ConfigError("no such file", where=str(path), mend=mend) from None
     except OSError as error:
         raise ConfigError(error.strerror or "cannot be read", where=str(path)) from None
+    return parse_yaml(text, str(path), max_bytes)
+
+
+def parse_yaml(text: bytes, path: str, max_bytes: int = MAX_CONFIG_BYTES) -> tuple[Any, Lines]:
+    """The same for bytes that were read already; ``path`` is for the words of an error."""
     if len(text) > max_bytes:
-        raise ConfigError(f"larger than {max_bytes} bytes", where=str(path))
+        raise ConfigError(f"larger than {max_bytes} bytes", where=path)
     loader = None
     try:
         loader = _Loader(text)
@@ -213,7 +315,7 @@ def read_yaml(path: Path, max_bytes: int = MAX_CONFIG_BYTES) -> tuple[Any, Lines
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         # ValueError: PyYAML's own for impossible dates; RecursionError: nesting as a weapon.
         what = " ".join(str(error).split()) or "not valid YAML"
-        raise ConfigError(f"not valid YAML: {what}", where=str(path)) from None
+        raise ConfigError(f"not valid YAML: {what}", where=path) from None
     finally:
         if loader is not None:
             loader.dispose()

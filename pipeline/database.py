@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import StateError
+from pipeline.errors import DiskFullError, StateError
 
 Row = sqlite3.Row
 
@@ -52,6 +52,10 @@ MIGRATIONS = (
     CREATE TABLE log (id INTEGER PRIMARY KEY, line TEXT NOT NULL) STRICT;
     CREATE TABLE log_end (only INTEGER PRIMARY KEY CHECK (only = 1), bytes INTEGER NOT NULL) STRICT;
     INSERT INTO log_end VALUES (1, 0);
+    """,
+    """
+    ALTER TABLE pairs ADD COLUMN next_at REAL NOT NULL DEFAULT 0;   -- not before this time of day
+    ALTER TABLE pairs ADD COLUMN faults INTEGER NOT NULL DEFAULT 0; -- failures in a row of one code
     """,
 )
 
@@ -124,7 +128,9 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            raise StateError(**_explain(error), where=str(self.path)) from error
+            full = getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
+            kind = DiskFullError if full else StateError
+            raise kind(**_explain(error), where=str(self.path)) from error
 
     def _set_up(self, read_only: bool) -> None:
         version = self._version()

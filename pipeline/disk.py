@@ -17,6 +17,11 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # A symbolic link, a file of somebody else, a socket: something stands there, and it is not ours.
 _NOT_A_PICTURE = {errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO}
+# The disk or its mount, not the name: waited out like a full disk.
+_DISK_FAILED = {
+    *(errno.EIO, errno.EROFS, errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTCONN),
+    *(errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EMFILE),
+}
 _MEND = {
     errno.ENOSPC: "free some space on its disk",
     errno.EDQUOT: "the disk quota is used up",
@@ -31,12 +36,13 @@ _MEND = {
 
 @contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
-    """Errors of writing to the outbox become OutputError; a full disk has its own code."""
+    """Errors of writing to the outbox become OutputError; full and failed disks have own codes."""
     try:
         yield
     except OSError as error:
         number = error.errno or 0
-        code = Reason.DISK_FULL if number in _FULL else Reason.OUTPUT_INVALID
+        code = Reason.IO_ERROR if number in _DISK_FAILED else Reason.OUTPUT_INVALID
+        code = Reason.DISK_FULL if number in _FULL else code
         what = f"cannot be written: {os.strerror(number).lower()}"
         mend = _MEND.get(number, "")
         raise OutputError(what, where=str(where), mend=mend, code=code) from error
@@ -85,9 +91,8 @@ def digest_at(folder: int, name: str) -> str | None:
         os.close(fd)
 
 
-def synced_digest(path: Path) -> tuple[str, int]:
-    """SHA-256 and size of a file just written, once its bytes are on the disk."""
+def digest_and_size(path: Path) -> tuple[str, int]:
+    """SHA-256 and size of a file."""
     with disk_errors(path), os.fdopen(os.open(path, READ), "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        os.fsync(file.fileno())
         return digest, os.fstat(file.fileno()).st_size

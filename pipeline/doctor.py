@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import PipelineError
+from pipeline.errors import ConfigError, EngineError, PipelineError
 from pipeline.running import Loaded
 
 Finding = dict[str, Any]
@@ -21,7 +21,9 @@ def examine(loaded: Loaded) -> dict[str, Any]:
     config = loaded.config
     findings = [
         _machine(),
-        *(_tried(f"{name} folder", _folder, folder) for name, folder in _folders(loaded)),
+        _tried("inbox folder", _inbox, config.inbox),
+        _tried("outbox folder", _folder, config.outbox),
+        _tried("state folder", _folder, config.state),
         _tried("weights", _weights, config.weights),
         *(_tried(f"device {name}", _device, name) for name in _devices(config.device)),
     ]
@@ -53,9 +55,14 @@ def _machine() -> Finding:
     }
 
 
-def _folders(loaded: Loaded) -> list[tuple[str, Path]]:
-    config = loaded.config
-    return [("inbox", config.inbox), ("outbox", config.outbox), ("state", config.state)]
+def _inbox(folder: Path) -> str:
+    """Photos are only read there."""
+    try:
+        count = len(list(folder.iterdir()))
+    except FileNotFoundError:
+        mend = "make it, or name another folder"
+        raise ConfigError("no such folder", where=str(folder), mend=mend) from None
+    return f"{folder}: readable, {count} names in it"
 
 
 def _folder(folder: Path) -> str:
@@ -98,6 +105,7 @@ def _device(name: str) -> str:
 
     device = choose_device(name)
     ones = torch.ones(8, 8, device=device)
-    assert float((ones @ ones).sum()) == 512.0  # noqa: S101  # the device must be able to count
+    if float((ones @ ones).sum()) != 512.0:
+        raise EngineError("cannot add up", where=str(device), mend="choose another device")
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     return f"{device}{threads}"

@@ -7,6 +7,7 @@
     |-- WeightsError         2  VGG-19 weights missing, wrong or unreachable
     |-- MissingExtraError    2  an optional dependency; carries the install line
     |-- StateError           1  the jobs database or a folder cannot be used
+    |   `-- DiskFullError    1  the state folder's disk is full: waited out, not failed
     `-- JobError             1  one photograph or one pair failed; carries a reason code
         |-- InputError          the content or style image is at fault: trying again is useless
         |-- EngineError         the transfer is at fault (numbers, memory, device)
@@ -26,7 +27,9 @@ class Reason(StrEnum):
     TOO_MANY_PIXELS = "too_many_pixels"
     TOO_LARGE = "too_large"
     DECODE_CRASH = "decode_crash"
+    DECODE_TIMEOUT = "decode_timeout"
     NOT_REGULAR_FILE = "not_regular_file"
+    HARDLINKED = "hardlinked"
     UNREADABLE = "unreadable"
     IGNORED = "ignored"
     NO_MATCH = "no_match"
@@ -39,6 +42,8 @@ class Reason(StrEnum):
     WORKER_CRASHED = "worker_crashed"
     STALLED = "stalled"
     OUTPUT_INVALID = "output_invalid"
+    PUBLISH_CONFLICT = "publish_conflict"
+    IO_ERROR = "io_error"
     DISK_FULL = "disk_full"
     INTERRUPTED = "interrupted"
 
@@ -105,6 +110,10 @@ class MissingExtraError(PipelineError):
 
 class StateError(PipelineError):
     """The jobs database, the state folder or the outbox cannot be used."""
+
+
+class DiskFullError(StateError):
+    """The disk of the state folder is full; work pauses until there is space again."""
 
 
 class JobError(PipelineError):

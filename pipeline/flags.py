@@ -1,7 +1,8 @@
-"""Every option of an options model as a command-line flag, and back."""
+"""Every option of the transfer and of the enhancement as a command-line flag, and back."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -9,23 +10,26 @@ from pydantic import ValidationError
 
 from pipeline.config import explain, parse_scalar
 from pipeline.errors import UsageError
-from pipeline.options import Enhance, Options, Transfer
+from pipeline.options import PRESETS, Enhance, Options, Transfer
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 OptionsType = TypeVar("OptionsType", bound=Options)
 
 
-def option_flags(command: Command) -> Command:
-    """Let a command whose last parameter is ``**flags`` take each transfer and enhance option."""
-    signature = inspect.signature(command)
-    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    flags = [
-        _flag(name, field.description or "", _shown(field.get_default(call_default_factory=True)))
+@cache
+def option_flags() -> tuple[Any, ...]:
+    """A command-line parameter for each option, in the order of the models."""
+
+    def command(**flags: str | None) -> None: ...
+
+    parameters = [
+        _flag(name, field.description or "", _default(name, field.get_default()))
         for model in (Transfer, Enhance)
         for name, field in model.model_fields.items()
     ]
-    command.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
-    return command
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    app = typer.Typer(add_completion=False)
+    app.command()(command)
+    return tuple(typer.main.get_command(app).params)
 
 
 def _flag(name: str, text: str, default: str) -> inspect.Parameter:
@@ -35,7 +39,9 @@ def _flag(name: str, text: str, default: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
 
-def _shown(default: Any) -> str:
+def _default(name: str, default: Any) -> str:
+    if any(name in preset for preset in PRESETS.values()):
+        return "the preset's"
     if isinstance(default, tuple):
         return ",".join(map(str, default))
     if isinstance(default, dict):
@@ -64,12 +70,12 @@ def chosen(model: type[OptionsType], flags: Mapping[str, str | None]) -> dict[st
 
 
 def _parsed(name: str, text: str) -> Any:
-    """``64,128`` is a list and ``relu1_1:2,relu2_1:1`` a mapping where the option is one."""
+    """``64,128`` is a list where the option is one, ``relu1_1:2,relu2_1`` a mapping (1: absent)."""
     field = (Transfer.model_fields | Enhance.model_fields)[name]
     shape = str(field.annotation)
-    if "dict" in shape and ":" in text:
+    if "dict" in shape:
         pairs = (part.partition(":") for part in text.split(","))
-        return {key.strip(): parse_scalar(value) for key, _, value in pairs}
+        return {key.strip(): parse_scalar(value or "1") for key, _, value in pairs}
     if "tuple" in shape:
         return [parse_scalar(part) for part in text.strip("[]() ").split(",")]
     return parse_scalar(text)

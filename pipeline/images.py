@@ -11,10 +11,12 @@ from torch.nn import functional
 from pipeline.codec import (
     DEFAULT_LIMITS,
     Bytes,
+    Decoded,
     Limits,
     caption,
     decode_file,
     encode_png,
+    encode_small,
     is_picture_name,
     shown,
 )
@@ -23,12 +25,14 @@ from pipeline.errors import OutputError
 __all__ = [
     "Limits",
     "Picture",
+    "as_picture",
     "is_picture_name",
     "labelled",
     "load_image",
     "preview",
     "resize",
     "save_png",
+    "save_small",
 ]
 
 
@@ -62,7 +66,11 @@ def load_image(
         InputError: The file cannot be used; ``code`` says why.
         EngineError: There is not memory enough to decode it.
     """
-    decoded = decode_file(path, long_side, limits)
+    return as_picture(decode_file(path, long_side, limits))
+
+
+def as_picture(decoded: Decoded) -> Picture:
+    """What was decoded, here or in another process, as tensors fit for computing."""
     rgb = _tensor(decoded.rgb)
     alpha = None if decoded.alpha is None else _tensor(decoded.alpha[..., None])
     if alpha is not None:
@@ -95,9 +103,18 @@ def save_png(
     return pixels.shape[2], pixels.shape[1]
 
 
+def save_small(rgb: Tensor, path: Path, long_side: int) -> None:
+    """Writes a small copy of (3, H, W) for the gallery: JPEG, at most ``long_side`` px.
+
+    Raises:
+        OutputError: The disk is full, or the file cannot be written.
+    """
+    encode_small(_bytes(rgb.nan_to_num()), path, long_side)
+
+
 def labelled(rgb: Tensor, text: str) -> Tensor:
     """(3, H, W) with a line of text on a white band above: (3, H + band, W)."""
-    return _tensor(caption(_bytes(rgb), text))
+    return _tensor(caption(_bytes(rgb), text).copy())  # Pillow lends read-only memory
 
 
 def resize(rgb: Tensor, size: tuple[int, int]) -> Tensor:

@@ -10,14 +10,15 @@ import fnmatch
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import Reason, StateError
 from pipeline.jobs import Failure
-from pipeline.stamp import Stamp, being_written, unreadable
+from pipeline.sidecar import governing, is_side_file
+from pipeline.stamp import Stamp, being_written, lacks_end, unreadable
 
 PICTURE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
@@ -45,7 +46,7 @@ IGNORED = (
 MAX_DEPTH = 64  # of folders in folders, where a file system shows a folder inside itself
 ASK_AGAIN_SECONDS = 0.5  # how soon to look again at a file that somebody holds open
 
-_IGNORED = re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in IGNORED))
+PATIENCE = 3  # settling times that a picture without its end is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Scan:
     still: tuple[Found, ...]
     unsettled: Mapping[str, str]  # content -> why it is not taken yet
     refused: tuple[Refused, ...]
+    sides: Mapping[str, Found]  # side files, by their path relative to the inbox
     next_look: float | None  # monotonic seconds when something unsettled may be still
     changed: bool  # whether still or refused differ from the scan before
 
@@ -106,14 +108,17 @@ class Inbox:
     Args:
         root: The folder.
         settle_seconds: A file is still once it has not changed for this long.
+        ignore: Patterns of names to leave alone, besides IGNORED.
     """
 
-    def __init__(self, root: Path, settle_seconds: float) -> None:
+    def __init__(self, root: Path, settle_seconds: float, ignore: Sequence[str] = ()) -> None:
         self.root = root
+        patterns = (fnmatch.translate(pattern.lower()) for pattern in (*IGNORED, *ignore))
+        self._ignored = re.compile("|".join(patterns))
         self._settle = settle_seconds
         self._device: int | None = None
         self._looks: dict[str, _Look] = {}
-        self._last: tuple[tuple[Found, ...], tuple[Refused, ...]] | None = None
+        self._last: tuple[object, ...] | None = None
 
     def scan(self, now: float, wall: float) -> Scan:
         """Read the inbox through, without waiting for anything.
@@ -135,30 +140,46 @@ class Inbox:
         still: list[Found] = []
         refused: list[Refused] = []
         waiting: dict[str, _Wait] = {}
-        for sight in _walk(self.root):
+        sides: dict[str, Found] = {}
+        for sight in self._walk():
             if isinstance(sight, Refused):
                 refused.append(sight)
                 continue
             content, path, status = sight
             look = looks[content] = self._look(content, status, now)
-            verdict = look.verdict or self._judge(content, Path(path), look, now, wall)
-            if isinstance(verdict, Found):
+            verdict = look.verdict or self._judge(content, path, status, look, now, wall)
+            if isinstance(verdict, Found) and is_side_file(content):
+                sides[content] = verdict
+                refused.append(Refused(content, verdict.path, _SIDE_FILE, "skipped"))
+            elif isinstance(verdict, Found):
                 still.append(verdict)
             elif isinstance(verdict, Refused):
                 refused.append(verdict)
             else:
                 waiting[content] = verdict
         self._looks = looks
-        return self._sum_up(tuple(still), tuple(refused), waiting)
+        return self._sum_up(still, tuple(refused), waiting, sides)
 
     def _sum_up(
-        self, still: tuple[Found, ...], refused: tuple[Refused, ...], waiting: Mapping[str, _Wait]
+        self,
+        found: list[Found],
+        refused: tuple[Refused, ...],
+        waiting: dict[str, _Wait],
+        sides: Mapping[str, Found],
     ) -> Scan:
-        changed = (still, refused) != self._last
-        self._last = (still, refused)
+        if any(map(is_side_file, waiting)):
+            # Who is told how a photo is wanted must have finished telling.
+            for file in found:
+                side = next((s for s in governing(file.content) if s in waiting), None)
+                if side is not None:
+                    waiting[file.content] = _Wait("its side file still changes", waiting[side].due)
+            found = [file for file in found if file.content not in waiting]
+        still = tuple(found)
+        now = (still, refused, tuple(sides.values()))
+        changed, self._last = now != self._last, now
         why = {content: wait.why for content, wait in waiting.items()}
         due = min((wait.due for wait in waiting.values()), default=None)
-        return Scan(still, why, refused, due, changed)
+        return Scan(still, why, refused, sides, due, changed)
 
     def _look(self, content: str, status: os.stat_result, now: float) -> _Look:
         """What is remembered of this version of a file, or that it is seen for the first time."""
@@ -175,10 +196,11 @@ class Inbox:
         return _Look(Stamp.of(status), now)
 
     def _judge(
-        self, content: str, path: Path, look: _Look, now: float, wall: float
+        self, content: str, name: str, status: os.stat_result, look: _Look, now: float, wall: float
     ) -> Found | Refused | _Wait:
         """Decide about a version of a file, once it is still."""
-        failure = _by_name(path.name)
+        path = Path(name)
+        failure = None if is_side_file(content) else self._by_name(path.name)
         if failure is not None:
             look.verdict = Refused(content, path, failure, "skipped")
             return look.verdict
@@ -186,13 +208,21 @@ class Inbox:
         newest = max(stamp.mtime_ns, stamp.ctime_ns) / 1e9
         if now < due and wall - newest < self._settle:
             return _Wait("still changing", due)
-        if stamp.size == 0:
+        if status.st_nlink > 1:
+            # Whoever holds the other name may change what we read, or have us delete what is his.
+            look.verdict = Refused(content, path, _HARD_LINK, "skipped", str(stamp))
+            return look.verdict
+        if stamp.size == 0 and not is_side_file(content):
             empty = Failure(Reason.TRUNCATED, "the file is empty")
             look.verdict = Refused(content, path, empty, "failed", str(stamp))
             return look.verdict
         try:
             if being_written(path):
                 return _Wait("open for writing in another program", now + ASK_AGAIN_SECONDS)
+            patience = PATIENCE * self._settle
+            impatient = now >= look.since + patience or wall - newest >= patience
+            if not impatient and lacks_end(path):
+                return _Wait("its end is still missing", look.since + patience)
         except (FileNotFoundError, NotADirectoryError):
             return _Wait("gone while it was looked at", now)
         except OSError as error:
@@ -214,40 +244,64 @@ class Inbox:
             raise StateError("another disk lies under the inbox now", where=where, mend=mend)
         self._device = device
 
+    # --- reading the folder -------------------------------------------------------------
 
-# --- reading the folder ---------------------------------------------------------------------
-
-
-def _walk(root: Path) -> Iterator[tuple[str, str, os.stat_result] | Refused]:
-    """Every regular file as (content, path, status), and what is no such thing, by name."""
-    folders = [("", os.fspath(root), 0)]
-    while folders:
-        prefix, folder, depth = folders.pop()
-        try:
-            entries = _entries(folder)
-        except OSError as error:
-            if not prefix:
-                where = str(root)
-                raise StateError("the inbox cannot be read", where=where) from error
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                yield Refused(prefix[:-1], Path(folder), unreadable(error), "failed")
-            continue
-        below = []
-        for entry in entries:
-            content = prefix + entry.name
+    def _walk(self) -> Iterator[tuple[str, str, os.stat_result] | Refused]:
+        """Every regular file as (content, path, status), and what is no such thing, by name."""
+        root = self.root
+        folders = [("", os.fspath(root), 0)]
+        while folders:
+            prefix, folder, depth = folders.pop()
             try:
-                status = entry.stat(follow_symlinks=False)
-            except OSError:  # gone since the folder was read, or out of reach until the next scan
+                entries = _entries(folder)
+            except OSError as error:
+                if not prefix:
+                    where = str(root)
+                    raise StateError("the inbox cannot be read", where=where) from error
+                if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                    yield Refused(prefix[:-1], Path(folder), unreadable(error), "failed")
                 continue
-            if stat.S_ISREG(status.st_mode):
-                yield content, entry.path, status
-                continue
-            failure = _by_kind(entry.name, status.st_mode, depth)
-            if failure is not None:
-                yield Refused(content, Path(entry.path), failure, "skipped")
-            if stat.S_ISDIR(status.st_mode) and _may_enter(failure):
-                below.append((f"{content}/", entry.path, depth + 1))
-        folders.extend(reversed(below))
+            below = []
+            for entry in entries:
+                content = prefix + entry.name
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except OSError:  # gone since, or out of reach until the next scan
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    yield content, entry.path, status
+                    continue
+                failure = self._by_kind(entry.name, status.st_mode, depth)
+                if failure is not None:
+                    yield Refused(content, Path(entry.path), failure, "skipped")
+                if stat.S_ISDIR(status.st_mode) and _may_enter(failure):
+                    below.append((f"{content}/", entry.path, depth + 1))
+            folders.extend(reversed(below))
+
+    def _by_kind(self, name: str, mode: int, depth: int) -> Failure | None:
+        """Why something that is not a regular file is refused; None for a plain folder."""
+        if self._ignored.match(name.lower()):
+            return Failure(Reason.IGNORED, "its name is on the list of names that are ignored")
+        if not stat.S_ISDIR(mode):
+            kind = next(word for test, word in _KINDS if test(mode))
+            return Failure(Reason.NOT_REGULAR_FILE, f"is {kind}, not a regular file")
+        if depth >= MAX_DEPTH:
+            return Failure(Reason.IGNORED, f"lies more than {MAX_DEPTH} folders deep")
+        if _suffix(name) in PICTURE_SUFFIXES:
+            # Reported, because somebody may take it for a picture; entered, because the pictures in
+            # it are pictures like any other.
+            return Failure(Reason.NOT_REGULAR_FILE, "is a folder, not a regular file")
+        return None
+
+    def _by_name(self, name: str) -> Failure | None:
+        """Why a regular file is refused for its name."""
+        if self._ignored.match(name.lower()):
+            return Failure(Reason.IGNORED, "its name is on the list of names that are ignored")
+        suffix = _suffix(name)
+        if suffix not in PICTURE_SUFFIXES:
+            given = f"{suffix!a} is no picture" if suffix else "no suffix tells a picture"
+            return Failure(Reason.UNSUPPORTED_FORMAT, f"{given}; accepted: {_ACCEPTED}")
+        return None
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
@@ -255,22 +309,8 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         return sorted(entries, key=lambda entry: entry.name)
 
 
-def _by_kind(name: str, mode: int, depth: int) -> Failure | None:
-    """Why something that is not a regular file is refused; None for a plain folder."""
-    if _IGNORED.match(name.lower()):
-        return Failure(Reason.IGNORED, "its name is on the list of names that are ignored")
-    if not stat.S_ISDIR(mode):
-        kind = next(word for test, word in _KINDS if test(mode))
-        return Failure(Reason.NOT_REGULAR_FILE, f"is {kind}, not a regular file")
-    if depth >= MAX_DEPTH:
-        return Failure(Reason.IGNORED, f"lies more than {MAX_DEPTH} folders deep")
-    if _suffix(name) in PICTURE_SUFFIXES:
-        # Reported, because somebody may take it for a picture; entered, because the pictures in
-        # it are pictures like any other.
-        return Failure(Reason.NOT_REGULAR_FILE, "is a folder, not a regular file")
-    return None
-
-
+_SIDE_FILE = Failure(Reason.IGNORED, "is a side file: options for photos, not a photo")
+_HARD_LINK = Failure(Reason.HARDLINKED, "has a second name (hard link): copy it instead")
 _KINDS = (
     (stat.S_ISLNK, "a symbolic link"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -281,17 +321,6 @@ _KINDS = (
 
 def _may_enter(failure: Failure | None) -> bool:
     return failure is None or failure.code is Reason.NOT_REGULAR_FILE
-
-
-def _by_name(name: str) -> Failure | None:
-    """Why a regular file is refused for its name."""
-    if _IGNORED.match(name.lower()):
-        return Failure(Reason.IGNORED, "its name is on the list of names that are ignored")
-    suffix = _suffix(name)
-    if suffix not in PICTURE_SUFFIXES:
-        given = f"{suffix!a} is no picture" if suffix else "no suffix tells a picture"
-        return Failure(Reason.UNSUPPORTED_FORMAT, f"{given}; accepted: {_ACCEPTED}")
-    return None
 
 
 _ACCEPTED = " ".join(sorted(PICTURE_SUFFIXES))

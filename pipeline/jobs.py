@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
+from pipeline.config import Limits
 from pipeline.errors import Reason
 from pipeline.manifest import Manifest, Style
 from pipeline.options import Enhance, Transfer
@@ -34,15 +35,6 @@ class JobState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Photo:
-    """A content image in the inbox that is still, and what it holds."""
-
-    content: str  # path relative to the inbox, "/" between folders; surrogateescape for odd bytes
-    path: Path
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +75,16 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
+class Photo:
+    """A content image in the inbox that is still, and what it holds."""
+
+    content: str  # path relative to the inbox, "/" between folders; surrogateescape for odd bytes
+    path: Path
+    sha256: str
+    recipes: Mapping[str, Recipe] | None = None  # by style, where side files ask for their own
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One content image times one style."""
 
@@ -92,12 +94,30 @@ class Job:
     style: str
     recipe: Recipe
     attempt: int = 0
+    caution: int = 0  # how often its last way of failing was seen: each time a safer profile
 
     @property
     def id(self) -> str:
         """12 hexadecimal digits that name this photo, this style and this recipe."""
         key = "\0".join((self.content, self.sha256, self.style, self.recipe.digest))
         return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:12]
+
+
+NO_LIMITS_SET = Limits()  # the defaults
+
+
+class Interrupted(Exception):
+    """A job was asked to stop: its checkpoint is kept and nothing is held against it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where a job is done: the device, the folder its pictures are staged in, what it may take."""
+
+    device: str
+    staging: Path
+    limits: Limits = NO_LIMITS_SET
+    checkpoints: Path | None = None  # absent: an interrupted job starts anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,13 +229,18 @@ def plan_jobs(
     digests = {name: recipe.digest for name, recipe in recipes.items()}
     promised = dict(finished)
     for photo in photos:
-        styles = manifest.styles_for(photo.content)
-        if not styles:
+        names: Iterable[str] = [style.name for style in manifest.styles_for(photo.content)]
+        theirs: Mapping[str, Recipe] = recipes
+        made_by = digests
+        if photo.recipes is not None:
+            names, theirs = photo.recipes, photo.recipes
+            made_by = {name: recipe.digest for name, recipe in theirs.items()}
+        if not names:
             plan.append(Planned(photo.content, "", "no match"))
-        for style in styles:
-            pair = _plan_pair(photo, style.name, recipes, digests, known, promised)
+        for name in names:
+            pair = _plan_pair(photo, name, theirs, made_by, known, promised)
             if pair.due:
-                promised.setdefault((photo.sha256, style.name, digests[style.name]), photo.content)
+                promised.setdefault((photo.sha256, name, made_by[name]), photo.content)
             plan.append(pair)
     return plan
 

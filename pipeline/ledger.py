@@ -65,9 +65,12 @@ class Ledger:
         """Count an attempt at a job, before any work on it; returns the job with its attempt."""
         with self._db.write():
             row = self._row(job.content, job.style)
-            before = row["attempt"] if row and row["job"] == job.id else 0
-            counted = replace(job, attempt=before + 1)
-            self._put(counted, JobState.RUNNING)
+            same = row is not None and row["job"] == job.id
+            before, faults = (row["attempt"], row["faults"]) if row and same else (0, 0)
+            counted = replace(job, attempt=before + 1, caution=faults)
+            # Its last failure is kept while it runs: two of a kind count as such.
+            kept = {"code": row["code"], "message": row["message"]} if row and faults else {}
+            self._put(counted, JobState.RUNNING, faults=faults, **kept)
         return counted
 
     def stage(self, result: JobResult, line: Line, stems: Iterable[str], taken: Taken) -> Staged:
@@ -99,15 +102,23 @@ class Ledger:
         with self._db.write():
             return self._named(staged, stems, taken)
 
-    def finish(self, staged: Staged, outputs: Sequence[Output]) -> None:
-        """The pair is done: ``outputs`` stand in the outbox. A second time changes nothing."""
+    def finish(self, staged: Staged, outputs: Sequence[Output]) -> dict[str, Any] | None:
+        """The pair is done: ``outputs`` stand in the outbox.
+
+        Returns:
+            The run log line; None if it was done before, and nothing changed.
+        """
         shown = [asdict(output) for output in outputs]
         key = (staged.content, staged.style, staged.job, JobState.STAGED)
         with self._db.write(synced=False):
             row = self._row(staged.content, staged.style)
             done = {"state": JobState.DONE, "outputs": json.dumps(shown), "staged": "{}"}
-            if row and self._change(*key, **done):
-                self._log(json.loads(row["staged"])["line"] | {"outputs": shown})
+            well = {"code": "", "message": "", "faults": 0}
+            if row is None or not self._change(*key, **done, **well):
+                return None
+            line: dict[str, Any] = json.loads(row["staged"])["line"] | {"outputs": shown}
+            self._log(line)
+        return line
 
     def settle(self, result: JobResult, line: Line) -> None:
         """A pair that ended without pictures: failed or skipped. It need not have begun."""
@@ -130,31 +141,82 @@ class Ledger:
         with self._db.write():
             self._change(*key, state=JobState.QUEUED, attempt=attempt)
 
-    def redo(self, staged: Staged) -> None:
+    def failures(self, job: Job | Staged, code: Reason) -> int:
+        """How often in a row a job has failed for this reason so far."""
+        row = self._row(job.content, job.style)
+        name = job.id if isinstance(job, Job) else job.job
+        same = row is not None and (row["job"], row["code"]) == (name, code)
+        return int(row["faults"]) if row and same else 0
+
+    def postpone(self, job: Job, failure: Failure, times: int, next_at: float) -> None:
+        """A job failed and will be tried again, not before a time of day."""
+        told = {"code": failure.code, "message": failure.message}
+        with self._db.write():
+            self._put(job, JobState.QUEUED, **told, faults=times, next_at=next_at)
+
+    def waits(self) -> dict[str, float]:
+        """The time of day before which jobs that failed are not tried again."""
+        sql = "SELECT job, next_at FROM pairs WHERE state = 'queued' AND next_at > 0"
+        return {row["job"]: row["next_at"] for row in self._db.all(sql)}
+
+    def redo(self, staged: Staged, failure: Failure | None = None, times: int = 0) -> None:
         """What was staged cannot be published (a crash damaged it): the pair is made again."""
         key = (staged.content, staged.style, staged.job, JobState.STAGED)
+        told = {"code": failure.code, "message": failure.message} if failure else {}
         with self._db.write():
-            self._change(*key, state=JobState.QUEUED, staged="{}")
+            self._change(*key, state=JobState.QUEUED, staged="{}", faults=times, **told)
+
+    def reject(self, staged: Staged, failure: Failure) -> dict[str, Any] | None:
+        """What was staged cannot be published, and making it again is no use.
+
+        Returns:
+            The run log line; None if the pair was not staged any more.
+        """
+        key = (staged.content, staged.style, staged.job, JobState.STAGED)
+        told = {"code": failure.code, "message": failure.message}
+        with self._db.write():
+            row = self._row(staged.content, staged.style)
+            end = {"state": JobState.FAILED, "staged": "{}", **told}
+            if row is None or not self._change(*key, **end):
+                return None
+            line: dict[str, Any] = json.loads(row["staged"])["line"]
+            line |= {"event": "job_failed", "status": "failed", "outputs": [], "error": told}
+            self._log(line)
+        return line
 
     def retry(self, jobs: Collection[str] | None = None) -> int:
-        """Put jobs back into the queue, with all their attempts; returns how many.
+        """Put jobs and files back into the queue, with all their attempts; returns how many.
 
         Args:
-            jobs: Ids of failed or skipped jobs, or of done ones whose pictures are wanted again.
-                None: every failed one.
+            jobs: Ids of failed or skipped jobs, or of done ones whose pictures are wanted again;
+                or files (relative to the inbox) that failed, themselves or with some style.
+                None: everything that failed.
         """
         ended = (JobState.FAILED, JobState.SKIPPED, JobState.DONE)
-        chosen = self.pairs(JobState.FAILED) if jobs is None else self.pairs(*ended)
-        chosen = [pair for pair in chosen if jobs is None or pair.job in jobs]
+        fresh = {"attempt": 0, "faults": 0, "next_at": 0, "code": "", "message": ""}
+        chosen = [
+            pair
+            for pair in self.pairs(*ended)
+            if (pair.state is JobState.FAILED and (jobs is None or pair.content in jobs))
+            or (jobs is not None and pair.job in jobs)
+        ]
         with self._db.write():
-            return sum(
+            return self._forget_failed(jobs) + sum(
                 self._change(
                     *(pair.content, pair.style, pair.job, pair.state),
                     state=JobState.QUEUED,
-                    attempt=0,
+                    **fresh,
                 )
                 for pair in chosen
             )
+
+    def _forget_failed(self, files: Collection[str] | None) -> int:
+        """Files that failed are examined like new ones; returns how many."""
+        sql = "DELETE FROM seen WHERE status = 'failed'"
+        if files is None:
+            return self._db.change(sql)
+        named = f"{sql} AND content = ?"
+        return sum(self._db.change(named, os.fsencode(file)) for file in files)
 
     # --- after a crash ------------------------------------------------------------------
 
@@ -295,6 +357,8 @@ class Ledger:
             "message": "",
             "staged": "{}",
             "losses": "{}",
+            "faults": 0,
+            "next_at": 0.0,
         }
         values: dict[str, object] = {
             "content": os.fsencode(job.content),

@@ -4,22 +4,52 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from pipeline.errors import LockedError, StateError
+from pipeline.mounts import mount_of
+
+CARD_BYTES = 4096  # written in place: it can be told that the disk is full while it is full
+
+
+class Card:
+    """Who holds the state folder and how it fares, for `status` to read."""
+
+    def __init__(self, path: Path, command: str) -> None:
+        self._path = path
+        started = time.strftime("%Y-%m-%d %H:%M:%S")
+        self._facts: dict[str, object] = {"pid": os.getpid(), "command": command}
+        self._facts["started"] = started
+        self._write()
+
+    def tell(self, **facts: object) -> None:
+        """Add or change facts; what is as before costs nothing."""
+        if any(self._facts.get(key) != value for key, value in facts.items()):
+            self._facts |= facts
+            self._write()
+
+    def _write(self) -> None:
+        text = json.dumps(self._facts).encode()
+        with suppress(OSError):  # it informs and decides nothing
+            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                os.pwrite(fd, text[:CARD_BYTES].ljust(CARD_BYTES), 0)
+            finally:
+                os.close(fd)
 
 
 @contextmanager
-def instance_lock(state: Path, command: str) -> Iterator[None]:
-    """Hold the state folder for as long as the context lasts.
+def instance_lock(state: Path, command: str) -> Iterator[Card]:
+    """Hold the state folder for as long as the context lasts; gives the card to write on.
 
     Raises:
         LockedError: When another process holds it, with its id, command and start.
-        StateError: When the folder cannot be written to.
+        StateError: When the folder cannot be written to, or lies where other machines reach it.
     """
+    refuse_shared(state)
     card = state / "instance.json"
     try:
         state.mkdir(parents=True, exist_ok=True)
@@ -32,12 +62,24 @@ def instance_lock(state: Path, command: str) -> Iterator[None]:
         mend = "state: must name a folder that can be written to"
         raise StateError(error.strerror or str(error), where=str(state), mend=mend) from None
     try:
-        started = time.strftime("%Y-%m-%d %H:%M:%S")
-        card.write_text(json.dumps({"pid": os.getpid(), "command": command, "started": started}))
-        yield
+        yield Card(card, command)
     finally:
         card.unlink(missing_ok=True)
         lock.release()
+
+
+def refuse_shared(state: Path, table: Path | None = None) -> None:
+    """The jobs database needs a disk of this machine's own.
+
+    Raises:
+        StateError: When the folder lies on a network or shared file system.
+    """
+    mount = mount_of(state, table) if table else mount_of(state)
+    # Where all of a machine lies on such a disk (some sandboxes), it is as local as can be.
+    if mount is not None and mount.shared and mount.point != "/":
+        what = f"lies on a shared file system ({mount.kind} at {mount.point})"
+        mend = "set state: to a folder on a local disk; inbox and outbox may stay where they are"
+        raise StateError(what, where=str(state), mend=mend)
 
 
 def holder(state: Path) -> dict[str, object] | None:

@@ -47,11 +47,18 @@ class Transfer(Options):
         description="Long sides in px, coarse to fine, ending at size. Absent: halving down to 64.",
     )
     steps: Annotated[tuple[Steps, ...], Field(min_length=1), FromList] = Field(
-        (150, 100, 60, 10),
+        (40, 40, 20, 8),
         description="Optimiser steps at each scale, coarse to fine, aligned at the finest; "
         "the first one serves every coarser scale.",
     )
-    content_weight: Weight = Field(0.1, description="How strongly the photo is kept.")
+    depths: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=5)], ...], Field(min_length=1), FromList
+    ] = Field(
+        (5, 5, 5, 3),
+        description="Deepest VGG block looked at, at each scale, aligned like steps. Fine scales "
+        "need no deep layer: coarser ones have settled what those see.",
+    )
+    content_weight: Weight = Field(0.3, description="How strongly the photo is kept.")
     style_weight: Weight = Field(1.0, description="How strongly the style is followed.")
     tv_weight: Weight = Field(0.02, description="Total variation: how strongly noise is smoothed.")
     content_layers: dict[LayerName, Weight] = Field(
@@ -63,7 +70,7 @@ class Transfer(Options):
         description="Layers that describe the style, with weights.",
     )
     statistic: Literal["gram", "covariance", "mean_std", "wasserstein", "sliced", "histogram"] = (
-        Field("gram", description="What of the painting's features is matched.")
+        Field("covariance", description="What of the painting's features is matched.")
     )
     init: str = Field(
         "content",
@@ -93,10 +100,10 @@ class Enhance(Options):
 
 # What each preset lays over the defaults above; a user's own options lie over the preset.
 PRESETS: dict[str, dict[str, Any]] = {
-    "draft": {"size": 256, "steps": (100, 60, 20)},
-    "balanced": {"size": 512, "steps": (150, 100, 60, 10)},
-    "fine": {"size": 1024, "steps": (150, 150, 100, 40, 10)},
-    "print": {"size": 2048, "steps": (150, 150, 100, 60, 20, 8)},
+    "draft": {"size": 256, "steps": (40, 30, 10), "depths": (5, 5, 5)},
+    "balanced": {"size": 512, "steps": (40, 40, 20, 8), "depths": (5, 5, 5, 3)},
+    "fine": {"size": 1024, "steps": (60, 60, 40, 20, 8), "depths": (5, 5, 5, 5, 3)},
+    "print": {"size": 2048, "steps": (60, 60, 40, 20, 10, 6), "depths": (5, 5, 5, 5, 4, 3)},
 }
 
 PresetName = Literal["draft", "balanced", "fine", "print"]

@@ -2,18 +2,22 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import BUILTIN, parse_scalar
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.config import BUILTIN, Device, parse_scalar
 from pipeline.dashboard import Dashboard
-from pipeline.errors import UsageError
+from pipeline.errors import PipelineError, UsageError
 from pipeline.flags import chosen
-from pipeline.jobs import JobResult, Progress
+from pipeline.jobs import Job, JobResult, Progress
 from pipeline.manifest import find_image
 from pipeline.options import PRESETS, Enhance, Transfer, resolve_transfer
+from pipeline.recipes import INIT_WORDS
 from pipeline.single import Axis, Order, check_out, stylize_file
 from pipeline.single import sweep as paint_grid
 from pipeline.view import View
@@ -36,13 +40,14 @@ def order(
     """
     if preset not in PRESETS:
         raise UsageError(f"no preset {preset!r}", where="--preset", mend=", ".join(PRESETS))
+    _check_device(device)
     paintings = [_image(style) for style in styles]
     return Order(
         content=_image(str(content)),
         styles=tuple(zip(paintings, _shares(shares, len(paintings)), strict=True)),
-        transfer=resolve_transfer(preset, chosen(Transfer, flags)),
+        transfer=_with_init(resolve_transfer(preset, chosen(Transfer, flags))),
         enhance=Enhance.model_validate(chosen(Enhance, flags)),
-        weights=weights,
+        weights=_weights(weights),
         seed=seed,
         device=device,
     )
@@ -51,26 +56,24 @@ def order(
 def stylize(wanted: Order, out: Path, as_json: bool) -> int:
     """Paint one picture; returns the exit code."""
     check_out(out)
-    view = _view(wanted, out)
-    with Dashboard(silent=as_json) as dashboard:
-        result, paths = stylize_file(wanted, out, _shower(view, dashboard))
-        _end(view, result, paths)
-        dashboard.update(view, time.time())
+    with _shown(wanted, out, silent=as_json) as face:
+        result = stylize_file(wanted, out, face.progress)
+        face.done(result)
     if as_json:
-        print(json.dumps({"outputs": [str(p) for p in paths], **_figures(result)}))
+        print(json.dumps(_report(result)))
     return 0
 
 
 def sweep(wanted: Order, folder: Path, rows: str, columns: str) -> int:
     """Paint the grid; returns the exit code."""
     axes = _axis(rows, "--rows"), _axis(columns, "--columns")
-    view = _view(wanted, folder)
-    with Dashboard() as dashboard:
-        show = _shower(view, dashboard)
-        sheet = paint_grid(wanted, folder, *axes, show, lambda path: dashboard.line(str(path)))
-        view.message = f"contact sheet: {sheet}"
-        dashboard.update(view, time.time())
+    with _shown(wanted, folder) as face:
+        sheet = paint_grid(wanted, folder, *axes, face.progress, face.done)
+        face.dashboard.line(f"contact sheet: {sheet}")
     return 0
+
+
+# --- words into values ----------------------------------------------------------------------
 
 
 def _image(source: str) -> Path:
@@ -78,9 +81,36 @@ def _image(source: str) -> Path:
         return find_image(source, "STYLE")
     path = Path(source)
     if not path.is_file():
-        mend = f"a path, or {BUILTIN}NAME; `pipeline styles` lists names"
+        mend = f"a path, or {BUILTIN}NAME; `styles` lists the names"
         raise UsageError("no such image", where=source, mend=mend)
     return path.resolve()  # whoever types a link means what it points at
+
+
+def _check_device(name: str) -> None:
+    try:
+        TypeAdapter(Device).validate_python(name)
+    except ValidationError:
+        mend = "auto, cpu, cuda, cuda:1 or mps"
+        raise UsageError(f"no device {name!r}", where="--device", mend=mend) from None
+
+
+def _with_init(transfer: Transfer) -> Transfer:
+    """``init`` as an absolute path where it is no word."""
+    if transfer.init in INIT_WORDS:
+        return transfer
+    if not Path(transfer.init).is_file():
+        mend = f"{', '.join(INIT_WORDS)} or the path of an image"
+        raise UsageError(f"no such image: {transfer.init}", where="--init", mend=mend)
+    return transfer.model_copy(update={"init": str(Path(transfer.init).resolve())})
+
+
+def _weights(source: str) -> str:
+    if source in ("embedded", "torchvision"):
+        return source
+    if not Path(source).is_file():
+        mend = "embedded, torchvision or the path of a state dictionary"
+        raise UsageError(f"no such file: {source}", where="--weights", mend=mend)
+    return str(Path(source).resolve())
 
 
 def _shares(text: str, count: int) -> list[float]:
@@ -98,42 +128,57 @@ def _axis(text: str, flag: str) -> Axis:
     if name not in Transfer.model_fields or not values:
         mend = "NAME=V,V,V with NAME a transfer option, such as content_weight"
         raise UsageError(f"{text!r} is not an axis", where=flag, mend=mend)
-    return name, [chosen(Transfer, {name: value})[name] for value in values.split(",")]
+    try:
+        return name, [chosen(Transfer, {name: value})[name] for value in values.split(",")]
+    except UsageError as error:
+        raise UsageError(f"{name}: {error.what}", where=flag, mend=error.mend) from None
 
 
-def _view(wanted: Order, out: Path) -> View:
-    size = wanted.transfer.size
-    view = View(
-        inbox=str(wanted.content),
-        outbox=str(out),
-        device=wanted.device,
-        preset=f"{size} px" if size != "source" else "source size",
-        started_at=time.time(),
-    )
-    return view
+# --- showing it -----------------------------------------------------------------------------
 
 
-def _shower(view: View, dashboard: Dashboard) -> Any:
-    def show(progress: Progress) -> None:
-        if all(lane.job != progress.job_id for lane in view.running):
-            view.running.clear()
-            view.begin(progress.job_id, view.inbox, "", view.device)
-        view.see(progress)
-        dashboard.update(view, time.time())
+class _Face:
+    """The dashboard around orders that no service runs."""
 
-    return show
+    def __init__(self, wanted: Order, out: Path, dashboard: Dashboard) -> None:
+        size = wanted.transfer.size
+        self.dashboard = dashboard
+        self.view = View(
+            inbox=str(wanted.content),
+            outbox=str(out),
+            device=wanted.device,
+            preset=f"{size} px" if size != "source" else "source size",
+            started_at=time.time(),
+        )
+
+    def progress(self, job: Job, progress: Progress) -> None:
+        if all(lane.job != job.id for lane in self.view.running):
+            self.view.begin(job.id, job.content, job.style, self.view.device)
+        self.view.see(progress)
+        self.dashboard.update(self.view, time.time())
+
+    def done(self, result: JobResult) -> None:
+        self.view.end(result, time.time())
+        self.dashboard.update(self.view, time.time())
 
 
-def _end(view: View, result: JobResult, paths: tuple[Path, ...]) -> None:
-    view.running.clear()
-    view.end(result, time.time())
-    view.message = " and ".join(map(str, paths))
+@contextmanager
+def _shown(wanted: Order, out: Path, silent: bool = False) -> Iterator[_Face]:
+    with Dashboard(silent=silent) as dashboard:
+        face = _Face(wanted, out, dashboard)
+        try:
+            yield face
+        except PipelineError:
+            # The reason comes on stderr; a last word of "nothing was done" would say less.
+            face.view.message = "not painted"
+            dashboard.update(face.view, time.time())
+            raise
 
 
-def _figures(result: JobResult) -> dict[str, Any]:
+def _report(result: JobResult) -> dict[str, Any]:
     return {
+        "outputs": [asdict(output) for output in result.outputs],
         "seconds": round(result.seconds, 3),
         "device": result.device,
         "losses": dict(result.losses),
-        "error": asdict(result.error) if result.error else None,
     }

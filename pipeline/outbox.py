@@ -15,8 +15,8 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from pipeline.disk import digest_at, disk_errors, opened_folder, synced_digest
-from pipeline.errors import OutputError
+from pipeline.disk import digest_and_size, digest_at, disk_errors, opened_folder
+from pipeline.errors import OutputError, Reason
 from pipeline.jobs import SUFFIXES, Job, Kind, Output
 
 STAGING = ".staging"
@@ -135,7 +135,7 @@ class Outbox:
         """Remove the staging folder of one attempt, once the ledger holds its result."""
         folder = self._staging / staging_name(job, attempt)
         with disk_errors(folder):
-            if folder in _entries(self._staging):
+            if not self._staging.is_symlink():
                 _remove_tree(folder)
 
     def sweep(self, keep: Collection[str] = ()) -> int:
@@ -179,8 +179,8 @@ class Outbox:
 
 
 def staged_output(kind: Kind, path: Path, width: int, height: int) -> Output:
-    """Describe a picture just written to a staging folder, once its bytes are on the disk."""
-    digest, size = synced_digest(path)
+    """Describe a picture in a staging folder that was written and synced (`images.save_png`)."""
+    digest, size = digest_and_size(path)
     if not size:
         raise OutputError("the picture was written empty", where=str(path))
     return Output(kind, str(path), digest, size, width, height)
@@ -226,7 +226,8 @@ def _place(source: Path, fd: int, name: str, replacing: bool) -> bool:
 
 
 def _not_ours(name: str) -> OutputError:
-    return OutputError("a file that is not ours has this name", where=name)
+    what = "a file that is not ours has this name"
+    return OutputError(what, where=name, code=Reason.PUBLISH_CONFLICT)
 
 
 def _verify(staged: Output) -> None:

@@ -8,6 +8,8 @@ from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.jobs import Recipe, StyleImage
 from pipeline.manifest import Style
+from pipeline.options import Enhance, Transfer
+from pipeline.sidecar import Side
 
 INIT_WORDS = ("content", "noise", "style")
 
@@ -18,17 +20,21 @@ class Recipes:
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def of(self, style: Style) -> Recipe:
-        """The recipe of one style.
+    def of(self, style: Style, side: Side | None = None) -> Recipe:
+        """The recipe of one style, with a side file's wishes laid over it.
 
         Raises:
             ConfigError: When an image cannot be read.
         """
-        init = style.transfer.init
+        transfer, enhance = style.transfer, self.config.enhance
+        if side is not None:
+            transfer = Transfer(**transfer.chosen() | side.transfer.chosen())
+            enhance = Enhance(**enhance.chosen() | side.enhance.chosen())
+        init = transfer.init
         return Recipe(
             images=tuple(StyleImage(path, weight, digest(path)) for path, weight in style.images),
-            transfer=style.transfer,
-            enhance=self.config.enhance,
+            transfer=transfer,
+            enhance=enhance,
             weights=self.config.weights,
             weights_sha256=self._weights(),
             seed=self.config.seed,

@@ -4,22 +4,24 @@ import json
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, load_config
 from pipeline.dashboard import Dashboard
-from pipeline.errors import ConfigError
-from pipeline.executors import LocalExecutor
-from pipeline.inbox import Inbox
+from pipeline.errors import ConfigError, InputError
+from pipeline.executors import LocalExecutor, Place
+from pipeline.inbox import Inbox, Scan
+from pipeline.intake import own_recipes
 from pipeline.jobs import Photo, Planned, plan_jobs
 from pipeline.ledger import Ledger
-from pipeline.lock import instance_lock
+from pipeline.lock import Card, instance_lock
 from pipeline.manifest import Manifest, load_manifest
 from pipeline.recipes import Recipes
 from pipeline.service import Service
+from pipeline.sidecar import wishes
 from pipeline.stamp import hash_file
 from pipeline.view import View
 from pipeline.watcher import Watcher
@@ -59,17 +61,21 @@ def run(loaded: Loaded, *, as_json: bool, keep_going: bool, limit: int | None = 
         message="watching" if keep_going else "",
     )
     with (
-        instance_lock(config.state, "watch" if keep_going else "run"),
+        instance_lock(config.state, "watch" if keep_going else "run") as card,
         Ledger(config.state / LEDGER) as ledger,
-        _executor(devices) as executor,
+        _executor(devices, config) as executor,
         _signals() as asked,
         Dashboard(silent=as_json) as dashboard,
     ):
-        service = Service(config, loaded.manifest, ledger, executor, view, _printer(as_json), limit)
-        service.start()
-        loop = _Loop(service, loaded, asked, dashboard)
-        loop.watch() if keep_going else loop.until_idle()
-        service.finish()
+        tell = _printer(as_json)
+        service = Service(
+            config, loaded.manifest, ledger, executor, view, tell, limit, patient=keep_going
+        )
+        with closing(service):
+            service.start()
+            loop = _Loop(service, loaded, asked, dashboard, card)
+            loop.watch() if keep_going else loop.until_idle()
+            service.finish()
         view.message = _last_word(service, view, asked)
         dashboard.update(view, time.time())
     if as_json:
@@ -81,9 +87,10 @@ class _Loop:
     """Ticks until there is nothing to do, or until a signal."""
 
     def __init__(
-        self, service: Service, loaded: Loaded, asked: "Asked", dashboard: Dashboard
+        self, service: Service, loaded: Loaded, asked: "Asked", dashboard: Dashboard, card: Card
     ) -> None:
         self.service, self.loaded, self.asked, self.dashboard = service, loaded, asked, dashboard
+        self.card = card
         self.stamp = _stamp(loaded.path)
 
     def until_idle(self) -> None:
@@ -94,11 +101,13 @@ class _Loop:
         self._wind_down()
 
     def watch(self) -> None:
-        watcher = Watcher(self.service.inbox.root)
+        watcher = Watcher(self.service.config.inbox)
         try:
             while not self.asked.signal:
                 self._reload()
                 watcher.tend(time.monotonic())
+                self.service.polling = watcher.polling
+                self.card.tell(watching=watcher.mode)
                 if watcher.woken(0):
                     self.service.wake()
                 self._tick()
@@ -109,6 +118,8 @@ class _Loop:
 
     def _tick(self) -> None:
         self.service.tick(time.monotonic(), time.time(), TICK_SECONDS)
+        paused = self.service.paused
+        self.card.tell(paused=paused.why if paused else None)
         self.dashboard.update(self.service.view, time.time())
 
     def _rest(self) -> None:
@@ -176,8 +187,8 @@ def _signals() -> Iterator[Asked]:
 
 
 @contextmanager
-def _executor(devices: list[str]) -> Iterator[LocalExecutor]:
-    executor = LocalExecutor(devices)
+def _executor(devices: list[str], config: Config) -> Iterator[LocalExecutor]:
+    executor = LocalExecutor(devices, Place(config.limits, config.state))
     try:
         yield executor
     finally:
@@ -205,15 +216,31 @@ def dry_run(loaded: Loaded, as_json: bool) -> int:
 def planned(loaded: Loaded) -> list[Planned]:
     """The plan as `run` would make it now, taking every file to be still."""
     config = loaded.config
-    scan = Inbox(config.inbox, 0.0).scan(time.monotonic(), time.time())
+    scan = Inbox(config.inbox, 0.0, config.watch.ignore).scan(time.monotonic(), time.time())
     with Ledger(config.state / LEDGER, read_only=True) as ledger:
-        photos = [
-            Photo(file.content, file.path, digest)
-            for file in scan.still
-            if (digest := ledger.cached_hash(file.content, str(file.stamp)) or hash_file(file.path))
-        ]
         recipes = Recipes(config)
+        photos = _photos(loaded, scan, ledger, recipes)
         return plan_jobs(photos, loaded.manifest, recipes.of, ledger.known(), ledger.finished())
+
+
+def _photos(loaded: Loaded, scan: Scan, ledger: Ledger, recipes: Recipes) -> list[Photo]:
+    """Photos that can be read and whose side files are right, examined before or not."""
+    failed = {(r.content, r.stamp) for r in ledger.refusals() if r.status == "failed"}
+    sides = {name: (side.path, str(side.stamp)) for name, side in scan.sides.items()}
+    photos = []
+    for file in scan.still:
+        version = str(file.stamp)
+        if (file.content, version) in failed:
+            continue
+        try:
+            digest = ledger.cached_hash(file.content, version) or hash_file(file.path)
+            side = wishes(file.content, sides, loaded.manifest, loaded.config.limits)
+        except InputError:
+            continue
+        own = own_recipes(file.content, side, loaded.manifest, recipes) if side else None
+        if digest:
+            photos.append(Photo(file.content, file.path, digest, own))
+    return photos
 
 
 # --- words ----------------------------------------------------------------------------------

@@ -4,16 +4,20 @@ import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from pipeline.errors import JobError, UsageError
+from pipeline.errors import EngineError, JobError, UsageError
 from pipeline.images import labelled, load_image, save_png
-from pipeline.jobs import Job, JobResult, Progress, Recipe, StyleImage
+from pipeline.jobs import SUFFIXES, Job, JobResult, Output, Progress, Recipe, StyleImage
+from pipeline.nst import load_weights
+from pipeline.nst.devices import choose_device
 from pipeline.options import Enhance, Transfer
 from pipeline.recipes import digest
 from pipeline.worker import Bench, run_job
@@ -43,26 +47,43 @@ class Order:
         return Job(self.content.name, self.content, digest(self.content), style, recipe)
 
 
-def stylize_file(
-    order: Order, out: Path, on_progress: Callable[[Progress], None]
-) -> tuple[JobResult, tuple[Path, Path]]:
+OnJob = Callable[[Job, Progress], None]
+
+
+def stylize_file(order: Order, out: Path, on_progress: OnJob) -> JobResult:
     """Paint one picture to ``out``, and its enhanced version beside it.
 
     Raises:
+        UsageError: When there is no such device, or ``out`` cannot be written.
+        WeightsError: When the weights cannot be used.
         JobError: When the job fails.
-        OutputError: When ``out`` cannot be written.
     """
     check_out(out)
+    _check_machine(order)
+    job = order.job()
     # Beside the result, so that the last step is a rename within one file system.
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".pipeline-") as name:
         bench = Bench(order.device, Path(name))
-        result = run_job(order.job(), bench, on_progress, lambda: False)
+        result = run_job(job, bench, partial(on_progress, job), lambda: False)
         if result.error is not None:
             raise JobError(result.error.message, code=result.error.code)
-        enhanced = out.with_name(f"{out.stem}.enhanced{out.suffix}")
-        for output, path in zip(result.outputs, (out, enhanced), strict=True):
-            Path(output.path).replace(path)
-    return result, (out, enhanced)
+        return replace(result, outputs=tuple(_move(o, out) for o in result.outputs))
+
+
+def _move(output: Output, out: Path) -> Output:
+    target = out.with_name(out.stem + SUFFIXES[output.kind])
+    Path(output.path).replace(target)
+    return replace(output, path=str(target))
+
+
+def _check_machine(order: Order) -> None:
+    """What the command line asked for and this machine has not is wrong usage, not a failed job."""
+    try:
+        choose_device(order.device)
+    except EngineError as error:
+        raise UsageError(error.what, where="--device", mend=error.mend) from None
+    if order.weights != "embedded":
+        load_weights(order.weights)
 
 
 def check_out(out: Path) -> None:
@@ -91,27 +112,38 @@ def sweep(
     folder: Path,
     rows: Axis,
     columns: Axis,
-    on_progress: Callable[[Progress], None],
-    on_picture: Callable[[Path], None],
+    on_progress: OnJob,
+    on_done: Callable[[JobResult], None],
 ) -> Path:
     """A picture for each cell of the grid and a contact sheet of them all.
 
     Returns:
         The path of the contact sheet.
+
+    Raises:
+        UsageError: When the folder cannot be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot be made: {error.strerror}", where=str(folder)) from None
     cells = []
     for values in grid(rows, columns):
-        name = "--".join(f"{key}-{value}" for key, value in values.items())
+        name = "--".join(f"{key}-{_word(value)}" for key, value in values.items())
         path = folder / f"{order.content.stem}--{name}.png"
         transfer = Transfer.model_validate(order.transfer.chosen() | values)
-        changed = Order(**(_fields(order) | {"transfer": transfer}))
-        stylize_file(changed, path, on_progress)
-        on_picture(path)
-        cells.append(labelled(load_image(path, long_side=SHEET_SIDE).rgb, _caption(values)))
+        on_done(stylize_file(replace(order, transfer=transfer), path, on_progress))
+        small = load_image(path, long_side=SHEET_SIDE).rgb
+        cells.append(labelled(_widened(small, SHEET_SIDE), _caption(values)))
     sheet = folder / "contact-sheet.png"
     save_png(contact_sheet(cells, len(columns[1])), sheet)
     return sheet
+
+
+def _widened(rgb: Tensor, width: int) -> Tensor:
+    """(3, H, W) in the middle of white, at least ``width`` px wide: the caption needs room."""
+    spare = max(0, width - rgb.shape[2])
+    return functional.pad(rgb, (spare // 2, spare - spare // 2), value=1.0)
 
 
 def contact_sheet(cells: Sequence[Tensor], across: int) -> Tensor:
@@ -127,8 +159,13 @@ def contact_sheet(cells: Sequence[Tensor], across: int) -> Tensor:
 
 
 def _caption(values: Mapping[str, Any]) -> str:
-    return "  ".join(f"{key} {value}" for key, value in values.items())
+    return "  ".join(f"{key} {_word(value)}" for key, value in values.items())
 
 
-def _fields(order: Order) -> dict[str, Any]:
-    return {name: getattr(order, name) for name in order.__slots__}
+def _word(value: Any) -> str:
+    """An option's value as part of a file name."""
+    if isinstance(value, tuple):
+        return "+".join(map(_word, value))
+    if isinstance(value, dict):
+        return "+".join(value)
+    return f"{value:g}" if isinstance(value, float) else Path(str(value)).name

@@ -83,6 +83,10 @@ def _input_error(error: OSError, path: Path) -> InputError:
     return InputError(what, where=str(path), code=code)
 
 
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_TAIL = 4096
+
+
 def being_written(path: Path) -> bool:
     """Whether some process on this machine has the file open for writing.
 
@@ -94,6 +98,23 @@ def being_written(path: Path) -> bool:
         return sys.platform == "linux" and _lease_refused(fd)
     finally:
         os.close(fd)
+
+
+def lacks_end(path: Path) -> bool:
+    """Whether a JPEG or PNG does not end as one: a copy that pauses, perhaps, or a broken file.
+
+    A hint and no verdict: cameras append films to JPEGs, and what does not end may be readable.
+    """
+    fd = os.open(path, READ)
+    try:
+        head = os.pread(fd, len(PNG), 0)
+        size = os.fstat(fd).st_size
+        tail = os.pread(fd, _TAIL, max(0, size - _TAIL))
+    finally:
+        os.close(fd)
+    if head == PNG:
+        return b"IEND" not in tail
+    return head.startswith(JPEG) and b"\xff\xd9" not in tail
 
 
 if sys.platform == "linux":

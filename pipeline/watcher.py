@@ -7,14 +7,20 @@ how soon a scan looks. A failure to watch is not an error either; the timer does
 import logging
 import os
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pipeline.mounts import mount_of
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
 RETRY_SECONDS = 30.0  # between attempts to watch where watching failed
+# A file of our own, made and removed at the start: its event must come, or none can be relied on.
+CANARY = ".pipeline-canary-"
+CANARY_SECONDS = 2.0
 
 # What reading a file causes, our own reading too: it must not wake us.
 _QUIET = frozenset({"opened", "closed_no_write"})
@@ -27,10 +33,14 @@ class Watcher:
     Args:
         root: The folder.
         wake: The event to set; several sources may share one.
+        kind: Its file system, as `pipeline.mounts` names them; "" to ask the system.
     """
 
-    def __init__(self, root: Path, wake: threading.Event | None = None) -> None:
+    def __init__(self, root: Path, wake: threading.Event | None = None, kind: str = "") -> None:
         self.wake = wake or threading.Event()
+        self._kind = kind
+        self._bell = _Bell(self.wake)
+        self._canary_until: float | None = None
         self._root = root
         self._observer: BaseObserver | None = None
         self._trouble = "not started"
@@ -53,9 +63,15 @@ class Watcher:
             self.stop()
             self._trouble = "the watcher died"
             self.wake.set()  # something may have been missed
+        if self._canary_until is not None:
+            self._judge_canary(now)
         if self._observer is None and now >= self._retry_at:
             self._retry_at = now + RETRY_SECONDS
-            self._start()
+            silent = self._silent_mount()
+            if silent:
+                self._trouble = silent
+            else:
+                self._start(now)
 
     def woken(self, timeout: float) -> bool:
         """Wait until something happened, at most ``timeout`` seconds; True if something did."""
@@ -66,12 +82,41 @@ class Watcher:
     def stop(self) -> None:
         """Stop watching; a second time does nothing."""
         observer, self._observer = self._observer, None
+        self._canary_until = None
         self._trouble = "stopped"
         if observer is not None:
             observer.stop()
             observer.join()
 
-    def _start(self) -> None:
+    @property
+    def polling(self) -> bool:
+        """Whether only the timer finds new files."""
+        return self._observer is None
+
+    def _silent_mount(self) -> str:
+        """Why changes on this disk are not reported; "" where they are."""
+        mount = mount_of(self._root)
+        if self._kind or mount is None or mount.reports_changes:
+            return ""
+        return f"{mount.kind} at {mount.point} does not report every change"
+
+    def _send_canary(self, now: float) -> None:
+        try:
+            with tempfile.NamedTemporaryFile(dir=self._root, prefix=CANARY):
+                self._canary_until = now + CANARY_SECONDS
+        except OSError:
+            pass  # an inbox that we may only read: nothing is known, the timer is there anyway
+
+    def _judge_canary(self, now: float) -> None:
+        if self._bell.canary.is_set():
+            self._canary_until = None
+        elif self._canary_until is not None and now >= self._canary_until:
+            self.stop()
+            self._trouble = "a file made here as a test was not reported"
+            # Not tried again: what a mount does not report today it will not tomorrow.
+            self._retry_at = float("inf")
+
+    def _start(self, now: float) -> None:
         # Imported here: watchdog opens inotify and starts a thread as soon as it is imported.
         from watchdog.observers import Observer
         from watchdog.observers.polling import PollingObserver
@@ -83,13 +128,14 @@ class Watcher:
             self._trouble = "this system has no file events"
             return
         try:
-            observer.schedule(_Bell(self.wake), os.fspath(self._root), recursive=True)  # type: ignore[arg-type]
+            observer.schedule(self._bell, os.fspath(self._root), recursive=True)  # type: ignore[arg-type]
             observer.start()
         except (OSError, RuntimeError) as error:
             self._trouble = str(error) or type(error).__name__
             observer.unschedule_all()
             return
         self._observer = observer
+        self._send_canary(now)
         self.wake.set()  # what came before the watch began
 
 
@@ -98,9 +144,12 @@ class _Bell:
 
     def __init__(self, wake: threading.Event) -> None:
         self._wake = wake
+        self.canary = threading.Event()
 
     def dispatch(self, event: Any) -> None:
-        if event.event_type not in _QUIET:
+        if CANARY in os.fsdecode(event.src_path):
+            self.canary.set()
+        elif event.event_type not in _QUIET:
             self._wake.set()
 
 

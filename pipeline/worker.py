@@ -1,38 +1,46 @@
 """One job: load -> stylize -> enhance -> stage -> JobResult. A failed job is a result."""
 
+import atexit
+import errno
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from pipeline.checkpoint import Checkpoints, Reached
+from pipeline.config import Limits
+from pipeline.decoder import Decoder
 from pipeline.enhance import enhance
 from pipeline.errors import EngineError, JobError, PipelineError, Reason
-from pipeline.images import Picture, load_image, preview, resize, save_png
-from pipeline.jobs import Failure, Job, JobResult, Kind, Output, Progress
+from pipeline.images import Picture, as_picture, preview, resize, save_png
+from pipeline.jobs import (
+    Bench,
+    Failure,
+    Interrupted,
+    Job,
+    JobResult,
+    Kind,
+    Output,
+    Progress,
+)
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
+from pipeline.nst.cache import Caches, MemoryCache
 from pipeline.nst.devices import choose_device
 from pipeline.outbox import staged_output
+from pipeline.stylecache import DiskCache
 
+SCALES_KEPT = 8  # one photo's features at all its scales, for its next style
 PREVIEW_SIDE = 96  # px; what a terminal's half blocks can show
 PREVIEW_SECONDS = 0.5
+CHECKPOINT_SECONDS = 10.0  # of work that a scale must end before it is worth a file
+LAST_CAUTION = 2  # memory was short so often: a device without much is given up for the CPU
+
+__all__ = ["Bench", "Interrupted", "run_job", "use_threads"]
 
 OnProgress = Callable[[Progress], None]
-
-
-class Interrupted(Exception):
-    """The job was asked to stop; nothing of it is kept and nothing is held against it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """Where a job is done: the device, and the folder its pictures are staged in."""
-
-    device: str
-    staging: Path
 
 
 def run_job(
@@ -41,12 +49,15 @@ def run_job(
     """Do one job. Every failure but `Interrupted` comes back as a result with a reason code."""
     began = time.monotonic()
     try:
-        device = str(choose_device(bench.device))
+        device = str(choose_device("cpu" if job.caution >= LAST_CAUTION else bench.device))
         losses: dict[str, float] = {}
         size = job.recipe.transfer.size
-        photo = load_image(job.path, long_side=None if size == "source" else size)
-        picture = _paint(job, photo, device, _Reporter(job, on_progress, should_stop, losses))
+        photo = _load(job.path, None if size == "source" else size, bench.limits)
+        reached = _Reached(job, bench.checkpoints)
+        report = _Reporter(job, on_progress, should_stop, losses, reached)
+        picture = _paint(job, photo, device, report, bench)
         outputs = _stage(job, picture, photo.alpha, bench.staging)
+        reached.drop()
         seconds = time.monotonic() - began
         return JobResult(job, "done", seconds, device, outputs, losses)
     except (PipelineError, MemoryError, RuntimeError, OSError) as error:
@@ -54,21 +65,28 @@ def run_job(
         return JobResult(job, "failed", time.monotonic() - began, bench.device, error=failure)
 
 
-def _paint(job: Job, photo: Picture, device: str, report: "_Reporter") -> Tensor:
-    options = job.recipe.transfer
+def use_threads(count: int) -> None:
+    """Bound the cores that this process computes on."""
+    torch.set_num_threads(count)
+
+
+def _paint(job: Job, photo: Picture, device: str, report: "_Reporter", bench: Bench) -> Tensor:
+    options, limits = job.recipe.transfer, bench.limits
     init = None
     if options.init not in ("content", "noise", "style"):
-        init = load_image(Path(options.init).resolve()).rgb
+        init = _load(Path(options.init).resolve(), None, limits).rgb
     return stylize(
         photo.rgb,
-        [_load_style(image.path) for image in job.recipe.images],
+        [_load_style(image.path, limits) for image in job.recipe.images],
         options,
         report,
         shares=[image.weight for image in job.recipe.images],
         init_image=init,
         seed=job.recipe.seed,
         device=device,
+        resume=report.reached.start,
         network=_network(job.recipe.weights, options.pooling, device),
+        caches=_caches(bench.checkpoints.parent if bench.checkpoints else None),
     )
 
 
@@ -98,14 +116,18 @@ class _Reporter:
         on_progress: OnProgress,
         should_stop: Callable[[], bool],
         losses: dict[str, float],
+        reached: "_Reached",
     ) -> None:
         self.job, self.on_progress, self.should_stop = job, on_progress, should_stop
+        self.reached = reached
         self.losses = losses
         self.last = -PREVIEW_SECONDS
         self.rate = _Pace()
 
     def __call__(self, iterate: Iterate) -> None:
+        self.reached.saw(iterate)
         if self.should_stop():
+            self.reached.write()
             raise Interrupted
         self.rate.saw(iterate)
         final = iterate.step == iterate.steps
@@ -132,6 +154,35 @@ class _Reporter:
         )
 
 
+class _Reached:
+    """The picture at the end of the last scale, written down now and then."""
+
+    def __init__(self, job: Job, folder: Path | None) -> None:
+        self.job, self.files = job.id, Checkpoints(folder) if folder else None
+        self.start: Reached | None = self.files.load(self.job) if self.files else None
+        self._last: Iterate | None = None
+        self._unwritten: Reached | None = None
+        self._written_at = 0.0
+
+    def saw(self, iterate: Iterate) -> None:
+        last, self._last = self._last, iterate
+        if last is None or iterate.scale == last.scale:
+            return
+        self._unwritten = (last.scale, last.image.squeeze(0))
+        if iterate.seconds - self._written_at >= CHECKPOINT_SECONDS:
+            self._written_at = iterate.seconds
+            self.write()
+
+    def write(self) -> None:
+        if self.files and self._unwritten:
+            self.files.save(self.job, *self._unwritten)
+        self._unwritten = None
+
+    def drop(self) -> None:
+        if self.files:
+            self.files.drop(self.job)
+
+
 class _Pace:
     """Time left, from the seconds per pixel step seen at this scale."""
 
@@ -153,9 +204,20 @@ class _Pace:
         return spent / max(work, 1.0) * iterate.work_left
 
 
-def _load_style(path: Path) -> Tensor:
+def _load(path: Path, long_side: int | None, limits: Limits) -> Picture:
+    return as_picture(_decoder(limits).decode(path, long_side))
+
+
+@lru_cache(maxsize=1)
+def _decoder(limits: Limits) -> Decoder:
+    decoder = Decoder(limits)
+    atexit.register(decoder.close)
+    return decoder
+
+
+def _load_style(path: Path, limits: Limits) -> Tensor:
     try:
-        return _cached_style(path, path.stat().st_mtime_ns)
+        return _cached_style(path, path.stat().st_mtime_ns, limits)
     except JobError as error:
         raise JobError(
             error.what, where=error.where, mend=error.mend, code=Reason.STYLE_INVALID
@@ -163,8 +225,15 @@ def _load_style(path: Path) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _cached_style(path: Path, _mtime_ns: int) -> Tensor:
-    return load_image(path, long_side=4096).rgb
+def _cached_style(path: Path, _mtime_ns: int, limits: Limits) -> Tensor:
+    return _load(path, 4096, limits).rgb
+
+
+@lru_cache(maxsize=1)
+def _caches(state: Path | None) -> Caches:
+    """Sums of paintings on disk, where there is a state folder; features of the last photo."""
+    styles = DiskCache(state / "styles") if state else MemoryCache(SCALES_KEPT)
+    return Caches(styles, MemoryCache(SCALES_KEPT))
 
 
 @lru_cache(maxsize=2)
@@ -181,4 +250,9 @@ def _failure(error: Exception) -> Failure:
         mend = EngineError("out of memory", mend="choose a smaller size or another device")
         return Failure(Reason.OUT_OF_MEMORY, str(mend))
     line = " ".join(str(error).split())[:300]
+    if isinstance(error, OSError):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return Failure(Reason.DISK_FULL if full else Reason.IO_ERROR, line)
+    if "CUDA error" in line:  # a device that failed once fails until its process is a new one
+        return Failure(Reason.WORKER_CRASHED, line)
     return Failure(Reason.ENGINE_ERROR, f"{type(error).__name__}: {line}")

@@ -14,8 +14,10 @@ import pytest
 
 from pipeline.errors import InputError, Reason, StateError
 from pipeline.inbox import IGNORED, MAX_DEPTH, Inbox
+from pipeline.lock import refuse_shared
+from pipeline.mounts import Mount, mount_of
 from pipeline.stamp import Stamp, being_written, hash_file
-from pipeline.watcher import RETRY_SECONDS, Watcher
+from pipeline.watcher import CANARY_SECONDS, RETRY_SECONDS, Watcher
 
 SETTLE = 2.0
 OLD = 1_000_000_000  # long past, in seconds since 1970
@@ -223,7 +225,7 @@ def test_folders_nested_without_end_are_left_at_a_limit_and_reported(root, inbox
     "name",
     [
         *(".hidden.jpg", "._a.jpg", ".~lock.a.jpg#", "~$a.jpg", "a.jpg~", "a.jpg.part"),
-        *("a.jpg.crdownload", "a.jpg.filepart", "A.TMP", "a.jpg.yaml", "_folder.yml"),
+        *("a.jpg.crdownload", "a.jpg.filepart", "A.TMP", "notes.yaml", "_folder.yml"),
         *(".syncthing.a.jpg.tmp", "Thumbs.db", "desktop.ini"),
     ],
 )
@@ -390,7 +392,7 @@ def test_the_ignore_list_hides_no_ordinary_photo(root, inbox):
 
 @pytest.fixture
 def watcher(root: Path):
-    watcher = Watcher(root)
+    watcher = Watcher(root, kind="any")  # also where this very disk would be polled
     watcher.tend(now=0)
     if watcher.mode.startswith("polling"):
         pytest.skip(watcher.mode)
@@ -419,7 +421,7 @@ class CountingBell(threading.Event):
 def test_our_own_reading_does_not_wake_us(root):
     path = put(root, "a.jpg")
     bell = CountingBell()
-    watcher = Watcher(root, bell)
+    watcher = Watcher(root, bell, kind="any")
     watcher.tend(now=0)
     watcher.woken(timeout=0)
     for _ in range(100):
@@ -432,7 +434,7 @@ def test_our_own_reading_does_not_wake_us(root):
 
 def test_a_watcher_that_cannot_watch_says_why_and_tries_again_later(tmp_path):
     root = tmp_path / "later"
-    watcher = Watcher(root)
+    watcher = Watcher(root, kind="any")
     watcher.tend(now=0)
     assert watcher.mode.startswith("polling: ")
     root.mkdir()
@@ -455,7 +457,7 @@ def test_a_watcher_whose_thread_died_starts_again_and_wakes_the_scanner(root, wa
 
 def test_watchers_may_ring_a_bell_that_others_ring_too(root):
     bell = threading.Event()
-    watcher = Watcher(root, bell)
+    watcher = Watcher(root, bell, kind="any")
     bell.set()
     assert watcher.woken(timeout=0)
     assert not watcher.woken(timeout=0)
@@ -465,3 +467,128 @@ def test_scanning_needs_no_watchdog():
     code = "import sys, pipeline.inbox, pipeline.watcher; print('watchdog' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert answer.stdout == "False\n"
+
+
+# --- copies that pause, second names, lists of one's own ------------------------------------
+
+PNG_HEAD, PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
+
+
+@pytest.mark.parametrize(("head", "end"), [(PNG_HEAD, PNG_END), (b"\xff\xd8\xff\xe0", b"\xff\xd9")])
+def test_a_picture_without_its_end_is_waited_for_longer_and_then_taken_all_the_same(
+    root, inbox, head, end
+):
+    path = root / "a.png"
+    path.write_bytes(head + b"half of it")
+    began = time.time()
+    inbox.scan(now=0, wall=began)
+    scan = inbox.scan(now=SETTLE, wall=began + SETTLE)
+    assert dict(scan.unsettled) == {"a.png": "its end is still missing"}
+    assert names(inbox.scan(now=3 * SETTLE, wall=began + 3 * SETTLE)) == ["a.png"]
+    path.write_bytes(head + b"all of it" + end)
+    began = time.time()
+    inbox.scan(now=100, wall=began)
+    assert names(inbox.scan(now=100 + SETTLE, wall=began + SETTLE)) == ["a.png"]
+
+
+def test_a_file_with_a_second_name_is_refused_until_it_has_one_of_its_own(root, inbox, tmp_path):
+    path = put(root, "a.jpg")
+    os.link(path, tmp_path / "elsewhere.jpg")
+    assert reasons(inbox.scan(now=0, wall=later())) == {"a.jpg": ("skipped", "hardlinked")}
+    (tmp_path / "elsewhere.jpg").unlink()
+    assert names(inbox.scan(now=1, wall=later())) == ["a.jpg"]
+
+
+def test_a_list_of_ones_own_adds_to_the_names_that_are_ignored(root):
+    for name in ("raw_1.jpg", "a.jpg", "~b.jpg", "Drafts/c.jpg"):
+        put(root, name)
+    scan = Inbox(root, 0, ("raw_*", "drafts")).scan(now=0, wall=later())
+    assert names(scan) == ["a.jpg"]
+    assert set(reasons(scan)) == {"raw_1.jpg", "~b.jpg", "Drafts"}
+
+
+def test_a_photo_waits_while_its_side_file_is_still_being_written(root, inbox):
+    began = time.time()
+    for name in ("a.jpg", "b.jpg", "sub/c.jpg"):
+        os.utime(put(root, name), (OLD, OLD))
+    inbox.scan(now=0, wall=began)
+    put(root, "a.jpg.yaml", "styles: [mo")
+    put(root, "sub/_folder.yaml", "styles: [mo")
+    scan = inbox.scan(now=SETTLE, wall=began + SETTLE)
+    waits = "its side file still changes"
+    assert dict(scan.unsettled).items() >= {"a.jpg": waits, "sub/c.jpg": waits}.items()
+    assert names(scan) == ["b.jpg"]
+    scan = inbox.scan(now=2 * SETTLE, wall=began + 2 * SETTLE)
+    assert names(scan) == ["a.jpg", "b.jpg", "sub/c.jpg"]
+    assert sorted(scan.sides) == ["a.jpg.yaml", "sub/_folder.yaml"]
+    assert reasons(scan)["a.jpg.yaml"] == ("skipped", "ignored")
+
+
+# --- what kind of disk ----------------------------------------------------------------------
+
+TABLE = r"""22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+30 22 0:50 / /mnt/share rw - nfs4 server:/share rw
+31 22 0:51 / /mnt/with\040blank rw shared:2 master:1 - fuse.sshfs me@there: rw
+32 22 0:52 / /mnt/share/local rw - ext4 /dev/sdb1 rw
+33 22 0:53 / /container rw - overlay overlay rw
+34 22 0:54 / /twice rw - ext4 /dev/sdc1 rw
+35 34 0:55 / /twice rw - virtiofs shared rw
+"""
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "mountinfo"
+    path.write_text(TABLE)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "reports", "shared"),
+    [
+        ("/home/a", "ext4", True, False),
+        ("/mnt/share/inbox", "nfs4", False, True),
+        ("/mnt/shared-not", "ext4", True, False),
+        ("/mnt/share/local/x", "ext4", True, False),
+        ("/mnt/with blank/x", "fuse.sshfs", False, True),
+        ("/container/x", "overlay", False, False),
+        ("/twice/x", "virtiofs", False, True),
+    ],
+)
+def test_the_disk_under_a_folder_is_known_by_the_innermost_mount(
+    table, path, kind, reports, shared
+):
+    mount = mount_of(Path(path), table)
+    assert (mount.kind, mount.reports_changes, mount.shared) == (kind, reports, shared)
+
+
+def test_a_share_is_polled_and_the_mode_says_why(root, monkeypatch):
+    share = Mount("/mnt/share", "nfs4")
+    monkeypatch.setattr("pipeline.watcher.mount_of", lambda _: share)
+    watcher = Watcher(root)
+    watcher.tend(now=0)
+    assert watcher.mode == "polling: nfs4 at /mnt/share does not report every change"
+    assert watcher.polling
+
+
+def test_a_folder_that_keeps_silent_about_a_test_file_is_polled(root, watcher, monkeypatch):
+    monkeypatch.setattr(watcher._bell, "canary", threading.Event())  # whose event never comes
+    watcher._send_canary(now=0)
+    watcher.tend(now=CANARY_SECONDS + 1)
+    assert watcher.mode == "polling: a file made here as a test was not reported"
+    watcher.tend(now=1e9)
+    assert watcher.polling
+    assert list(root.iterdir()) == []
+
+
+def test_a_folder_that_reports_the_test_file_is_watched(root, watcher):
+    assert watcher._bell.canary.wait(10)
+    watcher.tend(now=CANARY_SECONDS + 1)
+    assert not watcher.polling
+
+
+def test_a_state_folder_on_a_share_is_refused_with_the_way_out(table):
+    with pytest.raises(StateError, match=r"nfs4 at /mnt/share.*local disk"):
+        refuse_shared(Path("/mnt/share/state"), table)
+    refuse_shared(Path("/home/state"), table)
+    refuse_shared(Path("/container/state"), table)

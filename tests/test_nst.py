@@ -1,6 +1,7 @@
 """The transfer: closed forms, references, determinism, convergence."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -9,10 +10,14 @@ from torch import Tensor
 
 from pipeline.errors import EngineError
 from pipeline.nst import Iterate, Vgg19, stylize
+from pipeline.nst.cache import Caches, MemoryCache
+from pipeline.nst.colors import recolored
 from pipeline.nst.losses import ContentLoss, total_variation
-from pipeline.nst.objective import Objective, style_sums
-from pipeline.nst.pyramid import scale_sides, scale_steps, style_size, target_size
-from pipeline.options import Transfer
+from pipeline.nst.objective import Evaluation, Objective, style_sums
+from pipeline.nst.optimizers import make_optimizer
+from pipeline.nst.pyramid import per_scale, scale_sides, style_size, target_size, to_depth
+from pipeline.nst.search import Search
+from pipeline.options import LAYERS, Transfer
 
 QUICK = {"size": 64, "steps": (15,)}
 
@@ -55,24 +60,22 @@ def test_the_content_loss_gives_the_gradient_that_autograd_finds() -> None:
 
 
 def test_the_network_agrees_with_torchvisions_module(weights: dict[str, Tensor]) -> None:
-    """Fed the same numbers, every relu1_1 to relu5_4 agrees where padding does not reach."""
+    """Fed the same numbers and edges, every layer from relu1_1 to relu5_4 agrees."""
     from torchvision.models import vgg19
 
     reference = vgg19(weights=None).features.eval()
     reference.load_state_dict({k.removeprefix("features."): v for k, v in weights.items()})
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    # torchvision pads with zeros; give it the edge that ours makes for itself.
     x = (image - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
-    x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), reference[0].weight, reference[0].bias)
     expected = {}
+    names = iter(LAYERS)
     with torch.no_grad():
-        names = iter(
-            f"relu{b}_{c}"
-            for b, n in ((1, 2), (2, 2), (3, 4), (4, 4), (5, 4))
-            for c in range(1, n + 1)
-        )
-        for layer in reference[1:]:
+        for layer in reference:
+            if isinstance(layer, torch.nn.Conv2d):
+                # torchvision pads with zeros; give it the edge that ours makes for itself.
+                x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), layer.weight, layer.bias)
+                continue
             x = layer(x)
             if isinstance(layer, torch.nn.ReLU):
                 expected[next(names)] = x.clone()
@@ -87,7 +90,9 @@ def test_the_whole_gradient_agrees_with_autograd_through_a_ten_line_formula(
 ) -> None:
     torch.manual_seed(3)
     content, style, image = (torch.rand(1, 3, 32, 40) for _ in range(3))
-    options = Transfer(size=40, tv_weight=0.3, content_weight=0.7, style_weight=1.3)
+    options = Transfer(
+        size=40, tv_weight=0.3, content_weight=0.7, style_weight=1.3, statistic="gram"
+    )
     target = style_sums(network, [style], [1.0], 32 * 40, options)
     found = Objective(network, content, target, options)(image)
     leaf = image.clone().requires_grad_()
@@ -190,7 +195,7 @@ def test_progress_tells_scale_step_and_work_left(
         (1, 1, 32), (1, 2, 32), (1, 3, 32), (2, 4, 64), (2, 5, 64),
     ]  # fmt: skip
     assert seen[-1].work_left == 0
-    assert all(a.work_left > b.work_left for a, b in zip(seen, seen[1:], strict=False))
+    assert all(a.work_left > b.work_left for a, b in pairwise(seen))
 
 
 # --- bad input ------------------------------------------------------------------------------
@@ -224,9 +229,15 @@ def test_scales_halve_down_to_sixty_four() -> None:
 
 
 def test_steps_are_aligned_at_the_finest_scale() -> None:
-    options = Transfer(steps=(150, 60, 10))
-    assert scale_steps(options, 2) == [60, 10]
-    assert scale_steps(options, 5) == [150, 150, 150, 60, 10]
+    assert per_scale((150, 60, 10), 2) == [60, 10]
+    assert per_scale((150, 60, 10), 5) == [150, 150, 150, 60, 10]
+
+
+def test_a_shallow_scale_leaves_deep_layers_out_but_keeps_the_photo() -> None:
+    shallow = to_depth(Transfer(), 3)
+    assert list(shallow.style_layers) == ["relu1_1", "relu2_1", "relu3_1"]
+    assert list(shallow.content_layers) == ["relu3_1"]
+    assert to_depth(Transfer(), 5) == Transfer()
 
 
 def test_a_painting_is_taken_at_the_photos_area_and_never_enlarged() -> None:
@@ -252,3 +263,127 @@ def test_an_interrupted_run_goes_on_from_its_last_scale(
     again = stylize(photo, painting, options, seen.append, network=network, resume=(1, ends[1]))
     assert [(i.scale, i.step) for i in seen] == [(2, 5), (2, 6), (2, 7)]
     assert (again - whole).abs().mean() < 0.02
+
+
+# --- searching ------------------------------------------------------------------------------
+
+
+class Scripted:
+    """An objective that says what it is told to: losses in turn, and a gradient of its own."""
+
+    def __init__(self, losses: list[float], gradient: float = 1.0) -> None:
+        self.losses, self.gradient = iter(losses), gradient
+
+    def __call__(self, image: Tensor) -> Evaluation:
+        loss = torch.tensor(next(self.losses))
+        return Evaluation(loss, torch.full_like(image, self.gradient), {})
+
+    def value(self, image: Tensor) -> Tensor:
+        return torch.tensor(next(self.losses))
+
+
+def search(losses: list[float], gradient: float = 1.0, steps: int = 0) -> Search:
+    optimizer = make_optimizer(torch.rand(1, 3, 8, 8), Transfer())
+    found = Search(optimizer, Scripted(losses, gradient))  # type: ignore[arg-type]
+    for _ in range(steps):
+        found.step()
+    return found
+
+
+def test_the_best_picture_on_the_way_is_the_one_returned() -> None:
+    found = search([3.0, 1.0, 2.0, 5.0])
+    found.step()
+    second = found.optimizer.image.clone()
+    found.step()
+    found.step()
+    assert torch.equal(found.best(final=True), second)
+
+
+def test_a_divergence_is_stepped_back_from_and_counted() -> None:
+    found = search([3.0, 1.0, 9.0, 99.0, 999.0], steps=2)
+    rate = found.optimizer.learning_rate  # type: ignore[attr-defined]
+    best = found.optimizer.image.clone()
+    for _ in range(3):
+        found.step()
+    assert not found.settled()
+    assert found.restarts == 1
+    assert found.optimizer.learning_rate == rate / 2  # type: ignore[attr-defined]
+    assert (found.optimizer.image - best).abs().max() < 1
+
+
+def test_not_a_number_never_becomes_the_picture() -> None:
+    found = search([2.0, math.nan, math.nan, math.nan], gradient=math.nan, steps=3)
+    assert not found.settled()
+    assert found.restarts == 1
+    assert found.optimizer.image.isfinite().all()
+    assert found.best(final=True).isfinite().all()
+
+
+def test_a_loss_that_is_no_number_from_the_start_is_an_error() -> None:
+    with pytest.raises(EngineError, match="from the start"):
+        search([math.nan], steps=1).settled()
+
+
+def test_a_scale_ends_when_another_step_would_not_be_seen() -> None:
+    still = search([1.0] * 10, gradient=0.0, steps=5)
+    assert still.settled()
+    moving = search([1.0, 0.9, 0.8, 0.7, 0.6], gradient=1.0, steps=5)
+    assert not moving.settled()
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [{"style_weight": 1e6}, {"content_weight": 1e6}, {"tv_weight": 1e6}, {"style_weight": 0.0}],
+)
+def test_no_weight_overflows(
+    weights: dict[str, float], photo: Tensor, painting: Tensor, network: Vgg19
+) -> None:
+    picture = stylize(photo, painting, Transfer(**QUICK, **weights), network=network)
+    assert picture.isfinite().all()
+
+
+def test_a_learning_rate_far_too_high_still_gives_a_picture(
+    photo: Tensor, painting: Tensor, network: Vgg19
+) -> None:
+    options = Transfer(**QUICK, optimizer="adam", learning_rate=100.0)
+    assert stylize(photo, painting, options, network=network).isfinite().all()
+
+
+def test_a_cached_style_and_photo_paint_the_same_picture(
+    photo: Tensor, painting: Tensor, network: Vgg19
+) -> None:
+    caches = Caches(MemoryCache(9), MemoryCache(9))
+    first, again = (
+        stylize(photo, painting, Transfer(**QUICK), network=network, caches=caches) for _ in "12"
+    )
+    assert torch.equal(first, again)
+    forgetful = stylize(photo, painting, Transfer(**QUICK), network=network)
+    assert torch.equal(first, forgetful)
+    other = stylize(photo, painting.flip(0), Transfer(**QUICK), network=network, caches=caches)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("name", ["content", "total variation"])
+def test_the_plain_losses_have_exact_gradients(name: str) -> None:
+    torch.manual_seed(0)
+    image, target = torch.rand(2, 1, 3, 5, 6, dtype=torch.float64)
+    if name == "total variation":
+        assert torch.autograd.gradcheck(total_variation, image.requires_grad_())
+        return
+    loss = ContentLoss(target)
+    _, gradient = loss(image)
+    step = torch.randn_like(image) * 1e-2  # the value is summed in fp32; it is quadratic anyway
+    slope = (loss(image + step)[0] - loss(image - step)[0]) / 2
+    assert float((gradient * step).sum()) == pytest.approx(float(slope), rel=1e-4)
+
+
+def test_the_photo_is_recoloured_to_the_paintings_mean_and_covariance() -> None:
+    torch.manual_seed(0)
+    photo = 0.5 + 0.05 * torch.randn(1, 3, 40, 40)
+    painting = 0.5 + torch.einsum(
+        "ij,njhw->nihw", torch.rand(3, 3) * 0.1, torch.randn(1, 3, 50, 50)
+    )
+    moved = recolored(photo, [painting], [1.0]).view(3, -1)
+    goal = painting.view(3, -1)
+    torch.testing.assert_close(moved.mean(1), goal.mean(1), atol=5e-3, rtol=0)
+    torch.testing.assert_close(torch.cov(moved), torch.cov(goal), atol=2e-3, rtol=0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from pipeline.nst.transport import Histogram, SlicedWasserstein
 from pipeline.nst.vgg import Vgg19
 from pipeline.options import Transfer
 
-STATISTICS: dict[str, type] = {
+STATISTICS: dict[str, type[Any]] = {
     "gram": Gram,
     "covariance": Covariance,
     "mean_std": MeanStd,
@@ -52,18 +53,24 @@ class Objective:
         content: (1, 3, H, W) at this scale.
         target: The style's sums by layer, as `style_sums` gives them.
         options: Weights and layers.
+        photo: The content image's features by layer, if they are known.
     """
 
     def __init__(
-        self, network: Vgg19, content: Tensor, target: Mapping[str, Sums], options: Transfer
+        self,
+        network: Vgg19,
+        content: Tensor,
+        target: Mapping[str, Sums],
+        options: Transfer,
+        photo: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.network, self.options, self.target = network, options, target
         self.statistic: Statistic = STATISTICS[options.statistic]()
         self.content_shares = shares_of(options.content_layers) if options.content_weight else {}
         self.style_shares = shares_of(options.style_layers) if target else {}
-        self.layers = list(dict.fromkeys([*self.content_shares, *self.style_shares]))
+        self.layers = layers_of(options)
         with torch.no_grad():
-            photo = network(content, self.layers)
+            photo = photo or network(content, self.layers)
             self.content = {layer: ContentLoss(photo[layer]) for layer in self.content_shares}
             self.style = {
                 layer: _relative(self.statistic.loss(target[layer]), self._sums(layer, photo))
@@ -122,6 +129,13 @@ class Objective:
     def _total(self, terms: Mapping[str, Tensor]) -> Tensor:
         weights = {name: float(getattr(self.options, f"{name}_weight")) for name in terms}
         return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+
+def layers_of(options: Transfer) -> list[str]:
+    """All layers that an objective with these options looks at."""
+    content = shares_of(options.content_layers) if options.content_weight else {}
+    style = shares_of(options.style_layers) if options.style_weight else {}
+    return list(dict.fromkeys([*content, *style]))
 
 
 def style_sums(

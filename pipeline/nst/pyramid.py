@@ -1,12 +1,15 @@
 """Scales: from coarse to fine, and what is carried from one to the next."""
 
 import math
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.options import Transfer
 
+# A shallow layer holds the photo far more tightly than relu4_2: the same weight would undo strokes.
+SHALLOW = 0.3
 COARSEST = 64  # below this relu5_1 sees the whole picture in a handful of positions
 
 
@@ -27,10 +30,29 @@ def scale_sides(options: Transfer, long_side: int) -> list[int]:
     return [round(long_side / 2**k) for k in range(halvings, -1, -1)]
 
 
-def scale_steps(options: Transfer, scales: int) -> list[int]:
-    """Steps for each of ``scales``, aligned at the finest; the first serves coarser ones too."""
-    steps = list(options.steps[-scales:])
-    return [options.steps[0]] * (scales - len(steps)) + steps
+def per_scale(values: Sequence[int], scales: int) -> list[int]:
+    """One value for each of ``scales``, aligned at the finest; the first serves coarser ones."""
+    kept = list(values[-scales:])
+    return [values[0]] * (scales - len(kept)) + kept
+
+
+def to_depth(options: Transfer, depth: int) -> Transfer:
+    """The options with no layer deeper than VGG block ``depth``.
+
+    Where all content layers go, the first layer of the deepest block left stands in for them.
+    """
+
+    def shallow(layers: dict[str, float]) -> dict[str, float]:
+        return {name: weight for name, weight in layers.items() if int(name[4]) <= depth}
+
+    content, style = shallow(options.content_layers), shallow(options.style_layers)
+    changed: dict[str, object] = {"content_layers": content, "style_layers": style}
+    if not style:
+        changed["style_layers"] = {f"relu{depth}_1": 1.0}
+    if not content:
+        changed["content_layers"] = {f"relu{depth}_1": 1.0}
+        changed["content_weight"] = options.content_weight * SHALLOW
+    return options.model_copy(update=changed)
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -40,6 +40,8 @@ StyleLoss = Callable[[Sums], tuple[Tensor, Pull]]
 class Statistic(Protocol):
     """One way to describe a style."""
 
+    sums: type  # what `measure` gives
+
     def measure(
         self, features: Tensor, weights: Tensor | None = None, like: Sums | None = None
     ) -> Sums:
@@ -96,6 +98,8 @@ class _MomentStatistic:
     With L(m, M), m = sum F / N and M = sum F F^T / N: dL/dF = (dL/dm + 2 dL/dM F) / N. The two
     small derivatives come from autograd on matrices no larger than 512 x 512.
     """
+
+    sums = Moments
 
     def measure(
         self, features: Tensor, weights: Tensor | None = None, like: Sums | None = None

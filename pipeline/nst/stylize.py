@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import EngineError
+from pipeline.nst.cache import Caches, fingerprint, pack, unpack
 from pipeline.nst.colors import keep_colors, recolored
 from pipeline.nst.devices import choose_device
-from pipeline.nst.objective import Evaluation, Objective, style_sums
+from pipeline.nst.objective import STATISTICS, Evaluation, Objective, layers_of, style_sums
 from pipeline.nst.optimizers import make_optimizer
-from pipeline.nst.pyramid import cover, resize, scale_sides, scale_steps, target_size
+from pipeline.nst.pyramid import cover, per_scale, resize, scale_sides, target_size, to_depth
 from pipeline.nst.search import CHECK, Search
+from pipeline.nst.statistics import Sums
 from pipeline.nst.vgg import Vgg19
 from pipeline.nst.weights import load_weights
 from pipeline.options import Transfer
@@ -70,6 +72,7 @@ def stylize(
     device: str | torch.device = "auto",
     network: Vgg19 | None = None,
     resume: tuple[int, Tensor] | None = None,
+    caches: Caches | None = None,
 ) -> Tensor:
     """Paint the content image in the styles' manner (Gatys et al. 2016), coarse to fine.
 
@@ -86,6 +89,7 @@ def stylize(
         network: A loaded VGG-19 to use again; the embedded weights are loaded when absent.
         resume: Go on after an interruption: how many scales were finished, and the picture
             (3, h, w) that the last of them ended with.
+        caches: Where paintings' sums and photos' features are kept for the next run.
 
     Returns:
         (3, H', W') sRGB in [0, 1] on the CPU, its long side ``options.size``.
@@ -101,6 +105,7 @@ def stylize(
     start = None if init_image is None else _prepared(init_image, "init image", on)
     network = (network or Vgg19(load_weights(), options.pooling)).to(on)
     run = _Run(photo, prepared, _normalised(shares, len(prepared)), options, network, on_iterate)
+    run.caches = caches or Caches()
     if resume is not None:
         resume = resume[0], _prepared(resume[1], "picture to go on from", on)
     picture = run.paint(start, seed, resume)
@@ -126,10 +131,14 @@ class _Run:
         size = target_size(*_size(photo), options.size)
         sides = scale_sides(options, max(size))
         self.sizes = [target_size(*size, side) for side in sides[:-1]] + [size]
-        self.steps = scale_steps(options, len(sides))
+        self.steps = per_scale(options.steps, len(sides))
+        self.depths = per_scale(options.depths, len(sides))
         self.done, self.work_done, self.restarts = 0, 0, 0
         self.work = sum(n * h * w for n, (h, w) in zip(self.steps, self.sizes, strict=True))
         self.began = time.monotonic()
+        self.caches = Caches()
+        self.photo_key = fingerprint(photo, network.identity)
+        self.style_key = fingerprint(*styles, shares, network.identity)
 
     def paint(
         self, start: Tensor | None, seed: int, resume: tuple[int, Tensor] | None = None
@@ -140,12 +149,28 @@ class _Run:
             if index < finished:
                 self._skip(self.steps[index], size)
                 continue
-            photo = resize(self.photo, size).clamp(0, 1)
-            area = size[0] * size[1]
-            target = style_sums(self.network, self.styles, self.shares, area, self.options)
-            objective = Objective(self.network, photo, target, self.options)
+            objective = self._objective(size, self.depths[index])
             picture = self._optimise(resize(picture, size), objective, index)
         return picture
+
+    def _objective(self, size: tuple[int, int], depth: int) -> Objective:
+        photo = resize(self.photo, size).clamp(0, 1)
+        options, area = to_depth(self.options, depth), size[0] * size[1]
+        target = self._target(area, options)
+        key = fingerprint(self.photo_key, size, layers_of(options))
+        with torch.no_grad():
+            features = self.caches.photos.get(key, lambda: self.network(photo, layers_of(options)))
+        return Objective(self.network, photo, target, options, features)
+
+    def _target(self, area: int, options: Transfer) -> dict[str, Sums]:
+        """The painting's sums, from the cache where it has been looked at before."""
+        measured = (options.statistic, options.style_layers, options.style_scale)
+        statistic = STATISTICS[options.statistic]
+        kept = self.caches.styles.get(
+            fingerprint(self.style_key, area, measured),
+            lambda: pack(style_sums(self.network, self.styles, self.shares, area, options)),
+        )
+        return unpack(kept, statistic.sums, self.photo.device)
 
     def _start(self, init_image: Tensor | None, seed: int) -> Tensor:
         size, init = self.sizes[0], self.options.init

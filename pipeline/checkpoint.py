@@ -1,0 +1,69 @@
+"""What a long job has reached, so that an interruption costs one scale and not the night.
+
+One file a job, named by its id, which names photo, style and recipe: what fits is taken up, what is
+torn or does not fit is as if it were not there. It is an aid and never the truth, so nothing here
+fails a job.
+"""
+
+import os
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SUFFIX = ".pt"
+Reached = tuple[int, "Tensor"]  # how many scales are finished, (3, H, W) the last ended with
+
+
+class Checkpoints:
+    """A folder of checkpoints."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, job: str) -> "Reached | None":
+        """Where a job may go on."""
+        import torch
+
+        path = self._path(job)
+        try:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+            scale, image = int(found["scale"]), found["image"]
+            good = scale > 0 and image.ndim == 3 and image.shape[0] == 3
+            return (scale, image) if good and bool(image.isfinite().all()) else None
+        except FileNotFoundError:
+            return None
+        except Exception:  # torch raises anything at all on torn files
+            self.drop(job)
+            return None
+
+    def save(self, job: str, scale: int, image: "Tensor") -> None:
+        """Keep where a job stands; a full disk keeps nothing."""
+        import torch
+
+        path = self._path(job)
+        half = path.with_suffix(".half")
+        with suppress(OSError, RuntimeError):  # torch's zip writer raises RuntimeError
+            self.folder.mkdir(parents=True, exist_ok=True)
+            torch.save({"scale": scale, "image": image.detach().cpu()}, half)
+            half.replace(path)
+        with suppress(OSError):
+            half.unlink(missing_ok=True)
+
+    def drop(self, job: str) -> None:
+        """The job has ended."""
+        with suppress(OSError):
+            self._path(job).unlink(missing_ok=True)
+
+    def sweep(self, keep: Collection[str]) -> None:
+        """Remove what belongs to no job that is still to be done."""
+        with suppress(OSError):
+            for entry in os.scandir(self.folder):
+                if entry.name.removesuffix(SUFFIX) not in keep:
+                    Path(entry.path).unlink(missing_ok=True)
+
+    def _path(self, job: str) -> Path:
+        return self.folder / f"{job}{SUFFIX}"

@@ -1,0 +1,116 @@
+"""Programs told of results. They may be slow, fail or hang: the loop goes on.
+
+The program and its arguments come from the config, never from a file name; no shell reads them.
+The run log line of the result goes to its stdin and, in parts, to its environment.
+"""
+
+import json
+import os
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Hooks
+
+Line = Mapping[str, Any]
+
+MOST_WAITING = 1000  # results whose hooks have not run yet; older ones are dropped
+_PIPE = 60_000  # bytes that a pipe takes without anybody reading
+
+
+class HookRunner:
+    """Runs one hook at a time, beside the loop.
+
+    Args:
+        hooks: The config's.
+        log: Where what they print goes; None: nowhere.
+    """
+
+    def __init__(self, hooks: Hooks, log: Path | None = None) -> None:
+        self.hooks, self.log = hooks, log
+        self._waiting: deque[Line] = deque(maxlen=MOST_WAITING)
+        self._running: subprocess.Popen[bytes] | None = None
+        self._until = 0.0
+        self._name = ""
+        self.trouble = ""  # of the last one that did not end well
+
+    @property
+    def busy(self) -> bool:
+        """Whether a hook runs or waits."""
+        return bool(self._running or self._waiting)
+
+    def tell(self, line: Line) -> None:
+        """Have the hook for this result run, if there is one."""
+        if self._program(line):
+            self._waiting.append(line)
+
+    def tend(self, now: float) -> None:
+        """See to the running hook and start the next. Never raises, never waits."""
+        if self._running is not None:
+            code = self._running.poll()
+            if code is None and now < self._until:
+                return
+            if code is None:
+                self._kill(f"took longer than {self.hooks.timeout_seconds:g} s and was ended")
+            else:
+                self.trouble = f"hook {self._name} ended with {code}" if code else ""
+                self._running = None
+        if self._waiting:
+            self._start(self._waiting.popleft(), now)
+
+    def close(self) -> None:
+        """End the running hook and forget the others."""
+        self._waiting.clear()
+        if self._running is not None:
+            self._kill("was ended with the pipeline")
+
+    def _program(self, line: Line) -> tuple[str, ...]:
+        status = line["status"]
+        return {"done": self.hooks.on_done, "failed": self.hooks.on_failed}.get(status, ())
+
+    def _start(self, line: Line, now: float) -> None:
+        text = json.dumps(line).encode()
+        facts = {
+            f"PIPELINE_{key.upper()}": os.fsencode(str(line.get(key) or "")).replace(b"\0", b"")
+            for key in ("event", "status", "job", "content", "style")
+        }
+        self._until = now + self.hooks.timeout_seconds
+        self._name = ascii(self._program(line)[0])
+        try:
+            with self._output() as output:
+                self._running = subprocess.Popen(  # noqa: S603  # the config's own words
+                    self._program(line),
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=output,
+                    env={**os.environb, **{os.fsencode(k): v for k, v in facts.items()}},
+                    start_new_session=True,  # so that all it starts can be ended with it
+                )
+        except (OSError, ValueError) as error:
+            self.trouble = f"hook {self._name} cannot be started: {error}"
+            return
+        assert self._running.stdin is not None  # noqa: S101  # it was asked for
+        with suppress(OSError):  # it need not read
+            if len(text) <= _PIPE:
+                self._running.stdin.write(text)
+        with suppress(OSError):
+            self._running.stdin.close()
+
+    def _output(self) -> Any:
+        if self.log is not None:
+            with suppress(OSError):
+                self.log.parent.mkdir(parents=True, exist_ok=True)
+                return self.log.open("ab")
+        return open(os.devnull, "wb")  # noqa: PTH123
+
+    def _kill(self, how: str) -> None:
+        process, self._running = self._running, None
+        assert process is not None  # noqa: S101  # asked only while one runs
+        self.trouble = f"hook {self._name} {how}"
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

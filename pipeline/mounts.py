@@ -1,0 +1,70 @@
+"""On what kind of disk a folder lies, as the system itself tells it."""
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+MOUNTINFO = Path("/proc/self/mountinfo")  # Linux; elsewhere nothing is known
+
+# What others change there is not reported to us, or not reliably.
+UNREPORTED = frozenset(
+    (
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "beegfs"),
+        *("9p", "virtiofs", "vboxsf", "prl_fs", "fuse", "overlay", "davfs", "ncpfs", "drvfs"),
+    )
+)
+# SQLite's write-ahead log needs memory that all its users share: two machines share none.
+SHARED = UNREPORTED - {"overlay"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A mounted file system."""
+
+    point: str
+    kind: str  # as in /proc/filesystems: ext4, nfs4, fuse.sshfs
+
+    @property
+    def reports_changes(self) -> bool:
+        """Whether every change in it, whoever makes it, can be waited for."""
+        return not _among(self.kind, UNREPORTED)
+
+    @property
+    def shared(self) -> bool:
+        """Whether other machines may have it mounted too."""
+        return _among(self.kind, SHARED)
+
+
+def mount_of(path: Path, table: Path = MOUNTINFO) -> Mount | None:
+    """The file system that holds a path (which need not exist yet); None where nobody knows."""
+    full = os.path.realpath(path)
+    try:
+        text = table.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return None
+    return _innermost(text, full)
+
+
+@lru_cache(maxsize=8)
+def _innermost(text: str, full: str) -> Mount | None:
+    best = None
+    for line in text.splitlines():
+        # 36 35 98:0 /root /point options [optional fields] - type source options
+        left, _, right = line.partition(" - ")
+        point, kind = _plain(left.split(" ")[4]), right.split(" ")[0]
+        inside = full == point or full.startswith(point.rstrip("/") + "/")
+        if inside and (best is None or len(point) >= len(best.point)):  # later ones lie on top
+            best = Mount(point, kind)
+    return best
+
+
+def _plain(word: str) -> str:
+    """Blanks and their like are octal in the table."""
+    for code, letter in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        word = word.replace(code, letter)
+    return word
+
+
+def _among(kind: str, kinds: frozenset[str]) -> bool:
+    return kind in kinds or kind.startswith("fuse.")

@@ -1,0 +1,85 @@
+"""What is worth keeping between runs: a painting's sums, and a photo's features.
+
+nst knows no folders: whoever wants a disk cache passes an object with the one method below.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+Tensors = dict[str, Tensor]
+
+
+class Cache(Protocol):
+    """Finds tensors under a key, or makes and keeps them."""
+
+    def get(self, key: str, make: Callable[[], Tensors]) -> Tensors:
+        """The tensors kept under ``key``; ``make()`` where there are none."""
+        ...
+
+
+class MemoryCache:
+    """Keeps the latest few in memory.
+
+    Args:
+        entries: How many; 0 keeps nothing.
+    """
+
+    def __init__(self, entries: int) -> None:
+        self.entries = entries
+        self._kept: OrderedDict[str, Tensors] = OrderedDict()
+
+    def get(self, key: str, make: Callable[[], Tensors]) -> Tensors:
+        found = self._kept.pop(key, None)
+        found = make() if found is None else found
+        self._kept[key] = found
+        while len(self._kept) > self.entries:
+            self._kept.popitem(last=False)
+        return found
+
+
+def fingerprint(*parts: object) -> str:
+    """A key that changes with any of the parts; tensors count by shape and content."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Tensor):
+            digest.update(repr(tuple(part.shape)).encode())
+            digest.update(part.detach().cpu().contiguous().numpy().tobytes())
+        else:
+            digest.update(repr(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Caches:
+    """One for paintings, worth a disk, and one for photos, worth the next few styles."""
+
+    styles: Cache = field(default_factory=lambda: MemoryCache(0))
+    photos: Cache = field(default_factory=lambda: MemoryCache(0))
+
+
+def pack(sums: Mapping[str, Any]) -> Tensors:
+    """Sums by layer as flat tensors: ``relu1_1.second`` ..."""
+    return {
+        f"{layer}.{part.name}": value
+        for layer, found in sums.items()
+        for part in fields(found)
+        if (value := getattr(found, part.name)) is not None
+    }
+
+
+def unpack(tensors: Tensors, kind: type, device: torch.device) -> dict[str, Any]:
+    """What `pack` packed, as sums of ``kind`` on a device."""
+    layers = dict.fromkeys(name.partition(".")[0] for name in tensors)
+    return {layer: _sums(tensors, layer, kind, device) for layer in layers}
+
+
+def _sums(tensors: Tensors, layer: str, kind: type, device: torch.device) -> Any:
+    parts = {part.name: tensors.get(f"{layer}.{part.name}") for part in fields(kind)}
+    return kind(**{k: None if v is None else v.to(device) for k, v in parts.items()})

@@ -1,0 +1,175 @@
+"""What becomes of a photo in the inbox once it is done with: kept, archived, deleted, quarantined.
+
+The default touches nothing. Whatever else was asked for happens only to the very version of the
+file that was processed, and only after its pictures were read back and found whole.
+"""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+from pipeline.config import Config
+from pipeline.disk import READ, digest_at, opened_folder
+from pipeline.errors import OutputError
+from pipeline.jobs import Failure, JobState, Output
+from pipeline.outbox import MAX_NAMES, Outbox
+from pipeline.records import Pair
+from pipeline.stamp import Stamp
+
+REASON_SUFFIX = ".reason.json"
+
+
+class Originals:
+    """Acts on photos of the inbox as the config says."""
+
+    def __init__(self, config: Config, outbox: Outbox) -> None:
+        self.config, self.outbox = config, outbox
+
+    def processed(self, content: str, version: str, pairs: Iterable[Pair]) -> str:
+        """All pictures of a photo are made. Returns what was done to it, "" if nothing.
+
+        Args:
+            content: The photo.
+            version: Which version of it was processed.
+            pairs: All its pairs, with the pictures that stand for each.
+        """
+        made = list(pairs)
+        if self.config.after == "keep" or not made or not all(map(self._verified, made)):
+            return ""
+        with suppress(OSError):
+            if self.config.after == "archive":
+                moved = self._move(content, version, made[0].sha256, self.config.archive)
+                return f"archived as {moved}" if moved else ""
+            return "deleted" if self._delete(content, version) else ""
+        return ""  # out of reach now: asked again with the next plan
+
+    def failed(self, content: str, version: str, sha256: str, failure: Failure) -> str:
+        """A photo failed for good. Returns what was done to it, "" if nothing."""
+        if self.config.failed == "leave":
+            return ""
+        with suppress(OSError):
+            moved = self._move(content, version, sha256, self.config.quarantine)
+            if moved:
+                self._explain(moved, content, failure)
+                return f"put into {moved}"
+        return ""
+
+    def _verified(self, pair: Pair) -> bool:
+        """Whether a pair's pictures stand in the outbox, every byte of them."""
+        if pair.state is not JobState.DONE or not pair.outputs:
+            return False
+        try:
+            return all(map(self._stands, pair.outputs))
+        except (OSError, OutputError):
+            return False
+
+    def _stands(self, output: Output) -> bool:
+        place = PurePosixPath(output.path)
+        with opened_folder(self.outbox.root, place.parent.parts) as folder:
+            return digest_at(folder, place.name) == output.sha256
+
+    def _delete(self, content: str, version: str) -> bool:
+        folder, name = _split(content)
+        with opened_folder(self.config.inbox, folder) as inbox:
+            if not _is(inbox, name, version):
+                return False
+            os.unlink(name, dir_fd=inbox)
+            os.fsync(inbox)
+        return True
+
+    def _move(self, content: str, version: str, sha256: str, root: Path) -> Path | None:
+        """Move a photo under ``root``, in its folder, over nothing that stands there."""
+        folder, name = _split(content)
+        root.mkdir(parents=True, exist_ok=True)
+        with (
+            opened_folder(self.config.inbox, folder) as inbox,
+            opened_folder(root, folder, create=True) as there,
+        ):
+            if not _is(inbox, name, version):
+                return None
+            free = _reserved(there, name, sha256)
+            if free is None:  # a crash fell between copying and removing
+                os.unlink(name, dir_fd=inbox)
+                return root.joinpath(*folder, name)
+            try:
+                os.replace(name, free, src_dir_fd=inbox, dst_dir_fd=there)
+            except OSError as error:
+                if error.errno != errno.EXDEV or not _copied(inbox, name, there, free, sha256):
+                    os.unlink(free, dir_fd=there)
+                    raise
+                os.fsync(there)
+                if _is(inbox, name, version):
+                    os.unlink(name, dir_fd=inbox)
+            os.fsync(there)
+            os.fsync(inbox)
+        return root.joinpath(*folder, free)
+
+    def _explain(self, moved: Path, content: str, failure: Failure) -> None:
+        """A note beside a quarantined photo: why, and how to have it tried again."""
+        told = {
+            "content": content,
+            "error": {"code": failure.code, "message": failure.message},
+            "mend": "mend it, put it back into the inbox, and `pipeline retry` it",
+        }
+        with suppress(OSError):
+            moved.with_name(moved.name + REASON_SUFFIX).write_text(json.dumps(told, indent=2))
+
+
+def _split(content: str) -> tuple[tuple[str, ...], str]:
+    path = PurePosixPath(content)
+    return path.parent.parts, path.name
+
+
+def _is(folder: int, name: str, version: str) -> bool:
+    try:
+        return str(Stamp.of(os.stat(name, dir_fd=folder, follow_symlinks=False))) == version
+    except FileNotFoundError:
+        return False
+
+
+def _reserved(folder: int, name: str, sha256: str) -> str | None:
+    """A name taken by an empty file of ours, to be replaced; None if the photo stands there."""
+    for free in _names(name):
+        try:
+            os.close(os.open(free, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644, dir_fd=folder))
+        except FileExistsError:
+            if sha256 and digest_at(folder, free) == sha256:
+                return None
+            if os.stat(free, dir_fd=folder, follow_symlinks=False).st_size:
+                continue
+            # An empty one was reserved before a crash.
+        return free
+    raise FileExistsError(errno.EEXIST, "every name is taken", name)
+
+
+def _names(name: str) -> Iterator[str]:
+    path = PurePosixPath(name)
+    yield name
+    for number in range(2, MAX_NAMES):
+        yield f"{path.stem}~{number}{path.suffix}"
+
+
+def _copied(inbox: int, name: str, there: int, free: str, sha256: str) -> bool:
+    """Copy between two disks; whole and on the disk, or not at all."""
+    half = f".{free[:200]}.part"
+    digest = hashlib.sha256()
+    source = os.open(name, READ, dir_fd=inbox)
+    try:
+        target = os.open(half, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o644, dir_fd=there)
+        with os.fdopen(target, "wb") as file:
+            while block := os.read(source, 1 << 20):
+                digest.update(block)
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        os.close(source)
+    if sha256 and digest.hexdigest() != sha256:
+        os.unlink(half, dir_fd=there)
+        return False
+    os.replace(half, free, src_dir_fd=there, dst_dir_fd=there)
+    return True

@@ -1,0 +1,180 @@
+"""What is to be done next: the inbox looked at, the plan made, the queue kept."""
+
+from collections import deque
+from collections.abc import Collection
+
+from pipeline.accounts import Accounts
+from pipeline.config import Config
+from pipeline.errors import ConfigError, Reason
+from pipeline.examiner import Examiner
+from pipeline.faults import is_due
+from pipeline.inbox import Refused
+from pipeline.intake import Intake
+from pipeline.jobs import Failure, Job, JobResult, Photo, Planned, plan_jobs
+from pipeline.manifest import Manifest
+from pipeline.originals import Originals
+
+PLAN_SECONDS = 1.0  # between two plans while many new files are examined
+# These mend themselves or are mended beside the photo: it stays where it is.
+_STAYS = frozenset({Reason.SIDECAR_INVALID, Reason.UNREADABLE})
+
+Finished = dict[tuple[str, str, str], str]
+
+
+class Planner:
+    """Turns what lies in the inbox into a queue of jobs.
+
+    Args:
+        config, manifest: What is wanted.
+        accounts: What was done, and where refusals go.
+        examiner: Looks into new files.
+    """
+
+    def __init__(
+        self, config: Config, manifest: Manifest, accounts: Accounts, examiner: Examiner
+    ) -> None:
+        self.config, self.manifest, self.accounts = config, manifest, accounts
+        self.examiner = examiner
+        self.intake = Intake(config, manifest, accounts.ledger, examiner)
+        self.originals = Originals(config, accounts.outbox)
+        self.queue: deque[Job] = deque()
+        self.later: dict[str, float] = {}  # jobs that failed and wait, until which time of day
+        self.twins = 0  # pairs that wait for the result of the same photo under another name
+        self.settling = 0
+        self.trouble = ""
+        self.next_scan = 0.0
+        self.stale = True  # a plan is wanted, whatever the next look finds
+        self._basis: object = None
+        self._planned_at = float("-inf")
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything is still to be looked at, planned or handed out."""
+        return bool(
+            self.queue or self.settling or self.twins or self.stale or self.examiner.pending
+        )
+
+    def wake(self, stale: bool = False) -> None:
+        """Look at the inbox at the next tick."""
+        self.next_scan = 0.0
+        self.stale = self.stale or stale
+
+    def look(self, now: float, wall: float, running: Collection[str], scan_seconds: float) -> None:
+        """Read the inbox, and plan anew if it, the ledger or a painting has changed.
+
+        Args:
+            now, wall: Monotonic seconds, seconds since 1970.
+            running: Ids of jobs that must not be planned a second time.
+            scan_seconds: When to look again at the latest.
+
+        Raises:
+            StateError: When the inbox is not there.
+        """
+        scan = self.intake.scan(now, wall)
+        self.next_scan = min(now + scan_seconds, scan.next_look or float("inf"))
+        self.settling = len(scan.unsettled)
+        for refused in scan.refused:
+            self._refuse(refused, wall)
+        try:
+            recipes = [self.intake.recipes.of(s).digest for s in self.manifest.styles.values()]
+        except ConfigError as error:
+            # A painting was taken away while we run: keep what is planned, say so, look again.
+            self.trouble, self.stale = str(error), False
+            return
+        self.trouble = ""
+        basis = (recipes, self.accounts.ledger.revision()[0])
+        # Twins are settled by a plan made after the result they wait for.
+        if self.stale or scan.changed or self.twins or basis != self._basis:
+            self._plan(now, wall, running)
+            self._basis = basis
+
+    def learn(self, now: float, wall: float, running: Collection[str], timeout: float) -> None:
+        """Take in what the examiner found, and plan with it now and then."""
+        answers = self.examiner.answers(timeout) if self.examiner.pending else []
+        for answer in answers:
+            refused = self.intake.learn(answer)
+            if refused is not None:
+                self._refuse(refused, wall)
+            elif not answer.sha256:
+                self.wake()  # changed while it was looked at
+        soon = not self.queue or now >= self._planned_at + PLAN_SECONDS
+        if answers and (soon or not self.examiner.pending):
+            self._plan(now, wall, running)
+        elif answers:
+            self.stale = True
+
+    def next(self, wall: float, busy: Collection[tuple[str, str]]) -> Job | None:
+        """The first job that need not wait, for a time or for its own pair's earlier version."""
+        for job in self.queue:
+            due = is_due(self.later.get(job.id, 0.0), wall)
+            if due and (job.content, job.style) not in busy:
+                return job
+        return None
+
+    def postpone(self, job: Job, until: float) -> None:
+        """A job failed and is tried again after a time of day."""
+        self.later[job.id] = until
+        self.queue.append(job)
+
+    def done(self, content: str) -> None:
+        """A pair of this photo has ended: what becomes of the original?"""
+        photo = self.intake.photo(content)
+        if photo is not None and (self.config.after, self.config.failed) != ("keep", "leave"):
+            self._see_to_original(photo)
+
+    # --- planning -----------------------------------------------------------------------
+
+    def _plan(self, now: float, wall: float, running: Collection[str]) -> None:
+        self._planned_at, self.stale = now, False
+        photos, refused = self.intake.photos()
+        for file in refused:
+            self._refuse(file, wall)
+        finished = self.accounts.ledger.finished()
+        plan = self._planned(photos, finished)
+        self.queue = deque(p.job for p in plan if p.due and p.job and p.job.id not in running)
+        self.later = self.accounts.ledger.waits()
+        self.twins = 0
+        for pair in plan:
+            if pair.why == "no match":
+                self._no_match(pair.content, wall)
+            elif pair.why == "duplicate" and pair.job:
+                self._twin(pair, pair.job, finished, wall)
+
+    def _planned(self, photos: list[Photo], finished: Finished) -> list[Planned]:
+        known = self.accounts.ledger.known()
+        return plan_jobs(photos, self.manifest, self.intake.recipes.of, known, finished)
+
+    def _no_match(self, content: str, wall: float) -> None:
+        failure = Failure(Reason.NO_MATCH, "no match rule of the config gives it a style")
+        found = self.intake.files[content]
+        self._refuse(Refused(content, found.path, failure, "skipped", str(found.stamp)), wall)
+
+    def _twin(self, pair: Planned, job: Job, finished: Finished, wall: float) -> None:
+        """The same photo under another name: linked to the earlier result once there is one."""
+        if (job.sha256, job.style, job.recipe.digest) not in finished:
+            self.twins += 1
+            return
+        failure = Failure(Reason.DUPLICATE, f"the same photo as {pair.same_as}")
+        earlier = self.accounts.known(pair.same_as, job.style)
+        outputs = earlier.outputs if earlier else ()
+        self.accounts.settle(JobResult(job, "skipped", outputs=outputs, error=failure), wall)
+        self.done(job.content)
+
+    def _refuse(self, refused: Refused, wall: float) -> None:
+        self.accounts.refuse(refused, wall)
+        if refused.status == "failed" and refused.version and refused.failure.code not in _STAYS:
+            self.originals.failed(refused.content, refused.version, "", refused.failure)
+
+    def _see_to_original(self, photo: Photo) -> None:
+        pairs = self._planned([photo], self.accounts.ledger.finished())
+        whys = {pair.why for pair in pairs}
+        # For a twin the pictures of the other name stand.
+        known = [self.accounts.known(p.same_as or p.content, p.style) for p in pairs]
+        version = self.intake.version(photo.content)
+        if whys == {"done"}:
+            made = [pair for pair in known if pair is not None]
+            self.originals.processed(photo.content, version, made)
+        elif whys == {"done", "failed before"} or whys == {"failed before"}:
+            failed = next(p for p in known if p is not None and p.state == "failed")
+            if failed.failure:
+                self.originals.failed(photo.content, version, photo.sha256, failed.failure)

@@ -1,0 +1,150 @@
+"""Side files: ``photo.jpg.yaml`` and ``_folder.yaml`` pick styles and options for photos.
+
+They come from whoever may write into the inbox, so they may pick among what the config offers and
+no more: styles by their names, options from an allow-list, never a path, a hook or a device.
+"""
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from pipeline.config import Limits, explain, parse_yaml
+from pipeline.disk import READ
+from pipeline.errors import ConfigError, InputError, Reason
+from pipeline.manifest import Manifest
+from pipeline.options import Enhance, FromList, Options, Transfer
+
+FOLDER_FILE = "_folder.yaml"
+SUFFIX = ".yaml"
+MAX_BYTES = 64 << 10
+MAX_STEPS = 2000  # at each scale: a dropped file must not keep the machine for a week
+
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+
+
+class SideTransfer(Transfer):
+    """The transfer options that a side file may set: all, but no path and no bottomless one."""
+
+    init: Literal["content", "noise", "style"] = "content"
+
+
+class Side(Options):
+    """What one side file says."""
+
+    styles: Annotated[tuple[str, ...] | None, Field(min_length=1), FromList] = None
+    transfer: SideTransfer = SideTransfer()
+    enhance: Enhance = Enhance()
+
+    def under(self, below: "Side") -> "Side":
+        """This folder's wishes with those of a folder or photo inside it laid over them."""
+        return Side(
+            styles=below.styles or self.styles,
+            transfer=SideTransfer(**self.transfer.chosen() | below.transfer.chosen()),
+            enhance=Enhance(**self.enhance.chosen() | below.enhance.chosen()),
+        )
+
+
+def is_side_file(content: str) -> bool:
+    """Whether a path in the inbox is a side file by its name."""
+    if not content.endswith(SUFFIX):
+        return False
+    name = content.rpartition("/")[2]
+    return name == FOLDER_FILE or name[: -len(SUFFIX)].lower().endswith(PHOTO_SUFFIXES)
+
+
+def governing(content: str) -> list[str]:
+    """Paths of the side files that may speak about a photo, the outermost first."""
+    folders = content.split("/")[:-1]
+    paths = ["/".join([*folders[:depth], FOLDER_FILE]) for depth in range(len(folders) + 1)]
+    return [*paths, content + SUFFIX]
+
+
+def wishes(
+    content: str,
+    found: Mapping[str, tuple[Path, str]],
+    manifest: Manifest,
+    limits: Limits,
+) -> Side | None:
+    """What all side files together say about a photo; None where there are none.
+
+    Args:
+        content: The photo.
+        found: Path and version of every side file in the inbox, by its path relative to it.
+        manifest: Its styles may be named.
+        limits: How much may be asked for.
+
+    Raises:
+        InputError: ``sidecar_invalid``, with the file and the line.
+    """
+    together = None
+    for name in governing(content):
+        if name in found:
+            path, version = found[name]
+            side = _read(path, version, name, tuple(manifest.styles), limits)
+            if isinstance(side, InputError):
+                raise side.with_traceback(None)
+            together = side if together is None else together.under(side)
+    return together
+
+
+@lru_cache(maxsize=4096)
+def _read(
+    path: Path, _version: str, name: str, styles: tuple[str, ...], limits: Limits
+) -> Side | InputError:
+    """One side file, read once for each version of it, also when it is wrong."""
+    try:
+        document, lines = parse_yaml(_text(path), name, MAX_BYTES)
+        if document is not None and not isinstance(document, dict):
+            raise ConfigError("the top level must be a mapping", where=name)
+        try:
+            side = Side.model_validate(document or {})
+            _check(side, styles, limits)
+        except ValidationError as error:
+            raise ConfigError(**explain(error, Side, name, lines)) from None
+        except _Wrong as wrong:
+            line = lines.get(wrong.key, 1)
+            raise ConfigError(str(wrong), where=f"{name}:{line}") from None
+    except ConfigError as error:
+        mend = error.mend or "mend or remove the side file"
+        code = Reason.SIDECAR_INVALID
+        return InputError(error.what, where=error.where, mend=mend, code=code)
+    return side
+
+
+class _Wrong(Exception):
+    def __init__(self, what: str, *key: str) -> None:
+        super().__init__(f"{'.'.join(key)}: {what}")
+        self.key = key
+
+
+def _check(side: Side, styles: Iterable[str], limits: Limits) -> None:
+    known = list(styles)
+    for name in side.styles or ():
+        if name not in known:
+            raise _Wrong(f"there is no style {name!r}; there are: {', '.join(known)}", "styles")
+    chosen = side.transfer.chosen()
+    sides = [chosen.get("size", 0), *(chosen.get("scales") or ())]
+    for value in sides:
+        if value == "source" or value > limits.side:
+            raise _Wrong(f"at most {limits.side} px from a side file", "transfer", "size")
+    if max(chosen.get("steps", (0,))) > MAX_STEPS:
+        raise _Wrong(f"at most {MAX_STEPS} from a side file", "transfer", "steps")
+
+
+def _text(path: Path) -> bytes:
+    """The file itself, no link; one byte more than is allowed, so that its length shows."""
+    try:
+        fd = os.open(path, READ)
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=path.name) from None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ConfigError("not a regular file", where=path.name)
+        return os.read(fd, MAX_BYTES + 1)
+    finally:
+        os.close(fd)

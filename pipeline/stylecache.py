@@ -1,0 +1,60 @@
+"""Paintings' sums kept on disk, so that a style is measured once and not once per photo.
+
+A cache and nothing more: whatever is missing, damaged or from another version is made again.
+"""
+
+import os
+import pickle
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from pipeline.nst.cache import Tensors
+
+VERSION = 1  # raised when what is measured changes without its key changing
+ENTRIES = 200  # files kept, about 1 to 3 MB each; the least lately used go first
+
+
+class DiskCache:
+    """A folder of tensors by key; made when first needed.
+
+    Args:
+        folder: Where; on any disk.
+        entries: How many files are kept.
+    """
+
+    def __init__(self, folder: Path, entries: int = ENTRIES) -> None:
+        self.folder, self.entries = folder, entries
+
+    def get(self, key: str, make: Callable[[], Tensors]) -> Tensors:
+        """The tensors kept under ``key``; ``make()`` where there are none to be read."""
+        path = self.folder / f"{key}.v{VERSION}.pt"
+        with suppress(OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
+            # Files here are ours, and still only ever read as tensors.
+            kept: Tensors = torch.load(path, weights_only=True)
+            os.utime(path)
+            return kept
+        made = make()
+        with suppress(OSError):  # a full disk costs the cache, never the picture
+            self._keep(path, made)
+        return made
+
+    def _keep(self, path: Path, tensors: Tensors) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                torch.save({key: value.cpu() for key, value in tensors.items()}, file)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        self._trim()
+
+    def _trim(self) -> None:
+        files = sorted(self.folder.glob("*.pt"), key=lambda path: path.stat().st_mtime_ns)
+        for path in files[: -self.entries]:
+            path.unlink(missing_ok=True)

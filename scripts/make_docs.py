@@ -1,0 +1,261 @@
+"""Write the generated parts of the documentation: `python scripts/make_docs.py`, or `make docs`.
+
+Between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` stands what the program itself says: keys
+and defaults from the models, help texts from the commands, the house from the modules' first lines.
+tests/test_docs.py fails where they differ.
+"""
+
+import ast
+import re
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from pipeline import cli
+from pipeline.config import Config
+from pipeline.flags import option_flags
+from pipeline.options import PRESETS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("README.md", "docs/config.md", "docs/commands.md", "docs/house.md")
+BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
+
+
+def rendered(text: str) -> str:
+    """A page with its generated parts as they should be."""
+    return BLOCK.sub(lambda m: f"{m[1]}{PARTS[m[2]]()}\n{m[3]}", text)
+
+
+# --- config.yaml ----------------------------------------------------------------------------
+
+
+def keys() -> str:
+    """The keys of the top level."""
+    return _table(Config)
+
+
+def sections() -> str:
+    """A table for each group of keys."""
+    groups = list(_groups(Config, ""))
+    return "\n\n".join(f"## `{path}`\n\n{_doc(model)}\n\n{_table(model)}" for path, model in groups)
+
+
+def presets() -> str:
+    """What each preset lays over the defaults."""
+    rows = ["| preset | what it sets |", "|---|---|"]
+    for name, options in PRESETS.items():
+        said = ", ".join(f"`{key}: {_value(value)}`" for key, value in options.items())
+        rows.append(f"| `{name}` | {said} |")
+    return "\n".join(rows)
+
+
+def _groups(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Each model below, once, by the key path that leads to it."""
+    seen = set()
+    for name, field in model.model_fields.items():
+        shape = str(field.annotation)
+        step = ".NAME" if shape.startswith("dict") else "[]" if "tuple" in shape else ""
+        for found in _models(field.annotation):
+            if found not in seen:
+                seen.add(found)
+                yield f"{path}{name}{step}", found
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in typing.get_args(annotation) for model in _models(part)]
+
+
+def _table(model: type[BaseModel]) -> str:
+    rows = ["| key | what it says | accepted | default |", "|---|---|---|---|"]
+    schema = model.model_json_schema()
+    for name, field in model.model_fields.items():
+        accepted = _words(schema["properties"][name], schema.get("$defs", {}))
+        cells = (f"`{name}`", _description(name, field), accepted, _default(field))
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows)
+
+
+def _description(name: str, field: FieldInfo) -> str:
+    if not field.description:
+        raise SystemExit(f"{name} has no description: give it one where it is declared")
+    return field.description
+
+
+def _doc(model: type[BaseModel]) -> str:
+    return " ".join((model.__doc__ or "").split())
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "(required)"
+    value = field.get_default(call_default_factory=True)
+    return "(see below)" if isinstance(value, BaseModel) else f"`{_value(value)}`"
+
+
+def _value(value: Any) -> str:
+    """As one would write it in YAML."""
+    if value is None:
+        return "absent"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {_value(v)}" for k, v in value.items()) + "}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _words(schema: dict[str, Any], defs: dict[str, Any]) -> str:
+    """A JSON Schema in words."""
+    if "$ref" in schema:
+        return _words(defs[schema["$ref"].rpartition("/")[2]], defs)
+    if "properties" in schema:
+        return "keys, see below"
+    if "anyOf" in schema:
+        parts = [_words(part, defs) for part in schema["anyOf"] if part.get("type") != "null"]
+        return " or ".join(dict.fromkeys(parts))
+    if "enum" in schema or "const" in schema:
+        words = [f"`{word}`" for word in schema.get("enum", [schema.get("const")])]
+        return ", ".join(words) if len(words) < 8 else f"{words[0]} ... {words[-1]}"
+    return _TYPES[schema.get("type", "")](schema, defs)
+
+
+def _object(schema: dict[str, Any], defs: dict[str, Any]) -> str:
+    name = _words(schema.get("propertyNames", {"type": "string"}), defs)
+    inner = schema.get("additionalProperties") or next(iter(schema["patternProperties"].values()))
+    return f"{name}: {_words(inner, defs)}"
+
+
+def _array(schema: dict[str, Any], defs: dict[str, Any]) -> str:
+    return f"a list of {_words(schema.get('items', {'type': 'string'}), defs)}"
+
+
+def _number(schema: dict[str, Any], _defs: dict[str, Any]) -> str:
+    kind = "integer" if schema["type"] == "integer" else "number"
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    least = (
+        ""
+        if low is None
+        else f"{'above' if 'exclusiveMinimum' in schema else 'from'} {_value(low)}"
+    )
+    most = (
+        ""
+        if high is None
+        else f"{'below' if 'exclusiveMaximum' in schema else 'to'} {_value(high)}"
+    )
+    return " ".join(filter(None, (kind, least, most)))
+
+
+def _string(schema: dict[str, Any], _defs: dict[str, Any]) -> str:
+    return "path" if schema.get("format") == "path" else "text"
+
+
+_TYPES: dict[str, Callable[[dict[str, Any], dict[str, Any]], str]] = {
+    "object": _object, "array": _array, "integer": _number, "number": _number,
+    "string": _string, "boolean": lambda *_: "`true`, `false`", "": lambda *_: "anything",
+}  # fmt: skip
+
+
+# --- commands -------------------------------------------------------------------------------
+
+
+def commands() -> str:
+    """What each command says of itself, and of its arguments."""
+    group: Any = typer.main.get_command(cli.app)
+    return "\n\n".join(_command(name, command) for name, command in group.commands.items())
+
+
+def _command(name: str, command: Any) -> str:
+    """From the same values as ``--help``, whose looks change with typer's version."""
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    options = [p for p in command.params if p.param_type_name == "option"]
+    rows = [f"| `{_usage(p)}` | {p.help} |" for p in arguments]
+    rows += [f"| `{_flag(p)}` | {_said(p)} |" for p in options]
+    if name == "stylize":
+        rows += [f"| `{_flag(p)}` | {_said(p)} |" for p in option_flags()]
+    elif isinstance(command, cli.OptionsCommand):
+        first, *_, last = option_flags()
+        rows += [f"| `{_flag(first)}` ... `{_flag(last)}` | All options of `stylize`. |"]
+    usage = " ".join(["python -m pipeline", name, "[OPTIONS]", *map(_usage, arguments)])
+    table = "\n\n| argument | what it says |\n|---|---|\n" + "\n".join(rows) if rows else ""
+    return f"## {name}\n\n`{usage}`\n\n{command.help}{table}"
+
+
+def _usage(argument: Any) -> str:
+    many = "..." if argument.nargs == -1 else ""
+    return f"{argument.metavar}{many}" if argument.required else f"[{argument.metavar}{many}]"
+
+
+def _flag(option: Any) -> str:
+    value = "" if option.is_flag else f" {option.metavar or option.name.upper()}"
+    return ", ".join(option.opts) + value
+
+
+def _said(option: Any) -> str:
+    if option.required:
+        return f"{option.help} (required)"
+    said = option.default is None or option.default == "" or option.is_flag
+    return option.help if said else f"{option.help} [default: {option.default}]"
+
+
+# --- the house ------------------------------------------------------------------------------
+
+
+def house() -> str:
+    """Every module on its floor, the top floor first, with its first line."""
+    floors = _floors()
+    lines = ["```text"]
+    for height, floor in reversed(list(enumerate(floors))):
+        lines.append(f"{height}")
+        for name in floor:
+            lines += [f"  {line}" for line in _room(ROOT / "pipeline" / name, "")]
+    return "\n".join([*lines, "```"])
+
+
+def _floors() -> list[list[str]]:
+    """As the test of the import directions has them."""
+    tree = ast.parse((ROOT / "tests" / "test_house.py").read_text())
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FLOORS":
+            floors: list[list[str]] = ast.literal_eval(node.value)
+            return floors
+    raise SystemExit("tests/test_house.py has no FLOORS")
+
+
+def _room(path: Path, indent: str) -> list[str]:
+    if path.is_dir():
+        inner = sorted(p.with_suffix("") for p in path.glob("*.py") if p.stem != "__init__")
+        below = [line for p in inner for line in _room(p, f"{indent}  ")]
+        return [_line(f"{indent}{path.name}/", path / "__init__.py"), *below]
+    file = path.with_suffix(".py")
+    return [_line(f"{indent}{file.name}", file)] if file.exists() else []
+
+
+def _line(name: str, file: Path) -> str:
+    said = (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n\n")[0]
+    return f"{name:18}{' '.join(said.split())}".rstrip()
+
+
+PARTS = {
+    "keys": keys, "sections": sections, "presets": presets, "commands": commands, "house": house,
+}  # fmt: skip
+
+
+def main() -> None:
+    for page in PAGES:
+        path = ROOT / page
+        before = path.read_text()
+        after = rendered(before)
+        if after != before:
+            path.write_text(after)
+            print(f"{page} written")
+
+
+if __name__ == "__main__":
+    main()

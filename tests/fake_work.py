@@ -1,0 +1,99 @@
+"""Stands for the engine, the outermost seam: a few bytes instead of minutes of optimisation.
+
+`Bench` work with real processes uses `paint`; `FakeExecutor` runs in the test's own process.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from PIL import Image
+
+from pipeline.errors import JobError
+from pipeline.executors import Event, GivenBack
+from pipeline.jobs import Bench, Failure, Interrupted, Job, JobResult, Progress
+from pipeline.outbox import staged_output
+
+
+def paint(job: Job, bench: Bench, on_progress, should_stop) -> JobResult:
+    """A job as the real worker does it, without torch. Its name tells what goes wrong."""
+    try:
+        return paint_or_raise(job, bench, on_progress, should_stop)
+    except JobError as error:
+        return failed(job, error.code)
+
+
+def paint_or_raise(job: Job, bench: Bench, on_progress, should_stop) -> JobResult:
+    until = time.monotonic() + float(os.environ.get("PAINT_SECONDS", "0.05"))
+    while time.monotonic() < until:
+        if should_stop():
+            raise Interrupted
+        on_progress(Progress(job.id, 1, 1, 64, 1, 2, 0.5, 0.1, 0.1))
+        time.sleep(0.01)  # this is the work
+    if "poison" in job.content:
+        os.kill(os.getpid(), signal.SIGKILL)
+    while "hang" in job.content:
+        time.sleep(1)
+    return done(job, bench.staging)
+
+
+def done(job: Job, staging: Path, mark: str = "") -> JobResult:
+    outputs = []
+    for kind in ("stylized", "enhanced"):
+        path = staging / f"{kind}.png"
+        path.write_text(f"{job.id} {job.sha256} {mark} {kind} END")
+        outputs.append(staged_output(kind, path, 64, 48))
+    return JobResult(job, "done", 0.1, "cpu", tuple(outputs), {"total": 1.0})
+
+
+def failed(job: Job, code) -> JobResult:
+    return JobResult(job, "failed", 0.1, "cpu", error=Failure(code, "as told"))
+
+
+class FakeExecutor:
+    """Slots whose jobs end when the test says so, and how."""
+
+    def __init__(self, slots: int = 1) -> None:
+        self.slots = slots
+        self.jobs: list[tuple[Job, Path]] = []
+        self.events: list[Event] = []
+        self.begun: list[Job] = []
+
+    def free(self) -> int:
+        return self.slots - len(self.jobs)
+
+    def running(self) -> list[tuple[str, Job]]:
+        return [("cpu", job) for job, _ in self.jobs]
+
+    def submit(self, job: Job, staging: Path) -> None:
+        self.jobs.append((job, staging))
+        self.begun.append(job)
+
+    def poll(self, timeout: float) -> list[Event]:
+        events, self.events = self.events, []
+        return events
+
+    def interrupt(self) -> None:
+        while self.jobs:
+            self.events.append(GivenBack(self.jobs.pop()[0]))
+
+    def end(self, how=done) -> Job:
+        """End the oldest running job: ``how(job, staging)`` gives its result."""
+        job, staging = self.jobs.pop(0)
+        self.events.append(how(job, staging))
+        return job
+
+    def fail(self, code) -> Job:
+        return self.end(lambda job, _: failed(job, code))
+
+
+def photo(path: Path, seed: int = 0) -> Path:
+    """A small real picture, another one for each seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    colour = ((seed * 37) % 256, (seed * 91) % 256, (seed * 53) % 256)
+    image = Image.new("RGB", (16, 12), colour)
+    image.putpixel((seed % 16, 3), (255, 0, seed % 256))
+    image.putpixel((3, 1), (seed // 256 % 256, 1, 2))
+    image.save(path, "PNG" if path.suffix != ".jpg" else "JPEG")
+    return path

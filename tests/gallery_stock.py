@@ -1,0 +1,84 @@
+"""What the gallery's tests hang: run log lines, pictures and their small copies. No test here."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pipeline.gallery import FOLDER, PICTURES
+from pipeline.outbox import RUN_LOG
+from pipeline.thumbnails import before_name, small_name
+
+SIZE = (96, 64)
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".webp": "WEBP", ".html": "PNG"}
+OPTIONS = {
+    "styles": {"mosaic": {"image": "builtin:mosaic", "transfer": {"size": 96, "steps": [2, 3]}}},
+    "seed": 7,
+}
+CURVE = [[step, 10.0 / step] for step in range(1, 41)]
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()
+
+
+def stem_of(content: str, style: str) -> str:
+    return f"{content.rpartition('.')[0]}--{style}"
+
+
+def done_line(content: str, style: str = "mosaic", **more: Any) -> dict[str, Any]:
+    """The run log line of a finished pair."""
+    stem = stem_of(content, style)
+    outputs = [
+        {"kind": kind, "path": stem + suffix, "sha256": digest(stem + suffix), "bytes": 9_000,
+         "width": SIZE[0], "height": SIZE[1]}
+        for kind, suffix in (("stylized", ".png"), ("enhanced", ".enhanced.png"))
+    ]  # fmt: skip
+    line = {
+        "ts": "2026-01-02T03:04:05.678Z", "run": "run-1", "job": digest(stem)[:12],
+        "event": "job_done", "content": content, "content_sha256": digest(content),
+        "style": style, "recipe": "0123456789abcdef", "attempt": 1, "status": "done",
+        "seconds": 65.4, "device": "cpu", "outputs": outputs, "losses": {"total": 0.25},
+        "options": OPTIONS, "curve": CURVE, "error": None,
+    }  # fmt: skip
+    return line | more
+
+
+def failed_line(content: str, code: str, message: str, **more: Any) -> dict[str, Any]:
+    """The run log line of a file that was refused; with a style, of a pair that failed."""
+    error = {"code": code, "message": message}
+    empty = {"outputs": [], "losses": {}, "style": None, "job": None, "status": "failed"}
+    return done_line(content) | empty | {"error": error} | more
+
+
+def write_log(outbox: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Append lines to the run log, as the pipeline does: in ASCII."""
+    outbox.mkdir(parents=True, exist_ok=True)
+    with (outbox / RUN_LOG).open("a") as log:
+        log.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+def hang(outbox: Path, line: Mapping[str, Any], *, copies: bool = True) -> None:
+    """Put the pictures of a line where they belong: photo blue, painting red, enhanced green."""
+    for output, colour in zip(line["outputs"], ("red", "lime"), strict=True):
+        path = outbox / output["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw(path, colour)
+        if copies:
+            draw(outbox / FOLDER / PICTURES / small_name(output["sha256"]), colour)
+    if copies:
+        for name in (
+            small_name(line["content_sha256"]),
+            before_name(line["content_sha256"], *SIZE),
+        ):
+            draw(outbox / FOLDER / PICTURES / name, "blue")
+
+
+def draw(path: Path, colour: str, size: tuple[int, int] = SIZE) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        Image.new("RGB", size, colour).save(file, FORMATS[path.suffix])

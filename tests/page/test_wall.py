@@ -1,0 +1,54 @@
+"""The wall: arranged, searched, filtered, and the list of what was not painted."""
+
+from looking import PAIRS, hung
+from playwright.sync_api import Page
+
+
+def test_every_picture_hangs_beside_its_photo(page: Page) -> None:
+    assert len(hung(page)) == len(PAIRS)
+    assert page.locator("h2:visible").all_text_contents() == ["2.jpg", "1.jpg", "2.jpg", "1.jpg"]
+    assert page.locator("figure.photo img").count() == 4
+    assert page.get_by_text("8 pictures of 4 photos in 2 styles").is_visible()
+
+
+def test_pictures_hang_by_style_and_together_too(page: Page) -> None:
+    page.get_by_role("radio", name="By style").check()
+    assert sorted(page.locator("h2:visible").all_text_contents()) == ["ink hatching", "mosaic"]
+    page.get_by_role("radio", name="Together").check()
+    assert page.locator("h2:visible").count() == 0
+    assert len(hung(page)) == len(PAIRS)
+
+
+def test_search_finds_photos_and_styles_by_every_word(page: Page) -> None:
+    page.keyboard.press("/")
+    page.keyboard.type("SEA ink")
+    assert hung(page) == ["sea/2.jpg as ink hatching", "sea/1.jpg as ink hatching"]
+    page.get_by_role("searchbox").fill("nothing like it")
+    assert page.get_by_text("Nothing fits.").is_visible()
+    page.get_by_role("button", name="Show everything").click()
+    assert len(hung(page)) == len(PAIRS)
+
+
+def test_filters_by_style_and_folder_work_together(page: Page) -> None:
+    page.get_by_role("combobox", name="Style").select_option(label="mosaic")
+    page.get_by_role("combobox", name="Folder").select_option(label="Inbox itself")
+    page.get_by_role("combobox", name="Order").select_option(label="By name")
+    assert hung(page) == ["1.jpg as mosaic", "2.jpg as mosaic"]
+    assert page.get_by_role("status").first.text_content() == "2 pictures"
+
+
+def test_the_enhanced_toggle_changes_the_whole_wall(page: Page) -> None:
+    shown = "[...document.querySelectorAll('.tile img')].map(image => image.src)"
+    enhanced = set(page.evaluate(shown))
+    page.get_by_role("switch", name="Enhanced").uncheck()
+    assert not enhanced & set(page.evaluate(shown))
+
+
+def test_failures_hang_with_their_reasons_and_mended_ones_do_not(page: Page) -> None:
+    page.get_by_role("radio", name="Not painted").check()
+    text = page.locator("#troubles").inner_text()
+    assert "broken.jpg" in text
+    assert "the file is cut off or damaged" in text
+    assert "sea/1.jpg as mosaic" in text
+    assert text.index("Failed") < text.index("Left out") < text.index("notes.txt")
+    assert "mended since" not in text

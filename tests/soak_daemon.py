@@ -1,0 +1,20 @@
+"""The real daemon, but for the engine: `python soak_daemon.py watch|run CONFIG`."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+from fake_work import paint
+
+from pipeline import running
+from pipeline.executors import Place
+
+
+def main(command: str, config: str) -> int:
+    running.Place = partial(Place, do=paint)
+    loaded = running.load(Path(config))
+    return running.run(loaded, as_json=True, keep_going=command == "watch")
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,342 @@
+"""The command line: every command, its words, its exit code, and its one clear line of error."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from pipeline import cli
+
+COMMANDS = [
+    "run", "watch", "status", "explain", "retry", "stylize", "sweep", "styles", "check", "schema",
+    "doctor",
+]  # fmt: skip
+SMALL = ["--size", "48", "--steps", "2"]
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+Pipeline = Callable[..., Ended]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A project folder to stand in: a photo and a text in the inbox, two styles."""
+    (tmp_path / "inbox").mkdir()
+    image = Image.new("RGB", (64, 48), "#c08040")
+    image.paste("#2050a0", (0, 0, 32, 24))
+    image.save(tmp_path / "inbox" / "cup.jpg")
+    (tmp_path / "inbox" / "notes.jpg").write_text("milk, eggs")
+    (tmp_path / "config.yaml").write_text(
+        'styles:\n  mosaic: {image: "builtin:mosaic"}\n'
+        '  mix: {images: {"builtin:watercolor": 3, "builtin:ink_hatching": 1}}\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def pipeline(folder, monkeypatch, capfd) -> Pipeline:
+    """Call the program within this process, standing in the project folder."""
+
+    def call(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["pipeline", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfd.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Ended(ended.value.code, out, err)
+
+    return call
+
+
+# --- help -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself(pipeline, command):
+    said = pipeline(command, "--help")
+    assert (said.code, said.err) == (0, "")
+    assert f" {command} [OPTIONS]" in said.out.splitlines()[0]
+    assert said.out.splitlines()[2].endswith(".")
+
+
+def test_the_program_lists_exactly_its_commands(pipeline):
+    said = pipeline("--help").out
+    listed = [line.split()[0] for line in said.partition("Commands:\n")[2].splitlines()]
+    assert listed == COMMANDS
+    assert "..." not in said.partition("Commands:\n")[2]  # no sentence is cut off
+
+
+def test_without_a_command_the_help_is_shown_and_nothing_done(pipeline):
+    said = pipeline()
+    assert said.code == 2
+    assert said.out == pipeline("--help").out
+
+
+def test_every_option_of_the_config_is_a_flag_of_stylize(pipeline):
+    from pipeline.options import Enhance, Transfer
+
+    said = pipeline("stylize", "--help").out
+    for name in [*Transfer.model_fields, *Enhance.model_fields]:
+        assert f"--{name.replace('_', '-')} VALUE" in said
+
+
+def test_help_loads_nothing_slow(folder):
+    program = (
+        "import sys; sys.argv = ['pipeline', '--help']\n"
+        "from pipeline.cli import main\n"
+        "try: main()\n"
+        "finally: print(sorted({'torch', 'pydantic', 'yaml', 'rich', 'PIL'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+# --- errors ---------------------------------------------------------------------------------
+
+WRONG = {
+    "bogus": ["No such command 'bogus'", "--help"],
+    "run --nope": ["--nope", "run --help"],
+    "run --limit 0": ["--limit"],
+    "run --config none.yaml": ["none.yaml", "no such file"],
+    "retry": ["retry", "--all"],
+    "retry 0123456789ab": ["0123456789ab", "no such job", "status"],
+    "retry 0123456789ab --all": ["retry"],
+    "explain /etc/passwd": ["/etc/passwd", "not in the inbox"],
+    "stylize": ["CONTENT"],
+    "stylize inbox/cup.jpg builtin:mosaic": ["--out"],
+    "stylize inbox/none.jpg builtin:mosaic -o o.png": ["inbox/none.jpg", "no such image"],
+    "stylize inbox/cup.jpg builtin:mosiac -o o.png": ["mosiac", "did you mean builtin:mosaic"],
+    "stylize inbox/cup.jpg builtin:mosaic -o o.jpg": ["o.jpg", ".png"],
+    "stylize inbox/cup.jpg builtin:mosaic -o none/o.png": ["none", "make the folder"],
+    "stylize inbox/cup.jpg builtin:mosaic -o o.png --preset drat": ["--preset", "draft"],
+    "stylize inbox/cup.jpg builtin:mosaic -o o.png --size 3": ["--size", "16"],
+    "stylize inbox/cup.jpg builtin:mosaic -o o.png --optimizer sgd": ["--optimizer", "adam"],
+    "stylize inbox/cup.jpg builtin:mosaic -o o.png --content-weight x": ["--content-weight", "'x'"],
+    "stylize inbox/cup.jpg builtin:mosaic -o o.png --style-layers relu9_1": ["relu5_1"],
+    "stylize inbox/cup.jpg builtin:mosaic -o o.png --init none.png": ["--init", "none.png"],
+    "stylize inbox/cup.jpg builtin:mosaic -o o.png --shares 1,2": ["--shares", "1 styles"],
+    "stylize inbox/cup.jpg builtin:mosaic -o o.png --device foo": ["--device", "foo"],
+    "stylize inbox/cup.jpg builtin:mosaic -o o.png --weights none.pth": ["--weights", "none.pth"],
+    "sweep inbox/cup.jpg builtin:mosaic -o d --rows foo=1": ["--rows", "foo=1"],
+    "sweep inbox/cup.jpg builtin:mosaic -o d --columns tv_weight=": ["--columns"],
+    "sweep inbox/cup.jpg builtin:mosaic -o d --columns tv_weight=x": ["--columns", "tv_weight"],
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_wrong_usage_is_one_line_that_names_the_place_and_exit_code_2(pipeline, folder, line):
+    before = sorted(path.name for path in folder.iterdir())
+    said = pipeline(*line.split())
+    assert said.code == 2
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    assert said.err.startswith("error: ")
+    for word in WRONG[line]:
+        assert word in said.err
+    assert sorted(p.name for p in folder.iterdir() if p.name != ".state") == before
+
+
+def test_a_wrong_config_is_named_with_file_line_and_nearest_key(pipeline, folder):
+    (folder / "config.yaml").write_text('stiles: {a: {image: "builtin:mosaic"}}\n')
+    for command in ("run", "watch", "check", "status", "styles", "doctor"):
+        said = pipeline(command)
+        assert said.code == 2
+        assert said.err.splitlines() == [
+            "error: config.yaml:1: unknown key 'stiles' (did you mean 'styles'?)"
+        ]
+
+
+def test_a_photo_that_is_none_is_a_failed_job_not_wrong_usage(pipeline, folder):
+    said = pipeline("stylize", "inbox/notes.jpg", "builtin:mosaic", "-o", "o.png", *SMALL)
+    assert said.code == 1
+    assert len(said.err.splitlines()) == 1
+    assert "notes.jpg" in said.err
+    assert not list(folder.glob("*.png"))
+
+
+def test_debug_shows_where_and_nothing_else_does(pipeline):
+    quiet = pipeline("run", "--config", "none.yaml")
+    assert "Traceback" not in quiet.err
+    for words in (["--debug", "run"], ["run", "--debug"]):
+        loud = pipeline(*words, "--config", "none.yaml")
+        assert "Traceback" in loud.err
+        assert loud.err.splitlines()[-1] == quiet.err.strip()
+
+
+def test_an_error_cannot_play_tricks_on_the_terminal(pipeline):
+    said = pipeline("run", "--config", "\x1b[31mred\nconfig.yaml")
+    assert "\x1b" not in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["--help", "schema"])
+def test_a_reader_that_went_away_is_no_error(folder, command):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", command], stdout=writer, stderr=subprocess.PIPE
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+# --- one picture ----------------------------------------------------------------------------
+
+
+def test_stylize_paints_one_picture_and_its_enhanced_version(pipeline, folder):
+    said = pipeline("stylize", "inbox/cup.jpg", "builtin:mosaic", "-o", "o.png", *SMALL)
+    assert (said.code, said.err) == (0, "")
+    assert "o.png, o.enhanced.png" in said.out
+    for name in ("o.png", "o.enhanced.png"):
+        with Image.open(folder / name) as image:
+            assert image.size == (48, 36)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.yaml", "inbox", "o.enhanced.png", "o.png",
+    ]  # fmt: skip
+
+
+def test_stylize_takes_every_option_as_a_flag_and_reports_as_json(pipeline, folder):
+    flags = [
+        "--init", "noise", "--optimizer", "adam", "--shares", "2,1", "--seed", "3",
+        "--content-weight", "0.5", "--style-layers", "relu1_1:2,relu2_1", "--scales", "32,48",
+        "--denoise", "0", "--contrast", "0", "--sharpen", "0", "--json",
+    ]  # fmt: skip
+    command = ["stylize", "inbox/cup.jpg", "builtin:mosaic", "builtin:watercolor", *SMALL, *flags]
+    first = pipeline(*command, "-o", "a.png")
+    assert first.code == 0, first.err
+    report = json.loads(first.out)
+    assert [(o["kind"], o["path"]) for o in report["outputs"]] == [
+        ("stylized", "a.png"), ("enhanced", "a.enhanced.png"),
+    ]  # fmt: skip
+    assert {"content", "style", "total"} <= set(report["losses"])
+
+    pipeline(*command, "-o", "b.png")
+    assert (folder / "a.png").read_bytes() == (folder / "b.png").read_bytes()
+    pipeline(*command, "-o", "c.png", "--seed", "4")
+    assert (folder / "a.png").read_bytes() != (folder / "c.png").read_bytes()
+
+
+def test_sweep_paints_a_grid_and_a_contact_sheet(pipeline, folder):
+    said = pipeline(
+        "sweep", "inbox/cup.jpg", "builtin:mosaic", "-o", "grid", *SMALL,
+        "--rows", "content_weight=0.1,1", "--columns", "optimizer=lbfgs,adam",
+    )  # fmt: skip
+    assert (said.code, said.err) == (0, "")
+    assert "contact sheet: grid/contact-sheet.png" in said.out
+    cells = [
+        f"cup--content_weight-{row}--optimizer-{column}{suffix}"
+        for row in ("0.1", "1")
+        for column in ("lbfgs", "adam")
+        for suffix in (".png", ".enhanced.png")
+    ]
+    made = {path.name for path in (folder / "grid").iterdir()}
+    assert made == {*cells, "contact-sheet.png"}
+    with Image.open(folder / "grid" / "contact-sheet.png") as sheet:
+        assert sheet.width > 2 * 48
+        assert sheet.height > 2 * 36
+
+
+def test_weights_from_a_file_are_taken(pipeline, folder, weights):
+    torch.save(weights, folder / "vgg.pth")
+    command = ["stylize", "inbox/cup.jpg", "builtin:mosaic", *SMALL]
+    assert pipeline(*command, "-o", "a.png").code == 0
+    assert pipeline(*command, "-o", "b.png", "--weights", "vgg.pth").code == 0
+    with Image.open("a.png") as a, Image.open("b.png") as b:
+        assert a.tobytes() == b.tobytes()
+
+
+def test_weights_that_are_none_are_wrong_usage(pipeline):
+    command = ["stylize", "inbox/cup.jpg", "builtin:mosaic", *SMALL, "-o", "o.png"]
+    said = pipeline(*command, "--weights", "config.yaml")
+    assert said.code == 2
+    assert "config.yaml" in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+# --- looking --------------------------------------------------------------------------------
+
+
+def test_styles_names_each_style_with_its_origin_and_what_else_there_is(pipeline):
+    said = pipeline("styles").out.splitlines()
+    assert said[0].split() == ["mosaic", "builtin:mosaic"]
+    assert said[1].split(maxsplit=1) == [
+        "mix", "builtin:watercolor (75%), builtin:ink_hatching (25%)",
+    ]  # fmt: skip
+    assert "  builtin:woodcut_waves" in said
+    report = json.loads(pipeline("styles", "--json").out)
+    assert [image["weight"] for image in report["styles"][1]["images"]] == [0.75, 0.25]
+
+
+def test_check_approves_a_good_config(pipeline):
+    said = pipeline("check")
+    assert (said.code, said.out) == (0, "config.yaml: good; 2 styles, 1 match rule\n")
+
+
+def test_schema_is_a_json_schema_of_every_key(pipeline):
+    from pipeline.config import Config
+
+    schema = json.loads(pipeline("schema").out)
+    assert set(schema["properties"]) == set(Config.model_fields)
+    assert schema["additionalProperties"] is False
+
+
+def test_doctor_examines_machine_folders_weights_and_device(pipeline):
+    said = pipeline("doctor", "--json")
+    report = json.loads(said.out)
+    assert (said.code, report["healthy"]) == (0, True)
+    assert {"machine", "inbox folder", "outbox folder", "state folder", "weights"} <= {
+        finding["name"] for finding in report["findings"]
+    }
+    assert "all well" in pipeline("doctor").out
+
+
+def test_doctor_finds_what_is_wrong(pipeline, folder):
+    (folder / "inbox").rename(folder / "elsewhere")
+    said = pipeline("doctor")
+    assert said.code == 1
+    bad = [line for line in said.out.splitlines() if line.startswith("BAD")]
+    assert len(bad) == 1
+    assert "inbox" in bad[0]
+
+
+def test_status_of_a_new_project_is_all_zero(pipeline, folder):
+    report = json.loads(pipeline("status", "--json").out)
+    assert set(report["jobs"].values()) == {0}
+    assert "nobody works on it" in pipeline("status").out
+    assert not (folder / ".state").exists()  # looking leaves nothing behind
+
+
+def test_explain_tells_what_will_be_made_of_a_file(pipeline):
+    said = pipeline("explain", "inbox/cup.jpg").out
+    assert "mosaic: will be made: new" in said
+    assert said == pipeline("explain", "cup.jpg").out  # as seen from the inbox
+    report = json.loads(pipeline("explain", "cup.jpg", "--json").out)
+    assert [pair["will_be_made"] for pair in report["plan"]] == [True, True]
+
+
+def test_explain_tells_why_a_file_is_not_taken(pipeline, folder):
+    (folder / "inbox" / "list.txt").touch()
+    (folder / "inbox" / "gone.jpg").symlink_to("nowhere.jpg")
+    assert "unsupported_format" in pipeline("explain", "inbox/list.txt").out
+    assert "not_regular_file" in pipeline("explain", "inbox/gone.jpg").out
+    assert "is not in the inbox now" in pipeline("explain", "inbox/never.jpg").out
+
+
+def test_retry_with_nothing_failed_puts_nothing_back(pipeline):
+    said = pipeline("retry", "--all")
+    assert said.code == 0
+    assert said.out.startswith("0 jobs back in the queue")

@@ -1,0 +1,139 @@
+"""The documentation says what the program does: what can drift apart is compared here."""
+
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import load_config
+from pipeline.jobs import Job, JobResult, Output, Recipe, run_log_line
+from pipeline.options import Enhance, Transfer
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+
+
+@pytest.fixture(scope="module")
+def make_docs():
+    """scripts/make_docs.py as a module."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        yield importlib.import_module("make_docs")
+    finally:
+        sys.path.remove(str(ROOT / "scripts"))
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/config.md", "docs/commands.md", "docs/house.md"]
+)
+def test_generated_parts_are_what_the_program_says(make_docs, name):
+    assert "<!-- begin " in read(name)
+    assert make_docs.rendered(read(name)) == read(name), "out of date: run `make docs`"
+
+
+def test_the_generator_would_notice_a_drift(make_docs):
+    wrong = "<!-- begin presets -->\nold\n<!-- end presets -->"
+    assert "draft" in make_docs.rendered(wrong)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_link_leads_somewhere(name):
+    for target in re.findall(r"\]\(([^)#\s]+)", read(name)):
+        if not target.startswith(("http:", "https:")):
+            assert (ROOT / name).parent.joinpath(target).exists(), target
+
+
+def blocks(name: str, language: str) -> list[str]:
+    """Code blocks of a page, as their reader would copy them."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", read(name), re.MULTILINE | re.DOTALL)
+    return [re.sub(f"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
+
+
+CONFIGS = [(name, block) for name in NAMES for block in blocks(name, "yaml") if "styles:" in block]
+
+
+@pytest.mark.parametrize(("name", "text"), CONFIGS)
+def test_every_config_shown_is_a_good_one(name, text, tmp_path):
+    (tmp_path / "config.yaml").write_text(text)
+    assert load_config(tmp_path / "config.yaml").styles
+
+
+def test_there_are_configs_to_try():
+    assert {name for name, _ in CONFIGS} >= {"README.md", "docs/config.md"}
+
+
+def test_the_config_that_ships_is_a_good_one_and_names_both_its_styles():
+    from pipeline.manifest import load_manifest
+
+    manifest = load_manifest(load_config(ROOT / "config.yaml"))
+    assert len(manifest.styles_for("coffee.jpg")) == 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_and_flag_shown_exists(name):
+    import typer
+
+    from pipeline import cli
+    from pipeline.flags import option_flags
+
+    group = typer.main.get_command(cli.app)
+    for line in re.findall(r"python -m pipeline ([a-z][^`\n#]*)", read(name)):
+        command, *words = line.split()
+        assert command in group.commands, line
+        known = {flag for p in group.commands[command].params for flag in p.opts} | {"--help"}
+        if command in ("stylize", "sweep"):
+            known |= {flag for p in option_flags() for flag in p.opts}
+        for word in words:
+            assert not word.startswith("-") or word in known, line
+
+
+def test_every_make_target_shown_exists():
+    targets = re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE)
+    for name in NAMES:
+        for shown in re.findall(r"(?:`|^)make ([a-z]+)(?=`|$| +#)", read(name), re.MULTILINE):
+            assert shown in targets, f"{name}: make {shown}"
+
+
+def fields(table_after: str) -> set[str]:
+    """Names in the first column of the first table after a text of docs/run-log.md."""
+    rest = read("docs/run-log.md").partition(table_after)[2]
+    rows = rest[rest.index("|---") :].split("\n\n")[0]
+    return set(re.findall(r"^\| `(\w+)` \|", rows, re.MULTILINE))
+
+
+def test_every_field_of_the_run_log_is_explained():
+    """For a line made here; tests/test_end_to_end.py does the same for every line of a real run."""
+    recipe = Recipe((), Transfer(), Enhance(), "embedded", 0)
+    job = Job("a.jpg", Path("a.jpg"), "5" * 64, "mosaic", recipe)
+    output = Output("stylized", "a--mosaic.png", "5" * 64, 1, 1, 1)
+    line = run_log_line(JobResult(job, "done", outputs=(output,)), "run", "now")
+    assert fields("| field") == set(json.loads(json.dumps(line)))
+    assert fields("Each of `outputs`") == set(line["outputs"][0])
+
+
+def test_where_the_code_leaves_the_paper_is_listed_in_the_readme():
+    section = read("README.md").partition("## Where it leaves the paper")[2].partition("\n## ")[0]
+    marked = [
+        path
+        for path in (ROOT / "pipeline" / "nst").glob("*.py")
+        if re.search("not the paper|leaves the paper", path.read_text(), re.IGNORECASE)
+    ]
+    assert len(marked) >= 3
+    for path in marked:
+        assert f"`nst/{path.name}`" in section, path.name
+    for name in re.findall(r"`((?:nst/)?\w+\.py)`", section):
+        assert (ROOT / "pipeline" / name).exists(), name
+
+
+def test_every_module_stands_in_the_house():
+    house = read("docs/house.md")
+    for path in (ROOT / "pipeline").rglob("[a-z]*.py"):
+        assert re.search(rf"^ +{path.name} ", house, re.MULTILINE), f"{path.name}: run `make docs`"

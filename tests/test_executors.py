@@ -1,0 +1,200 @@
+"""Workers: real processes that crash, hang, chatter and are asked to stop; jobs that go on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from fake_work import paint, photo
+from stock import make_job
+
+from pipeline.checkpoint import Checkpoints
+from pipeline.config import Limits
+from pipeline.errors import Reason
+from pipeline.executors import GivenBack, LocalExecutor, Place
+from pipeline.jobs import Bench, Interrupted, Job, JobResult, Recipe, StyleImage
+from pipeline.manifest import starter_styles
+from pipeline.options import Enhance, Transfer
+from pipeline.worker import run_job
+
+
+def staging(root: Path, name: str = "staging") -> Path:
+    folder = root / name
+    folder.mkdir()
+    return folder
+
+
+def outcome(executor: LocalExecutor):
+    """What the only running job comes to."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        for event in executor.poll(0.2):
+            if isinstance(event, JobResult | GivenBack):
+                return event
+    raise AssertionError("no word of the job")
+
+
+def chatter(job, bench, on_progress, should_stop):
+    os.write(1, b"a library's chatter\n")
+    os.write(2, b"a library's complaint\n")
+    return paint(job, bench, on_progress, should_stop)
+
+
+@pytest.fixture
+def executor(tmp_path):
+    executor = LocalExecutor(["cpu"], Place(state=tmp_path / "state", do=paint))
+    yield executor
+    executor.close(force=True)
+
+
+def test_the_slot_survives_a_worker_that_is_killed(executor, tmp_path):
+    executor.submit(make_job("poison.jpg"), staging(tmp_path, "one"))
+    result = outcome(executor)
+    assert (result.status, result.error.code) == ("failed", Reason.WORKER_CRASHED)
+    assert "SIGKILL" in result.error.message
+    executor.submit(make_job("good.jpg"), staging(tmp_path, "two"))
+    assert outcome(executor).status == "done"
+
+
+def test_the_slot_survives_a_worker_that_hangs(tmp_path):
+    now = 0.0
+    place = Place(Limits(stall_seconds=100), tmp_path / "state", paint)
+    executor = LocalExecutor(["cpu"], place, clock=lambda: now)
+    executor.submit(make_job("hang.jpg"), staging(tmp_path, "one"))
+    while not executor.poll(0.2):
+        pass  # it has said something at least once
+    now = 99.0
+    assert all(not isinstance(event, JobResult) for event in executor.poll(0.0))
+    now = 5000.0
+    result = next(e for e in executor.poll(0.0) if isinstance(e, JobResult))
+    assert result.error.code is Reason.STALLED
+    executor.submit(make_job("good.jpg"), staging(tmp_path, "two"))
+    assert outcome(executor).status == "done"
+    executor.close()
+
+
+def test_a_worker_with_long_steps_may_be_silent_for_ten_of_them(executor):
+    slot = executor._slots[0]
+    slot.job, slot._heard, slot._longest = make_job(), slot._clock(), 0.0
+    slot._heard -= 700
+    slot._longest = 100
+    assert slot.stalled() == []
+    slot.job = None
+
+
+def test_a_job_asked_to_stop_comes_back(executor, tmp_path, monkeypatch):
+    monkeypatch.setenv("PAINT_SECONDS", "600")
+    executor.submit(make_job(), staging(tmp_path))
+    executor.interrupt()
+    assert outcome(executor) == GivenBack(make_job())
+
+
+def test_what_libraries_print_in_a_worker_goes_to_its_log(tmp_path, capfd):
+    executor = LocalExecutor(["cpu"], Place(state=tmp_path, do=chatter))
+    executor.submit(make_job(), staging(tmp_path))
+    assert outcome(executor).status == "done"
+    executor.close()
+    assert capfd.readouterr() == ("", "")
+    log = (tmp_path / "logs/worker-0.log").read_text()
+    assert log == "a library's chatter\na library's complaint\n"
+
+
+ORPHAN = """
+import sys, time
+from pathlib import Path
+from fake_work import paint
+from stock import make_job
+from pipeline.executors import LocalExecutor, Place
+if __name__ == "__main__":
+    executor = LocalExecutor(["cpu"], Place(do=paint))
+    executor.submit(make_job(), Path(sys.argv[1]))
+    while not executor.poll(0.2):
+        pass
+    print(executor._slots[0].process.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_worker_whose_parent_is_killed_ends_by_itself(tmp_path):
+    program = tmp_path / "orphan.py"
+    program.write_text(ORPHAN)
+    paths = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+    environment = os.environ | {"PAINT_SECONDS": "600", "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, program, tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as parent:
+        worker = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        until = time.monotonic() + 30
+        while alive(worker) and time.monotonic() < until:
+            time.sleep(0.05)  # the kernel closes its pipe in its own time
+        assert not alive(worker)
+
+
+def alive(process: int) -> bool:
+    try:
+        return "zombie" not in Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return False
+
+
+# --- going on where it was interrupted ------------------------------------------------------
+
+
+@pytest.fixture
+def real_job(tmp_path) -> Job:
+    path = photo(tmp_path / "a.png")
+    transfer = Transfer(size=48, scales=(32, 40, 48), steps=(2,))
+    image = StyleImage(starter_styles()["mosaic"], 1.0, "0" * 64)
+    recipe = Recipe((image,), transfer, Enhance(), "embedded", 0)
+    return Job("a.png", path, "1" * 64, "mosaic", recipe, 1)
+
+
+def test_an_interrupted_job_goes_on_from_its_last_scale(real_job, tmp_path):
+    bench = Bench("cpu", staging(tmp_path), checkpoints=tmp_path / "checkpoints")
+    looks = iter(range(100))
+    with pytest.raises(Interrupted):
+        # Two steps a scale: the fifth question is asked at the third and last scale.
+        run_job(real_job, bench, lambda _: None, lambda: next(looks) == 4)
+    scale, image = Checkpoints(tmp_path / "checkpoints").load(real_job.id)
+    assert scale == 2
+    assert image.shape[0] == 3
+    assert max(image.shape) == 40
+    seen, looks = [], iter(range(100))
+    result = run_job(real_job, bench, seen.append, lambda: next(looks) > 100)
+    assert result.status == "done", result.error
+    assert {progress.scale for progress in seen} == {3}
+    assert next(looks) == 2  # steps that were left
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.parametrize("spoil", [b"", b"not a checkpoint", None])
+def test_a_torn_checkpoint_is_as_if_it_were_not_there(tmp_path, spoil):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save("abc", 1, torch.rand(3, 8, 8))
+    path = tmp_path / "abc.pt"
+    path.write_bytes(path.read_bytes()[:200] if spoil is None else spoil)
+    assert checkpoints.load("abc") is None
+    assert not path.exists()
+
+
+def test_a_checkpoint_that_would_run_code_is_not_loaded(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "pwned"),)
+
+    torch.save({"scale": 1, "image": Evil()}, tmp_path / "abc.pt")
+    assert Checkpoints(tmp_path).load("abc") is None
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_checkpoints_of_jobs_that_are_not_wanted_any_more_are_swept(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for job in ("kept", "gone"):
+        checkpoints.save(job, 1, torch.rand(3, 8, 8))
+    checkpoints.sweep({"kept"})
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.pt"]

@@ -1,0 +1,307 @@
+"""The gallery on the disk: complete, incremental, mended by itself. Its page: tests/page."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from gallery_stock import CURVE, SIZE, done_line, draw, failed_line, hang, write_log
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import OutputError
+from pipeline.exhibits import POINTS, exhibit, url
+from pipeline.gallery import CHUNK, FOLDER, PICTURES, Gallery, page
+from pipeline.thumbnails import NAME, before_name, small_name
+
+NOWHERE = Path("/nowhere")
+
+
+def told(outbox: Path) -> list[dict]:
+    """What the data files tell a browser, in its order."""
+    entries = []
+    for path in sorted((outbox / FOLDER).glob("chunk-*.js")):
+        text = path.read_text("ascii")
+        entries += json.loads(text[text.index("[") : text.rindex(")")])
+    return entries
+
+
+def state(outbox: Path) -> dict[str, tuple[int, int]]:
+    """Which files stand there: a file written anew has another inode or time."""
+    paths = [outbox / "index.html", *(outbox / FOLDER).glob("*.js")]
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
+
+
+def lines(count: int, start: int = 0) -> list[dict]:
+    return [done_line(f"{number}.jpg") for number in range(start, start + count)]
+
+
+# --- incremental ----------------------------------------------------------------------------
+
+
+def test_every_line_of_the_run_log_is_told_once_and_in_order(tmp_path: Path) -> None:
+    gallery = Gallery(tmp_path)
+    for start in range(0, 3 * CHUNK, 150):
+        write_log(tmp_path, lines(150, start))
+        assert gallery.update() == 150
+    assert [entry["content"] for entry in told(tmp_path)] == [f"{n}.jpg" for n in range(3 * CHUNK)]
+
+
+def test_a_new_result_writes_the_last_chunk_and_the_head_alone(tmp_path: Path) -> None:
+    write_log(tmp_path, lines(2 * CHUNK + 5))
+    gallery = Gallery(tmp_path)
+    gallery.update()
+    before = state(tmp_path)
+    write_log(tmp_path, lines(1, 9000))
+    gallery.update()
+    changed = {name for name, mark in state(tmp_path).items() if before.get(name) != mark}
+    assert changed == {"chunk-0003.js", "head.js"}
+
+
+def test_nothing_new_writes_nothing(tmp_path: Path) -> None:
+    write_log(tmp_path, lines(3))
+    Gallery(tmp_path).update()
+    before = state(tmp_path)
+    assert Gallery(tmp_path).update() == 0
+    assert state(tmp_path) == before
+
+
+def test_the_next_start_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
+    for start in range(0, 10, 5):
+        write_log(tmp_path, lines(5, start))
+        Gallery(tmp_path).update()
+    assert [entry["content"] for entry in told(tmp_path)] == [f"{n}.jpg" for n in range(10)]
+
+
+def test_a_line_still_being_written_is_awaited(tmp_path: Path) -> None:
+    write_log(tmp_path, lines(1))
+    text = json.dumps(done_line("late.jpg")) + "\n"
+    gallery, log = Gallery(tmp_path), tmp_path / "runs.jsonl"
+    with log.open("a") as file:
+        file.write(text[:40])
+    assert gallery.update() == 1
+    with log.open("a") as file:
+        file.write(text[40:])
+    assert gallery.update() == 1
+    assert [entry["content"] for entry in told(tmp_path)] == ["0.jpg", "late.jpg"]
+
+
+def test_a_torn_line_or_a_note_in_the_log_survives_without_harm(tmp_path: Path) -> None:
+    write_log(tmp_path, lines(1))
+    with (tmp_path / "runs.jsonl").open("a") as file:
+        file.write('{"status": "do\nhello\n[1]\n' + "[" * 9999 + "\n{}\n")
+    write_log(tmp_path, lines(1, 1))
+    assert Gallery(tmp_path).update() == 2
+
+
+def test_a_log_put_away_and_begun_anew_keeps_what_hangs(tmp_path: Path) -> None:
+    write_log(tmp_path, lines(4))
+    gallery = Gallery(tmp_path)
+    gallery.update()
+    (tmp_path / "runs.jsonl").rename(tmp_path / "runs.1.jsonl")
+    write_log(tmp_path, lines(1, 4))
+    gallery.update()
+    assert [entry["content"] for entry in told(tmp_path)] == [f"{n}.jpg" for n in range(5)]
+
+
+# --- damage ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        (name, damage)
+        for name in ("head.js", "chunk-0003.js")
+        for damage in ("gone", "empty", "torn")
+    ]
+    + [("chunk-0001.js", "gone"), ("chunk-0001.js", "empty")],
+)
+def test_a_damaged_gallery_is_told_anew(tmp_path: Path, name: str, damage: str) -> None:
+    write_log(tmp_path, lines(2 * CHUNK + 1))
+    Gallery(tmp_path).update()
+    path = tmp_path / FOLDER / name
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_text(path.read_text()[:14] if damage == "torn" else "")
+    Gallery(tmp_path).update()
+    assert len(told(tmp_path)) == 2 * CHUNK + 1
+
+
+def test_a_gallery_deleted_while_running_comes_back_whole(tmp_path: Path) -> None:
+    write_log(tmp_path, lines(3))
+    gallery = Gallery(tmp_path)
+    gallery.update()
+    for path in (tmp_path / FOLDER).glob("*.js"):
+        path.unlink()
+    write_log(tmp_path, lines(1, 3))
+    gallery.update()
+    assert len(told(tmp_path)) == 4
+
+
+def test_a_crash_between_chunk_and_head_loses_nothing(tmp_path: Path) -> None:
+    write_log(tmp_path, lines(CHUNK - 1))
+    Gallery(tmp_path).update()
+    head = tmp_path / FOLDER / "head.js"
+    before = head.read_bytes()
+    write_log(tmp_path, lines(5, CHUNK - 1))
+    Gallery(tmp_path).update()
+    head.write_bytes(before)  # as if the last write had not been made
+    Gallery(tmp_path).update()
+    assert {entry["content"] for entry in told(tmp_path)} == {f"{n}.jpg" for n in range(CHUNK + 4)}
+
+
+def test_rebuilding_forgets_what_the_log_no_longer_says(tmp_path: Path) -> None:
+    write_log(tmp_path, lines(CHUNK + 1))
+    gallery = Gallery(tmp_path)
+    gallery.update()
+    (tmp_path / "runs.jsonl").unlink()
+    write_log(tmp_path, lines(1))
+    gallery.rebuild()
+    assert len(told(tmp_path)) == 1
+
+
+def test_no_temporary_file_stays_behind(tmp_path: Path) -> None:
+    write_log(tmp_path, lines(CHUNK + 1))
+    Gallery(tmp_path).update()
+    assert not list(tmp_path.rglob("*.new"))
+
+
+# --- strangers ------------------------------------------------------------------------------
+
+
+def test_a_page_that_is_not_ours_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<h1>my own page</h1>")
+    with pytest.raises(OutputError, match="not ours"):
+        Gallery(tmp_path).update()
+    assert (tmp_path / "index.html").read_text() == "<h1>my own page</h1>"
+
+
+def test_the_page_of_an_earlier_version_is_replaced(tmp_path: Path) -> None:
+    Gallery(tmp_path).update()
+    (tmp_path / "index.html").write_bytes(page()[:60] + b"<p>older</p>")
+    Gallery(tmp_path).update()
+    assert (tmp_path / "index.html").read_bytes() == page()
+
+
+@pytest.mark.parametrize("name", [FOLDER, f"{FOLDER}/{PICTURES}"])
+def test_a_link_in_place_of_our_folder_is_not_followed(tmp_path: Path, name: str) -> None:
+    outbox, elsewhere = tmp_path / "outbox", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (outbox / name).parent.mkdir(parents=True)
+    (outbox / name).symlink_to(elsewhere)
+    write_log(outbox, lines(1))
+    with pytest.raises(OutputError, match="symbolic link"):
+        Gallery(outbox).update()
+    assert not list(elsewhere.iterdir())
+
+
+def test_only_small_copies_are_taken_from_a_staging_folder(tmp_path: Path) -> None:
+    staged, good = tmp_path / "staged", small_name("5" * 64)
+    for name in (good, "evil.html", f"x{good}", "stylized.png"):
+        draw(staged / name, "red")
+    gallery = Gallery(tmp_path)
+    gallery.keep(staged)
+    gallery.keep(staged)
+    assert [path.name for path in gallery.pictures.iterdir()] == [good]
+
+
+def test_a_job_without_small_copies_is_no_fault(tmp_path: Path) -> None:
+    Gallery(tmp_path).keep(tmp_path / "missing")
+
+
+# --- one line -------------------------------------------------------------------------------
+
+
+def test_a_picture_is_told_with_its_small_copies_once_they_are_there(tmp_path: Path) -> None:
+    line = done_line("a.jpg")
+    assert exhibit(line, tmp_path, tmp_path)["pictures"][0]["small"] is None
+    hang(tmp_path, line)
+    shown = exhibit(line, tmp_path, tmp_path / FOLDER / PICTURES)
+    assert shown["photo"] == small_name(line["content_sha256"])
+    assert shown["before"] == before_name(line["content_sha256"], *SIZE)
+    assert all(NAME.fullmatch(picture["small"]) for picture in shown["pictures"])
+
+
+def test_a_timelapse_beside_the_picture_is_found(tmp_path: Path) -> None:
+    line = done_line("sub/a b.jpg")
+    draw(tmp_path / "sub/a b--mosaic.timelapse.webp", "red")
+    assert exhibit(line, tmp_path, tmp_path)["timelapse"] == "./sub/a%20b--mosaic.timelapse.webp"
+
+
+def test_a_long_curve_is_thinned_and_keeps_both_ends() -> None:
+    long = [[step, 1.0] for step in range(9_007)]
+    curve = exhibit(done_line("a.jpg", curve=long), NOWHERE, NOWHERE)["curve"]
+    assert len(curve) <= POINTS + 1
+    assert (curve[0], curve[-1]) == (long[0], long[-1])
+
+
+def test_a_short_curve_is_told_whole_as_finely_as_a_plot_can_show() -> None:
+    curve = exhibit(done_line("a.jpg"), NOWHERE, NOWHERE)["curve"]
+    assert curve == [pytest.approx(point, rel=1e-3) for point in CURVE]
+
+
+@pytest.mark.parametrize(
+    ("path", "address"),
+    [
+        ("a b.png", "./a%20b.png"),
+        ("100%#?.png", "./100%25%23%3F.png"),
+        ("q'\"<x>.png", "./q%27%22%3Cx%3E.png"),
+        ("javascript:alert(1).png", "./javascript%3Aalert%281%29.png"),
+        ("\udcff\udcfe.png", "./%FF%FE.png"),
+        ("é.png", "./%C3%A9.png"),
+    ],
+)
+def test_an_address_spells_every_byte_of_a_name(path: str, address: str) -> None:
+    assert url(path) == address
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "//evil.example/a.png", "../a.png", "", "a\0.png",
+                                  "x/../../a.png", "\ud800.png", 7, None])  # fmt: skip
+def test_no_path_leads_out_of_the_outbox(path: object) -> None:
+    line = done_line("a.jpg")
+    for output in line["outputs"]:
+        output["path"] = path
+    assert exhibit(line, NOWHERE, NOWHERE) is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(sorted(done_line("a.jpg"))), JSON)
+def test_no_value_in_the_log_can_stop_the_gallery(key: str, value: object) -> None:
+    json.dumps(exhibit(done_line("a.jpg") | {key: value}, NOWHERE, NOWHERE))
+
+
+@given(st.sampled_from(sorted(done_line("a.jpg")["outputs"][0])), JSON)
+def test_no_value_of_an_output_can_stop_the_gallery(key: str, value: object) -> None:
+    line = done_line("a.jpg")
+    line["outputs"] = [output | {key: value} for output in line["outputs"]]
+    json.dumps(exhibit(line, NOWHERE, NOWHERE))
+
+
+def test_a_failure_is_told_with_its_reason() -> None:
+    shown = exhibit(failed_line("a.jpg", "truncated", "cut off"), NOWHERE, NOWHERE)
+    assert (shown["status"], shown["code"], shown["message"]) == ("failed", "truncated", "cut off")
+    assert "pictures" not in shown
+
+
+# --- the page file --------------------------------------------------------------------------
+
+
+def test_the_page_is_one_file_that_loads_nothing_from_elsewhere() -> None:
+    text = page().decode()
+    assert not re.search(r"https?://(?!www\.w3\.org/)", text)  # the name of SVG is no address
+    assert not re.search(r"@(POLICY|STYLE|SCRIPT)@", text)
+    assert text.count("<script>") == text.count("</script>") == 1
+    assert "default-src 'none'" in text
+
+
+def test_the_same_version_gives_the_same_page_byte_for_byte() -> None:
+    first = page()
+    page.cache_clear()
+    assert page() == first
