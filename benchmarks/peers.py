@@ -1,11 +1,12 @@
 """The other tools, driven through their own public parts with their own defaults."""
 
-import importlib.util
+import importlib
 import os
 import sys
 import warnings
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,10 @@ def _imported(clone: Path) -> Any:
 
     original = torchvision.models.vgg19
     torchvision.models.vgg19 = lambda **_: original(weights=None)
-    sys.path.insert(0, str(clone))
+    # The package without its __init__, which wants a web server for its interface.
+    package = ModuleType("style_transfer")
+    package.__path__ = [str(clone / "style_transfer")]
+    sys.modules["style_transfer"] = package
     return importlib.import_module("style_transfer.style_transfer")
 
 

@@ -2,17 +2,21 @@
 
 import datetime
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import OutputError, Reason
 from pipeline.faults import wait_seconds
+from pipeline.gallery import Gallery
 from pipeline.inbox import Refused
 from pipeline.jobs import Failure, JobResult, run_log_line
 from pipeline.ledger import Ledger
 from pipeline.outbox import RUN_LOG, Outbox, stems
 from pipeline.records import Pair, Staged
 from pipeline.runlog import RunLog
+from pipeline.thumbnails import STAGED
 from pipeline.view import Result, View
 
 Line = dict[str, Any]
@@ -38,6 +42,8 @@ class Accounts:
         self.run_id = uuid.uuid4().hex[:12]
         self.unpublished = True  # whether the ledger may hold results that are not in the outbox
         self._log = RunLog(outbox.root / RUN_LOG)
+        self._gallery = Gallery(outbox.root)
+        self.trouble = ""
         self._flushed_at = float("-inf")
 
     def known(self, content: str, style: str) -> Pair | None:
@@ -100,6 +106,8 @@ class Accounts:
         if force or now >= self._flushed_at + FLUSH_SECONDS:
             self._flushed_at = now
             self.ledger.flush_log(self._log.append)
+            with self._showing():
+                self._gallery.update()
 
     def _publish(self, staged: Staged, wall: float) -> None:
         for left in reversed(range(NAMES_TRIED)):
@@ -110,10 +118,22 @@ class Accounts:
                 if error.code is not Reason.PUBLISH_CONFLICT or not left:
                     raise
                 staged = self._renamed(staged)
+        with self._showing():
+            self._gallery.keep(Path(staged.outputs[0].path).parent / STAGED)
         line = self.ledger.finish(staged, outputs)
         self._cleared(staged)
         if line is not None:
             self._ended(staged, line, wall)
+
+    @contextmanager
+    def _showing(self) -> Iterator[None]:
+        """The gallery never costs a picture: what it cannot do now it says, and does later."""
+        try:
+            yield
+        except OutputError as error:
+            self.trouble = f"gallery: {error}"
+        else:
+            self.trouble = ""
 
     def _renamed(self, staged: Staged) -> Staged:
         """A stranger has taken the name since it was settled."""

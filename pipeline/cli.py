@@ -172,6 +172,10 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")
 SeedOption = Annotated[int, typer.Option(min=0, help="Of the noise.")]
 PresetOption = Annotated[str, typer.Option(help="draft, balanced, fine or print.")]
 WeightsOption = Annotated[str, typer.Option(help="embedded, torchvision or a path.")]
+NamesOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="STYLE may then be a name of its styles.", metavar="FILE"),
+]
 ContentArgument = Annotated[Path, typer.Argument(help="The photo.", metavar="CONTENT")]
 
 
@@ -210,6 +214,7 @@ def stylize(
     device: DeviceOption = "auto",
     weights: WeightsOption = "embedded",
     as_json: JsonOption = False,
+    config: NamesOption = None,
 ) -> None:
     """Paint one picture, without folders.
 
@@ -217,6 +222,7 @@ def stylize(
     """
     from pipeline import ordering
 
+    styles = ordering.named(styles, config)
     order = ordering.order(content, styles, shares, preset, seed, device, weights, flags.obj)
     raise typer.Exit(ordering.stylize(order, out, as_json))
 
@@ -237,6 +243,7 @@ def sweep(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     weights: WeightsOption = "embedded",
+    config: NamesOption = None,
 ) -> None:
     """Paint a grid over two options, to choose by eye.
 
@@ -244,6 +251,7 @@ def sweep(
     """
     from pipeline import ordering
 
+    (style,) = ordering.named([style], config)
     order = ordering.order(content, [style], "", preset, seed, device, weights, flags.obj)
     raise typer.Exit(ordering.sweep(order, out, rows, columns))
 
@@ -270,10 +278,11 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 
 @app.command()
-def schema() -> None:
+def schema(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Print config.yaml's JSON Schema."""
     from pipeline.config import json_schema
 
+    del config  # taken everywhere, needed here by nothing: the schema is the same for all
     print(json.dumps(json_schema(), indent=2))
 
 

@@ -213,7 +213,9 @@ def nursery() -> None:
 
     from pipeline.codec import load_decoders
 
-    load_decoders()  # now and once, not in each child
+    load_decoders()  # now and once, not in each child; so is what _confine needs
+    import resource  # noqa: F401
+
     gc.freeze()
     os.write(1, b"ready\n")
     while line := sys.stdin.buffer.readline(MAX_HEADER):

@@ -15,6 +15,8 @@ from pipeline.sidecar import Side, wishes
 from pipeline.stamp import Stamp
 
 _OWN = frozenset({Reason.SIDECAR_INVALID})  # failures that are not the examiner's
+# Refusals that end without a new version of the file: a side file or a rule was mended.
+_MAY_END = frozenset({Reason.SIDECAR_INVALID, Reason.NO_MATCH})
 
 
 class Intake:
@@ -37,6 +39,7 @@ class Intake:
         self.sides: dict[str, tuple[Path, str]] = {}
         self._digests: dict[tuple[str, str], str] = {}
         self._failed: dict[tuple[str, str], Failure] = {}
+        self._told: set[str] = set()  # photos refused for a reason that may end
         self._revision: tuple[int, int] | None = None
 
     def scan(self, now: float, wall: float) -> Scan:
@@ -102,6 +105,19 @@ class Intake:
         except InputError:
             return None
 
+    def refused(self, refused: Refused) -> None:
+        """The books hold a refusal now."""
+        if refused.failure.code in _MAY_END:
+            self._told.add(refused.content)
+
+    def accepted(self, contents: Iterable[str]) -> None:
+        """These photos have styles: what was held against them is forgotten."""
+        for content in self._told.intersection(contents):
+            photo = self.photo(content)
+            if photo is not None:
+                self.ledger.remember(content, self.version(content), photo.sha256)
+            self._told.discard(content)
+
     def standing(self, content: str) -> str:
         """The version that lies under a photo's name at this moment; "" where nothing does."""
         try:
@@ -121,10 +137,13 @@ class Intake:
         if self._revision is not None and revision[0] == self._revision[0]:
             return
         self._revision = revision
-        self._digests = self.ledger.hashes()
+        # What is known already stays: a refusal may have taken a digest's place in the ledger.
+        self._digests |= self.ledger.hashes()
+        refusals = self.ledger.refusals()
+        self._told |= {r.content for r in refusals if r.failure and r.failure.code in _MAY_END}
         self._failed = {
             (seen.content, seen.stamp): seen.failure
-            for seen in self.ledger.refusals()
+            for seen in refusals
             if seen.status == "failed" and seen.failure and seen.failure.code not in _OWN | PASSING
         }
 

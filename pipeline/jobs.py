@@ -5,7 +5,7 @@ Plain frozen data that crosses process walls, and pure functions of it.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Literal
 
 from pipeline.config import Limits
 from pipeline.errors import Reason
-from pipeline.manifest import Manifest, Style
+from pipeline.manifest import Manifest, Style, source_of
 from pipeline.options import Enhance, Transfer
 
 # Raised when the same options would give visibly different pixels: pairs are then made anew.
@@ -66,7 +66,7 @@ class Recipe:
         parts = {
             "engine": ENGINE_VERSION,
             "images": [(image.sha256, round(image.weight, 9)) for image in self.images],
-            "transfer": self.transfer.model_dump(mode="json") | init,
+            "transfer": self.transfer.model_dump(mode="json", exclude={"block"}) | init,
             "enhance": self.enhance.model_dump(mode="json"),
             "weights": self.weights_sha256 or self.weights,
             "seed": self.seed,
@@ -155,6 +155,7 @@ class JobResult:
     outputs: tuple[Output, ...] = ()
     losses: Mapping[str, float] = field(default_factory=dict)
     error: Failure | None = None
+    curve: Sequence[tuple[int, float]] = ()  # total loss at some steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +276,18 @@ def _why(before: Known | None, photo: Photo, digest: str) -> Verdict:
     return "recipe changed" if before.recipe != digest else "unfinished"
 
 
+def _options(job: Job) -> dict[str, object]:
+    """The job as config.yaml would say it."""
+    recipe = job.recipe
+    style = {
+        "images": {source_of(image.path): image.weight for image in recipe.images},
+        "transfer": recipe.transfer.model_dump(mode="json", exclude_none=True),
+    }
+    enhance = recipe.enhance.model_dump(mode="json")
+    everywhere = {"enhance": enhance, "weights": recipe.weights, "seed": recipe.seed}
+    return {"styles": {job.style: style}, **everywhere}
+
+
 def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
     """One line of ``runs.jsonl`` (names: the contract; see docs/run-log.md)."""
     job = result.job
@@ -293,5 +306,7 @@ def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
         "device": result.device,
         "outputs": [asdict(output) for output in result.outputs],
         "losses": dict(result.losses),
+        "curve": [list(point) for point in result.curve],
+        "options": _options(job),
         "error": asdict(result.error) if result.error else None,
     }

@@ -248,9 +248,10 @@ class Ledger:
         return {(os.fsdecode(raw), stamp): sha256 for raw, stamp, sha256 in rows}
 
     def remember(self, content: str, stamp: str, sha256: str) -> None:
-        """Keep the SHA-256 of this version of a file."""
+        """Keep the SHA-256 of this version of a file, which is good: no refusal of it stands."""
+        good = {"status": "", "code": "", "message": ""}
         with self._db.write(synced=False):
-            self._see(content, stamp, sha256=sha256)
+            self._see(content, stamp, sha256=sha256, **good)
 
     def refused_before(self, content: str, stamp: str, code: Reason) -> bool:
         """Whether this version of a file was refused, and logged, for this reason."""

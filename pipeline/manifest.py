@@ -70,6 +70,12 @@ def starter_styles() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.jpg"))}
 
 
+def source_of(path: Path) -> str:
+    """The word that config.yaml has for an image: ``builtin:NAME``, or its path."""
+    starter = starter_styles().get(path.stem)
+    return f"{BUILTIN}{path.stem}" if path == starter else str(path)
+
+
 def find_image(source: str, key: str) -> Path:
     """The file behind ``builtin:NAME`` or a path.
 

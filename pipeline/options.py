@@ -87,6 +87,11 @@ class Transfer(Options):
     colors: Literal["style", "content"] = Field(
         "style", description="Whose colours: the painting's, or the photo's own kept."
     )
+    block: Annotated[int, Field(ge=64, le=32768)] | None = Field(
+        None,
+        description="Compute in blocks of this side in px, for pictures larger than memory: the "
+        "same picture, more slowly. Absent: whole.",
+    )
     pooling: Literal["max", "average"] = Field("max", description="VGG-19's pooling.")
 
 

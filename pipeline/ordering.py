@@ -10,12 +10,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.config import BUILTIN, Device, parse_scalar
+from pipeline.config import BUILTIN, Device, load_config, parse_scalar
 from pipeline.dashboard import Dashboard
 from pipeline.errors import PipelineError, UsageError
 from pipeline.flags import chosen
 from pipeline.jobs import Job, JobResult, Progress
-from pipeline.manifest import find_image
+from pipeline.manifest import Style, find_image, load_manifest
 from pipeline.options import PRESETS, Enhance, Transfer, resolve_transfer
 from pipeline.recipes import INIT_WORDS
 from pipeline.single import Axis, Order, check_out, stylize_file
@@ -51,6 +51,26 @@ def order(
         seed=seed,
         device=device,
     )
+
+
+def named(styles: list[str], config: Path | None) -> list[str]:
+    """Style words with the names of a config's styles replaced by their (only) painting.
+
+    Raises:
+        ConfigError: When the config is wrong.
+        UsageError: When a name stands for a blend, which ``--shares`` says more plainly.
+    """
+    if config is None:
+        return styles
+    manifest = load_manifest(load_config(config), config).styles
+    return [_painting(manifest[word]) if word in manifest else word for word in styles]
+
+
+def _painting(style: Style) -> str:
+    if len(style.images) > 1:
+        mend = "name its paintings, and their weights by --shares"
+        raise UsageError("is a blend of several paintings", where=style.name, mend=mend)
+    return str(style.images[0][0])
 
 
 def stylize(wanted: Order, out: Path, as_json: bool) -> int:

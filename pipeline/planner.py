@@ -63,7 +63,8 @@ class Planner:
         """Read the inbox, and plan anew if it, the ledger or a painting has changed.
 
         Args:
-            now, wall: Monotonic seconds, seconds since 1970.
+            now: Monotonic seconds.
+            wall: Seconds since 1970.
             running: Ids of jobs that must not be planned a second time.
             scan_seconds: When to look again at the latest.
 
@@ -134,6 +135,7 @@ class Planner:
         self.queue = deque(p.job for p in plan if p.due and p.job and p.job.id not in running)
         self.later = self.accounts.ledger.waits()
         self.twins = 0
+        self.intake.accepted({pair.content for pair in plan if pair.style})
         for pair in plan:
             if pair.why == "no match":
                 self._no_match(pair.content, wall)
@@ -162,6 +164,7 @@ class Planner:
 
     def _refuse(self, refused: Refused, wall: float) -> None:
         self.accounts.refuse(refused, wall)
+        self.intake.refused(refused)
         if refused.status == "failed" and refused.version and refused.failure.code not in _STAYS:
             self.originals.failed(refused.content, refused.version, "", refused.failure)
 

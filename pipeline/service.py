@@ -190,7 +190,8 @@ class Service:
         """What the dashboard says of the whole."""
         if self.paused:
             return f"paused: {self.paused.why}"
-        return self.planner.trouble or self.hooks.trouble or self._message
+        found = (self.planner.trouble, self.hooks.trouble, self.accounts.trouble, self._message)
+        return next(filter(None, found), "")
 
     # --- working ------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from pipeline.config import Limits
 from pipeline.decoder import Decoder
 from pipeline.enhance import enhance
 from pipeline.errors import EngineError, JobError, PipelineError, Reason
-from pipeline.images import Picture, as_picture, preview, resize, save_png
+from pipeline.images import Picture, as_picture, preview, resize, save_png, save_small
 from pipeline.jobs import (
     Bench,
     Failure,
@@ -31,7 +31,10 @@ from pipeline.nst.cache import Caches, MemoryCache
 from pipeline.nst.devices import choose_device
 from pipeline.outbox import staged_output
 from pipeline.stylecache import DiskCache
+from pipeline.thumbnails import SMALL, STAGED, before_name, before_side, small_name
 
+CAREFUL_BLOCK = 256  # px
+CURVE_POINTS = 240  # of the loss curve in the run log
 SCALES_KEPT = 8  # one photo's features at all its scales, for its next style
 PREVIEW_SIDE = 96  # px; what a terminal's half blocks can show
 PREVIEW_SECONDS = 0.5
@@ -56,10 +59,10 @@ def run_job(
         reached = _Reached(job, bench.checkpoints)
         report = _Reporter(job, on_progress, should_stop, losses, reached)
         picture = _paint(job, photo, device, report, bench)
-        outputs = _stage(job, picture, photo.alpha, bench.staging)
+        outputs = _stage(job, picture, photo, bench.staging)
         reached.drop()
         seconds = time.monotonic() - began
-        return JobResult(job, "done", seconds, device, outputs, losses)
+        return JobResult(job, "done", seconds, device, outputs, losses, curve=report.curve)
     except (PipelineError, MemoryError, RuntimeError, OSError) as error:
         failure = _failure(error)
         return JobResult(job, "failed", time.monotonic() - began, bench.device, error=failure)
@@ -72,6 +75,9 @@ def use_threads(count: int) -> None:
 
 def _paint(job: Job, photo: Picture, device: str, report: "_Reporter", bench: Bench) -> Tensor:
     options, limits = job.recipe.transfer, bench.limits
+    if job.caution and options.block is None:
+        # Memory was short before: the same picture in blocks (a recipe does not count them).
+        options = options.model_copy(update={"block": CAREFUL_BLOCK})
     init = None
     if options.init not in ("content", "noise", "style"):
         init = _load(Path(options.init).resolve(), None, limits).rgb
@@ -90,10 +96,15 @@ def _paint(job: Job, photo: Picture, device: str, report: "_Reporter", bench: Be
     )
 
 
-def _stage(job: Job, picture: Tensor, alpha: Tensor | None, staging: Path) -> tuple[Output, ...]:
-    """Write both pictures to the staging folder, the photo's transparency given back."""
-    if alpha is not None:
-        alpha = resize(alpha, (picture.shape[1], picture.shape[2]))
+def _stage(job: Job, picture: Tensor, photo: Picture, staging: Path) -> tuple[Output, ...]:
+    """Write both pictures and their small copies, the photo's transparency given back."""
+    height, width = picture.shape[1:]
+    alpha = None if photo.alpha is None else resize(photo.alpha, (height, width))
+    small = staging / STAGED
+    small.mkdir()
+    save_small(photo.rgb, small / small_name(job.sha256), SMALL)
+    before = small / before_name(job.sha256, width, height)
+    save_small(photo.rgb, before, before_side(width, height))
     text = {"Software": "pipeline", "Style": job.style, "Recipe": job.recipe.digest}
     outputs = []
     kinds: tuple[tuple[Kind, Tensor], ...] = (
@@ -104,6 +115,7 @@ def _stage(job: Job, picture: Tensor, alpha: Tensor | None, staging: Path) -> tu
         path = staging / f"{kind}.png"
         width, height = save_png(pixels, path, alpha, text)
         outputs.append(staged_output(kind, path, width, height))
+        save_small(pixels, small / small_name(outputs[-1].sha256), SMALL)
     return tuple(outputs)
 
 
@@ -121,6 +133,7 @@ class _Reporter:
         self.job, self.on_progress, self.should_stop = job, on_progress, should_stop
         self.reached = reached
         self.losses = losses
+        self.curve: list[tuple[int, float]] = []
         self.last = -PREVIEW_SECONDS
         self.rate = _Pace()
 
@@ -136,6 +149,9 @@ class _Reporter:
         self.last = iterate.seconds
         # Reading the losses and the picture waits for the device: only here, twice a second.
         self.losses.update(iterate.losses())
+        self.curve.append((iterate.step, self.losses["total"]))
+        if len(self.curve) > CURVE_POINTS:
+            del self.curve[1::2]  # a long job keeps every other point; its ends stay
         small = preview(iterate.image.squeeze(0).clamp(0, 1), PREVIEW_SIDE)
         self.on_progress(self._progress(iterate, small))
 
@@ -184,23 +200,20 @@ class _Reached:
 
 
 class _Pace:
-    """Time left, from the seconds per pixel step seen at this scale."""
+    """Time left, from the seconds per unit of work seen at this scale."""
 
     def __init__(self) -> None:
-        self.scale, self.since, self.first = 0, 0.0, 0
+        self.scale, self.since, self.done = 0, 0.0, 0.0
 
     def saw(self, iterate: Iterate) -> None:
         if iterate.scale != self.scale:
-            self.scale, self.since, self.first = iterate.scale, iterate.seconds, iterate.step
+            self.scale, self.since, self.done = iterate.scale, iterate.seconds, iterate.work_done
 
     def left(self, iterate: Iterate) -> float:
-        """Seconds until the end: what is left of each scale, weighed by its pixels."""
-        pixels = iterate.image.shape[-1] * iterate.image.shape[-2]
-        steps = iterate.step - self.first
-        if steps <= 0:
-            spent, work = iterate.seconds, iterate.work_done * 1.0
-        else:
-            spent, work = iterate.seconds - self.since, float(steps * pixels)
+        """Seconds until the end."""
+        spent, work = iterate.seconds - self.since, iterate.work_done - self.done
+        if work <= 0:  # the first step of a scale says nothing of it yet
+            spent, work = iterate.seconds, iterate.work_done
         return spent / max(work, 1.0) * iterate.work_left
 
 

@@ -43,12 +43,13 @@ class Soak:
 
     def start(self, command: str = "watch") -> subprocess.Popen[bytes]:
         paths = os.pathsep.join([str(HERE), str(HERE.parent)])
-        return subprocess.Popen(
-            [sys.executable, HERE / "soak_daemon.py", command, self.root / "config.yaml"],
-            stdout=subprocess.DEVNULL,
-            stderr=(self.root / "daemon.log").open("ab"),
-            env=os.environ | {"PYTHONPATH": paths, "PAINT_SECONDS": "0.2"},
-        )
+        with (self.root / "daemon.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, HERE / "soak_daemon.py", command, self.root / "config.yaml"],
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env=os.environ | {"PYTHONPATH": paths, "PAINT_SECONDS": "0.2"},
+            )
 
     def for_a_while(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -4,11 +4,13 @@ import json
 import os
 from pathlib import Path
 
+from pipeline.accounts import Accounts
 from pipeline.jobs import Job, JobResult, Output, Recipe, run_log_line
 from pipeline.ledger import Ledger, Staged
 from pipeline.options import Enhance, Transfer
 from pipeline.outbox import RUN_LOG, Outbox, staged_output, staging_name, stems
 from pipeline.runlog import RunLog
+from pipeline.view import View
 
 
 def make_recipe(seed: int = 0) -> Recipe:
@@ -60,16 +62,27 @@ def recover(ledger: Ledger, outbox: Outbox) -> None:
     """What a service does first."""
     ledger.interrupted()
     outbox.sweep({staging_name(staged.job, staged.attempt) for staged in ledger.staged()})
-    for staged in ledger.staged():
-        complete(ledger, outbox, staged)
-    ledger.flush_log(RunLog(outbox.root / RUN_LOG).append)
+    publish(books(ledger, outbox))
 
 
 def make(ledger: Ledger, outbox: Outbox, job: Job, mark: str = "") -> tuple[Output, ...]:
-    """One job's whole way."""
+    """One job's whole way, as the service goes it."""
     begun = ledger.begin(job)
-    staged = stage(ledger, outbox, render(outbox, begun, mark or f"attempt-{begun.attempt}"))
-    return complete(ledger, outbox, staged)
+    accounts = books(ledger, outbox)
+    accounts.stage(render(outbox, begun, mark or f"attempt-{begun.attempt}"), 0.0)
+    publish(accounts)
+    pair = accounts.known(job.content, job.style)
+    assert pair is not None
+    return pair.outputs
+
+
+def books(ledger: Ledger, outbox: Outbox) -> Accounts:
+    return Accounts(ledger, outbox, View(), lambda _: None)
+
+
+def publish(accounts: Accounts) -> None:
+    accounts.publish_all(0.0)
+    accounts.flush(0.0, force=True)
 
 
 def read_log(outbox: Outbox) -> list[dict]:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from pipeline import cli
+from pipeline.errors import PipelineError
 
 COMMANDS = [
     "run", "watch", "status", "explain", "retry", "stylize", "sweep", "styles", "check", "schema",
@@ -340,3 +341,18 @@ def test_retry_with_nothing_failed_puts_nothing_back(pipeline):
     said = pipeline("retry", "--all")
     assert said.code == 0
     assert said.out.startswith("0 jobs back in the queue")
+
+
+def test_a_style_may_be_named_as_the_config_names_it(tmp_path: Path) -> None:
+    from pipeline.ordering import named
+
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        'styles:\n  tiles: {image: "builtin:mosaic"}\n'
+        '  both: {images: {"builtin:mosaic": 1, "builtin:watercolor": 1}}\n'
+    )
+    (found, other) = named(["tiles", "a.jpg"], path)
+    assert Path(found).name == "mosaic.jpg"
+    assert other == "a.jpg"
+    with pytest.raises(PipelineError, match="--shares"):
+        named(["both"], path)

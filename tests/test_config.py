@@ -42,7 +42,7 @@ def test_paths_are_relative_to_the_config_file(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("outbx: x\n" + STYLES, ["config.yaml:1", "'outbx'", "did you mean 'outbox'"]),
-        (STYLES + "transfer: {content_wieght: 1}\n", [":3", "transfer.content_wieght", "content_weight"]),
+        (STYLES + "transfer: {content_wieght: 1}\n", [":3", "content_wieght", "content_weight"]),
         (STYLES + "transfer: {size: big}\n", [":3", "transfer.size", "'big'"]),
         (STYLES + "transfer: {content_weight: .nan}\n", [":3", "transfer.content_weight"]),
         (STYLES + "preset: balansed\n", [":3", "preset", "did you mean 'balanced'"]),

@@ -14,9 +14,9 @@ FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")
 # Bottom first. A module may import those of lower floors, and those before it on its own.
 FLOORS = [
     ["errors", "options", "config", "manifest", "jobs"],
-    ["codec", "nst", "images", "enhance", "database", "records", "disk", "stamp", "ledger",
-     "runlog", "outbox", "terminal", "mounts", "lock", "preview", "view", "faults", "pause", "decoder",
-     "checkpoint", "sidecar", "thumbnails"],
+    ["codec", "nst", "images", "enhance", "stylecache", "database", "records", "disk", "stamp",
+     "ledger", "runlog", "outbox", "terminal", "mounts", "lock", "preview", "view", "faults",
+     "pause", "decoder", "checkpoint", "sidecar", "thumbnails"],
     ["worker"],
     ["frame", "inbox", "watcher", "recipes", "executors", "dashboard", "hooks", "originals",
      "examiner", "intake", "exhibits", "gallery", "accounts", "planner"],

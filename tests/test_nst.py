@@ -332,13 +332,13 @@ def test_a_scale_ends_when_another_step_would_not_be_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    "weights",
+    "strengths",
     [{"style_weight": 1e6}, {"content_weight": 1e6}, {"tv_weight": 1e6}, {"style_weight": 0.0}],
 )
 def test_no_weight_overflows(
-    weights: dict[str, float], photo: Tensor, painting: Tensor, network: Vgg19
+    strengths: dict[str, float], photo: Tensor, painting: Tensor, network: Vgg19
 ) -> None:
-    picture = stylize(photo, painting, Transfer(**QUICK, **weights), network=network)
+    picture = stylize(photo, painting, Transfer(**QUICK, **strengths), network=network)
     assert picture.isfinite().all()
 
 

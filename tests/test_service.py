@@ -177,7 +177,7 @@ def test_the_same_photo_under_another_name_is_linked_not_painted_again(studio):
     assert len(studio.executor.begun) == 1
     (twin,) = [line for line in read_log(studio.outbox) if line["status"] == "skipped"]
     assert twin["error"]["code"] == "duplicate"
-    assert [output["path"] for output in twin["outputs"]][0] == "a--mosaic.png"
+    assert twin["outputs"][0]["path"] == "a--mosaic.png"
 
 
 # --- faults ---------------------------------------------------------------------------------
@@ -590,6 +590,7 @@ def test_a_wrong_side_file_fails_its_photo_with_its_line_until_it_is_mended(stud
     side.write_text("styles: [mosaic]\n")
     studio.until_idle()
     assert studio.states()["a.png"] == "done"
+    assert [r.content for r in studio.ledger.refusals() if r.status == "failed"] == []
 
 
 # --- hooks ----------------------------------------------------------------------------------
@@ -597,7 +598,8 @@ def test_a_wrong_side_file_fails_its_photo_with_its_line_until_it_is_mended(stud
 
 def test_hooks_get_the_result_as_data_and_no_shell_reads_the_name(make, tmp_path):
     said = tmp_path / "said"
-    program = "import sys, os; open(sys.argv[1], 'a').write(sys.stdin.read() + os.environ['PIPELINE_CONTENT'] + '\\n')"
+    words = "sys.stdin.read() + os.environ['PIPELINE_CONTENT'] + '\\n'"
+    program = f"import sys, os; open(sys.argv[1], 'a').write({words})"
     hook = json.dumps(["python3", "-c", program, str(said)])
     studio = make(CONFIG + f"hooks: {{on_done: {hook}, on_failed: {hook}}}\n")
     studio.put("$(touch pwned); `id`.png")

@@ -1,6 +1,6 @@
 """What is minimised at one scale: content + style + total variation, and its gradient."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,12 +70,20 @@ class Objective:
         self.style_shares = shares_of(options.style_layers) if target else {}
         self.layers = layers_of(options)
         with torch.no_grad():
-            photo = photo or network(content, self.layers)
-            self.content = {layer: ContentLoss(photo[layer]) for layer in self.content_shares}
+            kept, sums = self._look_at(content, photo)
+            self.content = {layer: ContentLoss(kept[layer]) for layer in self.content_shares}
             self.style = {
-                layer: _relative(self.statistic.loss(target[layer]), self._sums(layer, photo))
+                layer: _relative(self.statistic.loss(target[layer]), sums[layer])
                 for layer in self.style_shares
             }
+
+    def _look_at(
+        self, content: Tensor, photo: Mapping[str, Tensor] | None
+    ) -> tuple[dict[str, Tensor], dict[str, Sums]]:
+        """The photo's features at the content layers, and its sums at the style layers."""
+        features = photo or self.network(content, self.layers)
+        kept = {layer: features[layer] for layer in self.content_shares}
+        return kept, {layer: self._sums(layer, features) for layer in self.style_shares}
 
     def _sums(self, layer: str, features: Mapping[str, Tensor]) -> Sums:
         return self.statistic.measure(flat(features[layer]), like=self.target[layer])
@@ -138,8 +146,21 @@ def layers_of(options: Transfer) -> list[str]:
     return list(dict.fromkeys([*content, *style]))
 
 
+Look = Callable[[Vgg19, Tensor, list[str]], Iterable[Mapping[str, Tensor]]]
+
+
+def whole(network: Vgg19, image: Tensor, layers: list[str]) -> Iterable[Mapping[str, Tensor]]:
+    """Features of the whole image at once; `pipeline.nst.tiles` knows the other way."""
+    yield network(image, layers)
+
+
 def style_sums(
-    network: Vgg19, styles: Sequence[Tensor], shares: Sequence[float], area: int, options: Transfer
+    network: Vgg19,
+    styles: Sequence[Tensor],
+    shares: Sequence[float],
+    area: int,
+    options: Transfer,
+    look: Look = whole,
 ) -> dict[str, Sums]:
     """The style by layer: the mixture of all paintings' sums by their shares.
 
@@ -149,20 +170,26 @@ def style_sums(
         shares: Their shares of the blend, summing to 1.
         area: Pixels of the picture at this scale.
         options: Layers, statistic and style_scale.
+        look: How a painting is looked at: whole, or block by block.
     """
     if not options.style_weight:
         return {}
     statistic: Statistic = STATISTICS[options.statistic]()
+    layers = list(shares_of(options.style_layers))
     blend: dict[str, Sums] = {}
     for style, share in zip(styles, shares, strict=True):
         small = resize(style, style_size(style, area, options.style_scale)).clamp(0, 1)
+        own: dict[str, Sums] = {}
         with torch.no_grad():
-            features = network(small, shares_of(options.style_layers))
-            for layer, value in features.items():
-                sums = statistic.measure(flat(value), like=blend.get(layer))
-                # Sums are mixed, not losses and not covariances: the blend is the mixture.
-                part = sums.normalised().scaled(share)
-                blend[layer] = blend[layer] + part if layer in blend else part
+            for features in look(network, small, layers):
+                for layer, value in features.items():
+                    like = blend.get(layer) or own.get(layer)
+                    sums = statistic.measure(flat(value), like=like)
+                    own[layer] = own[layer] + sums if layer in own else sums
+        for layer, sums in own.items():
+            # Sums are mixed, not losses and not covariances: the blend is the mixture.
+            part = sums.normalised().scaled(share)
+            blend[layer] = blend[layer] + part if layer in blend else part
     return blend
 
 

@@ -36,6 +36,14 @@ def per_scale(values: Sequence[int], scales: int) -> list[int]:
     return [values[0]] * (scales - len(kept)) + kept
 
 
+def step_cost(area: int, depth: int) -> float:
+    """What a step costs, in units of one pixel at full depth; for estimates of time left.
+
+    By the convolutions' operations up to a block's first layer, and a little for every step.
+    """
+    return area * (0.01, 0.16, 0.31, 0.67, 1.0)[depth - 1] + 3000
+
+
 def to_depth(options: Transfer, depth: int) -> Transfer:
     """The options with no layer deeper than VGG block ``depth``.
 

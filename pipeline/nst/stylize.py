@@ -11,11 +11,20 @@ from pipeline.errors import EngineError
 from pipeline.nst.cache import Caches, fingerprint, pack, unpack
 from pipeline.nst.colors import keep_colors, recolored
 from pipeline.nst.devices import choose_device
-from pipeline.nst.objective import STATISTICS, Evaluation, Objective, layers_of, style_sums
+from pipeline.nst.objective import STATISTICS, Evaluation, Objective, layers_of, style_sums, whole
 from pipeline.nst.optimizers import make_optimizer
-from pipeline.nst.pyramid import cover, per_scale, resize, scale_sides, target_size, to_depth
+from pipeline.nst.pyramid import (
+    cover,
+    per_scale,
+    resize,
+    scale_sides,
+    step_cost,
+    target_size,
+    to_depth,
+)
 from pipeline.nst.search import CHECK, Search
 from pipeline.nst.statistics import Sums
+from pipeline.nst.tiles import TiledObjective, looking
 from pipeline.nst.vgg import Vgg19
 from pipeline.nst.weights import load_weights
 from pipeline.options import Transfer
@@ -32,7 +41,7 @@ class Iterate:
         evaluation: Loss, gradient and terms before this step; scalars on the device.
         seconds: Since the run began.
         restarts: How often the optimisation had to step back, at the scales before this one.
-        work_done, work_left: Pixel steps (pixels of a scale times its steps) of the whole run.
+        work_done, work_left: Of the whole run, in units of one full-depth step's pixel.
     """
 
     scale: int
@@ -43,8 +52,8 @@ class Iterate:
     evaluation: Evaluation
     seconds: float
     restarts: int
-    work_done: int
-    work_left: int
+    work_done: float
+    work_left: float
 
     @property
     def side(self) -> int:
@@ -133,8 +142,10 @@ class _Run:
         self.sizes = [target_size(*size, side) for side in sides[:-1]] + [size]
         self.steps = per_scale(options.steps, len(sides))
         self.depths = per_scale(options.depths, len(sides))
-        self.done, self.work_done, self.restarts = 0, 0, 0
-        self.work = sum(n * h * w for n, (h, w) in zip(self.steps, self.sizes, strict=True))
+        self.done, self.work_done, self.restarts = 0, 0.0, 0
+        costs = zip(self.sizes, self.depths, strict=True)
+        self.costs = [step_cost(h * w, depth) for (h, w), depth in costs]
+        self.work = sum(n * cost for n, cost in zip(self.steps, self.costs, strict=True))
         self.began = time.monotonic()
         self.caches = Caches()
         self.photo_key = fingerprint(photo, network.identity)
@@ -147,7 +158,7 @@ class _Run:
         finished, picture = resume if resume else (0, self._start(start, seed))
         for index, size in enumerate(self.sizes):
             if index < finished:
-                self._skip(self.steps[index], size)
+                self._skip(self.steps[index], index)
                 continue
             objective = self._objective(size, self.depths[index])
             picture = self._optimise(resize(picture, size), objective, index)
@@ -157,18 +168,26 @@ class _Run:
         photo = resize(self.photo, size).clamp(0, 1)
         options, area = to_depth(self.options, depth), size[0] * size[1]
         target = self._target(area, options)
+        if self._in_blocks(area):
+            tiled = TiledObjective.of(self.options.block or area)
+            return tiled(self.network, photo, target, options)
         key = fingerprint(self.photo_key, size, layers_of(options))
         with torch.no_grad():
             features = self.caches.photos.get(key, lambda: self.network(photo, layers_of(options)))
         return Objective(self.network, photo, target, options, features)
 
+    def _in_blocks(self, area: int) -> bool:
+        return self.options.block is not None and area > self.options.block**2
+
     def _target(self, area: int, options: Transfer) -> dict[str, Sums]:
         """The painting's sums, from the cache where it has been looked at before."""
         measured = (options.statistic, options.style_layers, options.style_scale)
         statistic = STATISTICS[options.statistic]
+        looked_at = self.network, self.styles, self.shares
+        look = looking(self.options.block or area) if self._in_blocks(area) else whole
         kept = self.caches.styles.get(
             fingerprint(self.style_key, area, measured),
-            lambda: pack(style_sums(self.network, self.styles, self.shares, area, options)),
+            lambda: pack(style_sums(*looked_at, area, options, look)),
         )
         return unpack(kept, statistic.sums, self.photo.device)
 
@@ -195,17 +214,17 @@ class _Run:
         search = Search(make_optimizer(picture, self.options), objective)
         for step in range(self.steps[index]):
             self.done += 1
-            self.work_done += picture.shape[-1] * picture.shape[-2]
+            self.work_done += self.costs[index]
             self._report(search.step(), search.optimizer.image, index)
             if step % CHECK == CHECK - 1 and search.settled():
-                self._skip(self.steps[index] - step - 1, self.sizes[index])
+                self._skip(self.steps[index] - step - 1, index)
                 break
         self.restarts += search.restarts
         return search.best(final=index == len(self.sizes) - 1)
 
-    def _skip(self, steps: int, size: tuple[int, int]) -> None:
+    def _skip(self, steps: int, index: int) -> None:
         self.done += steps
-        self.work_done += steps * size[0] * size[1]
+        self.work_done += steps * self.costs[index]
 
     def _report(self, evaluation: Evaluation, image: Tensor, index: int) -> None:
         if self.on_iterate is None:

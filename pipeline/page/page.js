@@ -209,6 +209,7 @@ function onAddress() {
 }
 
 function onViewerClosed() {
+  if (viewer.dialog.open) return; // closed by Back and opened by Forward before this was told
   if (location.hash.length > 1) history.replaceState(null, "", location.pathname + location.search);
   if (part("enhanced").checked !== viewer.enhanced && viewer.entry?.pictures.length > 1) {
     part("enhanced").checked = viewer.enhanced;

@@ -47,10 +47,14 @@ def tile(page: Page, content: str = "sea/1.jpg", style: str = "mosaic") -> Locat
 
 
 def opened(page: Page, content: str = "sea/1.jpg", style: str = "mosaic") -> Locator:
-    tile(page, content, style).click()
-    dialog = page.get_by_role("dialog")
-    dialog.wait_for()
-    return dialog
+    return open_link(page, tile(page, content, style))
+
+
+def open_link(page: Page, link: Locator) -> Locator:
+    key = link.get_attribute("href").removeprefix("#")
+    link.click()
+    page.locator(f'#stage[data-picture="{key}"]').wait_for()
+    return page.get_by_role("dialog")
 
 
 def hung(page: Page) -> list[str]:

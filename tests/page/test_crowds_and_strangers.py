@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from gallery_stock import done_line, failed_line, hang, write_log
-from looking import Visit, colour_at, hung
+from looking import Visit, colour_at, hung, open_link
 from playwright.sync_api import Browser
 
 from pipeline.gallery import FOLDER, PICTURES, Gallery
@@ -41,7 +41,7 @@ def test_hostile_names_are_shown_as_names_and_their_pictures_load(
     assert "\\u202egpj.exe.jpg as mosaic" in labels
     assert "\\xff\\xfe bytes.jpg as mosaic" in labels
     for link in visit.page.locator(".tile").all() if copies else ():
-        link.click()
+        open_link(visit.page, link)
         assert colour_at(visit.page, 0.5) == "enhanced"
         visit.page.keyboard.press("Escape")
     visit.page.get_by_role("radio", name="Not painted").check()

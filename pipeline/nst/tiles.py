@@ -1,0 +1,192 @@
+"""The exact gradient of a picture too large for memory, block by block.
+
+Statistics are sums over positions (Galerne et al. 2024, SPST, section 3): a first pass adds them
+up over blocks without a gradient; then the loss's gradient at every feature is known in closed
+form, and a second pass sends it back through one block after another. Each block is computed
+with MARGIN around it, of which only the inner part is kept: the result is the gradient of the
+whole picture, and memory is set by the block.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pipeline.nst.losses import total_variation
+from pipeline.nst.objective import Evaluation, Look, Objective, flat
+from pipeline.nst.statistics import Pull, Sums
+from pipeline.nst.vgg import Vgg19
+
+# relu5_1 sees 156 px: rounded up to the grid of stride 16 on which all layers' positions meet.
+MARGIN = 160
+GRID = 16
+
+
+class Span(NamedTuple):
+    """Along one axis: the inner part of a block, and the part that is computed around it."""
+
+    start: int
+    end: int
+    outer_start: int
+    outer_end: int
+
+    def inner(self, stride: int = 1) -> slice:
+        """The inner part, counted from the outer one's start, in positions of a stride."""
+        first, last = self.start - self.outer_start, self.end - self.outer_start
+        return slice(first // stride, -(-last // stride))
+
+    def within(self, stride: int) -> slice:
+        """The inner part in the whole picture's positions of a stride."""
+        return slice(self.start // stride, -(-self.end // stride))
+
+    def around(self, stride: int = 1) -> slice:
+        """The outer part in the whole picture's positions of a stride."""
+        return slice(self.outer_start // stride, -(-self.outer_end // stride))
+
+
+def spans(length: int, side: int) -> list[Span]:
+    """Blocks of about ``side`` px along an axis of ``length`` px, cut on the grid."""
+    step = max(GRID, side // GRID * GRID)
+    return [
+        Span(at, min(at + step, length), max(0, at - MARGIN), min(at + step + MARGIN, length))
+        for at in range(0, length, step)
+    ]
+
+
+def blocks(image: Tensor, side: int) -> Iterator[tuple[Span, Span]]:
+    """Rows and columns of each block of an image (1, 3, H, W)."""
+    for rows in spans(image.shape[-2], side):
+        for columns in spans(image.shape[-1], side):
+            yield rows, columns
+
+
+def features_by_block(
+    network: Vgg19, image: Tensor, layers: Iterable[str], side: int
+) -> Iterator[tuple[Span, Span, dict[str, Tensor]]]:
+    """Each block's own features (1, C, h, w), those of its margin cut off."""
+    names = list(layers)
+    for rows, columns in blocks(image, side):
+        with torch.no_grad():
+            found = network(image[..., rows.around(), columns.around()], names)
+        yield (
+            rows,
+            columns,
+            {
+                name: f[..., rows.inner(stride_of(name)), columns.inner(stride_of(name))]
+                for name, f in found.items()
+            },
+        )
+
+
+def looking(side: int) -> Look:
+    """A way to look at a painting block by block, for `style_sums`."""
+
+    def look(network: Vgg19, image: Tensor, layers: list[str]) -> Iterable[dict[str, Tensor]]:
+        return (features for _, _, features in features_by_block(network, image, layers, side))
+
+    return look
+
+
+def stride_of(layer: str) -> int:
+    """Pixels between two positions of a layer: 1, 2, 4, 8, 16 for blocks 1 to 5."""
+    return 1 << (int(layer[4]) - 1)
+
+
+class TiledObjective(Objective):
+    """The same objective, evaluated block by block; see `Objective` for the arguments."""
+
+    side = 512  # of a block, in px; set by `of`
+
+    @classmethod
+    def of(cls, side: int) -> type["TiledObjective"]:
+        """This objective with blocks of another side."""
+        return type(cls.__name__, (cls,), {"side": side})
+
+    def _look_at(
+        self, content: Tensor, photo: Mapping[str, Tensor] | None
+    ) -> tuple[dict[str, Tensor], dict[str, Sums]]:
+        del photo  # features of the whole picture are what there is no room for
+        kept: dict[str, Tensor] = {}
+        sums: dict[str, Sums] = {}
+        found = features_by_block(self.network, content, self.layers, self.side)
+        for rows, columns, features in found:
+            self._add(sums, features)
+            for layer in self.content_shares:
+                stride = stride_of(layer)
+                if layer not in kept:
+                    height, width = (-(-size // stride) for size in content.shape[-2:])
+                    kept[layer] = content.new_zeros(1, features[layer].shape[1], height, width)
+                place = (..., rows.within(stride), columns.within(stride))
+                kept[layer][place] = features[layer]
+        return kept, sums
+
+    def _add(self, sums: dict[str, Sums], features: Mapping[str, Tensor]) -> None:
+        for layer in self.style_shares:
+            more = self.statistic.measure(flat(features[layer]), like=self.target[layer])
+            sums[layer] = sums[layer] + more if layer in sums else more
+
+    def _terms(self, image: Tensor) -> tuple[dict[str, Tensor], dict[str, Sums]]:
+        """First pass: all terms' values, and the sums that the second pass pulls with."""
+        sums: dict[str, Sums] = {}
+        terms = {"content": image.new_zeros(()), "style": image.new_zeros(())}
+        found = features_by_block(self.network, image, self.layers, self.side)
+        for rows, columns, features in found:
+            self._add(sums, features)
+            for layer, share in self.content_shares.items():
+                stride, loss = stride_of(layer), self.content[layer]
+                target = loss.target[..., rows.within(stride), columns.within(stride)]
+                error = (features[layer] - target).float().square().sum() / loss.size
+                terms["content"] = terms["content"] + share * error
+        for layer, share in self.style_shares.items():
+            terms["style"] = terms["style"] + share * self.style[layer](sums[layer])[0]
+        return terms | {"tv": total_variation(image)}, sums
+
+    @torch.no_grad()
+    def value(self, image: Tensor) -> Tensor:
+        """The loss alone."""
+        return self._total(self._terms(image)[0])
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor) -> Evaluation:
+        """Evaluate at image (1, 3, H, W), in two passes over its blocks."""
+        terms, sums = self._terms(image)
+        pulls = {layer: self.style[layer](sums[layer])[1] for layer in self.style_shares}
+        gradient = torch.empty_like(image)
+        for rows, columns in blocks(image, self.side):
+            whole = self._back(image, rows, columns, pulls)
+            gradient[..., rows.start : rows.end, columns.start : columns.end] = whole[
+                ..., rows.inner(), columns.inner()
+            ]
+        with torch.enable_grad():
+            leaf = image.detach().requires_grad_()
+            (by_tv,) = torch.autograd.grad(total_variation(leaf), leaf)
+        gradient += self.options.tv_weight * by_tv
+        return Evaluation(self._total(terms), gradient, terms)
+
+    def _back(self, image: Tensor, rows: Span, columns: Span, pulls: Mapping[str, Pull]) -> Tensor:
+        """Second pass: gradient at one block and its margin, (1, 3, h, w)."""
+        with torch.enable_grad():
+            leaf = image[..., rows.around(), columns.around()].detach().requires_grad_()
+            features = self.network(leaf, self.layers)
+            at = [
+                self._at_block(name, f.detach(), rows, columns, pulls)
+                for name, f in features.items()
+            ]
+            (found,) = torch.autograd.grad(list(features.values()), leaf, at)
+        return found
+
+    def _at_block(
+        self, layer: str, features: Tensor, rows: Span, columns: Span, pulls: Mapping[str, Pull]
+    ) -> Tensor:
+        gradient = torch.zeros_like(features)
+        if layer in self.content_shares:
+            stride, loss = stride_of(layer), self.content[layer]
+            target = loss.target[..., rows.around(stride), columns.around(stride)]
+            strength = self.options.content_weight * self.content_shares[layer]
+            gradient.add_((features - target) * (2 * strength / loss.size))
+        if layer in pulls:
+            strength = self.options.style_weight * self.style_shares[layer]
+            pulled = pulls[layer](flat(features))
+            gradient.add_(pulled.view_as(features), alpha=strength)
+        return gradient
