@@ -16,24 +16,29 @@ MARK = "<!-- measured: everything below this line is written by `make bench` -->
 
 
 def main(names: list[str]) -> None:
-    """Run the named benchmarks, or all of them."""
-    tables = {}
+    """Run the named benchmarks, or all of them; the page keeps the sections of the others."""
+    head, sections = _page()
     for name in names or [n for n in NAMES if importlib.util.find_spec(f"benchmarks.{n}")]:
         print(f"== {name}", flush=True)
-        tables[name] = [Row(*row) for row in importlib.import_module(f"benchmarks.{name}").report()]
-        for row in tables[name]:
+        rows = [Row(*row) for row in importlib.import_module(f"benchmarks.{name}").report()]
+        for row in rows:
             print(f"{row.name:58} {row.value:44} {row.target}", flush=True)
-    if not names:
-        PAGE.write_text(_page(tables))
+        sections[name.capitalize()] = _section(rows)
+        text = "\n\n".join(f"## {title}\n\n{body}" for title, body in sections.items())
+        PAGE.write_text(f"{head.rstrip()}\n\n{MARK}\n\n{text}\n")
 
 
-def _page(tables: dict[str, list[Row]]) -> str:
-    head = PAGE.read_text().partition(MARK)[0] if PAGE.exists() else "# Performance\n\n"
-    lines = [f"{head.rstrip()}\n", MARK, "", f"Measured {date.today()} on {machine()}.", ""]
-    for name, rows in tables.items():
-        lines += [f"## {name.capitalize()}", "", "| what | measured | aim |", "|---|---|---|"]
-        lines += [f"| {row.name} | {row.value} | {row.target} |" for row in rows]
-        lines.append("")
+def _page() -> tuple[str, dict[str, str]]:
+    """The page's head, written by hand, and its measured sections by title."""
+    text = PAGE.read_text() if PAGE.exists() else "# Performance\n"
+    head, _, measured = text.partition(MARK)
+    parts = [part.partition("\n") for part in measured.split("\n## ")[1:]]
+    return head, {title: body.strip() for title, _, body in parts}
+
+
+def _section(rows: list[Row]) -> str:
+    lines = [f"Measured {date.today()} on {machine()}.", "", "| what | measured | aim |"]
+    lines += ["|---|---|---|", *(f"| {row.name} | {row.value} | {row.target} |" for row in rows)]
     return "\n".join(lines)
 
 

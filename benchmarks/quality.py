@@ -91,15 +91,12 @@ def feed_forward(content: Tensor, paint: Tensor) -> Tensor:
     style = Encoder().embedding(paint).reshape(1, 1, 1, -1).astype(np.float32)
     transform = _session("arbitrary_transform.onnx")
     names = [feed.name for feed in transform.get_inputs()]
-    image = transform.get_inputs()[0]
-    height, width = (size // 4 * 4 for size in content.shape[1:])
-    pixels = content[:, :height, :width][None]
-    pixels = pixels if image.shape[1] == 3 else pixels.permute(0, 2, 3, 1)
-    feeds = dict(zip(names, (pixels.numpy().astype(np.float32), style), strict=True))
-    (out, *_) = transform.run(None, feeds)
-    picture = torch.from_numpy(out[0])
-    picture = picture if picture.shape[0] == 3 else picture.permute(2, 0, 1)
-    return picture.clamp(0, 1).contiguous()
+    # The network takes 384 x 384 only; so does the package when it is given a style picture.
+    small = F.interpolate(content[None], (384, 384), mode="bicubic", antialias=True).clamp(0, 1)
+    pixels = small.permute(0, 2, 3, 1).numpy().astype(np.float32)
+    (out, *_) = transform.run(None, dict(zip(names, (pixels, style), strict=True)))
+    picture = torch.from_numpy(out).permute(0, 3, 1, 2)
+    return F.interpolate(picture, content.shape[1:], mode="bicubic").clamp(0, 1)[0]
 
 
 def _session(name: str) -> Any:

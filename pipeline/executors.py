@@ -9,9 +9,10 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,8 @@ class _Slot:
         self.process = context.Process(
             target=_serve, args=(theirs, self.device, self.threads, self.place, log), daemon=True
         )
-        self.process.start()
+        with _signals_later():
+            self.process.start()
         theirs.close()
 
     def drain(self) -> list[Event]:
@@ -190,6 +192,26 @@ class _Slot:
             self.process.kill()
             self.process.join()
         self.process = None
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Ctrl-C reaches the whole group: a child still starting up would end in a traceback.
+
+    (And a service manager sends SIGTERM to the whole group.)
+
+    It inherits what is blocked here; the parent is told of the signal right after.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    # Its start would lift the block again, before the child's.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(

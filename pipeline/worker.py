@@ -55,7 +55,7 @@ def run_job(
         device = str(choose_device("cpu" if job.caution >= LAST_CAUTION else bench.device))
         losses: dict[str, float] = {}
         size = job.recipe.transfer.size
-        photo = _load(job.path, None if size == "source" else size, bench.limits)
+        photo = _photo(job.sha256, job.path, None if size == "source" else size, bench.limits)
         reached = _Reached(job, bench.checkpoints)
         report = _Reporter(job, on_progress, should_stop, losses, reached)
         picture = _paint(job, photo, device, report, bench)
@@ -215,6 +215,12 @@ class _Pace:
         if work <= 0:  # the first step of a scale says nothing of it yet
             spent, work = iterate.seconds, iterate.work_done
         return spent / max(work, 1.0) * iterate.work_left
+
+
+@lru_cache(maxsize=1)
+def _photo(_sha256: str, path: Path, long_side: int | None, limits: Limits) -> Picture:
+    """A photo is decoded once for all its styles, which come one after the other."""
+    return _load(path, long_side, limits)
 
 
 def _load(path: Path, long_side: int | None, limits: Limits) -> Picture:
