@@ -90,11 +90,12 @@ def wait_for(process: subprocess.Popen[str], word: str) -> str:
 
 
 def pictures(root: Path) -> dict[str, int]:
-    """Everything in the outbox but the run log, with its time of writing."""
+    """Everything in the outbox but run log and gallery, with its time of writing."""
     outbox = root / "outbox"
     found = [path for path in outbox.rglob("*") if path.is_file()]
     names = {path.relative_to(outbox).as_posix(): path.stat().st_mtime_ns for path in found}
-    return {name: at for name, at in names.items() if name not in ("runs.jsonl", "index.html")}
+    shown = ("runs.jsonl", "index.html", ".gallery/")
+    return {name: at for name, at in names.items() if not name.startswith(shown)}
 
 
 def pair(photo: str, style: str) -> set[str]:
@@ -307,7 +308,7 @@ def test_ctrl_c_gives_130_leaves_no_half_picture_and_loses_no_job(tmp_path):
     assert process.returncode == 130
     assert "Traceback" not in err
     assert pictures(root) == {}
-    assert [p.name for p in (root / "outbox").iterdir()] == ["runs.jsonl"]
+    assert {p.name for p in (root / "outbox").iterdir()} <= {"runs.jsonl", "index.html", ".gallery"}
     jobs = json.loads(pipeline(root, "status", "--json").stdout)["jobs"]
     assert jobs["running"] == jobs["staged"] == 0
     assert jobs["queued"] >= 1
