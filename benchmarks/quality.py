@@ -24,7 +24,7 @@ from pipeline.single import contact_sheet
 
 SHEET = ROOT / "docs/pictures/contact-sheet.png"
 SIDE = 256
-PEER_STEPS = 150  # of pastiche's 1000: it has all but converged
+PEER_STEPS = 150  # of pastiche's 1000, to keep the benchmark within minutes
 
 
 def report() -> list[Row]:
