@@ -55,7 +55,10 @@ def run_job(
         device = str(choose_device("cpu" if job.caution >= LAST_CAUTION else bench.device))
         losses: dict[str, float] = {}
         size = job.recipe.transfer.size
-        photo = _photo(job.sha256, job.path, None if size == "source" else size, bench.limits)
+        if size == "source":  # too large, perhaps, to be held for the next style
+            photo = _load(job.path, None, bench.limits)
+        else:
+            photo = _photo(job.sha256, job.path, size, bench.limits)
         reached = _Reached(job, bench.checkpoints)
         report = _Reporter(job, on_progress, should_stop, losses, reached)
         picture = _paint(job, photo, device, report, bench)
@@ -149,6 +152,8 @@ class _Reporter:
         self.last = iterate.seconds
         # Reading the losses and the picture waits for the device: only here, twice a second.
         self.losses.update(iterate.losses())
+        if iterate.restarts:
+            self.losses["restarts"] = float(iterate.restarts)
         self.curve.append((iterate.step, self.losses["total"]))
         if len(self.curve) > CURVE_POINTS:
             del self.curve[1::2]  # a long job keeps every other point; its ends stay
@@ -218,7 +223,7 @@ class _Pace:
 
 
 @lru_cache(maxsize=1)
-def _photo(_sha256: str, path: Path, long_side: int | None, limits: Limits) -> Picture:
+def _photo(_sha256: str, path: Path, long_side: int, limits: Limits) -> Picture:
     """A photo is decoded once for all its styles, which come one after the other."""
     return _load(path, long_side, limits)
 

@@ -40,7 +40,7 @@ class Iterate:
         image: (1, 3, H, W) the picture now, on the device, not clamped.
         evaluation: Loss, gradient and terms before this step; scalars on the device.
         seconds: Since the run began.
-        restarts: How often the optimisation had to step back, at the scales before this one.
+        restarts: How often the optimisation has had to step back from a divergence.
         work_done, work_left: Of the whole run, in units of one full-depth step's pixel.
     """
 
@@ -67,6 +67,9 @@ class Iterate:
 
 
 OnIterate = Callable[[Iterate], None]
+
+# px; larger photos' features are made anew for each style: a 2048 px one's would hold 1.5 GB.
+KEPT_AREA = 512 * 512
 
 
 def stylize(
@@ -113,8 +116,8 @@ def stylize(
     prepared = [_prepared(style, "style image", on) for style in paintings]
     start = None if init_image is None else _prepared(init_image, "init image", on)
     network = (network or Vgg19(load_weights(), options.pooling)).to(on)
-    run = _Run(photo, prepared, _normalised(shares, len(prepared)), options, network, on_iterate)
-    run.caches = caches or Caches()
+    mixture = _normalised(shares, len(prepared))
+    run = _Run(photo, prepared, mixture, options, network, on_iterate, caches or Caches())
     if resume is not None:
         resume = resume[0], _prepared(resume[1], "picture to go on from", on)
     picture = run.paint(start, seed, resume)
@@ -134,6 +137,7 @@ class _Run:
         options: Transfer,
         network: Vgg19,
         on_iterate: OnIterate | None,
+        caches: Caches,
     ) -> None:
         self.photo, self.styles, self.shares = photo, styles, shares
         self.options, self.network, self.on_iterate = options, network, on_iterate
@@ -147,7 +151,7 @@ class _Run:
         self.costs = [step_cost(h * w, depth) for (h, w), depth in costs]
         self.work = sum(n * cost for n, cost in zip(self.steps, self.costs, strict=True))
         self.began = time.monotonic()
-        self.caches = Caches()
+        self.caches = caches
         self.photo_key = fingerprint(photo, network.identity)
         self.style_key = fingerprint(*styles, shares, network.identity)
 
@@ -171,6 +175,8 @@ class _Run:
         if self._in_blocks(area):
             tiled = TiledObjective.of(self.options.block or area)
             return tiled(self.network, photo, target, options)
+        if area > KEPT_AREA:
+            return Objective(self.network, photo, target, options)
         key = fingerprint(self.photo_key, size, layers_of(options))
         with torch.no_grad():
             features = self.caches.photos.get(key, lambda: self.network(photo, layers_of(options)))
@@ -215,7 +221,7 @@ class _Run:
         for step in range(self.steps[index]):
             self.done += 1
             self.work_done += self.costs[index]
-            self._report(search.step(), search.optimizer.image, index)
+            self._report(search.step(), search, index)
             if step % CHECK == CHECK - 1 and search.settled():
                 self._skip(self.steps[index] - step - 1, index)
                 break
@@ -226,7 +232,7 @@ class _Run:
         self.done += steps
         self.work_done += steps * self.costs[index]
 
-    def _report(self, evaluation: Evaluation, image: Tensor, index: int) -> None:
+    def _report(self, evaluation: Evaluation, search: Search, index: int) -> None:
         if self.on_iterate is None:
             return
         self.on_iterate(
@@ -235,10 +241,10 @@ class _Run:
                 scales=len(self.sizes),
                 step=self.done,
                 steps=sum(self.steps),
-                image=image,
+                image=search.optimizer.image,
                 evaluation=evaluation,
                 seconds=time.monotonic() - self.began,
-                restarts=self.restarts,
+                restarts=self.restarts + search.restarts,
                 work_done=self.work_done,
                 work_left=self.work - self.work_done,
             )
