@@ -345,8 +345,10 @@ def test_no_weight_overflows(
 def test_a_learning_rate_far_too_high_still_gives_a_picture(
     photo: Tensor, painting: Tensor, network: Vgg19
 ) -> None:
+    seen: list[Iterate] = []
     options = Transfer(**QUICK, optimizer="adam", learning_rate=100.0)
-    assert stylize(photo, painting, options, network=network).isfinite().all()
+    assert stylize(photo, painting, options, seen.append, network=network).isfinite().all()
+    assert seen[-1].restarts > 0
 
 
 def test_a_cached_style_and_photo_paint_the_same_picture(
