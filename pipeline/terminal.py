@@ -181,6 +181,8 @@ class _Keyboard:
             self._before = termios.tcgetattr(self._file.fileno())
             silent = [*self._before]
             silent[3] &= ~termios.ECHO
+            # Ctrl-C and Ctrl-Z would throw away what is written and not yet shown: half a frame.
+            silent[3] |= termios.NOFLSH
             termios.tcsetattr(self._file.fileno(), termios.TCSADRAIN, silent)
 
     def restore(self) -> None:

@@ -286,15 +286,22 @@ class RealTerminal:
         self.type(b"\x03")
         self.read_until(b"echo is back: True\r\n")
         assert self.program.wait() == 0
-        os.close(self.leader)
 
 
 LOGGED = ["stray \\x1b[2J print", "ready"]
 
 
-def test_ctrl_c_in_a_real_terminal_leaves_it_clean():
-    """Keys are not echoed into the rows; afterwards log lines and the summary are all there is."""
+@pytest.fixture
+def terminal():
     terminal = RealTerminal()
+    with terminal.program:
+        yield terminal
+        terminal.program.kill()  # only after a failure is it still there
+    os.close(terminal.leader)
+
+
+def test_ctrl_c_in_a_real_terminal_leaves_it_clean(terminal):
+    """Keys are not echoed into the rows; afterwards log lines and the summary are all there is."""
     assert b"photos" in terminal.read_until(b"ready")
     terminal.finish()
     assert b"^C" not in terminal.output
@@ -302,9 +309,8 @@ def test_ctrl_c_in_a_real_terminal_leaves_it_clean():
     assert terminal.output.count(b"\x1b[?25l") == terminal.output.count(b"\x1b[?25h") == 1
 
 
-def test_ctrl_z_in_a_real_terminal_gives_it_to_the_shell():
+def test_ctrl_z_in_a_real_terminal_gives_it_to_the_shell(terminal):
     """The rows go while the program sleeps, cursor and echo are back; `fg` draws it anew."""
-    terminal = RealTerminal()
     terminal.read_until(b"ready")
     terminal.type(b"\x1a")
     _, status = os.waitpid(terminal.program.pid, os.WUNTRACED)
