@@ -10,15 +10,17 @@ from pathlib import Path
 from PIL import Image
 
 from pipeline.accounts import Accounts
+from pipeline.chain import Enhance
 from pipeline.codec import DEFAULT_LIMITS, decode_file
-from pipeline.config import Limits, load_config
+from pipeline.config import load_config
 from pipeline.decoder import Decoder
 from pipeline.inbox import Inbox
 from pipeline.jobs import Job, JobResult, Recipe
 from pipeline.ledger import Ledger
 from pipeline.manifest import load_manifest
-from pipeline.options import Enhance, Transfer
+from pipeline.options import Transfer
 from pipeline.outbox import Outbox, staged_output
+from pipeline.sections import Limits
 from pipeline.service import Service
 from pipeline.stamp import Stamp
 from pipeline.view import View

@@ -1,46 +1,33 @@
 """config.yaml -> frozen, typed Config. Every complaint names the file, the line and the key."""
 
-import difflib
-import re
-from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
-from pydantic_core import ErrorDetails
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 
+from pipeline.chain import Enhance
+from pipeline.cluster import Cluster
+from pipeline.complaints import explain, nearest
 from pipeline.errors import ConfigError
-from pipeline.options import Enhance, FromList, Options, PresetName, Transfer
+from pipeline.formats import OutputFormat
+from pipeline.options import FromList, LocalPath, Options, PresetName, Transfer, absolute
+from pipeline.schedule import Schedule
+from pipeline.sections import Hooks, Limits, Metrics, Queue, Serve, Timelapse, Watch
+from pipeline.yamlfile import read_yaml
 
 BUILTIN = "builtin:"
-MAX_CONFIG_BYTES = 1 << 20
-
-
-def _absolute(value: Any, info: ValidationInfo) -> Any:
-    """Paths in a config file are relative to the file."""
-    base = (info.context or {}).get("base", Path.cwd())
-    return base / Path(value).expanduser() if isinstance(value, str | Path) and value else value
 
 
 def _absolute_unless(*words: str) -> BeforeValidator:
     def resolve(value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, str) and (value in words or value.startswith(BUILTIN)):
             return value
-        path = _absolute(value, info)
+        path = absolute(value, info)
         return str(path) if isinstance(path, Path) else path
 
     return BeforeValidator(resolve)
 
 
-LocalPath = Annotated[Path, BeforeValidator(_absolute)]
 ImageSource = Annotated[str, _absolute_unless()]
 StyleName = Annotated[str, Field(pattern=r"^\w[\w .-]{0,63}$")]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$")]
@@ -92,62 +79,6 @@ class MatchRule(Options):
     styles: Annotated[tuple[str, ...], FromList] = Field(
         description="Names from styles; an empty list leaves the photos alone."
     )
-
-
-class Watch(Options):
-    """How the inbox is watched."""
-
-    settle_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
-        2.0, description="A file is taken once it has not changed for this long."
-    )
-    scan_seconds: Annotated[float, Field(gt=0, le=86400)] = Field(
-        30.0, description="The inbox is read through at least this often; watchdog only wakes it."
-    )
-    poll_seconds: Annotated[float, Field(gt=0, le=86400)] = Field(
-        5.0, description="The same, where the disk reports no changes (network, container mounts)."
-    )
-    ignore: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], FromList] = Field(
-        (), description="Names to leave alone, besides those listed in docs/reliability.md."
-    )
-
-
-Bytes = Annotated[int, Field(ge=0, le=1 << 50)]
-Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
-
-
-class Limits(Options):
-    """What one file or one job may ask of this machine."""
-
-    pixels: Annotated[int, Field(ge=1, le=2**31)] = Field(
-        120_000_000, description="Width times height of a photo; of an animation one frame is read."
-    )
-    bytes: Bytes = Field(512_000_000, description="Size of a photo's file.")
-    exif: Bytes = Field(1_000_000, description="EXIF and XMP beyond this are left out.")
-    icc: Bytes = Field(8_000_000, description="A colour profile beyond this is left out.")
-    decode_seconds: Seconds = Field(60.0, description="Time to decode one photo.")
-    decode_bytes: Bytes = Field(3 << 30, description="Memory to decode one photo.")
-    side: Annotated[int, Field(ge=16, le=32768)] = Field(
-        4096, description="Largest size, in px, that a side file may ask for."
-    )
-    stall_seconds: Seconds = Field(
-        600.0, description="A worker silent for this long (or 10 of its longest steps) is ended."
-    )
-    free_bytes: Bytes = Field(
-        100_000_000,
-        description="Work pauses below this much free space, or 5 % of a smaller disk.",
-    )
-
-
-class Hooks(Options):
-    """Programs told of results: an argument list, no shell; the result as JSON on stdin."""
-
-    on_done: Annotated[tuple[str, ...], FromList] = Field(
-        (), description="Program and arguments, called after a result."
-    )
-    on_failed: Annotated[tuple[str, ...], FromList] = Field(
-        (), description="The same, after a failure."
-    )
-    timeout_seconds: Seconds = Field(30.0, description="A program is ended after so long.")
 
 
 class Config(Options):
@@ -205,7 +136,18 @@ class Config(Options):
     watch: Watch = Field(Watch(), description="How the inbox is watched.")
     limits: Limits = Field(Limits(), description="What a file or a job may ask of this machine.")
     hooks: Hooks = Field(Hooks(), description="Programs told of results.")
-    engine: Literal["local"] = Field("local", description="Who runs the jobs: this machine.")
+    output: OutputFormat = Field(OutputFormat(), description="The files that pictures become.")
+    timelapse: Timelapse = Field(Timelapse(), description="The picture's growth, as an animation.")
+    schedule: Schedule | None = Field(
+        None, description="When work is done. Absent: whenever there is work."
+    )
+    queue: Queue = Field(Queue(), description="In which order photos are taken.")
+    metrics: Metrics = Field(Metrics(), description="Figures for those who watch over machines.")
+    serve: Serve = Field(Serve(), description="The gallery as a local web page, live.")
+    engine: Literal["local", "ray"] = Field(
+        "local", description="Who runs the jobs: this machine, or a Ray cluster."
+    )
+    ray: Cluster = Field(Cluster(), description="The cluster of engine: ray.")
 
     @model_validator(mode="after")
     def _folders_apart(self) -> Self:
@@ -228,7 +170,7 @@ class Config(Options):
                 if name not in self.styles:
                     raise ValueError(
                         f"match.{index}.styles names {name!r}, which is not in styles"
-                        + _nearest(name, self.styles)
+                        + nearest(name, self.styles)
                     )
         return self
 
@@ -255,171 +197,7 @@ def json_schema() -> dict[str, Any]:
     return Config.model_json_schema()
 
 
-# --- reading YAML ---------------------------------------------------------------------------
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe loader that refuses duplicate keys and aliases (a billion laughs)."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-Lines = dict[tuple[str, ...], int]
-
-
-def read_yaml(path: Path, max_bytes: int = MAX_CONFIG_BYTES) -> tuple[Any, Lines]:
-    """The document, and the line on which each key path stands.
-
-    Raises:
-        ConfigError: When the file cannot be read or is not YAML.
-    """
-    try:
-        with path.open("rb") as file:
-            text = file.read(max_bytes + 1)
-    except FileNotFoundError:
-        mend = "give --config FILE, or run from the folder that holds config.yaml"
-        raise ConfigError("no such file", where=str(path), mend=mend) from None
-    except OSError as error:
-        raise ConfigError(error.strerror or "cannot be read", where=str(path)) from None
-    return parse_yaml(text, str(path), max_bytes)
-
-
-def parse_yaml(text: bytes, path: str, max_bytes: int = MAX_CONFIG_BYTES) -> tuple[Any, Lines]:
-    """The same for bytes that were read already; ``path`` is for the words of an error."""
-    if len(text) > max_bytes:
-        raise ConfigError(f"larger than {max_bytes} bytes", where=path)
-    loader = None
-    try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        lines: Lines = dict(_walk(node, ())) if node else {}
-        return (loader.construct_document(node) if node else None), lines
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        what = error.problem or "not valid YAML"
-        raise ConfigError(what, where=f"{path}:{line}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        # ValueError: PyYAML's own for impossible dates; RecursionError: nesting as a weapon.
-        what = " ".join(str(error).split()) or "not valid YAML"
-        raise ConfigError(f"not valid YAML: {what}", where=path) from None
-    finally:
-        if loader is not None:
-            loader.dispose()
-
-
-def _walk(node: yaml.Node, at: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], int]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            name = (*at, str(key.value))
-            yield name, key.start_mark.line + 1
-            yield from _walk(value, name)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield (*at, str(index)), value.start_mark.line + 1
-            yield from _walk(value, (*at, str(index)))
-
-
-# --- explaining what is wrong ---------------------------------------------------------------
-
-
-def explain(
-    error: ValidationError, model: type[BaseModel], path: Path | str, lines: Lines
-) -> dict[str, str]:
-    """The first complaint of a ValidationError as ``what, where, mend``."""
-    first = _worst(error, lines)
-    document_path = _in_document(first, lines)
-    line = lines.get(document_path)
-    where = f"{path}:{line}" if line else str(path)
-    key = ".".join(document_path)
-    if first["type"] == "extra_forbidden":
-        what = f"unknown key {key!r}"
-        mend = _nearest(document_path[-1], _fields_at(model, first["loc"][:-1])).strip("; ")
-        return {"what": what, "where": where, "mend": mend}
-    message = first["msg"].removeprefix("Value error, ")
-    given = first["input"]
-    shown = f", not {given!r}" if isinstance(given, str | int | float | bool | None) else ""
-    # A message that pydantic wrote names the rule only; add what was given.
-    if first["type"] in ("value_error", "missing"):
-        shown = ""
-    what = f"{key}: {message[:1].lower()}{message[1:]}{shown}" if key else message
-    mend = ""
-    if first["type"] == "literal_error" and isinstance(given, str):
-        words = re.findall(r"'([^']+)'", first.get("ctx", {}).get("expected", ""))
-        mend = _nearest(given, words).strip("; ")
-    return {"what": what, "where": where, "mend": mend}
-
-
-def _worst(error: ValidationError, lines: Lines) -> ErrorDetails:
-    """The complaint to show: an unknown key first, then the one that points deepest."""
-    found = error.errors()
-    unknown = [detail for detail in found if detail["type"] == "extra_forbidden"]
-    first = found[0]["loc"][:1]
-    same_key = [detail for detail in found if detail["loc"][:1] == first]
-    return (unknown or sorted(same_key, key=lambda d: -len(_in_document(d, lines))))[0]
-
-
-def _in_document(detail: ErrorDetails, lines: Lines) -> tuple[str, ...]:
-    """Pydantic's loc without the names of union branches, which the document does not hold."""
-    path: tuple[str, ...] = ()
-    for part in map(str, detail["loc"]):
-        if (*path, part) in lines:
-            path = (*path, part)
-    if detail["type"] == "missing" or not lines:
-        path = (*path, str(detail["loc"][-1]))
-    return path
-
-
-def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> Iterable[str]:
-    """Names of the fields where ``loc`` points, for the nearest valid key."""
-    fields: Any = model
-    for part in loc:
-        nested = [model for model in _models_in(fields) if isinstance(model, type)]
-        for candidate in nested:
-            if part in candidate.model_fields:
-                fields = candidate.model_fields[str(part)].annotation
-                break
-    models = _models_in(fields)
-    return [name for found in models for name in found.model_fields]
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [m for arg in getattr(annotation, "__args__", ()) for m in _models_in(arg)]
-
-
-def _nearest(name: str, valid: Iterable[str]) -> str:
-    names = list(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; valid: {', '.join(names)}" if names else ""
-
-
 def _source(value: Any, base: Path) -> Any:
     if not isinstance(value, str) or value.startswith(BUILTIN):
         return value
     return str(base / Path(value).expanduser())
-
-
-def parse_scalar(text: str) -> Any:
-    """A word on the command line as YAML would read it: 3, 0.5, true, or itself."""
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-    return value if isinstance(value, int | float | bool) else text.strip()

@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import Limits
 from pipeline.errors import EngineError, InputError, JobError, Reason
+from pipeline.sections import Limits
 
 if TYPE_CHECKING:
     from pipeline.codec import Decoded

@@ -8,11 +8,11 @@ import queue
 import threading
 from dataclasses import dataclass
 
-from pipeline.config import Limits
 from pipeline.decoder import Decoder
 from pipeline.errors import InputError, JobError, Reason
 from pipeline.inbox import Found
 from pipeline.jobs import Failure
+from pipeline.sections import Limits
 from pipeline.stamp import hash_file
 
 # The machine's moment of weakness, perhaps, and not the file: these are looked at twice.

@@ -17,9 +17,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Limits
 from pipeline.errors import Reason
 from pipeline.jobs import NO_LIMITS_SET, Bench, Failure, Interrupted, Job, JobResult, Progress
+from pipeline.sections import Limits
 
 STOP_SECONDS = 10.0
 # A worker may be silent ten times as long as it has been before: large pictures have long steps.

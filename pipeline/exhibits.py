@@ -11,10 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.jobs import SUFFIXES
 from pipeline.thumbnails import before_name, small_name
 
-KINDS = tuple(SUFFIXES)  # of a hostile value it can be asked whether it is one of them
+KINDS = ("stylized", "enhanced")  # of a hostile value it can be asked whether it is one of them
 POINTS = 120  # of a loss curve; more than a plot can show
 TIMELAPSE = ".timelapse.webp"
 

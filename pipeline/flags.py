@@ -8,9 +8,11 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from pipeline.config import explain, parse_scalar
+from pipeline.chain import Enhance
+from pipeline.complaints import explain
 from pipeline.errors import UsageError
-from pipeline.options import PRESETS, Enhance, Options, Transfer
+from pipeline.options import PRESETS, Options, Transfer
+from pipeline.yamlfile import parse_scalar
 
 OptionsType = TypeVar("OptionsType", bound=Options)
 

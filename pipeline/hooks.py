@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Hooks
+from pipeline.sections import Hooks
 
 Line = Mapping[str, Any]
 

@@ -5,25 +5,28 @@ Plain frozen data that crosses process walls, and pure functions of it.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
-from pipeline.config import Limits
+from pipeline.chain import Enhance
 from pipeline.errors import Reason
+from pipeline.formats import OutputFormat
 from pipeline.manifest import Manifest, Style, source_of
-from pipeline.options import Enhance, Transfer
+from pipeline.options import Options, Transfer
+from pipeline.sections import Limits, Timelapse
 
 # Raised when the same options would give visibly different pixels: pairs are then made anew.
 ENGINE_VERSION = 1
 
 Status = Literal["done", "failed", "skipped"]
-Kind = Literal["stylized", "enhanced"]
+Kind = Literal["stylized", "enhanced", "timelapse"]
 
-# What follows the name of a pair in the outbox.
-SUFFIXES: dict[Kind, str] = {"stylized": ".png", "enhanced": ".enhanced.png"}
+# What follows the name of a pair in the outbox, before the suffix of the file's format.
+MARKS: dict[Kind, str] = {"stylized": "", "enhanced": ".enhanced", "timelapse": ".timelapse"}
+LONGEST_SUFFIX = ".timelapse.webp"
 
 
 class JobState(StrEnum):
@@ -46,6 +49,9 @@ class StyleImage:
     sha256: str
 
 
+PLAIN_OUTPUT = OutputFormat()  # the defaults
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """All that decides the pixels of a result besides the photo. The device is not part of it."""
@@ -57,6 +63,7 @@ class Recipe:
     seed: int
     weights_sha256: str = ""
     init_sha256: str = ""
+    output: OutputFormat = PLAIN_OUTPUT
 
     @property
     def digest(self) -> str:
@@ -66,8 +73,11 @@ class Recipe:
         parts = {
             "engine": ENGINE_VERSION,
             "images": [(image.sha256, round(image.weight, 9)) for image in self.images],
-            "transfer": self.transfer.model_dump(mode="json", exclude={"block"}) | init,
-            "enhance": self.enhance.model_dump(mode="json"),
+            # Options at their defaults are left out: an option that is new in a version makes
+            # nothing anew. A default that changes raises ENGINE_VERSION instead.
+            "transfer": _differing(self.transfer, {"block"}) | init,
+            "enhance": _differing(self.enhance),
+            "output": _differing(self.output),
             "weights": self.weights_sha256 or self.weights,
             "seed": self.seed,
         }
@@ -104,6 +114,7 @@ class Job:
 
 
 NO_LIMITS_SET = Limits()  # the defaults
+NO_TIMELAPSE_SET = Timelapse()
 
 
 class Interrupted(Exception):
@@ -118,6 +129,7 @@ class Bench:
     staging: Path
     limits: Limits = NO_LIMITS_SET
     checkpoints: Path | None = None  # absent: an interrupted job starts anew
+    timelapse: Timelapse = NO_TIMELAPSE_SET
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +145,7 @@ class Output:
 
     def under(self, stem: str) -> "Output":
         """This picture as it stands in the outbox under a name without suffix."""
-        return replace(self, path=stem + SUFFIXES[self.kind])
+        return replace(self, path=stem + MARKS[self.kind] + PurePath(self.path).suffix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +168,7 @@ class JobResult:
     losses: Mapping[str, float] = field(default_factory=dict)
     error: Failure | None = None
     curve: Sequence[tuple[int, float]] = ()  # total loss at some steps
+    enhanced: Sequence[Mapping[str, object]] = ()  # what each step of the enhancement did
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +289,10 @@ def _why(before: Known | None, photo: Photo, digest: str) -> Verdict:
     return "recipe changed" if before.recipe != digest else "unfinished"
 
 
+def _differing(options: Options, exclude: Collection[str] = ()) -> dict[str, object]:
+    return options.model_dump(mode="json", exclude=set(exclude), exclude_defaults=True)
+
+
 def _options(job: Job) -> dict[str, object]:
     """The job as config.yaml would say it."""
     recipe = job.recipe
@@ -284,7 +301,12 @@ def _options(job: Job) -> dict[str, object]:
         "transfer": recipe.transfer.model_dump(mode="json", exclude_none=True),
     }
     enhance = recipe.enhance.model_dump(mode="json")
-    everywhere = {"enhance": enhance, "weights": recipe.weights, "seed": recipe.seed}
+    everywhere = {
+        "enhance": enhance,
+        "output": _differing(recipe.output),
+        "weights": recipe.weights,
+        "seed": recipe.seed,
+    }
     return {"styles": {job.style: style}, **everywhere}
 
 
@@ -307,6 +329,7 @@ def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
         "outputs": [asdict(output) for output in result.outputs],
         "losses": dict(result.losses),
         "curve": [list(point) for point in result.curve],
+        "enhanced": [dict(step) for step in result.enhanced],
         "options": _options(job),
         "error": asdict(result.error) if result.error else None,
     }

@@ -1,12 +1,13 @@
-"""Every option of the transfer and of the enhancement, with its default, its range and its words.
+"""Every option of the transfer, with its default, its range and its words.
 
 The one home of these defaults: config.yaml, side files, command-line flags and the library call
-all validate against the two models below. No torch is imported here.
+all validate against the model below. No torch is imported here.
 """
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 # relu layers of VGG-19 up to the deepest one the losses look at (Simonyan & Zisserman 2014).
 LAYERS = tuple(
@@ -24,6 +25,15 @@ Strength = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 # YAML and JSON know lists only; a frozen option holds tuples.
 FromList = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+
+
+def absolute(value: Any, info: ValidationInfo) -> Any:
+    """Paths in a config file are relative to the file."""
+    base = (info.context or {}).get("base", Path.cwd())
+    return base / Path(value).expanduser() if isinstance(value, str | Path) and value else value
+
+
+LocalPath = Annotated[Path, BeforeValidator(absolute)]
 
 
 class Options(BaseModel):
@@ -93,14 +103,6 @@ class Transfer(Options):
         "same picture, more slowly. Absent: whole.",
     )
     pooling: Literal["max", "average"] = Field("max", description="VGG-19's pooling.")
-
-
-class Enhance(Options):
-    """Options of the enhancement; 0 switches a step off."""
-
-    denoise: Strength = Field(0.3, description="Removes fine chroma noise, keeps brush edges.")
-    contrast: Strength = Field(0.35, description="Local contrast.")
-    sharpen: Strength = Field(0.4, description="Halo-free sharpening.")
 
 
 # What each preset lays over the defaults above; a user's own options lie over the preset.

@@ -10,17 +10,19 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.config import BUILTIN, Device, load_config, parse_scalar
+from pipeline.chain import Enhance
+from pipeline.config import BUILTIN, Device, load_config
 from pipeline.dashboard import Dashboard
 from pipeline.errors import PipelineError, UsageError
 from pipeline.flags import chosen
 from pipeline.jobs import Job, JobResult, Progress
 from pipeline.manifest import Style, find_image, load_manifest
-from pipeline.options import PRESETS, Enhance, Transfer, resolve_transfer
+from pipeline.options import PRESETS, Transfer, resolve_transfer
 from pipeline.recipes import INIT_WORDS
 from pipeline.single import Axis, Order, check_out, stylize_file
 from pipeline.single import sweep as paint_grid
 from pipeline.view import View
+from pipeline.yamlfile import parse_scalar
 
 
 def order(

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.disk import digest_and_size, digest_at, disk_errors, opened_folder
 from pipeline.errors import OutputError, Reason
-from pipeline.jobs import SUFFIXES, Job, Kind, Output
+from pipeline.jobs import LONGEST_SUFFIX, Job, Kind, Output
 
 STAGING = ".staging"
 RUN_LOG = "runs.jsonl"
@@ -43,7 +43,7 @@ def stems(content: str, style: str) -> Iterator[str]:
 
 def _fitting(name: str) -> str:
     """A name cut to what a file system takes; the digest keeps cut names apart."""
-    room = MAX_NAME_BYTES - max(map(len, SUFFIXES.values()))
+    room = MAX_NAME_BYTES - len(LONGEST_SUFFIX)
     raw = os.fsencode(name)
     if len(raw) <= room:
         return name

@@ -4,11 +4,12 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from pipeline.chain import Enhance
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.jobs import Recipe, StyleImage
 from pipeline.manifest import Style
-from pipeline.options import Enhance, Transfer
+from pipeline.options import Transfer
 from pipeline.sidecar import Side
 
 INIT_WORDS = ("content", "noise", "style")
@@ -38,6 +39,7 @@ class Recipes:
             weights=self.config.weights,
             weights_sha256=self._weights(),
             seed=self.config.seed,
+            output=self.config.output,
             init_sha256="" if init in INIT_WORDS else digest(Path(init)),
         )
 

@@ -13,11 +13,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from pipeline.config import Limits, explain, parse_yaml
+from pipeline.chain import Enhance
+from pipeline.complaints import explain
 from pipeline.disk import READ
 from pipeline.errors import ConfigError, InputError, Reason
 from pipeline.manifest import Manifest
-from pipeline.options import Enhance, FromList, Options, Transfer
+from pipeline.options import FromList, Options, Transfer
+from pipeline.sections import Limits
+from pipeline.yamlfile import parse_yaml
 
 FOLDER_FILE = "_folder.yaml"
 SUFFIX = ".yaml"

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.chain import Enhance
 from pipeline.errors import EngineError, JobError, UsageError
 from pipeline.images import labelled, load_image, save_png
-from pipeline.jobs import SUFFIXES, Job, JobResult, Output, Progress, Recipe, StyleImage
+from pipeline.jobs import MARKS, Job, JobResult, Output, Progress, Recipe, StyleImage
 from pipeline.nst import load_weights
 from pipeline.nst.devices import choose_device
-from pipeline.options import Enhance, Transfer
+from pipeline.options import Transfer
 from pipeline.recipes import digest
 from pipeline.worker import Bench, run_job
 
@@ -71,7 +72,7 @@ def stylize_file(order: Order, out: Path, on_progress: OnJob) -> JobResult:
 
 
 def _move(output: Output, out: Path) -> Output:
-    target = out.with_name(out.stem + SUFFIXES[output.kind])
+    target = out.with_name(out.stem + MARKS[output.kind] + Path(output.path).suffix)
     Path(output.path).replace(target)
     return replace(output, path=str(target))
 

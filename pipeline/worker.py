@@ -3,47 +3,39 @@
 import atexit
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from pipeline.checkpoint import Checkpoints, Reached
-from pipeline.config import Limits
 from pipeline.decoder import Decoder
 from pipeline.enhance import enhance
 from pipeline.errors import EngineError, JobError, PipelineError, Reason
-from pipeline.images import Picture, as_picture, preview, resize, save_png, save_small
+from pipeline.images import Picture, as_picture
 from pipeline.jobs import (
     Bench,
     Failure,
     Interrupted,
     Job,
     JobResult,
-    Kind,
-    Output,
-    Progress,
 )
-from pipeline.nst import Iterate, Vgg19, load_weights, stylize
+from pipeline.nst import Vgg19, load_weights, stylize
 from pipeline.nst.cache import Caches, MemoryCache
 from pipeline.nst.devices import choose_device
-from pipeline.outbox import staged_output
+from pipeline.reporter import OnProgress, Progressed, Reporter
+from pipeline.sections import Limits
+from pipeline.staging import stage
 from pipeline.stylecache import DiskCache
-from pipeline.thumbnails import SMALL, STAGED, before_name, before_side, small_name
 
 CAREFUL_BLOCK = 256  # px
-CURVE_POINTS = 240  # of the loss curve in the run log
 SCALES_KEPT = 8  # one photo's features at all its scales, for its next style
-PREVIEW_SIDE = 96  # px; what a terminal's half blocks can show
-PREVIEW_SECONDS = 0.5
-CHECKPOINT_SECONDS = 10.0  # of work that a scale must end before it is worth a file
 LAST_CAUTION = 2  # memory was short so often: a device without much is given up for the CPU
 
-__all__ = ["Bench", "Interrupted", "run_job", "use_threads"]
+Steps = Sequence[Mapping[str, object]]
 
-OnProgress = Callable[[Progress], None]
+__all__ = ["Bench", "Interrupted", "run_job", "use_threads"]
 
 
 def run_job(
@@ -59,13 +51,16 @@ def run_job(
             photo = _load(job.path, None, bench.limits)
         else:
             photo = _photo(job.sha256, job.path, size, bench.limits)
-        reached = _Reached(job, bench.checkpoints)
-        report = _Reporter(job, on_progress, should_stop, losses, reached)
+        reached = Progressed(job, bench.checkpoints)
+        report = Reporter(job, on_progress, should_stop, losses, reached)
         picture = _paint(job, photo, device, report, bench)
-        outputs = _stage(job, picture, photo, bench.staging)
+        finished, steps = _enhanced(job, picture)
+        outputs = stage(job, photo, picture, finished, bench.staging)
         reached.drop()
         seconds = time.monotonic() - began
-        return JobResult(job, "done", seconds, device, outputs, losses, curve=report.curve)
+        return JobResult(
+            job, "done", seconds, device, outputs, losses, curve=report.curve, enhanced=steps
+        )
     except (PipelineError, MemoryError, RuntimeError, OSError) as error:
         failure = _failure(error)
         return JobResult(job, "failed", time.monotonic() - began, bench.device, error=failure)
@@ -76,7 +71,7 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def _paint(job: Job, photo: Picture, device: str, report: "_Reporter", bench: Bench) -> Tensor:
+def _paint(job: Job, photo: Picture, device: str, report: Reporter, bench: Bench) -> Tensor:
     options, limits = job.recipe.transfer, bench.limits
     if job.caution and options.block is None:
         # Memory was short before: the same picture in blocks (a recipe does not count them).
@@ -99,127 +94,9 @@ def _paint(job: Job, photo: Picture, device: str, report: "_Reporter", bench: Be
     )
 
 
-def _stage(job: Job, picture: Tensor, photo: Picture, staging: Path) -> tuple[Output, ...]:
-    """Write both pictures and their small copies, the photo's transparency given back."""
-    height, width = picture.shape[1:]
-    alpha = None if photo.alpha is None else resize(photo.alpha, (height, width))
-    small = staging / STAGED
-    small.mkdir()
-    save_small(photo.rgb, small / small_name(job.sha256), SMALL)
-    before = small / before_name(job.sha256, width, height)
-    save_small(photo.rgb, before, before_side(width, height))
-    text = {"Software": "pipeline", "Style": job.style, "Recipe": job.recipe.digest}
-    outputs = []
-    kinds: tuple[tuple[Kind, Tensor], ...] = (
-        ("stylized", picture),
-        ("enhanced", enhance(picture, job.recipe.enhance)),
-    )
-    for kind, pixels in kinds:
-        path = staging / f"{kind}.png"
-        width, height = save_png(pixels, path, alpha, text)
-        outputs.append(staged_output(kind, path, width, height))
-        save_small(pixels, small / small_name(outputs[-1].sha256), SMALL)
-    return tuple(outputs)
-
-
-class _Reporter:
-    """Turns iterates into Progress, with a preview twice a second; stops the run when asked."""
-
-    def __init__(
-        self,
-        job: Job,
-        on_progress: OnProgress,
-        should_stop: Callable[[], bool],
-        losses: dict[str, float],
-        reached: "_Reached",
-    ) -> None:
-        self.job, self.on_progress, self.should_stop = job, on_progress, should_stop
-        self.reached = reached
-        self.losses = losses
-        self.curve: list[tuple[int, float]] = []
-        self.last = -PREVIEW_SECONDS
-        self.rate = _Pace()
-
-    def __call__(self, iterate: Iterate) -> None:
-        self.reached.saw(iterate)
-        if self.should_stop():
-            self.reached.write()
-            raise Interrupted
-        self.rate.saw(iterate)
-        final = iterate.step == iterate.steps
-        if not final and iterate.seconds - self.last < PREVIEW_SECONDS:
-            return
-        self.last = iterate.seconds
-        # Reading the losses and the picture waits for the device: only here, twice a second.
-        self.losses.update(iterate.losses())
-        if iterate.restarts:
-            self.losses["restarts"] = float(iterate.restarts)
-        self.curve.append((iterate.step, self.losses["total"]))
-        if len(self.curve) > CURVE_POINTS:
-            del self.curve[1::2]  # a long job keeps every other point; its ends stay
-        small = preview(iterate.image.squeeze(0).clamp(0, 1), PREVIEW_SIDE)
-        self.on_progress(self._progress(iterate, small))
-
-    def _progress(self, iterate: Iterate, small: tuple[int, int, bytes]) -> Progress:
-        return Progress(
-            job_id=self.job.id,
-            scale=iterate.scale,
-            scales=iterate.scales,
-            side=iterate.side,
-            step=iterate.step,
-            steps=iterate.steps,
-            loss=self.losses["total"],
-            seconds=iterate.seconds,
-            seconds_left=self.rate.left(iterate),
-            preview=small,
-        )
-
-
-class _Reached:
-    """The picture at the end of the last scale, written down now and then."""
-
-    def __init__(self, job: Job, folder: Path | None) -> None:
-        self.job, self.files = job.id, Checkpoints(folder) if folder else None
-        self.start: Reached | None = self.files.load(self.job) if self.files else None
-        self._last: Iterate | None = None
-        self._unwritten: Reached | None = None
-        self._written_at = 0.0
-
-    def saw(self, iterate: Iterate) -> None:
-        last, self._last = self._last, iterate
-        if last is None or iterate.scale == last.scale:
-            return
-        self._unwritten = (last.scale, last.image.squeeze(0))
-        if iterate.seconds - self._written_at >= CHECKPOINT_SECONDS:
-            self._written_at = iterate.seconds
-            self.write()
-
-    def write(self) -> None:
-        if self.files and self._unwritten:
-            self.files.save(self.job, *self._unwritten)
-        self._unwritten = None
-
-    def drop(self) -> None:
-        if self.files:
-            self.files.drop(self.job)
-
-
-class _Pace:
-    """Time left, from the seconds per unit of work seen at this scale."""
-
-    def __init__(self) -> None:
-        self.scale, self.since, self.done = 0, 0.0, 0.0
-
-    def saw(self, iterate: Iterate) -> None:
-        if iterate.scale != self.scale:
-            self.scale, self.since, self.done = iterate.scale, iterate.seconds, iterate.work_done
-
-    def left(self, iterate: Iterate) -> float:
-        """Seconds until the end."""
-        spent, work = iterate.seconds - self.since, iterate.work_done - self.done
-        if work <= 0:  # the first step of a scale says nothing of it yet
-            spent, work = iterate.seconds, iterate.work_done
-        return spent / max(work, 1.0) * iterate.work_left
+def _enhanced(job: Job, picture: Tensor) -> tuple[Tensor, Steps]:
+    """The finished picture (3, H, W), and what each step of the enhancement did."""
+    return enhance(picture, job.recipe.enhance), ()
 
 
 @lru_cache(maxsize=1)

@@ -5,9 +5,10 @@ import os
 from pathlib import Path
 
 from pipeline.accounts import Accounts
+from pipeline.chain import Enhance
 from pipeline.jobs import Job, JobResult, Output, Recipe, run_log_line
 from pipeline.ledger import Ledger, Staged
-from pipeline.options import Enhance, Transfer
+from pipeline.options import Transfer
 from pipeline.outbox import RUN_LOG, Outbox, staged_output, staging_name, stems
 from pipeline.runlog import RunLog
 from pipeline.view import View

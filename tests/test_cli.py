@@ -88,7 +88,8 @@ def test_without_a_command_the_help_is_shown_and_nothing_done(pipeline):
 
 
 def test_every_option_of_the_config_is_a_flag_of_stylize(pipeline):
-    from pipeline.options import Enhance, Transfer
+    from pipeline.chain import Enhance
+    from pipeline.options import Transfer
 
     said = pipeline("stylize", "--help").out
     for name in [*Transfer.model_fields, *Enhance.model_fields]:

@@ -12,11 +12,12 @@ from rich.color import Color
 from rich.console import Console
 from rich.segment import Segment
 
+from pipeline.chain import Enhance
 from pipeline.dashboard import Dashboard, Lane, Live, Result, View, render
 from pipeline.errors import Reason
 from pipeline.frame import Painter, _half_block, elide, picture
 from pipeline.jobs import Failure, Job, JobResult, Output, Progress, Recipe
-from pipeline.options import Enhance, Transfer
+from pipeline.options import Transfer
 from pipeline.preview import LEVELS, Preview, resize
 from pipeline.terminal import Look, Screen
 from pipeline.view import span, summary

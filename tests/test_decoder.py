@@ -15,9 +15,9 @@ from fake_work import photo
 from PIL import Image
 
 from pipeline import codec
-from pipeline.config import Limits
 from pipeline.decoder import Decoder
 from pipeline.errors import EngineError, InputError, Reason
+from pipeline.sections import Limits
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.chain import Enhance
 from pipeline.config import load_config
 from pipeline.jobs import Job, JobResult, Output, Recipe, run_log_line
-from pipeline.options import Enhance, Transfer
+from pipeline.options import Transfer
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pipeline.chain import Enhance
 from pipeline.enhance import LUMA, denoise, enhance, guided_filter, sharpen
-from pipeline.options import Enhance
 
 OFF = Enhance(denoise=0.0, contrast=0.0, sharpen=0.0)
 FULL = Enhance(denoise=1.0, contrast=1.0, sharpen=1.0)

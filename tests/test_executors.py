@@ -12,13 +12,14 @@ import torch
 from fake_work import paint, photo
 from stock import make_job
 
+from pipeline.chain import Enhance
 from pipeline.checkpoint import Checkpoints
-from pipeline.config import Limits
 from pipeline.errors import Reason
 from pipeline.executors import GivenBack, LocalExecutor, Place
 from pipeline.jobs import Bench, Interrupted, Job, JobResult, Recipe, StyleImage
 from pipeline.manifest import starter_styles
-from pipeline.options import Enhance, Transfer
+from pipeline.options import Transfer
+from pipeline.sections import Limits
 from pipeline.worker import run_job
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.chain import Enhance
 from pipeline.config import MatchRule
 from pipeline.jobs import (
     Job,
@@ -18,7 +19,7 @@ from pipeline.jobs import (
     plan_jobs,
 )
 from pipeline.manifest import Manifest, Style
-from pipeline.options import Enhance, Transfer
+from pipeline.options import Transfer
 
 A, B = "a" * 64, "b" * 64
 

@@ -1,0 +1,86 @@
+"""What pydantic found wrong -> one line that names the key, the line and the nearest valid key."""
+
+import difflib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from pipeline.yamlfile import Lines
+
+
+def explain(
+    error: ValidationError, model: type[BaseModel], path: Path | str, lines: Lines
+) -> dict[str, str]:
+    """The first complaint of a ValidationError as ``what, where, mend``."""
+    first = _worst(error, lines)
+    document_path = _in_document(first, lines)
+    line = lines.get(document_path)
+    where = f"{path}:{line}" if line else str(path)
+    key = ".".join(document_path)
+    if first["type"] == "extra_forbidden":
+        what = f"unknown key {key!r}"
+        mend = nearest(document_path[-1], _fields_at(model, first["loc"][:-1])).strip("; ")
+        return {"what": what, "where": where, "mend": mend}
+    message = first["msg"].removeprefix("Value error, ")
+    given = first["input"]
+    shown = f", not {given!r}" if isinstance(given, str | int | float | bool | None) else ""
+    # A message that pydantic wrote names the rule only; add what was given.
+    if first["type"] in ("value_error", "missing"):
+        shown = ""
+    what = f"{key}: {message[:1].lower()}{message[1:]}{shown}" if key else message
+    mend = ""
+    if first["type"] == "literal_error" and isinstance(given, str):
+        words = re.findall(r"'([^']+)'", first.get("ctx", {}).get("expected", ""))
+        mend = nearest(given, words).strip("; ")
+    return {"what": what, "where": where, "mend": mend}
+
+
+def _worst(error: ValidationError, lines: Lines) -> ErrorDetails:
+    """The complaint to show: an unknown key first, then the one that points deepest."""
+    found = error.errors()
+    unknown = [detail for detail in found if detail["type"] == "extra_forbidden"]
+    first = found[0]["loc"][:1]
+    same_key = [detail for detail in found if detail["loc"][:1] == first]
+    return (unknown or sorted(same_key, key=lambda d: -len(_in_document(d, lines))))[0]
+
+
+def _in_document(detail: ErrorDetails, lines: Lines) -> tuple[str, ...]:
+    """Pydantic's loc without the names of union branches, which the document does not hold."""
+    path: tuple[str, ...] = ()
+    for part in map(str, detail["loc"]):
+        if (*path, part) in lines:
+            path = (*path, part)
+    if detail["type"] == "missing" or not lines:
+        path = (*path, str(detail["loc"][-1]))
+    return path
+
+
+def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> Iterable[str]:
+    """Names of the fields where ``loc`` points, for the nearest valid key."""
+    fields: Any = model
+    for part in loc:
+        nested = [model for model in _models_in(fields) if isinstance(model, type)]
+        for candidate in nested:
+            if part in candidate.model_fields:
+                fields = candidate.model_fields[str(part)].annotation
+                break
+    models = _models_in(fields)
+    return [name for found in models for name in found.model_fields]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for arg in getattr(annotation, "__args__", ()) for m in _models_in(arg)]
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    names = list(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; valid: {', '.join(names)}" if names else ""

@@ -1,0 +1,116 @@
+"""What a running job tells of itself: progress, previews, the loss curve, how far it came."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.checkpoint import Checkpoints, Reached
+from pipeline.images import preview
+from pipeline.jobs import Interrupted, Job, Progress
+from pipeline.nst import Iterate
+
+CURVE_POINTS = 240  # of the loss curve in the run log
+PREVIEW_SIDE = 96  # px; what a terminal's half blocks can show
+PREVIEW_SECONDS = 0.5
+CHECKPOINT_SECONDS = 10.0  # of work that a scale must end before it is worth a file
+
+OnProgress = Callable[[Progress], None]
+
+
+class Reporter:
+    """Turns iterates into Progress, with a preview twice a second; stops the run when asked."""
+
+    def __init__(
+        self,
+        job: Job,
+        on_progress: OnProgress,
+        should_stop: Callable[[], bool],
+        losses: dict[str, float],
+        reached: "Progressed",
+    ) -> None:
+        self.job, self.on_progress, self.should_stop = job, on_progress, should_stop
+        self.reached = reached
+        self.losses = losses
+        self.curve: list[tuple[int, float]] = []
+        self.last = -PREVIEW_SECONDS
+        self.rate = _Pace()
+
+    def __call__(self, iterate: Iterate) -> None:
+        self.reached.saw(iterate)
+        if self.should_stop():
+            self.reached.write()
+            raise Interrupted
+        self.rate.saw(iterate)
+        final = iterate.step == iterate.steps
+        if not final and iterate.seconds - self.last < PREVIEW_SECONDS:
+            return
+        self.last = iterate.seconds
+        # Reading the losses and the picture waits for the device: only here, twice a second.
+        self.losses.update(iterate.losses())
+        if iterate.restarts:
+            self.losses["restarts"] = float(iterate.restarts)
+        self.curve.append((iterate.step, self.losses["total"]))
+        if len(self.curve) > CURVE_POINTS:
+            del self.curve[1::2]  # a long job keeps every other point; its ends stay
+        small = preview(iterate.image.squeeze(0).clamp(0, 1), PREVIEW_SIDE)
+        self.on_progress(self._progress(iterate, small))
+
+    def _progress(self, iterate: Iterate, small: tuple[int, int, bytes]) -> Progress:
+        return Progress(
+            job_id=self.job.id,
+            scale=iterate.scale,
+            scales=iterate.scales,
+            side=iterate.side,
+            step=iterate.step,
+            steps=iterate.steps,
+            loss=self.losses["total"],
+            seconds=iterate.seconds,
+            seconds_left=self.rate.left(iterate),
+            preview=small,
+        )
+
+
+class Progressed:
+    """The picture at the end of the last scale, written down now and then."""
+
+    def __init__(self, job: Job, folder: Path | None) -> None:
+        self.job, self.files = job.id, Checkpoints(folder) if folder else None
+        self.start: Reached | None = self.files.load(self.job) if self.files else None
+        self._last: Iterate | None = None
+        self._unwritten: Reached | None = None
+        self._written_at = 0.0
+
+    def saw(self, iterate: Iterate) -> None:
+        last, self._last = self._last, iterate
+        if last is None or iterate.scale == last.scale:
+            return
+        self._unwritten = (last.scale, last.image.squeeze(0))
+        if iterate.seconds - self._written_at >= CHECKPOINT_SECONDS:
+            self._written_at = iterate.seconds
+            self.write()
+
+    def write(self) -> None:
+        if self.files and self._unwritten:
+            self.files.save(self.job, *self._unwritten)
+        self._unwritten = None
+
+    def drop(self) -> None:
+        if self.files:
+            self.files.drop(self.job)
+
+
+class _Pace:
+    """Time left, from the seconds per unit of work seen at this scale."""
+
+    def __init__(self) -> None:
+        self.scale, self.since, self.done = 0, 0.0, 0.0
+
+    def saw(self, iterate: Iterate) -> None:
+        if iterate.scale != self.scale:
+            self.scale, self.since, self.done = iterate.scale, iterate.seconds, iterate.work_done
+
+    def left(self, iterate: Iterate) -> float:
+        """Seconds until the end."""
+        spent, work = iterate.seconds - self.since, iterate.work_done - self.done
+        if work <= 0:  # the first step of a scale says nothing of it yet
+            spent, work = iterate.seconds, iterate.work_done
+        return spent / max(work, 1.0) * iterate.work_left
