@@ -68,11 +68,16 @@ class Transfer(Options):
         description="Deepest VGG block looked at, at each scale, aligned like steps. Fine scales "
         "need no deep layer: coarser ones have settled what those see.",
     )
-    content_weight: Weight = Field(0.3, description="How strongly the photo is kept.")
+    content_weight: Weight = Field(0.45, description="How strongly the photo is kept.")
     style_weight: Weight = Field(1.0, description="How strongly the style is followed.")
     tv_weight: Weight = Field(0.02, description="Total variation: how strongly noise is smoothed.")
     content_layers: dict[LayerName, Weight] = Field(
         {"relu4_2": 1.0}, min_length=1, description="Layers that describe the photo, with weights."
+    )
+    content_target: Literal["adapted", "photo"] = Field(
+        "adapted",
+        description="What content is held to: the photo's features given the painting's means and "
+        "deviations, so that it does not fight the style, or the photo's own (the paper).",
     )
     style_layers: dict[LayerName, Weight] = Field(
         {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},

@@ -12,11 +12,12 @@ from pipeline.errors import EngineError
 from pipeline.nst import Iterate, Vgg19, stylize
 from pipeline.nst.cache import Caches, MemoryCache
 from pipeline.nst.colors import recolored
-from pipeline.nst.losses import ContentLoss, total_variation
+from pipeline.nst.losses import ContentLoss, adapted, total_variation
 from pipeline.nst.objective import Evaluation, Objective, style_sums
 from pipeline.nst.optimizers import make_optimizer
 from pipeline.nst.pyramid import per_scale, scale_sides, style_size, target_size, to_depth
 from pipeline.nst.search import Search
+from pipeline.nst.statistics import Moments
 from pipeline.options import LAYERS, Transfer
 
 QUICK = {"size": 64, "steps": (15,)}
@@ -57,6 +58,40 @@ def test_the_content_loss_gives_the_gradient_that_autograd_finds() -> None:
     loss, gradient = ContentLoss(target)(features.detach())
     torch.testing.assert_close(loss, expected.detach())
     torch.testing.assert_close(gradient, by_autograd)
+
+
+def test_adapted_content_has_the_paintings_means_and_deviations() -> None:
+    """Equation 8 of Huang & Belongie 2017, where no channel need be stretched far."""
+    photo = torch.rand(1, 3, 6, 6) + 5
+    painting = torch.rand(3, 50) * 2 + 8
+    moved = adapted(photo, Moments.of(painting))[0].flatten(1)
+    torch.testing.assert_close(moved.mean(1), painting.mean(1))
+    torch.testing.assert_close(
+        moved.std(1, correction=0), painting.std(1, correction=0), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_a_painting_of_one_colour_leaves_a_photo_its_shapes_and_dead_channels_dead() -> None:
+    photo = torch.rand(1, 3, 6, 6) + 5
+    photo[0, 0] = 0  # dead
+    moved = adapted(photo, Moments.of(torch.ones(3, 9)))[0].flatten(1)
+    assert torch.equal(moved[0], torch.ones(36))
+    assert (moved[1:].std(1) > photo[0, 1:].flatten(1).std(1) / 5).all()
+
+
+def test_content_is_adapted_where_asked_and_plain_in_the_papers_way(
+    photo: Tensor, painting: Tensor, network: Vgg19
+) -> None:
+    """Adapted content leaves the painting's statistics nearer: the two no longer fight."""
+    options = {
+        target: Transfer(**QUICK, content_weight=2.0, content_target=target)
+        for target in ("adapted", "photo")
+    }
+    pictures = {name: stylize(photo, painting, o, network=network) for name, o in options.items()}
+    goal = style_sums(network, [painting[None]], [1.0], 64 * 64, Transfer())
+    judge = Objective(network, pictures["photo"][None], goal, Transfer(content_weight=0.0))
+    distance = {name: judge(p[None]).terms["style"] for name, p in pictures.items()}
+    assert distance["adapted"] < 0.9 * distance["photo"]
 
 
 def test_the_network_agrees_with_torchvisions_module(weights: dict[str, Tensor]) -> None:

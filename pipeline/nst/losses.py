@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
-from pipeline.nst.statistics import TINY
+from pipeline.nst.statistics import TINY, Moments, deviation
+
+MOST = 4.0  # times a channel is stretched or shrunk: a dead one must not be made into noise
 
 
 class ContentLoss:
@@ -17,6 +19,22 @@ class ContentLoss:
         """The loss |F - P|^2 / |P|^2, and its gradient at the features."""
         difference = features - self.target
         return difference.float().square().sum() / self.size, difference * (2 / self.size)
+
+
+def adapted(features: Tensor, style: Moments) -> Tensor:
+    """Features (1, C, H, W) with the style's channel means and standard deviations.
+
+    AdaIN (Huang & Belongie 2017, equation 8). Not the paper: the photo's own features say of an
+    evenly lit face "no tiles here", and the picture becomes a compromise of both. What is left of
+    the photo after this is where things are, which is what content is meant to be.
+    """
+    flat = features.squeeze(0).flatten(1).float()  # (C, N)
+    own, other = Moments.of(flat).normalised(), style.normalised()
+    gain = deviation(other.first, other.second) / deviation(own.first, own.second)
+    gain = gain.clamp(1 / MOST, MOST)[:, None]
+    moved = (flat - own.first[:, None]) * gain + other.first[:, None]
+    # Behind a ReLU nothing is negative, and no picture could follow a target that is.
+    return moved.clamp_min(0).view_as(features).to(features.dtype)
 
 
 def total_variation(image: Tensor) -> Tensor:

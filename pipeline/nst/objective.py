@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.nst.losses import ContentLoss, total_variation
+from pipeline.nst.losses import ContentLoss, adapted, total_variation
 from pipeline.nst.pyramid import resize, style_size
 from pipeline.nst.statistics import (
     Covariance,
     Gram,
     MeanStd,
+    Moments,
     Pull,
     Statistic,
     StyleLoss,
@@ -54,6 +55,8 @@ class Objective:
         target: The style's sums by layer, as `style_sums` gives them.
         options: Weights and layers.
         photo: The content image's features by layer, if they are known.
+        manner: The style's moments at the content layers, as `manner` gives them: what content
+            is adapted to. Absent: the photo's own features are held to (the paper).
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Objective:
         target: Mapping[str, Sums],
         options: Transfer,
         photo: Mapping[str, Tensor] | None = None,
+        manner: Mapping[str, Moments] | None = None,
     ) -> None:
         self.network, self.options, self.target = network, options, target
         self.statistic: Statistic = STATISTICS[options.statistic]()
@@ -71,6 +75,8 @@ class Objective:
         self.layers = layers_of(options)
         with torch.no_grad():
             kept, sums = self._look_at(content, photo)
+            for layer in manner or {}:
+                kept[layer] = adapted(kept[layer], (manner or {})[layer])
             self.content = {layer: ContentLoss(kept[layer]) for layer in self.content_shares}
             self.style = {
                 layer: _relative(self.statistic.loss(target[layer]), sums[layer])
@@ -191,6 +197,21 @@ def style_sums(
             part = sums.normalised().scaled(share)
             blend[layer] = blend[layer] + part if layer in blend else part
     return blend
+
+
+def manner(
+    network: Vgg19,
+    styles: Sequence[Tensor],
+    shares: Sequence[float],
+    area: int,
+    options: Transfer,
+    look: Look = whole,
+) -> dict[str, Any]:
+    """The style's `Moments` at the content layers; see `style_sums` for the arguments."""
+    if options.content_target != "adapted" or not options.content_weight:
+        return {}
+    at_content = {"style_layers": options.content_layers, "statistic": "mean_std"}
+    return style_sums(network, styles, shares, area, options.model_copy(update=at_content), look)
 
 
 def _relative(loss: StyleLoss, photo: Sums) -> StyleLoss:

@@ -142,11 +142,11 @@ class MeanStd(_MomentStatistic):
     """Channel means and standard deviations (Li et al. 2017, "Demystifying", section 4.2)."""
 
     def distance(self, target: Moments) -> Callable[[Tensor, Tensor], Tensor]:
-        mean, std = target.first, _std(target.first, target.second)
+        mean, std = target.first, deviation(target.first, target.second)
         size = mean.square().sum() + std.square().sum() + TINY
 
         def distance(m: Tensor, second: Tensor) -> Tensor:
-            of_std = (_std(m, second) - std).square().sum()
+            of_std = (deviation(m, second) - std).square().sum()
             return ((m - mean).square().sum() + of_std) / size
 
         return distance
@@ -195,7 +195,8 @@ class Wasserstein(_MomentStatistic):
         return distance
 
 
-def _std(mean: Tensor, second: Tensor) -> Tensor:
+def deviation(mean: Tensor, second: Tensor) -> Tensor:
+    """Standard deviation (C,) of each channel, from mean (C,) and second moment (C, C)."""
     # Floored before the root: a dead channel has variance 0, and its root no derivative.
     return (second.diagonal() - mean.square()).clamp_min(TINY).sqrt()
 

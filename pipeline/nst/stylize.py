@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,15 @@ from pipeline.errors import EngineError
 from pipeline.nst.cache import Caches, fingerprint, pack, unpack
 from pipeline.nst.colors import keep_colors, recolored
 from pipeline.nst.devices import choose_device
-from pipeline.nst.objective import STATISTICS, Evaluation, Objective, layers_of, style_sums, whole
+from pipeline.nst.objective import (
+    STATISTICS,
+    Evaluation,
+    Objective,
+    layers_of,
+    manner,
+    style_sums,
+    whole,
+)
 from pipeline.nst.optimizers import make_optimizer
 from pipeline.nst.pyramid import (
     cover,
@@ -23,7 +32,7 @@ from pipeline.nst.pyramid import (
     to_depth,
 )
 from pipeline.nst.search import CHECK, Search
-from pipeline.nst.statistics import Sums
+from pipeline.nst.statistics import Moments, Sums
 from pipeline.nst.tiles import TiledObjective, looking
 from pipeline.nst.vgg import Vgg19
 from pipeline.nst.weights import load_weights
@@ -172,15 +181,16 @@ class _Run:
         photo = resize(self.photo, size).clamp(0, 1)
         options, area = to_depth(self.options, depth), size[0] * size[1]
         target = self._target(area, options)
+        style = self._manner(area, options)
         if self._in_blocks(area):
             tiled = TiledObjective.of(self.options.block or area)
-            return tiled(self.network, photo, target, options)
+            return tiled(self.network, photo, target, options, manner=style)
         if area > KEPT_AREA:
-            return Objective(self.network, photo, target, options)
+            return Objective(self.network, photo, target, options, manner=style)
         key = fingerprint(self.photo_key, size, layers_of(options))
         with torch.no_grad():
             features = self.caches.photos.get(key, lambda: self.network(photo, layers_of(options)))
-        return Objective(self.network, photo, target, options, features)
+        return Objective(self.network, photo, target, options, features, style)
 
     def _in_blocks(self, area: int) -> bool:
         return self.options.block is not None and area > self.options.block**2
@@ -188,14 +198,24 @@ class _Run:
     def _target(self, area: int, options: Transfer) -> dict[str, Sums]:
         """The painting's sums, from the cache where it has been looked at before."""
         measured = (options.statistic, options.style_layers, options.style_scale)
-        statistic = STATISTICS[options.statistic]
+        kind = STATISTICS[options.statistic].sums
+        return self._measured(style_sums, area, options, measured, kind)
+
+    def _manner(self, area: int, options: Transfer) -> dict[str, Moments]:
+        """The painting's moments at the content layers, from the cache too."""
+        measured = ("manner", options.content_target, options.content_layers, options.style_scale)
+        return self._measured(manner, area, options, measured, Moments)
+
+    def _measured(
+        self, measure: Callable[..., Any], area: int, options: Transfer, key: object, kind: type
+    ) -> dict[str, Any]:
         looked_at = self.network, self.styles, self.shares
         look = looking(self.options.block or area) if self._in_blocks(area) else whole
         kept = self.caches.styles.get(
-            fingerprint(self.style_key, area, measured),
-            lambda: pack(style_sums(*looked_at, area, options, look)),
+            fingerprint(self.style_key, area, key),
+            lambda: pack(measure(*looked_at, area, options, look)),
         )
-        return unpack(kept, statistic.sums, self.photo.device)
+        return unpack(kept, kind, self.photo.device)
 
     def _start(self, init_image: Tensor | None, seed: int) -> Tensor:
         size, init = self.sizes[0], self.options.init
