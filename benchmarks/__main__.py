@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.rows import Row
 
-NAMES = ("engine", "quality", "startup", "reliability", "gallery")
+NAMES = ("engine", "quality", "startup", "reliability", "bulk", "gallery", "enhancement", "scale")
 PAGE = Path(__file__).parent.parent / "docs/performance.md"
 MARK = "<!-- measured: everything below this line is written by `make bench` -->"
 

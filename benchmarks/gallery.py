@@ -9,11 +9,16 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.pictures import painting, photo, sized
 from benchmarks.rows import Row, median_of, seconds
 from pipeline.gallery import Gallery
-from pipeline.images import save_small
+from pipeline.images import resize, save_small
+from pipeline.nst import Iterate
+from pipeline.nst.objective import Evaluation
 from pipeline.outbox import RUN_LOG
+from pipeline.sections import Timelapse
 from pipeline.thumbnails import SMALL, before_name, small_name
+from pipeline.timelapse import Recorder
 
 MANY, ROUNDS = 5_000, 60
 TARGET_MS = 50
@@ -27,7 +32,12 @@ def report() -> list[Row]:
         Row(f"gallery update, {MANY:,} results there, median", _ms(many), f"{TARGET_MS} ms"),
         Row(f"gallery update, {MANY:,} results there, slowest", _ms(many, max), f"{TARGET_MS} ms"),
         Row(f"gallery told anew from a log of {MANY:,} results", f"{_rebuild():.2f} s"),
+        Row(f"copies of {MANY:,} results looked through at the end of a run", f"{_tidy():.2f} s"),
         Row("small copies of a 1024 px job (in the worker)", f"{1e3 * _copies():.0f} ms"),
+        Row(
+            "timelapse of a draft job: copies kept, frames chosen, WebP written",
+            f"{1e3 * _film():.0f} ms",
+        ),
     ]
 
 
@@ -47,6 +57,36 @@ def _updates(there: int) -> list[float]:
 def _rebuild() -> float:
     with tempfile.TemporaryDirectory() as name:
         return seconds(_filled(Path(name), MANY).rebuild)
+
+
+def _tidy() -> float:
+    with tempfile.TemporaryDirectory() as name:
+        return seconds(_filled(Path(name), MANY).tidy)
+
+
+def _film() -> float:
+    """Of 80 steps at 64, 128 and 256 px, from a photo to a painting, on the CPU."""
+    scales = [(64, 40), (128, 30), (256, 10)]
+    nothing = Evaluation(torch.zeros(()), torch.zeros(()), {})
+    iterates = []
+    for scale, (side, steps) in enumerate(scales, 1):
+        before = sized(photo(), side)
+        after = resize(painting(), before.shape[1:])
+        for _ in range(steps):
+            step = len(iterates) + 1
+            image = torch.lerp(before, after, step / 80)[None]
+            iterates.append(
+                Iterate(scale, 3, step, 80, image, nothing, 0.0, 0, float(step), 80.0 - step)
+            )
+
+    def work() -> None:
+        recorder = Recorder(Timelapse())
+        for iterate in iterates:
+            recorder.saw(iterate)
+        recorder.stage(iterates[-1].image[0], Path(name))
+
+    with tempfile.TemporaryDirectory() as name:
+        return median_of(work, 3)
 
 
 def _filled(outbox: Path, count: int) -> Gallery:

@@ -108,6 +108,8 @@ class Accounts:
             self.ledger.flush_log(self._log.append)
             with self._showing():
                 self._gallery.update()
+                if force:
+                    self._gallery.tidy()
 
     def _publish(self, staged: Staged, wall: float) -> None:
         for left in reversed(range(NAMES_TRIED)):
@@ -119,7 +121,9 @@ class Accounts:
                     raise
                 staged = self._renamed(staged)
         with self._showing():
-            self._gallery.keep(Path(staged.outputs[0].path).parent / STAGED)
+            new = {output.sha256 for output in outputs}
+            replaced = {output.sha256 for output in staged.previous} - new
+            self._gallery.keep(Path(staged.outputs[0].path).parent / STAGED, replaced)
         line = self.ledger.finish(staged, outputs)
         self._cleared(staged)
         if line is not None:

@@ -1,13 +1,230 @@
 """The enhancement chain: its typed steps, in order, and its presets."""
 
-from pydantic import Field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pipeline.options import Options, Strength
+from pydantic import BeforeValidator, Field, model_validator
+
+from pipeline.options import FromList, LocalPath, Options, Strength
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Clean(Options):
+    """Removes specks, and marks along the border."""
+
+    step: Literal["clean"]
+    strength: Strength = 0.5
+    border: Annotated[int, Field(ge=0, le=16)] = 3  # px looked at along each side; 0: specks only
+
+
+class Denoise(Options):
+    """Removes fine noise, chroma's far more than luma's; keeps brush edges."""
+
+    step: Literal["denoise"]
+    strength: Strength = 0.3
+
+
+class Detail(Options):
+    """Brings back detail of the photo where the painting has little of its own."""
+
+    step: Literal["detail"]
+    strength: Strength = 0.3
+    radius: Annotated[int, Field(ge=1, le=64)] = 6  # px; larger: coarser detail too
+
+
+class WhiteBalance(Options):
+    """Takes a colour cast away."""
+
+    step: Literal["white_balance"]
+    strength: Strength = 0.3
+
+
+class Tone(Options):
+    """Draws the darkest and the lightest tones towards black and white."""
+
+    step: Literal["tone"]
+    strength: Strength = 0.3
+
+
+class Contrast(Options):
+    """Local contrast."""
+
+    step: Literal["contrast"]
+    strength: Strength = 0.3
+
+
+class Vibrance(Options):
+    """Deepens muted colours more than strong ones."""
+
+    step: Literal["vibrance"]
+    strength: Strength = 0.3
+    guard: Strength = 0.8  # how far colours of skin are spared
+
+
+class Sharpen(Options):
+    """Halo-free sharpening."""
+
+    step: Literal["sharpen"]
+    strength: Strength = 0.3
+
+
+class Grain(Options):
+    """Grain as of film or paper, strongest in the middle tones."""
+
+    step: Literal["grain"]
+    strength: Strength = 0.2
+    size: Annotated[float, Field(ge=1, le=16, allow_inf_nan=False)] = 1.5  # px
+    seed: Seed = 0
+
+
+class Canvas(Options):
+    """The weave of a canvas, lit from the upper left."""
+
+    step: Literal["canvas"]
+    strength: Strength = 0.2
+    size: Annotated[float, Field(ge=2, le=64, allow_inf_nan=False)] = (
+        4.0  # px from thread to thread
+    )
+    seed: Seed = 0
+
+
+AnyStep = (
+    Clean | Denoise | Detail | WhiteBalance | Tone | Contrast | Vibrance | Sharpen | Grain | Canvas
+)
+StepName = Literal[
+    "clean", "denoise", "detail", "white_balance", "tone", "contrast", "vibrance",
+    "sharpen", "grain", "canvas",
+]  # fmt: skip
+
+# The usual order: first what repairs, then what changes, last what lies on the surface.
+ORDER: tuple[StepName, ...] = get_args(StepName)
+# A picture is enlarged before the first of these, so that they are made at the final size.
+FINISHING = ("sharpen", "grain", "canvas")
+LONGEST = 32  # steps of one chain: a side file must not keep the machine for long
+
+
+def _spelled(value: Any) -> Any:
+    """``denoise`` and ``denoise: 0.3`` as the step they stand for."""
+    if isinstance(value, str):
+        value = {"step": value}
+    elif isinstance(value, dict) and len(value) == 1 and "step" not in value:
+        ((name, strength),) = value.items()
+        value = {"step": name, "strength": strength}
+    if isinstance(value, dict) and value.get("step") not in ORDER:
+        raise ValueError(f"there is no step {value.get('step')!r}; there are: {', '.join(ORDER)}")
+    return value
+
+
+Step = Annotated[
+    Annotated[AnyStep, Field(discriminator="step")],
+    BeforeValidator(
+        _spelled,
+        json_schema_input_type=Annotated[AnyStep, Field(discriminator="step")]
+        | StepName
+        | dict[StepName, Strength],
+    ),
+]
+
+ChainName = Literal["natural", "vivid", "print", "none"]
+
+PRESETS: dict[ChainName, tuple[AnyStep, ...]] = {
+    "natural": (
+        Clean(step="clean", strength=0.5),
+        Denoise(step="denoise", strength=0.3),
+        Tone(step="tone", strength=0.25),
+        Contrast(step="contrast", strength=0.25),
+        Vibrance(step="vibrance", strength=0.15),
+        Sharpen(step="sharpen", strength=0.25),
+    ),
+    "vivid": (
+        Clean(step="clean", strength=0.5),
+        Denoise(step="denoise", strength=0.3),
+        Tone(step="tone", strength=0.5),
+        Contrast(step="contrast", strength=0.4),
+        Vibrance(step="vibrance", strength=0.4),
+        Sharpen(step="sharpen", strength=0.3),
+    ),
+    "print": (
+        Clean(step="clean", strength=0.5),
+        Denoise(step="denoise", strength=0.4),
+        Tone(step="tone", strength=0.25),
+        Contrast(step="contrast", strength=0.25),
+        Vibrance(step="vibrance", strength=0.2),
+        Sharpen(step="sharpen", strength=0.5),
+        Grain(step="grain", strength=0.2),
+    ),
+    "none": (),
+}
+
+Shortcut = Strength | None
+UpscaleBy = Literal["transfer", "lanczos", "model"]
 
 
 class Enhance(Options):
-    """Options of the enhancement; 0 switches a step off."""
+    """The enhancement: a preset, or a chain of steps of one's own.
 
-    denoise: Strength = Field(0.3, description="Removes fine chroma noise, keeps brush edges.")
-    contrast: Strength = Field(0.35, description="Local contrast.")
-    sharpen: Strength = Field(0.4, description="Halo-free sharpening.")
+    A strength given by a step's name lies over the preset's; 0 leaves the step out.
+    """
+
+    preset: ChainName = Field("natural", description="The chain; see docs/enhancement.md.")
+    steps: Annotated[Annotated[tuple[Step, ...], Field(max_length=LONGEST)] | None, FromList] = (
+        Field(
+            None,
+            description="Instead of the preset's: steps in an order of one's own, as `denoise`, "
+            "`denoise: 0.3` or `{step: grain, strength: 0.2, size: 2}`.",
+        )
+    )
+    clean: Shortcut = Field(None, description="Removes specks, and marks along the border.")
+    denoise: Shortcut = Field(None, description="Removes fine chroma noise, keeps brush edges.")
+    detail: Shortcut = Field(None, description="Brings detail back from the photo.")
+    white_balance: Shortcut = Field(None, description="Takes a colour cast away.")
+    tone: Shortcut = Field(None, description="Draws the darkest and lightest tones outwards.")
+    contrast: Shortcut = Field(None, description="Local contrast.")
+    vibrance: Shortcut = Field(None, description="Deepens muted colours, spares skin.")
+    sharpen: Shortcut = Field(None, description="Halo-free sharpening.")
+    grain: Shortcut = Field(None, description="Grain as of film or paper.")
+    canvas: Shortcut = Field(None, description="The weave of a canvas.")
+    upscale: Literal[1, 2, 4] = Field(1, description="How many times as wide and high.")
+    upscale_by: UpscaleBy = Field(
+        "transfer",
+        description="What is new in an enlarged picture: brushwork (transfer), nothing (lanczos), "
+        "or what a learned model makes of it (model).",
+    )
+    upscale_model: LocalPath | None = Field(
+        None, description="File of the learned model, .safetensors or .pth; needs [upscale]."
+    )
+
+    @model_validator(mode="after")
+    def _model_at_hand(self) -> Self:
+        if self.upscale_by == "model" and self.upscale_model is None:
+            raise ValueError("upscale_model: name the model's file, since upscale_by is model")
+        return self
+
+    @property
+    def enlarging_model(self) -> Path | None:
+        """The learned model's file, where one is used."""
+        return self.upscale_model if self.upscale > 1 and self.upscale_by == "model" else None
+
+    def chain(self) -> tuple[AnyStep, ...]:
+        """The steps in force, in order; none of strength 0."""
+        steps = list(PRESETS[self.preset] if self.steps is None else self.steps)
+        for name in ORDER:
+            strength = getattr(self, name)
+            if strength is not None:
+                steps = _with(steps, name, strength)
+        return tuple(step for step in steps if step.strength > 0)
+
+
+def _with(steps: list[AnyStep], name: StepName, strength: float) -> list[AnyStep]:
+    """The steps with another strength of one; where it is missing it comes in its usual place."""
+    if any(step.step == name for step in steps):
+        changed = {"strength": strength}
+        return [s.model_copy(update=changed) if s.step == name else s for s in steps]
+    later = ORDER[ORDER.index(name) + 1 :]
+    at = next((i for i, step in enumerate(steps) if step.step in later), len(steps))
+    added = _STEPS[name].model_validate({"step": name, "strength": strength})
+    return [*steps[:at], added, *steps[at:]]
+
+
+_STEPS: dict[str, type[AnyStep]] = dict(zip(ORDER, get_args(AnyStep), strict=True))

@@ -7,7 +7,10 @@ torch.
 import json
 import os
 import sys
+import time
 import traceback
+from dataclasses import replace
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -31,6 +34,7 @@ debug = False
 ConfigOption = Annotated[Path, typer.Option("--config", help="The config file.", metavar="FILE")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 EventsOption = Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 DEFAULT_CONFIG = Path("config.yaml")
 
 
@@ -100,14 +104,23 @@ def run(
         bool, typer.Option("--dry-run", help="Say what would be done and why; write nothing.")
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Begin at most so many jobs.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="End at 06:00, or in 8h, at the latest.", metavar="TIME")
+    ] = None,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Whatever schedule.hours says.")] = False,
 ) -> None:
     """Bring the outbox up to date with inbox x manifest, then exit."""
-    from pipeline import running
+    from pipeline import dryrun, running
 
     loaded = running.load(config)
     if dry_run:
-        raise typer.Exit(running.dry_run(loaded, as_json))
-    raise typer.Exit(running.run(loaded, as_json=as_json, limit=limit, keep_going=False))
+        raise typer.Exit(dryrun.dry_run(loaded, as_json, limit))
+    end = _moment(until, loaded.config.schedule)
+    raise typer.Exit(
+        running.run(
+            loaded, as_json=as_json, keep_going=False, limit=limit, until=end, anyway=anyway
+        )
+    )
 
 
 @app.command()
@@ -122,22 +135,106 @@ def watch(config: ConfigOption = DEFAULT_CONFIG, as_json: EventsOption = False) 
 
 
 @app.command()
-def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Show jobs by state, what runs now, last results."""
+def serve(
+    config: ConfigOption = DEFAULT_CONFIG,
+    host: Annotated[str | None, typer.Option(help="Instead of the config's.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Instead of the config's; 0: any.")
+    ] = None,
+) -> None:
+    """Show the gallery as a local web page: live, and photos can be dropped on it.
+
+    Works beside a running watch, and alone. On this machine's own address everybody here may look;
+    on any other one needs the token in the address that is printed.
+    """
+    from pipeline import running
+    from pipeline import serve as serving
+
+    raise typer.Exit(serving.serve(running.load(config), host, port))
+
+
+@app.command()
+def pause(
+    config: ConfigOption = DEFAULT_CONFIG,
+    until: Annotated[
+        str | None, typer.Option(help="Go on by itself at 18:00, or after 90m.", metavar="TIME")
+    ] = None,
+    now: Annotated[
+        bool, typer.Option("--now", help="Put running jobs off, too, instead of finishing them.")
+    ] = False,
+) -> None:
+    """Begin no more jobs until `resume`, also after a restart."""
+    from pipeline import holding, running
+
+    loaded = running.load(config)
+    found = holding.Hold(_moment(until, loaded.config.schedule), now)
+    holding.hold(loaded.config.state, found)
+    print(found.words(time.time(), _zone(loaded.config.schedule)))
+
+
+@app.command()
+def resume(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """End a pause."""
+    from pipeline import holding, running
+
+    paused = holding.resume(running.load(config).config.state)
+    print("goes on" if paused else "was not paused")
+
+
+@app.command()
+def status(
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+    healthy: Annotated[
+        bool,
+        typer.Option("--healthy", help="Only whether the running instance is well: exit code 0."),
+    ] = False,
+    within: Annotated[
+        float, typer.Option(min=1, help="For --healthy: its loop ticked in so many seconds.")
+    ] = 60.0,
+) -> None:
+    """Show jobs by state, what runs now, last results.
+
+    With --healthy, for service managers: exit code 1 and a reason when nobody works here, the loop
+    hangs, a worker is stuck, or job after job fails through no photo's fault.
+    """
     from pipeline import reports, running
 
+    if healthy:
+        wrong = reports.health(running.load(config), within)
+        _print({"healthy": not wrong, "why": wrong}, as_json, lambda _: wrong or "well")
+        raise typer.Exit(FAILED if wrong else OK)
     _print(reports.status(running.load(config)), as_json, reports.status_text)
 
 
 @app.command()
 def explain(
-    file: Annotated[Path, typer.Argument(help="A file in the inbox.", metavar="FILE")],
+    file: Annotated[
+        Path, typer.Argument(help="A file in the inbox, or a finished picture.", metavar="FILE")
+    ],
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
+    again: Annotated[
+        Path | None, typer.Option(help="Paint the finished picture FILE again.", metavar="OUT")
+    ] = None,
+    sources: Annotated[
+        list[Path] | None,
+        typer.Option(help="Where else its photo and paintings may lie.", metavar="DIR"),
+    ] = None,
+    device: DeviceOption = "auto",
 ) -> None:
-    """Say why a file was, will be or will not be processed."""
-    from pipeline import reports, running
+    """Say why a file is processed or not, or how a finished picture was made.
 
+    A finished picture, wherever it lies, tells by itself how it was made. With --again it is
+    painted once more, from the same photo and paintings, which are found by what they hold.
+    """
+    from pipeline import origins, reports, running
+
+    if again is not None:
+        raise typer.Exit(origins.again(file, again, config, sources or (), device, as_json))
+    if (told := origins.told(file, config)) is not None:
+        _print(told, as_json, origins.text)
+        return
     _print(reports.explain(running.load(config), file), as_json, reports.explain_text)
 
 
@@ -149,18 +246,29 @@ def retry(
     everything: Annotated[bool, typer.Option("--all", help="Every failed job.")] = False,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Put failed jobs back into the queue.
+    """Put failed jobs back into the queue, and their photos from quarantine into the inbox.
 
     By id also finished ones: a result that was deleted from the outbox is made again.
     """
-    from pipeline import reports, running
+    from pipeline import retries, running
 
     if bool(jobs) == everything:
         raise UsageError("give job ids (see `status`) or --all", where="retry")
-    count = reports.retry(running.load(config), jobs or None)
+    count = retries.retry(running.load(config), jobs or None)
     if jobs and not count:
         raise UsageError("no such job", where=", ".join(jobs), mend="`status` lists them")
     print(f"{counted(count, 'job')} back in the queue; `run` or `watch` takes them up")
+
+
+@app.command()
+def accept(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Take the inbox as it is now, on another disk and with nothing in it that is known.
+
+    Work pauses over such an inbox, because a disk that is missing looks just like it.
+    """
+    from pipeline import retries, running
+
+    print(f"accepted: the inbox lies on {retries.accept(running.load(config))}")
 
 
 # --- one picture ----------------------------------------------------------------------------
@@ -168,7 +276,6 @@ def retry(
 StyleArgument = Annotated[
     list[str], typer.Argument(help="Paintings: a path or builtin:NAME.", metavar="STYLE")
 ]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Of the noise.")]
 PresetOption = Annotated[str, typer.Option(help="draft, balanced, fine or print.")]
 WeightsOption = Annotated[str, typer.Option(help="embedded, torchvision or a path.")]
@@ -213,18 +320,23 @@ def stylize(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     weights: WeightsOption = "embedded",
+    timelapse: Annotated[
+        Path | None,
+        typer.Option(help="A film of its growth: .webp, .gif or .mp4.", metavar="FILE"),
+    ] = None,
     as_json: JsonOption = False,
     config: NamesOption = None,
 ) -> None:
     """Paint one picture, without folders.
 
-    Writes OUT, a .png name, and its enhanced version OUT.enhanced.png beside it.
+    Writes OUT, as its suffix says (.png .jpg .webp .tif .avif .heic), and its enhanced version
+    OUT.enhanced.SUFFIX beside it.
     """
     from pipeline import ordering
 
     styles = ordering.named(styles, config)
-    order = ordering.order(content, styles, shares, preset, seed, device, weights, flags.obj)
-    raise typer.Exit(ordering.stylize(order, out, as_json))
+    order = ordering.order(content, styles, shares, preset, seed, device, weights, flags.obj, out)
+    raise typer.Exit(ordering.stylize(replace(order, film=timelapse), out, as_json))
 
 
 @app.command(cls=OptionsCommand)
@@ -295,6 +407,49 @@ def doctor(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
     report = examination.examine(running.load(config))
     _print(report, as_json, examination.text)
     raise typer.Exit(OK if report["healthy"] else FAILED)
+
+
+def _moment(text: str | None, schedule: Any) -> float | None:
+    """A time on the command line, on the schedule's clock, as seconds since 1970."""
+    from pipeline.clock import moment
+
+    if text is None:
+        return None
+    try:
+        return moment(text, datetime.now(_zone(schedule))).timestamp()
+    except ValueError as error:
+        raise UsageError(str(error), where="--until") from None
+
+
+def _zone(schedule: Any) -> tzinfo:
+    from pipeline.clock import MACHINE
+
+    return schedule.zone if schedule else MACHINE
+
+
+@app.command()
+def service(
+    kind: Annotated[str, typer.Argument(help="systemd or launchd.", metavar="KIND")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    user: Annotated[
+        bool, typer.Option("--user", help="systemd: for your own account, without root.")
+    ] = False,
+    account: Annotated[
+        str, typer.Option(help="systemd: who it runs as; else the owner of the inbox.")
+    ] = "",
+) -> None:
+    """Print what runs `watch` for good: a systemd unit or a launchd agent, for this config.
+
+    It names this Python, this config and its folders, and lets the service do little else.
+    """
+    from pipeline import running, units
+
+    loaded = running.load(config)
+    if kind not in units.KINDS:
+        raise UsageError(f"no such kind: {kind}", where="service", mend="systemd or launchd")
+    print(units.text(kind, loaded.config, config, user=user, account=account), end="")
+    for folder in units.missing(loaded.config):
+        print(f"make this folder before the service starts: {folder}", file=sys.stderr)
 
 
 def counted(count: int, noun: str) -> str:

@@ -12,7 +12,7 @@ from pipeline.errors import ConfigError
 from pipeline.formats import OutputFormat
 from pipeline.options import FromList, LocalPath, Options, PresetName, Transfer, absolute
 from pipeline.schedule import Schedule
-from pipeline.sections import Hooks, Limits, Metrics, Queue, Serve, Timelapse, Watch
+from pipeline.sections import Hooks, Limits, Log, Metrics, Queue, Serve, Timelapse, Watch
 from pipeline.yamlfile import read_yaml
 
 BUILTIN = "builtin:"
@@ -103,7 +103,12 @@ class Config(Options):
     device: Annotated[Device | tuple[Device, ...], FromList] = Field(
         "auto",
         description="Where pictures are computed: auto, cpu, cuda, cuda:1, mps, xpu, or a list; "
-        "each entry of a list is a worker of its own.",
+        "each entry of a list is a worker of its own. auto takes every accelerator there is.",
+    )
+    slots: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
+        "auto",
+        description="Workers for each entry of device. auto: one, and several where small "
+        "pictures fit together into the memory of an accelerator that device: auto found.",
     )
     preset: PresetName = Field("balanced", description="Size and steps; see the presets below.")
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
@@ -143,6 +148,7 @@ class Config(Options):
     )
     queue: Queue = Field(Queue(), description="In which order photos are taken.")
     metrics: Metrics = Field(Metrics(), description="Figures for those who watch over machines.")
+    log: Log = Field(Log(), description="What the service itself did.")
     serve: Serve = Field(Serve(), description="The gallery as a local web page, live.")
     engine: Literal["local", "ray"] = Field(
         "local", description="Who runs the jobs: this machine, or a Ray cluster."

@@ -57,6 +57,12 @@ MIGRATIONS = (
     ALTER TABLE pairs ADD COLUMN next_at REAL NOT NULL DEFAULT 0;   -- not before this time of day
     ALTER TABLE pairs ADD COLUMN faults INTEGER NOT NULL DEFAULT 0; -- failures in a row of one code
     """,
+    """
+    CREATE TABLE inboxes (
+        root BLOB PRIMARY KEY,
+        mount TEXT NOT NULL                   -- on which files were last seen in it
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 
@@ -79,6 +85,7 @@ class Database:
         try:
             with self.door():
                 self._set_up(read_only)
+            self._place = None if read_only else _identity(path)
         except BaseException:
             self._db.close()
             raise
@@ -111,6 +118,7 @@ class Database:
     @contextmanager
     def write(self, *, synced: bool = True) -> Iterator[None]:
         """One transaction. Synced: it is on the disk before this returns, with all before it."""
+        self._check_place()
         with self.door():
             self._db.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
             self._db.execute("BEGIN IMMEDIATE")
@@ -131,6 +139,13 @@ class Database:
             full = getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
             kind = DiskFullError if full else StateError
             raise kind(**_explain(error), where=str(self.path)) from error
+
+    def _check_place(self) -> None:
+        """What is written to a file that was removed is lost without a word."""
+        if self._place is not None and _identity(self.path) != self._place:
+            mend = "put it back, or start anew: every picture is made again beside the old ones"
+            what = "the jobs database was removed or replaced while it was in use"
+            raise StateError(what, where=str(self.path), mend=mend)
 
     def _set_up(self, read_only: bool) -> None:
         version = self._version()
@@ -164,6 +179,15 @@ class Database:
         (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise StateError("the jobs database is damaged", where=str(self.path), mend=_MOVE_MEND)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file lies under a name; None where none does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _connect_writer(path: Path) -> sqlite3.Connection:

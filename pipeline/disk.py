@@ -22,6 +22,7 @@ _DISK_FAILED = {
     *(errno.EIO, errno.EROFS, errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTCONN),
     *(errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EMFILE),
 }
+_DENIED = {errno.EACCES, errno.EPERM}
 _MEND = {
     errno.ENOSPC: "free some space on its disk",
     errno.EDQUOT: "the disk quota is used up",
@@ -35,14 +36,19 @@ _MEND = {
 
 
 @contextmanager
-def disk_errors(where: Path) -> Iterator[None]:
-    """Errors of writing to the outbox become OutputError; full and failed disks have own codes."""
+def disk_errors(where: Path, denied: Reason = Reason.OUTPUT_INVALID) -> Iterator[None]:
+    """Errors of writing to the outbox become OutputError; full and failed disks have own codes.
+
+    ``denied`` is the code where we are not let in: IO_ERROR, which is waited out, where that
+    concerns the whole outbox and not one pair's place in it.
+    """
     try:
         yield
     except OSError as error:
         number = error.errno or 0
         code = Reason.IO_ERROR if number in _DISK_FAILED else Reason.OUTPUT_INVALID
         code = Reason.DISK_FULL if number in _FULL else code
+        code = denied if number in _DENIED else code
         what = f"cannot be written: {os.strerror(number).lower()}"
         mend = _MEND.get(number, "")
         raise OutputError(what, where=str(where), mend=mend, code=code) from error

@@ -7,6 +7,7 @@
     |-- WeightsError         2  VGG-19 weights missing, wrong or unreachable
     |-- MissingExtraError    2  an optional dependency; carries the install line
     |-- StateError           1  the jobs database or a folder cannot be used
+    |   |-- InboxError       2  the inbox is gone, or not the one it was: never taken for empty
     |   `-- DiskFullError    1  the state folder's disk is full: waited out, not failed
     `-- JobError             1  one photograph or one pair failed; carries a reason code
         |-- InputError          the content or style image is at fault: trying again is useless
@@ -25,7 +26,9 @@ class Reason(StrEnum):
     UNSUPPORTED_FORMAT = "unsupported_format"
     TRUNCATED = "truncated"
     TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_MANY_FRAMES = "too_many_frames"
     TOO_LARGE = "too_large"
+    ANIMATED = "animated"
     DECODE_CRASH = "decode_crash"
     DECODE_TIMEOUT = "decode_timeout"
     NOT_REGULAR_FILE = "not_regular_file"
@@ -110,6 +113,12 @@ class MissingExtraError(PipelineError):
 
 class StateError(PipelineError):
     """The jobs database, the state folder or the outbox cannot be used."""
+
+
+class InboxError(StateError):
+    """The inbox cannot be read, or another folder lies in its place."""
+
+    exit_code = 2
 
 
 class DiskFullError(StateError):

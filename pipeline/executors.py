@@ -1,262 +1,278 @@
-"""Where jobs run: one spawned process per device slot.
+"""Where jobs run: this machine's device slots, or a cluster; one interface for both.
 
 A process of its own keeps a crash of the engine, a leak or a hang away from the daemon, and lets
-the dashboard move while torch computes. Talk goes over a pipe: jobs down, Progress and JobResult
-up. A child whose parent is gone ends by itself; one that says nothing for too long is ended.
+the dashboard move while torch computes. Each slot is given its next job in advance.
 """
 
-import multiprocessing
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from pipeline.errors import Reason
-from pipeline.jobs import NO_LIMITS_SET, Bench, Failure, Interrupted, Job, JobResult, Progress
-from pipeline.sections import Limits
+from pipeline.config import Config
+from pipeline.cores import usable_cores
+from pipeline.errors import ConfigError
+from pipeline.jobs import Job
+from pipeline.options import resolve_transfer
+from pipeline.slots import Given, Slot
+from pipeline.workshop import Event, GivenBack, Place
 
-STOP_SECONDS = 10.0
-# A worker may be silent ten times as long as it has been before: large pictures have long steps.
-STALL_FACTOR = 10.0
-MAX_LOG = 1 << 20
+__all__ = ["Event", "Executor", "GivenBack", "LocalExecutor", "Place", "open_executor"]
 
-# (job, bench, on_progress, should_stop) -> JobResult; `pipeline.worker.run_job` unless told else.
-Do = Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True)
-class GivenBack:
-    """A job that was stopped before its end, on request."""
-
-    job: Job
-
-
-Event = Progress | JobResult | GivenBack
+START_SECONDS = 120.0  # for the devices that a config names to answer
+# Several jobs share an accelerator where so much of its free memory holds them all.
+SHARED_MEMORY = 0.8
+JOB_BYTES = 3 << 29  # of a process on an accelerator: its context, VGG-19, workspaces
+PIXEL_BYTES = 4 << 10  # of a job: features to relu5_1 and their gradients, L-BFGS's history
+SHARED_SIDE = 1024  # px; larger pictures keep an accelerator busy by themselves
+SHARERS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What the worker processes may take, and where they leave what is not a result."""
-
-    limits: Limits = NO_LIMITS_SET
-    state: Path | None = None  # logs and checkpoints; absent: neither
-    do: Do | None = None
+class Executor(Protocol):
+    """Where jobs run."""
 
     @property
-    def checkpoints(self) -> Path | None:
-        """Where jobs keep how far they came."""
-        return self.state and self.state / "checkpoints"
+    def slots(self) -> int:
+        """How many jobs are worked on at once."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Devices or nodes that are left out, and why; "" when none is."""
+        ...
+
+    def free(self) -> int:
+        """How many jobs can be taken now, to be begun now or next."""
+        ...
+
+    def running(self) -> list[tuple[str, Job]]:
+        """Device and job of all that was taken and has not ended."""
+        ...
+
+    def submit(self, job: Job, staging: Path) -> None:
+        """Take a job; its pictures go to the folder ``staging``."""
+        ...
+
+    def poll(self, timeout: float) -> list[Event]:
+        """What has happened; waits up to ``timeout`` seconds for something to happen.
+
+        Raises:
+            ConfigError: No device or node of the config can be used.
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """Ask for all jobs back; each comes as GivenBack, or as the result it just came to."""
+        ...
+
+    def close(self, force: bool = False) -> None:
+        """End all processes; with ``force`` at once."""
+        ...
+
+
+def open_executor(config: Config, place: Place) -> Executor:
+    """What the config's ``engine`` and ``device`` ask for.
+
+    Raises:
+        ConfigError: None of the devices named is there; the cluster does not answer or is unsafe.
+        MissingExtraError: ``engine: ray`` without Ray.
+    """
+    if config.engine == "ray":
+        from pipeline.ray_engine import open_cluster
+
+        return open_cluster(config, place)
+    named = [config.device] if isinstance(config.device, str) else list(config.device)
+    executor = LocalExecutor(named, place, side=_largest_side(config), share=config.slots)
+    if not {"auto", "cpu"} & set(named):
+        executor.confirm(START_SECONDS)
+    return executor
 
 
 class LocalExecutor:
-    """Slots on this machine, each a process bound to a device; started when first needed."""
+    """Slots on this machine, each a process bound to a device; started when first needed.
+
+    Args:
+        devices: Their names; each entry is a slot. ``auto`` becomes a slot for each device there
+            is, as soon as the first process has looked.
+        place: What the processes may take.
+        clock: Monotonic seconds.
+        side: Long side in px of the largest pictures to come; None: not known.
+        share: Slots for each entry of ``devices``, or ``auto``: one for each that is named, and
+            as many as its memory allows on each accelerator that was found.
+        slot: What a slot is.
+    """
 
     def __init__(
         self,
         devices: Sequence[str],
         place: Place | None = None,
         clock: Callable[[], float] = time.monotonic,
+        side: int | None = None,
+        share: int | str = 1,
+        slot: type[Slot] = Slot,
     ) -> None:
-        threads = max(1, (os.cpu_count() or 1) // max(1, len(devices)))
-        place = place or Place()
-        self._clock = clock
-        self._slots = [
-            _Slot(number, device, threads, place, clock) for number, device in enumerate(devices)
-        ]
+        self._place, self._clock, self._side, self._share = place or Place(), clock, side, share
+        self._slot = slot
+        self._slots: list[Slot] = []
+        self._back: list[Event] = []  # given back before a process had it
+        self._failed_on: dict[str, int] = {}  # the slot that a job failed on, to prefer another
+        self._idle: set[int] = set()  # slots that had nothing to do at the last poll
+        copies = share if isinstance(share, int) else 1
+        every = [device for device in devices for _ in range(copies)]
+        cpus = sum(device == "cpu" for device in every)
+        self._threads = max(1, usable_cores() // max(1, cpus))
+        for device in every:
+            self._add(device)
+
+    def _add(self, device: str) -> None:
+        number = len(self._slots)
+        self._slots.append(self._slot(number, device, self._threads, self._place, self._clock))
+
+    def confirm(self, seconds: float) -> None:
+        """Start all processes and wait until each has found its device, or has not.
+
+        Raises:
+            ConfigError: None has.
+        """
+        for slot in self._slots:
+            slot.start()
+        until = self._clock() + seconds
+        while not all(s.found or s.refused for s in self._slots) and self._clock() < until:
+            self._back = self.poll(0.1)
+
+    # --- what the service asks ----------------------------------------------------------
+
+    @property
+    def slots(self) -> int:
+        """How many jobs are worked on at once."""
+        return sum(not slot.refused for slot in self._slots)
+
+    @property
+    def trouble(self) -> str:
+        """Devices that are left out, and why."""
+        return "; ".join(dict.fromkeys(slot.refused for slot in self._slots if slot.refused))
 
     def free(self) -> int:
-        """How many jobs can be taken now."""
-        return sum(slot.job is None for slot in self._slots)
+        """How many jobs can be taken now: two for each slot, one at work and one in advance."""
+        return sum(slot.room for slot in self._slots)
 
     def running(self) -> list[tuple[str, Job]]:
-        """Device and job of each busy slot."""
-        return [(slot.device, slot.job) for slot in self._slots if slot.job is not None]
+        """Device and job of all that was taken, those in advance last."""
+        taken = [(slot, given) for slot in self._slots for given in enumerate(slot.given)]
+        taken.sort(key=lambda one: one[1][0])
+        return [(slot.device, given.job) for slot, (_, given) in taken]
 
     def submit(self, job: Job, staging: Path) -> None:
-        """Hand a job to a free slot."""
-        next(slot for slot in self._slots if slot.job is None).begin(job, staging)
+        """Hand a job to the slot that can begin it first; among equals, one that knows it."""
+        failed_on = self._failed_on.get(job.id)
+
+        def cost(slot: Slot) -> tuple[int, bool, int, int]:
+            return len(slot.given), slot.number == failed_on, slot.warmth(job), slot.number
+
+        min((slot for slot in self._slots if slot.room), key=cost).take(job, staging)
 
     def poll(self, timeout: float) -> list[Event]:
         """What has happened; waits up to ``timeout`` seconds for something to happen."""
-        busy = {slot.pipe: slot for slot in self._slots if slot.job is not None and slot.pipe}
-        ready = wait(list(busy), timeout) if busy else []
-        events = [event for pipe in ready for event in busy[pipe].drain()]  # type: ignore[index]
-        return events + [event for slot in self._slots for event in slot.stalled()]
+        live = {slot.pipe: slot for slot in self._slots if slot.pipe is not None}
+        busy = any(slot.given for slot in self._slots) or not all(s.found for s in live.values())
+        if busy and not self._back:
+            wait(list(live), timeout)
+        events, self._back = self._back, []
+        for slot in list(self._slots):
+            moving = {given.job.id: given for given in slot.given if given.moving}
+            for event in [*slot.drain(), *slot.watch()]:
+                if isinstance(event, GivenBack) and event.job.id in moving:
+                    self._move(moving[event.job.id])
+                else:
+                    events.append(self._noted(event, slot))
+            self._spread(slot)
+        self._balance()
+        if self._slots and all(slot.refused for slot in self._slots):
+            raise ConfigError(self.trouble, where="device", mend="doctor tells what there is")
+        return events
 
     def interrupt(self) -> None:
-        """Ask running jobs to stop; each comes back as GivenBack."""
+        """Ask for all jobs back."""
         for slot in self._slots:
-            slot.interrupt()
+            for given in slot.given:
+                given.moving = False
+            self._back += slot.interrupt()
 
     def close(self, force: bool = False) -> None:
         """End all processes; with ``force`` at once."""
         for slot in self._slots:
             slot.close(force)
 
+    # --- keeping slots busy -------------------------------------------------------------
 
-class _Slot:
-    def __init__(
-        self, number: int, device: str, threads: int, place: Place, clock: Callable[[], float]
-    ) -> None:
-        self.number, self.device, self.threads, self.place = number, device, threads, place
-        self.job: Job | None = None
-        self.pipe: Connection[Any, Any] | None = None
-        self.process: Any = None
-        self._clock = clock
-        self._heard = self._longest = 0.0
-
-    def begin(self, job: Job, staging: Path) -> None:
-        if job.caution:
-            self.close(force=True)  # after a failure: with fresh memory and a fresh device
-        self._start_process()
-        self.job = job
-        self._heard, self._longest = self._clock(), 0.0
-        assert self.pipe is not None  # noqa: S101  # set by _start_process, for the type checker
-        with suppress(OSError):  # died meanwhile: drain() finds the pipe closed and says so
-            self.pipe.send((job, staging))
-
-    def _start_process(self) -> None:
-        if self.process is not None and self.process.is_alive():
-            return
-        context = multiprocessing.get_context("spawn")  # CUDA cannot be used after a fork
-        self.pipe, theirs = context.Pipe()
-        log = self.place.state and self.place.state / "logs" / f"worker-{self.number}.log"
-        self.process = context.Process(
-            target=_serve, args=(theirs, self.device, self.threads, self.place, log), daemon=True
-        )
-        with _signals_later():
-            self.process.start()
-        theirs.close()
-
-    def drain(self) -> list[Event]:
-        events: list[Event] = []
-        try:
-            while self.job is not None and self.pipe is not None and self.pipe.poll():
-                events.append(self._received(self.pipe.recv()))
-        except (EOFError, OSError):
-            events.append(self._crashed())
-        return events
-
-    def _received(self, event: Event) -> Event:
-        now = self._clock()
-        self._longest = max(self._longest, now - self._heard)
-        self._heard = now
-        if not isinstance(event, Progress):
-            self.job = None
+    def _noted(self, event: Event, slot: Slot) -> Event:
+        if isinstance(event, GivenBack):
+            return event
+        status = getattr(event, "status", "")
+        if status == "failed":
+            self._failed_on[event.job.id] = slot.number  # type: ignore[union-attr]
+        elif status:
+            self._failed_on.pop(event.job.id, None)  # type: ignore[union-attr]
         return event
 
-    def stalled(self) -> list[Event]:
-        """The failure of a job that has said nothing for too long; its process is ended."""
-        silent = self._clock() - self._heard
-        allowed = max(self.place.limits.stall_seconds, STALL_FACTOR * self._longest)
-        if self.job is None or silent <= allowed:
-            return []
-        job, self.job = self.job, None
-        self.close(force=True)
-        message = f"the worker on {self.device} said nothing for {silent:.0f} s and was ended"
-        return [self._failed(job, Failure(Reason.STALLED, message))]
-
-    def _crashed(self) -> JobResult:
-        job, self.job = self.job, None
-        assert job is not None  # noqa: S101  # drained only while a job runs
-        self.process.join(STOP_SECONDS)
-        code = self.process.exitcode
-        cause = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit {code}"
-        self.process = None
-        message = f"the worker process on {self.device} ended ({cause})"
-        return self._failed(job, Failure(Reason.WORKER_CRASHED, message))
-
-    def _failed(self, job: Job, failure: Failure) -> JobResult:
-        return JobResult(job, "failed", device=self.device, error=failure)
-
-    def interrupt(self) -> None:
-        if self.job is not None and self.pipe is not None:
-            with suppress(OSError):  # already gone; drain() says so
-                self.pipe.send(None)
-
-    def close(self, force: bool) -> None:
-        if self.process is None:
+    def _spread(self, slot: Slot) -> None:
+        """Once the first process has looked: a slot for each device, several where they fit."""
+        if slot.device != "auto" or not slot.found:
             return
-        if force:
-            self.process.kill()
-        elif self.pipe is not None:
-            self.pipe.close()  # the child ends when it finds nobody at the other end
-        self.process.join(STOP_SECONDS)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
-        self.process = None
+        slot.device = slot.found[0][0]
+        names = [
+            name
+            for name, free in slot.found
+            for _ in range(sharers(free, self._side) if self._share == "auto" else 1)
+        ]
+        for name in names[1:]:
+            self._add(name)
+
+    def _balance(self) -> None:
+        """A job that waits behind another goes to a slot that nobody had anything for."""
+        idle = {slot.number for slot in self._slots if not slot.given and not slot.refused}
+        for number in idle & self._idle:
+            behind = (given for slot in self._slots if (given := slot.ask_back()))
+            given = next(behind, None)
+            if given is None:
+                break
+            if not given.sent:
+                self._take_from_owner(given)
+                self._slots[number].take(given.job, given.staging)
+        self._idle = idle
+
+    def _take_from_owner(self, given: Given) -> None:
+        for slot in self._slots:
+            with suppress(ValueError):
+                slot.given.remove(given)
+
+    def _move(self, given: Given) -> None:
+        if self.free():
+            self.submit(given.job, given.staging)
+        else:
+            self._back.append(GivenBack(given.job))
 
 
-@contextmanager
-def _signals_later() -> Iterator[None]:
-    """Ctrl-C reaches the whole group: a child still starting up would end in a traceback.
+def sharers(free_bytes: int, side: int | None) -> int:
+    """How many jobs share an accelerator: as many as its free memory holds, at most four.
 
-    (And a service manager sends SIGTERM to the whole group.)
-
-    It inherits what is blocked here; the parent is told of the signal right after.
+    Args:
+        free_bytes: Free memory; 0: not known, so one.
+        side: Long side of the pictures in px; one where they are large, or of any size.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    # Its start would lift the block again, before the child's.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if side is None or side > SHARED_SIDE:
+        return 1
+    each = JOB_BYTES + side * side * PIXEL_BYTES
+    return max(1, min(SHARERS, int(SHARED_MEMORY * free_bytes / each)))
 
 
-def _serve(
-    pipe: "Connection[Any, Any]", device: str, threads: int, place: Place, log: Path | None
-) -> None:
-    """Run the child: jobs from the pipe until it closes."""
-    # Ctrl-C reaches the whole process group; stopping is the parent's decision.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if log is not None:
-        _redirect(log)  # libraries' chatter would tear the dashboard or the JSON apart
-    do = place.do or _torch(threads)
-    while True:
-        try:
-            message = pipe.recv()
-            if message is None:
-                continue  # a request to stop that came after the end of its job
-            job, staging = message
-            bench = Bench(device, staging, place.limits, place.checkpoints)
-            try:
-                result: Any = do(job, bench, pipe.send, lambda: _asked(pipe))
-            except Interrupted:
-                result = GivenBack(job)
-            pipe.send(result)
-        except (EOFError, OSError):
-            return  # the parent is gone
-
-
-def _torch(threads: int) -> Do:
-    from pipeline.worker import run_job, use_threads
-
-    use_threads(threads)
-    return run_job
-
-
-def _redirect(log: Path) -> None:
-    with suppress(OSError):
-        log.parent.mkdir(parents=True, exist_ok=True)
-        long = log.exists() and log.stat().st_size > MAX_LOG
-        fd = os.open(log, os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if long else os.O_APPEND), 0o644)
-        os.dup2(fd, 1)
-        os.dup2(fd, 2)
-        os.close(fd)
-
-
-def _asked(pipe: "Connection[Any, Any]") -> bool:
-    """Whether the parent wants this job stopped. Raises EOFError when it is gone."""
-    return pipe.poll() and pipe.recv() is None
+def _largest_side(config: Config) -> int | None:
+    """Long side in px of the largest pictures that the config asks for; None: the photos' own."""
+    layers = [config.transfer.chosen()]
+    sizes = [
+        resolve_transfer(config.preset, *layers, style.transfer.chosen()).size
+        for style in config.styles.values()
+    ]
+    return None if "source" in sizes else max(size for size in sizes if size != "source")

@@ -11,22 +11,21 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.thumbnails import before_name, small_name
+from pipeline.thumbnails import SHOWN, before_name, large_name, small_name
 
 KINDS = ("stylized", "enhanced")  # of a hostile value it can be asked whether it is one of them
+FILMS = (".webp", ".gif", ".mp4")
 POINTS = 120  # of a loss curve; more than a plot can show
-TIMELAPSE = ".timelapse.webp"
 
 _TEXTS = ("ts", "job", "style", "recipe", "device")
 _MAPPINGS = ("losses", "options")
 
 
-def exhibit(line: Mapping[str, Any], outbox: Path, pictures: Path) -> dict[str, Any] | None:
+def exhibit(line: Mapping[str, Any], pictures: Path) -> dict[str, Any] | None:
     """What the page knows of a line; None when it has nothing to show.
 
     Args:
         line: An object of ``runs.jsonl``.
-        outbox: Its folder: a timelapse beside a picture is looked for there.
         pictures: Where the small copies are kept.
     """
     content, status = line.get("content"), line.get("status")
@@ -39,12 +38,12 @@ def exhibit(line: Mapping[str, Any], outbox: Path, pictures: Path) -> dict[str, 
     if status != "done":
         error = _of(line, "error", dict, {})
         return shown | {key: _of(error, key, str, "") for key in ("code", "message")}
-    outputs = list(_outputs(line))
+    outputs = [output for output in _outputs(line) if output["kind"] in KINDS]
     if not outputs:
         return None
     shown["pictures"] = [_picture(output, pictures) for output in outputs]
     plain = next((output for output in outputs if output["kind"] == "stylized"), outputs[0])
-    shown |= _photo(line, plain, pictures) | _timelapse(plain, outbox)
+    shown |= _photo(line, plain, pictures) | _growth(line)
     if curve := _curve(line.get("curve")):
         shown["curve"] = curve
     return shown
@@ -52,7 +51,7 @@ def exhibit(line: Mapping[str, Any], outbox: Path, pictures: Path) -> dict[str, 
 
 def _outputs(line: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for output in _of(line, "outputs", list, []):
-        if isinstance(output, dict) and output.get("kind") in KINDS and _inside(output):
+        if isinstance(output, dict) and isinstance(output.get("kind"), str) and _inside(output):
             yield output
 
 
@@ -69,7 +68,10 @@ def _inside(output: Mapping[str, Any]) -> bool:
 def _picture(output: Mapping[str, Any], pictures: Path) -> dict[str, Any]:
     numbers = {key: _number(output.get(key)) for key in ("width", "height", "bytes")}
     small = _kept(pictures, small_name, output.get("sha256"))
-    return {"kind": output["kind"], "url": url(output["path"]), "small": small, **numbers}
+    shown = {"kind": output["kind"], "url": url(output["path"]), "small": small, **numbers}
+    if PurePosixPath(output["path"]).suffix.lower() not in SHOWN:
+        shown["view"] = _kept(pictures, large_name, output.get("sha256")) or small
+    return shown
 
 
 def _photo(
@@ -91,22 +93,29 @@ def _kept(pictures: Path, name_of: Callable[..., str], digest: object, *size: in
     return None
 
 
-def _timelapse(output: Mapping[str, Any], outbox: Path) -> dict[str, str]:
-    path = str(PurePosixPath(output["path"]).with_suffix(TIMELAPSE))
-    with suppress(OSError):  # a name too long for a file
-        if (outbox / path).is_file():
-            return {"timelapse": url(path)}
-    return {}
+def _growth(line: Mapping[str, Any]) -> dict[str, Any]:
+    """The film of how it came to be, and stills of it."""
+    shown: dict[str, Any] = {}
+    for output in _outputs(line):
+        place, address = PurePosixPath(output["path"]), url(output["path"])
+        size = _number(output.get("bytes"))
+        if output["kind"] == "timelapse" and place.suffix in FILMS:
+            shown |= {"timelapse": address, "timelapse_bytes": size}
+        elif output["kind"] == "still" and place.suffix in SHOWN:
+            step = place.stem.rpartition(".step-")[2].lstrip("0")
+            shown.setdefault("stills", []).append({"step": step, "url": address, "bytes": size})
+    return shown
 
 
 def _curve(curve: object) -> list[list[float]]:
-    """Points (step, total loss) of a run, thinned evenly; the last one stays."""
+    """Points (step, total loss, scale) of a run, thinned evenly; the last one stays."""
     if not isinstance(curve, list):
         return []
     points = [point for point in curve if isinstance(point, list) and len(point) >= 2]
     stride = -(-len(points) // POINTS) or 1
     few = points[:-1:stride] + points[-1:]
-    return [[_number(step), _rounded(_number(loss))] for step, loss, *_ in few]
+    return [[_number(step), _rounded(_number(loss)), *map(_number, rest[:1])]
+            for step, loss, *rest in few]  # fmt: skip
 
 
 def url(path: str) -> str:

@@ -11,10 +11,14 @@ from pydantic import ValidationError
 from pipeline.chain import Enhance
 from pipeline.complaints import explain
 from pipeline.errors import UsageError
+from pipeline.formats import OutputFormat
 from pipeline.options import PRESETS, Options, Transfer
 from pipeline.yamlfile import parse_scalar
 
 OptionsType = TypeVar("OptionsType", bound=Options)
+
+# Options of the enhancement whose plain names are the transfer's.
+RENAMED = {"preset": "enhance", "steps": "enhance_steps"}
 
 
 @cache
@@ -24,9 +28,10 @@ def option_flags() -> tuple[Any, ...]:
     def command(**flags: str | None) -> None: ...
 
     parameters = [
-        _flag(name, field.description or "", _default(name, field.get_default()))
-        for model in (Transfer, Enhance)
+        _flag(_word(model, name), field.description or "", _default(model, name))
+        for model in (Transfer, Enhance, OutputFormat)
         for name, field in model.model_fields.items()
+        if (model, name) != (OutputFormat, "format")  # the file's suffix says it
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     app = typer.Typer(add_completion=False)
@@ -41,8 +46,13 @@ def _flag(name: str, text: str, default: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
 
-def _default(name: str, default: Any) -> str:
-    if any(name in preset for preset in PRESETS.values()):
+def _word(model: type[Options], name: str) -> str:
+    return RENAMED.get(name, name) if model is Enhance else name
+
+
+def _default(model: type[Options], name: str) -> str:
+    default = model.model_fields[name].get_default()
+    if model is Transfer and any(name in preset for preset in PRESETS.values()):
         return "the preset's"
     if isinstance(default, tuple):
         return ",".join(map(str, default))
@@ -58,23 +68,28 @@ def chosen(model: type[OptionsType], flags: Mapping[str, str | None]) -> dict[st
         UsageError: Naming the flag.
     """
     values = {
-        name: _parsed(name, text)
-        for name, text in flags.items()
-        if text is not None and name in model.model_fields
+        name: _parsed(model, name, text)
+        for name in model.model_fields
+        if (text := flags.get(_word(model, name))) is not None
     }
     try:
         return model.model_validate(values).chosen()
     except ValidationError as error:
         found = explain(error, model, "", {(name,): 0 for name in values})
         name, _, rest = found["what"].partition(": ")
-        where = f"--{name.replace('_', '-')}"
+        where = f"--{_word(model, name).replace('_', '-')}"
         raise UsageError(rest or found["what"], where=where, mend=found["mend"]) from None
 
 
-def _parsed(name: str, text: str) -> Any:
-    """``64,128`` is a list where the option is one, ``relu1_1:2,relu2_1`` a mapping (1: absent)."""
-    field = (Transfer.model_fields | Enhance.model_fields)[name]
-    shape = str(field.annotation)
+def _parsed(model: type[Options], name: str, text: str) -> Any:
+    """``64,128`` is a list where the option is one, ``relu1_1:2,relu2_1`` a mapping (1: absent).
+
+    A chain is a list of steps, ``denoise:0.3,sharpen``.
+    """
+    shape = str(model.model_fields[name].annotation)
+    if model is Enhance and name == "steps":
+        parts = (part.strip().partition(":") for part in text.split(","))
+        return [{key: parse_scalar(value)} if value else key for key, _, value in parts]
     if "dict" in shape:
         pairs = (part.partition(":") for part in text.split(","))
         return {key.strip(): parse_scalar(value or "1") for key, _, value in pairs}

@@ -1,6 +1,6 @@
 """A view -> one frame of the dashboard, as rows of styled text and picture. Pure functions.
 
-The only module that knows rich.
+It, `lanes` and `rows` are the only modules that know rich.
 """
 
 from collections.abc import Sequence
@@ -11,65 +11,25 @@ from itertools import islice, zip_longest
 from textwrap import wrap
 from typing import TextIO
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.color import Color
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
+from pipeline.lanes import lanes
 from pipeline.preview import Pixel, Preview, character_size, resize, shade
+from pipeline.rows import ACCENT, BAD, GOOD, QUIET, bar, elide, joined, pair, row
 from pipeline.terminal import Look, visible
-from pipeline.view import Lane, Result, View, span
+from pipeline.view import Result, View, span
 
-ACCENT, GOOD, BAD, QUIET = "cyan", "green", "red", "dim"
 ROOM_FOR_CLOCK = 48  # columns of a result; with fewer the name needs them
 ROOM_FOR_HEADINGS = 10  # rows of results and failures
 
 MARGIN = " "
 
 Row = Sequence[Text | Segment]
-
-
-def elide(text: str, cells: int, cut: str = "…") -> str:
-    """``text`` in at most ``cells`` columns; what goes is the middle, for names end in a type."""
-    if cell_len(text) <= cells:
-        return text
-    room = max(0, cells - cell_len(cut))
-    start = max(0, len(text) - (room + 1) // 2)
-    while cell_len(text[start:]) > (room + 1) // 2:
-        start += 1
-    return set_cell_size(text, room // 2) + cut + text[start:]
-
-
-def _row(left: Text, right: Text, width: int) -> Text:
-    """One row with something at either end; the left one gives way."""
-    right.truncate(width)
-    left.truncate(max(0, width - right.cell_len - 2))
-    return Text.assemble(left, " " * (width - left.cell_len - right.cell_len), right)
-
-
-def _pair(content: str, style: str, width: int, look: Look) -> Text:
-    """``photo x style`` in at most ``width`` columns, unable to do anything to the terminal."""
-    cut, times = look.glyphs.cut, look.glyphs.times
-    style = elide(visible(style, look.encoding), max(8, width // 3), cut)
-    joint = f" {times} " if style else ""
-    name = elide(visible(content, look.encoding), max(8, width - cell_len(style + joint)), cut)
-    return Text.assemble(name, (joint, QUIET), (style, ACCENT))
-
-
-def _joined(parts: list[str], width: int, look: Look) -> Text:
-    """As many of ``parts`` as fit, the first ones first."""
-    between = f" {look.glyphs.dot} "
-    while len(parts) > 1 and cell_len(between.join(parts)) > width:
-        parts = parts[:-1]
-    return Text(between.join(parts), style=QUIET)
-
-
-def _bar(fraction: float, width: int, look: Look, color: str = ACCENT) -> Text:
-    full, half = divmod(int(min(1.0, fraction) * width * 2), 2)
-    done = look.glyphs.full * full + look.glyphs.half * half
-    return Text.assemble((done, color), (look.glyphs.rest * (width - len(done)), QUIET))
 
 
 def _head(view: View, width: int, now: float, look: Look) -> list[Text]:
@@ -82,8 +42,8 @@ def _head(view: View, width: int, now: float, look: Look) -> list[Text]:
     facts = [span(now - view.started_at), visible(view.preset), visible(view.device)]
     message = elide(visible(view.message, look.encoding), width // 2, look.glyphs.cut)
     return [
-        _row(where, _joined([fact for fact in facts if fact], width // 2, look), width),
-        _row(_counts(view, width - cell_len(message) - 2, look), Text(message, QUIET), width),
+        row(where, joined([fact for fact in facts if fact], width // 2, look), width),
+        row(_counts(view, width - cell_len(message) - 2, look), Text(message, QUIET), width),
         *_queue(view, width, look),
         Text(),
     ]
@@ -93,8 +53,8 @@ def _counts(view: View, width: int, look: Look) -> Text:
     """Queue, running and done always; the others once there are any, so that they are news."""
     text = Text()
     for number, word, color, always in (
-        (view.queued, "queued", "", True),
-        (len(view.running), "running", ACCENT, True),
+        (view.queued + len(view.ahead), "queued", "", True),
+        (len(view.working), "running", ACCENT, True),
         (view.done, "done", GOOD, True),
         (view.failed, "failed", BAD, False),
         (view.skipped, "skipped", "", False),
@@ -113,40 +73,12 @@ def _queue(view: View, width: int, look: Look) -> list[Text]:
     if not total:
         return []
     facts = [f"{view.ended} of {total}"]
-    facts += [f"{span(view.seconds_left)} left"] if view.seconds_left is not None else []
-    facts += [f"{view.per_hour:.0f} an hour"] if view.per_hour is not None else []
-    aside = _joined(facts, width // 2, look)
+    pace = view.pace
+    facts += [f"{span(pace.seconds_left)} left"] if pace.seconds_left is not None else []
+    facts += [f"{pace.per_hour:.0f} an hour"] if pace.per_hour is not None else []
+    aside = joined(facts, width // 2, look)
     fraction = (view.ended + sum(lane.fraction for lane in view.running)) / total
-    return [_row(_bar(fraction, width - aside.cell_len - 2, look, GOOD), aside, width)]
-
-
-def _lanes(lanes: list[Lane], width: int, height: int, look: Look) -> list[Text]:
-    """The running pairs in at most ``height`` rows, in as much detail as fits."""
-    if len(lanes) * 4 <= height:
-        return [row for lane in lanes for row in _lane_in_full(lane, width, look)]
-    shown = lanes if len(lanes) < height else lanes[: max(0, height - 2)]
-    rows = [_lane_in_brief(lane, width, look) for lane in shown]
-    if len(shown) < len(lanes):
-        rows.append(Text(f"and {len(lanes) - len(shown)} more", style=QUIET))
-    return [*rows, Text()]
-
-
-def _lane_in_full(lane: Lane, width: int, look: Look) -> list[Text]:
-    device = Text(visible(lane.device, look.encoding), style=QUIET)
-    aside = Text.assemble((f"{lane.fraction:4.0%}", "bold"), f"{lane.left:>9}", (" left", QUIET))
-    return [
-        _row(_pair(lane.content, lane.style, width - device.cell_len - 2, look), device, width),
-        _row(_bar(lane.fraction, width - aside.cell_len - 2, look), aside, width),
-        _joined(lane.details, width, look),
-        Text(),
-    ]
-
-
-def _lane_in_brief(lane: Lane, width: int, look: Look) -> Text:
-    bar = _bar(lane.fraction, width // 6, look)
-    device = (f"  {visible(lane.device, look.encoding)}", QUIET)
-    aside = Text.assemble(bar, (f"{lane.fraction:5.0%}", "bold"), f"{lane.left:>9}", device)
-    return _row(_pair(lane.content, lane.style, width - aside.cell_len - 2, look), aside, width)
+    return [row(bar(fraction, width - aside.cell_len - 2, look, GOOD), aside, width)]
 
 
 def _results(view: View, width: int, height: int, look: Look) -> Sequence[Row]:
@@ -165,8 +97,9 @@ def _result(result: Result, width: int, look: Look) -> Text:
     sign = (f"{look.glyphs.done} ", GOOD) if done else (f"{look.glyphs.skipped} ", QUIET)
     clock = datetime.fromtimestamp(result.at).strftime("%H:%M  ") if width >= ROOM_FOR_CLOCK else ""
     aside = Text(span(result.seconds) if done else visible(result.code), style=QUIET)
-    pair = _pair(result.content, result.style, width - len(clock) - aside.cell_len - 4, look)
-    return _row(Text.assemble(sign, (clock, QUIET), pair), aside, width)
+    room = width - len(clock) - aside.cell_len - 4
+    name = pair(result.content, result.style, room, look)
+    return row(Text.assemble(sign, (clock, QUIET), name), aside, width)
 
 
 def _failures(view: View, width: int, height: int, look: Look) -> list[Text]:
@@ -182,14 +115,14 @@ def _failures(view: View, width: int, height: int, look: Look) -> list[Text]:
 
 def _failure(result: Result, width: int, look: Look) -> list[Text]:
     code = Text(visible(result.code, look.encoding), style=BAD)
-    pair = _pair(result.content, result.style, width - code.cell_len - 4, look)
+    name = pair(result.content, result.style, width - code.cell_len - 4, look)
     message = visible(result.message, look.encoding)
     lines = wrap(message, max(8, width - 2), max_lines=2, placeholder=look.glyphs.cut)
     why = [Text(f"  {line}", style=QUIET) for line in lines]
     for line in why:
         line.truncate(width)  # wrap counts characters, not columns
     sign = (f"{look.glyphs.failed} ", BAD)
-    return [_row(Text.assemble(sign, pair), code, width), *why]
+    return [row(Text.assemble(sign, name), code, width), *why]
 
 
 @lru_cache(maxsize=16)  # the picture changes about once a second, the frame four times
@@ -230,9 +163,9 @@ class Frame:
     rows: Sequence[Row]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for row in self.rows:
+        for line in self.rows:
             yield Segment(MARGIN)
-            for part in row:
+            for part in line:
                 if isinstance(part, Text):
                     style = console.get_style(part.style)
                     yield from Segment.apply_style(part.render(console), style)
@@ -245,8 +178,8 @@ def render(view: View, width: int, height: int, now: float, look: Look | None = 
     """One frame: at most ``height`` rows of at most ``width`` columns."""
     look, width = look or Look(), width - len(MARGIN)
     head = _head(view, width, now, look)
-    lanes = _lanes(view.running, width, max(2, (height - len(head)) // 2), look)
-    above: list[Row] = [[row] for row in (*head, *lanes)]
+    running = lanes(view, width, max(2, (height - len(head)) * 3 // 5), look)
+    above: list[Row] = [[line] for line in (*head, *running)]
     return Frame([*above, *_body(view, width, height - len(above), look)][:height])
 
 

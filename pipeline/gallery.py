@@ -17,30 +17,28 @@ this process never does; the page then shows the results themselves.
 """
 
 import errno
-import hashlib
 import json
 import os
-from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pipeline.disk import disk_errors
 from pipeline.errors import OutputError
 from pipeline.exhibits import exhibit
+from pipeline.markup import MARK, page
 from pipeline.outbox import RUN_LOG
-from pipeline.thumbnails import NAME
+from pipeline.thumbnails import NAME, large_name, small_name
 
 FOLDER = ".gallery"
 PICTURES = "pictures"
 CHUNK = 100  # lines in one data file: some 300 kB, written in two milliseconds
-PAGE = Path(__file__).parent / "page"
-SCRIPTS = ("entries.js", "wall.js", "zoom.js", "viewer.js", "page.js")
+TIDY_SECONDS, TIDY_AGAIN_SECONDS = 3600.0, 86400.0
 
-_MARK = b"<!doctype html>\n<!-- pipeline gallery "
+Shown = dict[str, Any]
+
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -66,14 +64,54 @@ class Gallery:
         self.pictures = self.folder / PICTURES
         self._head: Head | None = None
         self._last: list[str] = []  # JSON texts of the last chunk
+        self._told_some = False
 
-    def keep(self, staged: Path) -> None:
-        """Take the small copies that a worker left in ``staged``; may be repeated."""
+    def keep(self, staged: Path, replaced: Iterable[str] = ()) -> None:
+        """Take the small copies that a worker left in ``staged``; may be repeated.
+
+        Args:
+            staged: The folder.
+            replaced: SHA-256 of the pictures that the new ones took the place of: their copies go.
+        """
         with disk_errors(self.pictures), suppress(FileNotFoundError):
             copies = [path for path in staged.iterdir() if NAME.fullmatch(path.name)]
             self._own_folders()
             for path in copies:
                 path.replace(self.pictures / path.name)
+            for sha256 in replaced:
+                for name in (small_name(sha256), large_name(sha256)):
+                    (self.pictures / name).unlink(missing_ok=True)
+
+    def tidy(self) -> int:
+        """Remove copies that no picture on the wall names any more; returns how many.
+
+        Reads all that was told, so it is for the end of a run that told something, and works once
+        a day at most. Copies made within an hour before the last telling stay.
+        """
+        if self._head is None or not self._told_some:
+            return 0
+        with disk_errors(self.pictures), suppress(FileNotFoundError, ValueError, LookupError):
+            mark, told_at = self.folder / "tidied", (self.folder / "head.js").stat().st_mtime
+            if mark.exists() and told_at - mark.stat().st_mtime < TIDY_AGAIN_SECONDS:
+                return 0
+            mark.touch()
+            until = told_at - TIDY_SECONDS
+            named = {name for entry in self._wall(self._head.chunks) for name in _copies(entry)}
+            copies = [path for path in self.pictures.iterdir() if NAME.fullmatch(path.name)]
+            old = [p for p in copies if p.name not in named and p.stat().st_mtime < until]
+            for path in old:
+                path.unlink(missing_ok=True)
+            return len(old)
+        return 0
+
+    def _wall(self, chunks: int) -> Iterator[Shown]:
+        """What hangs: the newest entry of each pair."""
+        newest = {}
+        for number in range(1, chunks + 1):
+            for entry in arguments_in(self._chunk(number))[1]:
+                if entry["status"] == "done":
+                    newest[entry["content"], entry["style"]] = entry
+        yield from newest.values()
 
     def update(self) -> int:
         """Show what the run log says since the last time; returns how many lines were told.
@@ -107,7 +145,7 @@ class Gallery:
         count, chunks, told = 0, head.chunks, head.told
         for line, end in _lines(self.outbox / RUN_LOG, head.told):
             told = end
-            shown = line and exhibit(line, self.outbox, self.pictures)
+            shown = line and exhibit(line, self.pictures)
             if not shown:
                 continue
             if chunks == 0 or len(self._last) >= CHUNK:
@@ -116,6 +154,7 @@ class Gallery:
             self._last.append(json.dumps(shown, separators=(",", ":")))
             count += 1
         if count:
+            self._told_some = True
             self._write_chunk(chunks)
         self._write_head(Head(chunks, told))
         return count
@@ -136,9 +175,9 @@ class Gallery:
         self._write_page()
         self._last = []
         try:
-            head = Head(**_call(self.folder / "head.js")[0])
+            head = Head(**arguments_in(self.folder / "head.js")[0])
             if head.chunks:
-                last = _call(self._chunk(head.chunks))[1]
+                last = arguments_in(self._chunk(head.chunks))[1]
                 self._last = [json.dumps(shown, separators=(",", ":")) for shown in last]
             if all(_size(self._chunk(number)) for number in range(1, head.chunks)):
                 return head
@@ -148,7 +187,7 @@ class Gallery:
         return Head()
 
     def _chunk(self, number: int) -> Path:
-        return self.folder / f"chunk-{number:04}.js"
+        return self.folder / chunk_name(number)
 
     # --- files --------------------------------------------------------------------------
 
@@ -159,7 +198,7 @@ class Gallery:
         standing = _start(path, len(text) + 1)
         if standing == text:
             return
-        if standing is not None and not standing.startswith(_MARK):
+        if standing is not None and not standing.startswith(MARK):
             raise OutputError(
                 "a file that is not ours has this name",
                 where=str(path),
@@ -183,32 +222,6 @@ class Gallery:
                 folder.mkdir()
             if folder.is_symlink():
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(folder))
-
-
-# --- the page -------------------------------------------------------------------------------
-
-
-@cache
-def page() -> bytes:
-    """The whole page: style and program put into the markup, and nothing else allowed to run."""
-    style = (PAGE / "gallery.css").read_text("utf-8")
-    body = "".join((PAGE / name).read_text("utf-8") for name in SCRIPTS)
-    script = f'"use strict";\n(() => {{\n{body}}})();\n'
-    # Scripts and pictures come from beside the page and from nowhere else; no text of a file name
-    # or of the log can become a program.
-    policy = (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file: data:; "
-        f"style-src '{_hash(style)}'; script-src '{_hash(script)}' 'self' file:"
-    )
-    text = (PAGE / "gallery.html").read_text("utf-8")
-    for name, value in (("POLICY", policy), ("STYLE", style), ("SCRIPT", script)):
-        text = text.replace(f"@{name}@", value)
-    content = text.encode()
-    return _MARK + hashlib.sha256(content).hexdigest()[:12].encode() + b" -->\n" + content
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 # --- reading --------------------------------------------------------------------------------
@@ -235,10 +248,22 @@ def _lines(log: Path, start: int) -> Iterator[tuple[dict[str, Any] | None, int]]
             yield line if isinstance(line, dict) else None, start
 
 
-def _call(path: Path) -> list[Any]:
+def arguments_in(path: Path) -> list[Any]:
     """Arguments of the one call that a data file of ours holds."""
     text = path.read_text("ascii")
     return list(json.loads("[" + text[text.index("(") + 1 : text.rindex(")")] + "]"))
+
+
+def chunk_name(number: int) -> str:
+    """The data file with that number, counted from 1."""
+    return f"chunk-{number:04}.js"
+
+
+def _copies(entry: Shown) -> Iterator[str]:
+    """Names of the small copies that an entry shows."""
+    for picture in entry["pictures"]:
+        yield from filter(None, (picture.get("small"), picture.get("view")))
+    yield from filter(None, (entry.get("photo"), entry.get("before")))
 
 
 def _size(path: Path) -> int:

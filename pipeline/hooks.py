@@ -5,12 +5,14 @@ The run log line of the result goes to its stdin and, in parts, to its environme
 """
 
 import json
+import logging
 import os
 import signal
 import subprocess
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,14 @@ Line = Mapping[str, Any]
 
 MOST_WAITING = 1000  # results whose hooks have not run yet; older ones are dropped
 _PIPE = 60_000  # bytes that a pipe takes without anybody reading
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    program: tuple[str, ...]
+    line: Line
 
 
 class HookRunner:
@@ -32,7 +42,7 @@ class HookRunner:
 
     def __init__(self, hooks: Hooks, log: Path | None = None) -> None:
         self.hooks, self.log = hooks, log
-        self._waiting: deque[Line] = deque(maxlen=MOST_WAITING)
+        self._waiting: deque[_Call] = deque(maxlen=MOST_WAITING)
         self._running: subprocess.Popen[bytes] | None = None
         self._until = 0.0
         self._name = ""
@@ -45,8 +55,16 @@ class HookRunner:
 
     def tell(self, line: Line) -> None:
         """Have the hook for this result run, if there is one."""
-        if self._program(line):
-            self._waiting.append(line)
+        program = {"done": self.hooks.on_done, "failed": self.hooks.on_failed}.get(line["status"])
+        self._call(program or (), line)
+
+    def tell_batch(self, digest: Line) -> None:
+        """Have the hook for a finished batch run, if there is one."""
+        self._call(self.hooks.on_batch, digest)
+
+    def _call(self, program: tuple[str, ...], line: Line) -> None:
+        if program:
+            self._waiting.append(_Call(program, line))
 
     def tend(self, now: float) -> None:
         """See to the running hook and start the next. Never raises, never waits."""
@@ -57,7 +75,7 @@ class HookRunner:
             if code is None:
                 self._kill(f"took longer than {self.hooks.timeout_seconds:g} s and was ended")
             else:
-                self.trouble = f"hook {self._name} ended with {code}" if code else ""
+                self._say(f"ended with {code}" if code else "")
                 self._running = None
         if self._waiting:
             self._start(self._waiting.popleft(), now)
@@ -68,22 +86,26 @@ class HookRunner:
         if self._running is not None:
             self._kill("was ended with the pipeline")
 
-    def _program(self, line: Line) -> tuple[str, ...]:
-        status = line["status"]
-        return {"done": self.hooks.on_done, "failed": self.hooks.on_failed}.get(status, ())
+    def _say(self, trouble: str) -> None:
+        # Never its arguments: they may hold a password.
+        self.trouble = f"hook {self._name} {trouble}" if trouble else ""
+        facts = {"program": self._name, "how": trouble or "ended well"}
+        level = logging.WARNING if trouble else logging.DEBUG
+        log.log(level, "hook", extra={"facts": facts})
 
-    def _start(self, line: Line, now: float) -> None:
+    def _start(self, call: _Call, now: float) -> None:
+        line = call.line
         text = json.dumps(line).encode()
         facts = {
             f"PIPELINE_{key.upper()}": os.fsencode(str(line.get(key) or "")).replace(b"\0", b"")
             for key in ("event", "status", "job", "content", "style")
         }
         self._until = now + self.hooks.timeout_seconds
-        self._name = ascii(self._program(line)[0])
+        self._name = ascii(call.program[0])
         try:
             with self._output() as output:
                 self._running = subprocess.Popen(  # noqa: S603  # the config's own words
-                    self._program(line),
+                    call.program,
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=output,
@@ -91,7 +113,7 @@ class HookRunner:
                     start_new_session=True,  # so that all it starts can be ended with it
                 )
         except (OSError, ValueError) as error:
-            self.trouble = f"hook {self._name} cannot be started: {error}"
+            self._say(f"cannot be started: {error}")
             return
         assert self._running.stdin is not None  # noqa: S101  # it was asked for
         with suppress(OSError):  # it need not read
@@ -110,7 +132,7 @@ class HookRunner:
     def _kill(self, how: str) -> None:
         process, self._running = self._running, None
         assert process is not None  # noqa: S101  # asked only while one runs
-        self.trouble = f"hook {self._name} {how}"
+        self._say(how)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

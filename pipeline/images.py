@@ -1,9 +1,10 @@
 """Files <-> tensors: pictures loaded, resized and saved. Bytes and formats are codec's."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -13,16 +14,16 @@ from pipeline.codec import (
     Bytes,
     Decoded,
     Limits,
-    caption,
     decode_file,
-    encode_png,
-    encode_small,
     is_picture_name,
-    shown,
 )
+from pipeline.encode import NO_LABELS, Labels, caption, encode, encode_small
 from pipeline.errors import OutputError
+from pipeline.formats import OutputFormat, Profile
+from pipeline.undecodable import shown
 
 __all__ = [
+    "Labels",
     "Limits",
     "Picture",
     "as_picture",
@@ -31,6 +32,7 @@ __all__ = [
     "load_image",
     "preview",
     "resize",
+    "save",
     "save_png",
     "save_small",
 ]
@@ -38,14 +40,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A decoded picture, upright, in sRGB.
+    """A decoded picture, upright, in sRGB or whatever colours were asked for.
 
     ``rgb`` is composited where the file was transparent, so every value is fit for computing.
     ``exif``, ``xmp`` and ``icc`` are the file's own bytes: the orientation in them has been
     applied already, and ``icc`` describes the file, not ``rgb``.
     """
 
-    rgb: Tensor  # (3, H, W) float32 sRGB in [0, 1]
+    rgb: Tensor  # (3, H, W) float32 in [0, 1]
     alpha: Tensor | None = None  # (1, H, W) float32 in [0, 1], None when opaque
     exif: bytes = b""
     xmp: bytes = b""
@@ -53,20 +55,26 @@ class Picture:
 
 
 def load_image(
-    path: Path, *, long_side: int | None = None, limits: Limits = DEFAULT_LIMITS
+    path: Path,
+    *,
+    long_side: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    profile: Profile = "srgb",
 ) -> Picture:
     """The picture in the file at ``path``; of an animation the first frame.
 
     Args:
-        path: A regular file, not a link: JPEG, PNG, WebP, TIFF, BMP or GIF, by what it holds.
+        path: A regular file, not a link: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or
+            (with its extra) HEIC, by what it holds.
         long_side: Reduce to this long side in px, with antialiasing; never enlarges.
         limits: What the file may ask of us.
+        profile: The colours that its values are wanted in.
 
     Raises:
         InputError: The file cannot be used; ``code`` says why.
         EngineError: There is not memory enough to decode it.
     """
-    return as_picture(decode_file(path, long_side, limits))
+    return as_picture(decode_file(path, long_side, limits, profile))
 
 
 def as_picture(decoded: Decoded) -> Picture:
@@ -78,16 +86,21 @@ def as_picture(decoded: Decoded) -> Picture:
     return Picture(rgb, alpha, decoded.exif, decoded.xmp, decoded.icc)
 
 
-def save_png(
-    rgb: Tensor, path: Path, alpha: Tensor | None = None, text: Mapping[str, str] | None = None
+def save(
+    rgb: Tensor,
+    path: Path,
+    wanted: OutputFormat,
+    alpha: Tensor | None = None,
+    labels: Labels = NO_LABELS,
 ) -> tuple[int, int]:
-    """Writes an 8-bit PNG, tagged as sRGB, to exactly ``path``, and makes it last (fsync).
+    """Writes a picture as it is wanted to exactly ``path``, and makes it last (fsync).
 
     Args:
-        rgb: (3, H, W) sRGB; values beyond [0, 1] are clamped.
+        rgb: (3, H, W) in the colours of ``wanted.profile``; values beyond [0, 1] are clamped.
         path: A staging path: it is overwritten, and may hold half a picture after an error.
+        wanted: Format, quality, depth and profile.
         alpha: (1, H, W) in [0, 1], or None for an opaque picture.
-        text: PNG text fields, kept inside the file.
+        labels: What is written beside the pixels.
 
     Returns:
         Width and height in px.
@@ -95,21 +108,34 @@ def save_png(
     Raises:
         OutputError: The picture is not finite, the disk is full or the file cannot be written.
     """
-    pixels = rgb if alpha is None else torch.cat((rgb, alpha.to(rgb)))
+    pixels = _stacked(rgb, alpha)
     if not pixels.isfinite().all():
         what, mend = "the picture holds values that are no numbers", "lower the learning rate"
         raise OutputError(what, where=shown(path), mend=mend)
-    encode_png(_bytes(pixels), path, text or {})
+    encode(_words(pixels) if wanted.depth == 16 else _bytes(pixels), path, wanted, labels)
     return pixels.shape[2], pixels.shape[1]
 
 
-def save_small(rgb: Tensor, path: Path, long_side: int) -> None:
-    """Writes a small copy of (3, H, W) for the gallery: JPEG, at most ``long_side`` px.
+def save_png(rgb: Tensor, path: Path) -> tuple[int, int]:
+    """`save` as a plain 8-bit PNG in sRGB."""
+    return save(rgb, path, OutputFormat())
+
+
+def save_small(
+    rgb: Tensor,
+    path: Path,
+    long_side: int,
+    alpha: Tensor | None = None,
+    profile: Profile = "srgb",
+) -> None:
+    """Writes a small copy of (3, H, W) for the gallery: JPEG in sRGB, at most ``long_side`` px.
+
+    A transparent picture is shown on a checkerboard.
 
     Raises:
         OutputError: The disk is full, or the file cannot be written.
     """
-    encode_small(_bytes(rgb.nan_to_num()), path, long_side)
+    encode_small(_bytes(_stacked(rgb, alpha).nan_to_num()), path, long_side, profile)
 
 
 def labelled(rgb: Tensor, text: str) -> Tensor:
@@ -147,6 +173,18 @@ def _composited(rgb: Tensor, alpha: Tensor) -> Tensor:
     if spread < 0.05:
         ground = (ground.mean() < 0.5).to(rgb).expand(3, 1, 1)
     return torch.lerp(ground, rgb, alpha)
+
+
+def _stacked(rgb: Tensor, alpha: Tensor | None) -> Tensor:
+    """(3 or 4, H, W)."""
+    return rgb if alpha is None else torch.cat((rgb, alpha.to(rgb)))
+
+
+def _words(pixels: Tensor) -> npt.NDArray[np.uint16]:
+    """(C, H, W) -> (H, W, C) of 16 bits on the CPU."""
+    # float32 holds 24 bits: rounding to 65,535 levels is exact.
+    rounded = (pixels.detach().float().clamp(0, 1) * 65535).round()
+    return rounded.permute(1, 2, 0).contiguous().cpu().numpy().astype(np.uint16)
 
 
 def _tensor(array: Bytes) -> Tensor:

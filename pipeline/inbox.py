@@ -2,48 +2,22 @@
 
 The scan is the truth: it reads the whole folder at the start, on a timer and whenever the watcher
 wakes it. It knows no difference between a file that was there before, arrived while nobody looked,
-or was moved in. Names are data: any bytes but "/" and NUL, kept by surrogateescape.
+or was moved in.
 """
 
-import errno
-import fnmatch
 import os
-import re
-import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from pipeline.errors import Reason, StateError
+from pipeline.errors import InboxError, Reason
+from pipeline.folder import IGNORED, MAX_DEPTH, PICTURE_SUFFIXES, Folder, Refused
 from pipeline.jobs import Failure
 from pipeline.sidecar import governing, is_side_file
 from pipeline.stamp import Stamp, being_written, lacks_end, unreadable
 
-PICTURE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
-)
+__all__ = ["IGNORED", "MAX_DEPTH", "PICTURE_SUFFIXES", "Found", "Inbox", "Refused", "Scan"]
 
-# Files and folders that are not meant for us, whatever they hold; matched without regard to case.
-IGNORED = (
-    ".*",  # hidden, and so also ._* (macOS), .~lock.* , .syncthing.*.tmp, .stversions, .nfs*
-    "~*",  # ~$* of Office, ~syncthing~*
-    "*~",  # editors' backups
-    "*.part",
-    "*.partial",
-    "*.crdownload",  # downloads that are not complete
-    "*.download",
-    "*.filepart",
-    "*.tmp",
-    "*.yaml",  # side files with options for a photo
-    "*.yml",
-    "@eaDir",  # Synology's thumbnails
-    "#recycle",
-    "#snapshot",
-    "Thumbs.db",
-    "desktop.ini",
-)
-MAX_DEPTH = 64  # of folders in folders, where a file system shows a folder inside itself
 ASK_AGAIN_SECONDS = 0.5  # how soon to look again at a file that somebody holds open
 
 PATIENCE = 3  # settling times that a picture without its end is waited for
@@ -59,21 +33,6 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """A file or folder that is not taken.
-
-    ``version`` is the file's stamp where another version of the file might be taken, and "" where
-    the reason lies in the name or the kind: the two together say what to report only once.
-    """
-
-    content: str
-    path: Path
-    failure: Failure
-    status: Literal["failed", "skipped"]
-    version: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Scan:
     """One reading of the whole inbox."""
 
@@ -83,6 +42,13 @@ class Scan:
     sides: Mapping[str, Found]  # side files, by their path relative to the inbox
     next_look: float | None  # monotonic seconds when something unsettled may be still
     changed: bool  # whether still or refused differ from the scan before
+    whole: bool = True  # whether all of the inbox could be read
+
+    @property
+    def names(self) -> set[str]:
+        """Everything that lies in the inbox, whatever becomes of it."""
+        refused = (file.content for file in self.refused)
+        return {*refused, *(file.content for file in self.still), *self.unsettled, *self.sides}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +79,7 @@ class Inbox:
 
     def __init__(self, root: Path, settle_seconds: float, ignore: Sequence[str] = ()) -> None:
         self.root = root
-        patterns = (fnmatch.translate(pattern.lower()) for pattern in (*IGNORED, *ignore))
-        self._ignored = re.compile("|".join(patterns))
+        self._folder = Folder(root, ignore)
         self._settle = settle_seconds
         self._device: int | None = None
         self._looks: dict[str, _Look] = {}
@@ -132,7 +97,7 @@ class Inbox:
             wall: Seconds since 1970.
 
         Raises:
-            StateError: The inbox is gone, cannot be read, or another disk is mounted over it.
+            InboxError: The inbox is gone, cannot be read, or another disk is mounted over it.
                 This is never taken for an empty inbox.
         """
         self._check_root()
@@ -141,7 +106,7 @@ class Inbox:
         refused: list[Refused] = []
         waiting: dict[str, _Wait] = {}
         sides: dict[str, Found] = {}
-        for sight in self._walk():
+        for sight in self._folder.walk():
             if isinstance(sight, Refused):
                 refused.append(sight)
                 continue
@@ -179,7 +144,7 @@ class Inbox:
         changed, self._last = now != self._last, now
         why = {content: wait.why for content, wait in waiting.items()}
         due = min((wait.due for wait in waiting.values()), default=None)
-        return Scan(still, why, refused, sides, due, changed)
+        return Scan(still, why, refused, sides, due, changed, self._folder.whole)
 
     def _look(self, content: str, status: os.stat_result, now: float) -> _Look:
         """What is remembered of this version of a file, or that it is seen for the first time."""
@@ -200,7 +165,7 @@ class Inbox:
     ) -> Found | Refused | _Wait:
         """Decide about a version of a file, once it is still."""
         path = Path(name)
-        failure = None if is_side_file(content) else self._by_name(path.name)
+        failure = None if is_side_file(content) else self._folder.by_name(path.name)
         if failure is not None:
             look.verdict = Refused(content, path, failure, "skipped")
             return look.verdict
@@ -238,93 +203,12 @@ class Inbox:
         except OSError as error:
             what = f"the inbox cannot be read: {os.strerror(error.errno or 0).lower()}"
             mend = "create the folder, or mount its disk again; nothing is taken for deleted"
-            raise StateError(what, where=where, mend=mend) from error
+            raise InboxError(what, where=where, mend=mend) from error
         if self._device not in (None, device):
             mend = "mount the right one again, or start anew if this is meant"
-            raise StateError("another disk lies under the inbox now", where=where, mend=mend)
+            raise InboxError("another disk lies under the inbox now", where=where, mend=mend)
         self._device = device
-
-    # --- reading the folder -------------------------------------------------------------
-
-    def _walk(self) -> Iterator[tuple[str, str, os.stat_result] | Refused]:
-        """Every regular file as (content, path, status), and what is no such thing, by name."""
-        root = self.root
-        folders = [("", os.fspath(root), 0)]
-        while folders:
-            prefix, folder, depth = folders.pop()
-            try:
-                entries = _entries(folder)
-            except OSError as error:
-                if not prefix:
-                    where = str(root)
-                    raise StateError("the inbox cannot be read", where=where) from error
-                if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                    yield Refused(prefix[:-1], Path(folder), unreadable(error), "failed")
-                continue
-            below = []
-            for entry in entries:
-                content = prefix + entry.name
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except OSError:  # gone since, or out of reach until the next scan
-                    continue
-                if stat.S_ISREG(status.st_mode):
-                    yield content, entry.path, status
-                    continue
-                failure = self._by_kind(entry.name, status.st_mode, depth)
-                if failure is not None:
-                    yield Refused(content, Path(entry.path), failure, "skipped")
-                if stat.S_ISDIR(status.st_mode) and _may_enter(failure):
-                    below.append((f"{content}/", entry.path, depth + 1))
-            folders.extend(reversed(below))
-
-    def _by_kind(self, name: str, mode: int, depth: int) -> Failure | None:
-        """Why something that is not a regular file is refused; None for a plain folder."""
-        if self._ignored.match(name.lower()):
-            return Failure(Reason.IGNORED, "its name is on the list of names that are ignored")
-        if not stat.S_ISDIR(mode):
-            kind = next(word for test, word in _KINDS if test(mode))
-            return Failure(Reason.NOT_REGULAR_FILE, f"is {kind}, not a regular file")
-        if depth >= MAX_DEPTH:
-            return Failure(Reason.IGNORED, f"lies more than {MAX_DEPTH} folders deep")
-        if _suffix(name) in PICTURE_SUFFIXES:
-            # Reported, because somebody may take it for a picture; entered, because the pictures in
-            # it are pictures like any other.
-            return Failure(Reason.NOT_REGULAR_FILE, "is a folder, not a regular file")
-        return None
-
-    def _by_name(self, name: str) -> Failure | None:
-        """Why a regular file is refused for its name."""
-        if self._ignored.match(name.lower()):
-            return Failure(Reason.IGNORED, "its name is on the list of names that are ignored")
-        suffix = _suffix(name)
-        if suffix not in PICTURE_SUFFIXES:
-            given = f"{suffix!a} is no picture" if suffix else "no suffix tells a picture"
-            return Failure(Reason.UNSUPPORTED_FORMAT, f"{given}; accepted: {_ACCEPTED}")
-        return None
-
-
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
 
 
 _SIDE_FILE = Failure(Reason.IGNORED, "is a side file: options for photos, not a photo")
 _HARD_LINK = Failure(Reason.HARDLINKED, "has a second name (hard link): copy it instead")
-_KINDS = (
-    (stat.S_ISLNK, "a symbolic link"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (lambda _mode: True, "a device"),
-)
-
-
-def _may_enter(failure: Failure | None) -> bool:
-    return failure is None or failure.code is Reason.NOT_REGULAR_FILE
-
-
-_ACCEPTED = " ".join(sorted(PICTURE_SUFFIXES))
-
-
-def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122  # a Path costs ten times as much

@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.config import Config
 from pipeline.errors import InputError, Reason
 from pipeline.examiner import PASSING, Examined, Examiner
+from pipeline.familiar import recognise, remember
 from pipeline.inbox import Found, Inbox, Refused, Scan
 from pipeline.jobs import Failure, Photo, Recipe
 from pipeline.ledger import Ledger
@@ -41,14 +42,16 @@ class Intake:
         self._failed: dict[tuple[str, str], Failure] = {}
         self._told: set[str] = set()  # photos refused for a reason that may end
         self._revision: tuple[int, int] | None = None
+        self._recognised = False
 
     def scan(self, now: float, wall: float) -> Scan:
         """Read the inbox; what is new goes to the examiner.
 
         Raises:
-            StateError: When the inbox is not there.
+            InboxError: When the inbox is not there, or not the one it was.
         """
         scan = self.inbox.scan(now, wall)
+        self._recognise(scan)
         self.files = {found.content: found for found in scan.still}
         self.sides = {name: (side.path, str(side.stamp)) for name, side in scan.sides.items()}
         self._recall()
@@ -130,6 +133,16 @@ class Intake:
         if self.sides:
             side = wishes(content, self.sides, self.manifest, self.config.limits)
         return None if side is None else own_recipes(content, side, self.manifest, self.recipes)
+
+    def _recognise(self, scan: Scan) -> None:
+        """Once it is certain that this is the inbox, what is gone from it is gone."""
+        if not self._recognised:
+            recognise(self.config.inbox, scan.names, self.ledger)
+            if scan.still:
+                remember(self.config.inbox, self.ledger)
+                self._recognised = True
+        if scan.changed and scan.whole and self.ledger.forget_refusals(scan.names):
+            self._revision = None  # to be read anew
 
     def _recall(self) -> None:
         """What the ledger knows; read again when another process (`retry`) has written to it."""

@@ -19,10 +19,10 @@ from pipeline.options import Options, Transfer
 from pipeline.sections import Limits, Timelapse
 
 # Raised when the same options would give visibly different pixels: pairs are then made anew.
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 
 Status = Literal["done", "failed", "skipped"]
-Kind = Literal["stylized", "enhanced", "timelapse"]
+Kind = Literal["stylized", "enhanced", "timelapse", "still"]
 
 # What follows the name of a pair in the outbox, before the suffix of the file's format.
 MARKS: dict[Kind, str] = {"stylized": "", "enhanced": ".enhanced", "timelapse": ".timelapse"}
@@ -63,20 +63,30 @@ class Recipe:
     seed: int
     weights_sha256: str = ""
     init_sha256: str = ""
+    upscale_sha256: str = ""  # of the learned model, where one enlarges
     output: OutputFormat = PLAIN_OUTPUT
+
+    # Computed once: a plan of ten thousand photos asks for it as often.
+    _digest: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
         """16 hexadecimal digits; equal recipes give equal digits on every machine."""
+        if not self._digest:
+            object.__setattr__(self, "_digest", self._compute())
+        return self._digest
+
+    def _compute(self) -> str:
         # The start image counts by what it holds, not by where it lies.
         init = {"init": self.init_sha256} if self.init_sha256 else {}
+        model = {"upscale_model": self.upscale_sha256} if self.upscale_sha256 else {}
         parts = {
             "engine": ENGINE_VERSION,
             "images": [(image.sha256, round(image.weight, 9)) for image in self.images],
             # Options at their defaults are left out: an option that is new in a version makes
             # nothing anew. A default that changes raises ENGINE_VERSION instead.
             "transfer": _differing(self.transfer, {"block"}) | init,
-            "enhance": _differing(self.enhance),
+            "enhance": _differing(self.enhance, {"upscale_model"}) | model,
             "output": _differing(self.output),
             "weights": self.weights_sha256 or self.weights,
             "seed": self.seed,
@@ -114,7 +124,7 @@ class Job:
 
 
 NO_LIMITS_SET = Limits()  # the defaults
-NO_TIMELAPSE_SET = Timelapse()
+NO_TIMELAPSE_SET = Timelapse(format="none")
 
 
 class Interrupted(Exception):
@@ -145,7 +155,9 @@ class Output:
 
     def under(self, stem: str) -> "Output":
         """This picture as it stands in the outbox under a name without suffix."""
-        return replace(self, path=stem + MARKS[self.kind] + PurePath(self.path).suffix)
+        staged = PurePath(self.path)
+        mark = MARKS.get(self.kind, f".{staged.stem}")  # a still: .step-0040
+        return replace(self, path=stem + mark + staged.suffix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +179,7 @@ class JobResult:
     outputs: tuple[Output, ...] = ()
     losses: Mapping[str, float] = field(default_factory=dict)
     error: Failure | None = None
-    curve: Sequence[tuple[int, float]] = ()  # total loss at some steps
+    curve: Sequence[tuple[int, float, int]] = ()  # step, total loss, scale
     enhanced: Sequence[Mapping[str, object]] = ()  # what each step of the enhancement did
 
 

@@ -14,24 +14,25 @@ takes it back, publishing and finishing the staged pair again comes to the same 
 
 import json
 import os
-import time
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 from itertools import chain
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any
 
-from pipeline.database import Database, Row
-from pipeline.errors import OutputError, Reason, StateError
-from pipeline.jobs import Failure, Job, JobResult, JobState, Known, Output
-from pipeline.records import Pair, Sighting, Staged, pair_of, sighting_of, staged_of
+from pipeline.diary import Line
+from pipeline.errors import OutputError, StateError
+from pipeline.jobs import Failure, Job, JobResult, JobState, Output
+from pipeline.lookup import Lookup
+from pipeline.records import Pair, Staged, staged_of
+from pipeline.sightings import Sightings
 
-Line = Mapping[str, object]  # one object of the run log
+FILE = "jobs.sqlite3"  # in the state folder
+
 Taken = Callable[[str], bool]  # whether a stranger's file stands under a name in the outbox
 
 
-class Ledger:
+class Ledger(Sightings, Lookup):
     """The jobs database; a context manager.
 
     Args:
@@ -42,22 +43,6 @@ class Ledger:
     Raises:
         StateError: From every method, when the database is damaged, foreign, busy, on a full disk.
     """
-
-    def __init__(
-        self, path: Path, *, read_only: bool = False, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._db = Database(path, read_only=read_only)
-        self._clock = clock
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the database; a second time does nothing."""
-        self._db.close()
 
     # --- a pair's life ------------------------------------------------------------------
 
@@ -141,23 +126,11 @@ class Ledger:
         with self._db.write():
             self._change(*key, state=JobState.QUEUED, attempt=attempt)
 
-    def failures(self, job: Job | Staged, code: Reason) -> int:
-        """How often in a row a job has failed for this reason so far."""
-        row = self._row(job.content, job.style)
-        name = job.id if isinstance(job, Job) else job.job
-        same = row is not None and (row["job"], row["code"]) == (name, code)
-        return int(row["faults"]) if row and same else 0
-
     def postpone(self, job: Job, failure: Failure, times: int, next_at: float) -> None:
         """A job failed and will be tried again, not before a time of day."""
         told = {"code": failure.code, "message": failure.message}
         with self._db.write():
             self._put(job, JobState.QUEUED, **told, faults=times, next_at=next_at)
-
-    def waits(self) -> dict[str, float]:
-        """The time of day before which jobs that failed are not tried again."""
-        sql = "SELECT job, next_at FROM pairs WHERE state = 'queued' AND next_at > 0"
-        return {row["job"]: row["next_at"] for row in self._db.all(sql)}
 
     def redo(self, staged: Staged, failure: Failure | None = None, times: int = 0) -> None:
         """What was staged cannot be published (a crash damaged it): the pair is made again."""
@@ -210,14 +183,6 @@ class Ledger:
                 for pair in chosen
             )
 
-    def _forget_failed(self, files: Collection[str] | None) -> int:
-        """Files that failed are examined like new ones; returns how many."""
-        sql = "DELETE FROM seen WHERE status = 'failed'"
-        if files is None:
-            return self._db.change(sql)
-        named = f"{sql} AND content = ?"
-        return sum(self._db.change(named, os.fsencode(file)) for file in files)
-
     # --- after a crash ------------------------------------------------------------------
 
     def interrupted(self) -> list[Pair]:
@@ -229,188 +194,13 @@ class Ledger:
                 self._change(*key, state=JobState.QUEUED)
         return cut
 
-    def staged(self) -> list[Staged]:
-        """Pairs that were rendered and not yet seen published, oldest first."""
-        rows = self._db.all("SELECT * FROM pairs WHERE state = 'staged' ORDER BY updated")
-        return [staged_of(row) for row in rows]
-
-    # --- files seen ---------------------------------------------------------------------
-
-    def cached_hash(self, content: str, stamp: str) -> str | None:
-        """SHA-256 of this version of a file, if it was ever read."""
-        sql = "SELECT sha256 FROM seen WHERE content = ? AND stamp = ? AND sha256 <> ''"
-        row = self._db.one(sql, os.fsencode(content), stamp)
-        return row["sha256"] if row else None
-
-    def hashes(self) -> dict[tuple[str, str], str]:
-        """The SHA-256 of every file read so far, by (content, stamp): for many files at once."""
-        rows = self._db.all("SELECT content, stamp, sha256 FROM seen WHERE sha256 <> ''")
-        return {(os.fsdecode(raw), stamp): sha256 for raw, stamp, sha256 in rows}
-
-    def remember(self, content: str, stamp: str, sha256: str) -> None:
-        """Keep the SHA-256 of this version of a file, which is good: no refusal of it stands."""
-        good = {"status": "", "code": "", "message": ""}
-        with self._db.write(synced=False):
-            self._see(content, stamp, sha256=sha256, **good)
-
-    def refused_before(self, content: str, stamp: str, code: Reason) -> bool:
-        """Whether this version of a file was refused, and logged, for this reason."""
-        sql = "SELECT 1 FROM seen WHERE content = ? AND stamp = ? AND code = ?"
-        return self._db.one(sql, os.fsencode(content), stamp, code) is not None
-
-    def refuse(
-        self,
-        content: str,
-        stamp: str,
-        status: Literal["failed", "skipped"],
-        failure: Failure,
-        line: Line,
-    ) -> bool:
-        """Account for a file that is not processed; False if that was done for this version."""
-        if self.refused_before(content, stamp, failure.code):
-            return False
-        with self._db.write(synced=False):
-            self._see(content, stamp, status=status, code=failure.code, message=failure.message)
-            self._log(line)
-        return True
-
-    # --- the run log --------------------------------------------------------------------
-
-    def note(self, line: Line) -> None:
-        """A line for the run log that belongs to no pair and no file."""
-        with self._db.write(synced=False):
-            self._log(line)
-
-    def flush_log(self, append: Callable[[Sequence[str], int], int]) -> int:
-        """Hand the waiting lines to ``append(lines, confirmed end)``; returns how many.
-
-        ``append`` (``RunLog.append``) skips lines that stand behind the confirmed end already, so
-        a crash between its write and the commit here doubles nothing.
-        """
-        rows = self._db.all("SELECT id, line FROM log ORDER BY id")
-        if not rows:
-            return 0
-        (confirmed,) = self._db.all("SELECT bytes FROM log_end")[0]
-        end = append([row["line"] for row in rows], confirmed)
-        with self._db.write(synced=False):
-            self._db.change("DELETE FROM log WHERE id <= ?", rows[-1]["id"])
-            self._db.change("UPDATE log_end SET bytes = ?", end)
-        return len(rows)
-
-    # --- reading ------------------------------------------------------------------------
-
-    def known(self) -> dict[tuple[str, str], Known]:
-        """What the plan needs of every pair, by (content, style)."""
-        states = {state.value: state for state in JobState}
-        pairs = {}
-        for row in self._db.all("SELECT content, style, job, sha256, recipe, state FROM pairs"):
-            raw, style, job, sha256, recipe, state = row
-            content = os.fsdecode(raw)
-            pairs[content, style] = Known(job, sha256, recipe, states[state], content)
-        return pairs
-
-    def finished(self) -> dict[tuple[str, str, str], str]:
-        """Content of a finished result, by (sha256, style, recipe digest)."""
-        sql = "SELECT sha256, style, recipe, content FROM pairs WHERE state = 'done'"
-        return {(sha, style, made): os.fsdecode(raw) for sha, style, made, raw in self._db.all(sql)}
-
-    def revision(self) -> tuple[int, int]:
-        """Changes whenever anybody, here or in another process, has written to the ledger."""
-        return self._db.revision()
-
-    def counts(self) -> dict[JobState, int]:
-        """How many pairs there are in each state."""
-        rows = self._db.all("SELECT state, count(*) FROM pairs GROUP BY state")
-        return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in rows}
-
-    def pairs(
-        self, *states: JobState, content: str | None = None, limit: int | None = None
-    ) -> list[Pair]:
-        """Pairs in any of some states (none named: in all), latest change first."""
-        tests, values = ["1"], list[Any](states)
-        if states:
-            tests.append(f"state IN ({', '.join('?' * len(states))})")
-        if content is not None:
-            tests.append("content = ?")
-            values.append(os.fsencode(content))
-        where = " AND ".join(tests)
-        sql = f"SELECT * FROM pairs WHERE {where} ORDER BY updated DESC, content, style LIMIT ?"  # noqa: S608  # of our own words
-        return [pair_of(row) for row in self._db.all(sql, *values, -1 if limit is None else limit)]
-
-    def sighting(self, content: str) -> Sighting | None:
-        """What is known of one file of the inbox."""
-        row = self._db.one("SELECT * FROM seen WHERE content = ?", os.fsencode(content))
-        return sighting_of(row) if row else None
-
-    def refusals(self) -> list[Sighting]:
-        """All files that were refused, by name."""
-        rows = self._db.all("SELECT * FROM seen WHERE code <> '' ORDER BY content")
-        return [sighting_of(row) for row in rows]
-
-    # --- inside a transaction -----------------------------------------------------------
-
-    def _put(self, job: Job, state: JobState, **columns: object) -> None:
-        """Write a pair's row for this job; name and published pictures of earlier jobs stay."""
-        fresh = {
-            "seconds": 0.0,
-            "device": "",
-            "code": "",
-            "message": "",
-            "staged": "{}",
-            "losses": "{}",
-            "faults": 0,
-            "next_at": 0.0,
-        }
-        values: dict[str, object] = {
-            "content": os.fsencode(job.content),
-            "style": job.style,
-            "job": job.id,
-            "sha256": job.sha256,
-            "recipe": job.recipe.digest,
-            "state": state,
-            "attempt": job.attempt,
-            "updated": self._clock(),
-            **(fresh | columns),
-        }
-        self._upsert("pairs", ("content", "style"), values)
-
-    def _see(self, content: str, stamp: str, **columns: str) -> None:
-        """Note something about a version of a file; what was known of an older one goes."""
-        raw = os.fsencode(content)
-        self._db.change("DELETE FROM seen WHERE content = ? AND stamp <> ?", raw, stamp)
-        self._upsert("seen", ("content",), {"content": raw, "stamp": stamp, **columns})
-
-    def _upsert(self, table: str, key: tuple[str, ...], values: Mapping[str, object]) -> None:
-        sets = ", ".join(f"{name} = excluded.{name}" for name in values if name not in key)
-        self._db.change(
-            f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))}) "  # noqa: S608  # of our own words
-            f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {sets}",
-            *values.values(),
-        )
-
-    def _change(
-        self, content: str, style: str, job: str, was: JobState, /, **columns: object
-    ) -> int:
-        """Change a pair, if it is still about this job and in this state; 1 if it was."""
-        columns["updated"] = self._clock()
-        sets = ", ".join(f"{name} = ?" for name in columns)
-        return self._db.change(
-            f"UPDATE pairs SET {sets} WHERE content = ? AND style = ? AND job = ? AND state = ?",  # noqa: S608  # of our own words
-            *(*columns.values(), os.fsencode(content), style, job, was),
-        )
-
-    def _row(self, content: str, style: str) -> Row | None:
-        sql = "SELECT * FROM pairs WHERE content = ? AND style = ?"
-        return self._db.one(sql, os.fsencode(content), style)
+    # --- names ---------------------------------------------------------------------------
 
     def _staged_pair(self, content: str, style: str) -> Staged:
         row = self._row(content, style)
         if row is None or row["state"] != JobState.STAGED:
             raise StateError(f"{style} of {content!a} is not staged", where=str(self._db.path))
         return staged_of(row)
-
-    def _log(self, line: Line) -> None:
-        self._db.change("INSERT INTO log (line) VALUES (?)", _as_json(line))
 
     def _named(self, staged: Staged, stems: Iterable[str], taken: Taken) -> Staged:
         """Give a pair the first name that no other pair holds and no stranger's file has.
@@ -449,11 +239,3 @@ def _folded(stem: str) -> bytes:
     """A name as file systems see it that ignore case and Unicode spelling (NFC, NFD)."""
     plain = unicodedata.normalize("NFC", stem).casefold()
     return os.fsencode(unicodedata.normalize("NFC", plain))
-
-
-def _as_json(line: Line) -> str:
-    """One ASCII line; a number that JSON does not know (NaN, infinity) becomes null."""
-    text = json.dumps(line)
-    if "NaN" in text or "Infinity" in text:
-        text = json.dumps(json.loads(text, parse_constant=lambda _: None))
-    return text

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from pipeline.errors import LockedError, StateError
 from pipeline.mounts import mount_of
 
-CARD_BYTES = 4096  # written in place: it can be told that the disk is full while it is full
+CARD_BYTES = 16384  # written in place: it can be told that the disk is full while it is full
 
 
 class Card:
@@ -31,8 +31,15 @@ class Card:
             self._facts |= facts
             self._write()
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """All that was told."""
+        return self._facts
+
     def _write(self) -> None:
         text = json.dumps(self._facts).encode()
+        if len(text) > CARD_BYTES:  # of a very large machine
+            text = json.dumps(self._facts | {"lanes": []}).encode()
         with suppress(OSError):  # it informs and decides nothing
             fd = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
             try:
@@ -105,8 +112,12 @@ def _holder(card: Path) -> str:
 
 
 def _card(card: Path) -> dict[str, object]:
-    try:
-        found = json.loads(card.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    for _ in range(3):  # it may be just being written
+        try:
+            found = json.loads(card.read_text())
+        except OSError:
+            return {}
+        except ValueError:
+            continue
+        return found if isinstance(found, dict) else {}
+    return {}

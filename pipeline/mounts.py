@@ -1,7 +1,7 @@
 """On what kind of disk a folder lies, as the system itself tells it."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,6 +24,7 @@ class Mount:
 
     point: str
     kind: str  # as in /proc/filesystems: ext4, nfs4, fuse.sshfs
+    part: str = field(default="", compare=False)  # of that file system, where not all is mounted
 
     @property
     def reports_changes(self) -> bool:
@@ -52,10 +53,11 @@ def _innermost(text: str, full: str) -> Mount | None:
     for line in text.splitlines():
         # 36 35 98:0 /root /point options [optional fields] - type source options
         left, _, right = line.partition(" - ")
-        point, kind = _plain(left.split(" ")[4]), right.split(" ")[0]
+        part, point = map(_plain, left.split(" ")[3:5])
+        kind = right.split(" ")[0]
         inside = full == point or full.startswith(point.rstrip("/") + "/")
         if inside and (best is None or len(point) >= len(best.point)):  # later ones lie on top
-            best = Mount(point, kind)
+            best = Mount(point, kind, part)
     return best
 
 

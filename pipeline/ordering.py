@@ -15,11 +15,12 @@ from pipeline.config import BUILTIN, Device, load_config
 from pipeline.dashboard import Dashboard
 from pipeline.errors import PipelineError, UsageError
 from pipeline.flags import chosen
+from pipeline.formats import OutputFormat, format_of
 from pipeline.jobs import Job, JobResult, Progress
 from pipeline.manifest import Style, find_image, load_manifest
 from pipeline.options import PRESETS, Transfer, resolve_transfer
 from pipeline.recipes import INIT_WORDS
-from pipeline.single import Axis, Order, check_out, stylize_file
+from pipeline.single import Axis, Order, check_film, check_out, stylize_file
 from pipeline.single import sweep as paint_grid
 from pipeline.view import View
 from pipeline.yamlfile import parse_scalar
@@ -34,8 +35,9 @@ def order(
     device: str,
     weights: str,
     flags: Mapping[str, str | None],
+    out: Path | None = None,
 ) -> Order:
-    """Check every word.
+    """Check every word; the suffix of ``out`` says the format.
 
     Raises:
         UsageError: Naming the flag or argument.
@@ -49,6 +51,7 @@ def order(
         styles=tuple(zip(paintings, _shares(shares, len(paintings)), strict=True)),
         transfer=_with_init(resolve_transfer(preset, chosen(Transfer, flags))),
         enhance=Enhance.model_validate(chosen(Enhance, flags)),
+        output=_output(out, flags),
         weights=_weights(weights),
         seed=seed,
         device=device,
@@ -78,24 +81,33 @@ def _painting(style: Style) -> str:
 def stylize(wanted: Order, out: Path, as_json: bool) -> int:
     """Paint one picture; returns the exit code."""
     check_out(out)
-    with _shown(wanted, out, silent=as_json) as face:
+    if wanted.film:
+        check_film(wanted.film)
+    with shown(wanted.content, wanted.transfer, wanted.device, out, silent=as_json) as face:
         result = stylize_file(wanted, out, face.progress)
         face.done(result)
     if as_json:
-        print(json.dumps(_report(result)))
+        print(json.dumps(report(result)))
     return 0
 
 
 def sweep(wanted: Order, folder: Path, rows: str, columns: str) -> int:
     """Paint the grid; returns the exit code."""
     axes = _axis(rows, "--rows"), _axis(columns, "--columns")
-    with _shown(wanted, folder) as face:
+    with shown(wanted.content, wanted.transfer, wanted.device, folder) as face:
         sheet = paint_grid(wanted, folder, *axes, face.progress, face.done)
         face.dashboard.line(f"contact sheet: {sheet}")
     return 0
 
 
 # --- words into values ----------------------------------------------------------------------
+
+
+def _output(out: Path | None, flags: Mapping[str, str | None]) -> OutputFormat:
+    if out is not None:
+        check_out(out)
+    wanted = format_of(out.name) if out else None
+    return OutputFormat.model_validate(chosen(OutputFormat, {**flags, "format": wanted or "png"}))
 
 
 def _image(source: str) -> Path:
@@ -162,13 +174,15 @@ def _axis(text: str, flag: str) -> Axis:
 class _Face:
     """The dashboard around orders that no service runs."""
 
-    def __init__(self, wanted: Order, out: Path, dashboard: Dashboard) -> None:
-        size = wanted.transfer.size
+    def __init__(
+        self, content: Path, transfer: Transfer, device: str, out: Path, dashboard: Dashboard
+    ) -> None:
+        size = transfer.size
         self.dashboard = dashboard
         self.view = View(
-            inbox=str(wanted.content),
+            inbox=str(content),
             outbox=str(out),
-            device=wanted.device,
+            device=device,
             preset=f"{size} px" if size != "source" else "source size",
             started_at=time.time(),
         )
@@ -185,9 +199,12 @@ class _Face:
 
 
 @contextmanager
-def _shown(wanted: Order, out: Path, silent: bool = False) -> Iterator[_Face]:
+def shown(
+    content: Path, transfer: Transfer, device: str, out: Path, silent: bool = False
+) -> Iterator[_Face]:
+    """The dashboard, for as long as pictures are painted."""
     with Dashboard(silent=silent) as dashboard:
-        face = _Face(wanted, out, dashboard)
+        face = _Face(content, transfer, device, out, dashboard)
         try:
             yield face
         except PipelineError:
@@ -197,10 +214,12 @@ def _shown(wanted: Order, out: Path, silent: bool = False) -> Iterator[_Face]:
             raise
 
 
-def _report(result: JobResult) -> dict[str, Any]:
+def report(result: JobResult) -> dict[str, Any]:
+    """What `--json` prints of a picture."""
     return {
         "outputs": [asdict(output) for output in result.outputs],
         "seconds": round(result.seconds, 3),
         "device": result.device,
         "losses": dict(result.losses),
+        "curve": [list(point) for point in result.curve],
     }

@@ -16,7 +16,7 @@ from pipeline.config import Config
 from pipeline.disk import READ, digest_at, opened_folder
 from pipeline.errors import OutputError
 from pipeline.jobs import Failure, JobState, Output
-from pipeline.outbox import MAX_NAMES, Outbox
+from pipeline.outbox import MAX_NAMES, Outbox, fitting
 from pipeline.records import Pair
 from pipeline.stamp import Stamp
 
@@ -98,7 +98,7 @@ class Originals:
             try:
                 os.replace(name, free, src_dir_fd=inbox, dst_dir_fd=there)
             except OSError as error:
-                if error.errno != errno.EXDEV or not _copied(inbox, name, there, free, sha256):
+                if error.errno != errno.EXDEV or not copied(inbox, name, there, free, sha256):
                     os.unlink(free, dir_fd=there)
                     raise
                 os.fsync(there)
@@ -113,7 +113,7 @@ class Originals:
         told = {
             "content": content,
             "error": {"code": failure.code, "message": failure.message},
-            "mend": "mend it, put it back into the inbox, and `pipeline retry` it",
+            "mend": "`pipeline retry` puts it back into the inbox and tries again",
         }
         with suppress(OSError):
             moved.with_name(moved.name + REASON_SUFFIX).write_text(json.dumps(told, indent=2))
@@ -150,16 +150,22 @@ def _names(name: str) -> Iterator[str]:
     path = PurePosixPath(name)
     yield name
     for number in range(2, MAX_NAMES):
-        yield f"{path.stem}~{number}{path.suffix}"
+        yield fitting(f"{path.stem}~{number}", path.suffix)
 
 
-def _copied(inbox: int, name: str, there: int, free: str, sha256: str) -> bool:
-    """Copy between two disks; whole and on the disk, or not at all."""
-    half = f".{free[:200]}.part"
+def copied(inbox: int, name: str, there: int, free: str, sha256: str = "") -> bool:
+    """Copy between two disks; whole and on the disk, or not at all.
+
+    From one open folder to another, over the empty file that reserves the name ``free``;
+    ``sha256`` is what the file must hold, "" if nobody knows.
+    """
+    half = f".{hashlib.sha256(os.fsencode(free)).hexdigest()[:16]}.part"
     digest = hashlib.sha256()
     source = os.open(name, READ, dir_fd=inbox)
     try:
-        target = os.open(half, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o644, dir_fd=there)
+        with suppress(FileNotFoundError):  # a stranger's link in its place is not written through
+            os.unlink(half, dir_fd=there)
+        target = os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644, dir_fd=there)
         with os.fdopen(target, "wb") as file:
             while block := os.read(source, 1 << 20):
                 digest.update(block)

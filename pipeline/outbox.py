@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from pipeline.disk import digest_and_size, digest_at, disk_errors, opened_folder
+from pipeline.disk import READ, digest_and_size, digest_at, disk_errors, opened_folder
 from pipeline.errors import OutputError, Reason
 from pipeline.jobs import LONGEST_SUFFIX, Job, Kind, Output
 
@@ -38,19 +38,22 @@ def stems(content: str, style: str) -> Iterator[str]:
     folder, slash, name = content.rpartition("/")
     for number in range(1, MAX_NAMES):
         mark = f"~{number}" if number > 1 else ""
-        yield folder + slash + _fitting(f"{PurePosixPath(name).stem}{mark}--{style}")
+        yield folder + slash + fitting(f"{PurePosixPath(name).stem}{mark}--{style}")
 
 
-def _fitting(name: str) -> str:
-    """A name cut to what a file system takes; the digest keeps cut names apart."""
-    room = MAX_NAME_BYTES - len(LONGEST_SUFFIX)
+def fitting(name: str, suffix: str = "") -> str:
+    """A name cut so that a file system takes it with its suffix; a digest keeps cut names apart.
+
+    Without a suffix there is room for each that a result may get.
+    """
+    room = MAX_NAME_BYTES - len(os.fsencode(suffix or LONGEST_SUFFIX))
     raw = os.fsencode(name)
     if len(raw) <= room:
-        return name
+        return name + suffix
     mark = "~" + hashlib.sha256(raw).hexdigest()[:8]
     while len(os.fsencode(name + mark)) > room:
         name = name[:-1]
-    return name + mark
+    return name + mark + suffix
 
 
 def staging_name(job: str, attempt: int) -> str:
@@ -76,7 +79,7 @@ class Outbox:
     def stage(self, job: Job) -> Path:
         """A fresh, empty folder for one attempt at a job."""
         folder = self._staging / staging_name(job.id, job.attempt)
-        with disk_errors(folder):
+        with disk_errors(folder, Reason.IO_ERROR):
             with suppress(FileExistsError):
                 self._staging.mkdir()
             if self._staging.is_symlink():
@@ -123,10 +126,14 @@ class Outbox:
                 for source, name, replacing in missing:
                     if _place(source, fd, name, replacing):
                         linked.append(name)
+                for name in (PurePosixPath(final.path).name for final in finals):
+                    _forget_half(fd, name)  # a crash left it, perhaps
                 os.fsync(fd)
             except (OutputError, OSError):
                 for name in linked:
                     os.unlink(name, dir_fd=fd)
+                for _, name, _ in missing:
+                    _forget_half(fd, name)
                 raise
         self._retire(previous, {final.path for final in finals})
         return finals
@@ -217,12 +224,46 @@ def _place(source: Path, fd: int, name: str, replacing: bool) -> bool:
     except FileExistsError:
         raise _not_ours(name) from None
     except OSError as error:
+        if error.errno == errno.EXDEV:  # a folder of the outbox lies on a disk of its own
+            return _carry(source, fd, name, replacing)
         if error.errno not in _NO_LINKS:
             raise
         # No hard links here (FAT, some network shares): rename. Who took the name since it was
         # looked at loses it; nothing half-written is ever seen.
         os.replace(source, name, dst_dir_fd=fd)
     return False
+
+
+def _carry(source: Path, fd: int, name: str, replacing: bool) -> bool:
+    """The same over to another disk: a whole copy beside the name, then one step."""
+    half = _half(name)
+    _forget_half(fd, name)
+    copy = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=fd)
+    with os.fdopen(copy, "wb") as file, os.fdopen(os.open(source, READ), "rb") as whole:
+        shutil.copyfileobj(whole, file, 1 << 20)
+        file.flush()
+        os.fsync(file.fileno())
+    if not replacing:
+        try:
+            os.link(half, name, src_dir_fd=fd, dst_dir_fd=fd, follow_symlinks=False)
+            os.unlink(half, dir_fd=fd)
+            return True
+        except FileExistsError:
+            raise _not_ours(name) from None
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+    os.replace(half, name, src_dir_fd=fd, dst_dir_fd=fd)
+    return False
+
+
+def _half(name: str) -> str:
+    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}.part"
+
+
+def _forget_half(fd: int, name: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(_half(name), dir_fd=fd)
 
 
 def _not_ours(name: str) -> OutputError:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline.errors import OutputError, Reason
+
 HYSTERESIS = 1.25  # that much more than is needed must be free, or a nearly full disk flickers
 AGAIN_SECONDS = 15.0  # a quota frees nothing that could be seen: it is simply tried again
 LOOK_SECONDS = 1.0
@@ -65,6 +67,13 @@ def full(folder: Path, free_bytes: int, now: float, look: Space = space) -> Paus
     free, total = look(folder)
     need = int(max(reserve(total, free_bytes), free + 1) * HYSTERESIS)
     return _disk(folder, need, free, now + AGAIN_SECONDS)
+
+
+def after(error: OutputError, outbox: Path, free_bytes: int, now: float) -> Pause | None:
+    """The pause after a write to the outbox has failed; None where waiting is no use."""
+    if error.code is Reason.DISK_FULL:
+        return full(outbox, free_bytes, now)
+    return unusable("outbox", str(error), now) if error.code is Reason.IO_ERROR else None
 
 
 def is_over(pause: Pause, now: float, look: Space = space) -> bool:

@@ -1,20 +1,23 @@
 """What is to be done next: the inbox looked at, the plan made, the queue kept."""
 
-from collections import deque
+from collections import Counter
 from collections.abc import Collection
 
 from pipeline.accounts import Accounts
 from pipeline.config import Config
 from pipeline.errors import ConfigError, Reason
+from pipeline.estimate import work_of
 from pipeline.examiner import Examiner
-from pipeline.faults import is_due
 from pipeline.inbox import Refused
 from pipeline.intake import Intake
 from pipeline.jobs import Failure, Job, JobResult, Photo, Planned, plan_jobs
 from pipeline.manifest import Manifest
 from pipeline.originals import Originals
+from pipeline.queueing import Waiting
 
-PLAN_SECONDS = 1.0  # between two plans while many new files are examined
+# Between two plans while many new files are examined; for a queue of a thousand twice as long, and
+# so on: the more waits, the less does it matter what comes behind it, and the longer a plan takes.
+PLAN_SECONDS, PLAN_PAIRS = 1.0, 1000
 # These mend themselves or are mended beside the photo: it stays where it is.
 _STAYS = frozenset({Reason.SIDECAR_INVALID, Reason.UNREADABLE})
 
@@ -37,9 +40,8 @@ class Planner:
         self.examiner = examiner
         self.intake = Intake(config, manifest, accounts.ledger, examiner)
         self.originals = Originals(config, accounts.outbox)
-        self.queue: deque[Job] = deque()
-        self.later: dict[str, float] = {}  # jobs that failed and wait, until which time of day
-        self.twins = 0  # pairs that wait for the result of the same photo under another name
+        self.queue = Waiting(config.queue)
+        self.twins: set[str] = set()  # photos on whose results the same photo elsewhere waits
         self.settling = 0
         self.trouble = ""
         self.next_scan = 0.0
@@ -84,8 +86,7 @@ class Planner:
             return
         self.trouble = ""
         basis = (recipes, self.accounts.ledger.revision()[0])
-        # Twins are settled by a plan made after the result they wait for.
-        if self.stale or scan.changed or self.twins or basis != self._basis:
+        if self.stale or scan.changed or basis != self._basis:
             self._plan(now, wall, running)
             self._basis = basis
 
@@ -98,24 +99,28 @@ class Planner:
                 self._refuse(refused, wall)
             elif not answer.sha256:
                 self.wake()  # changed while it was looked at
-        soon = not self.queue or now >= self._planned_at + PLAN_SECONDS
+        pause = PLAN_SECONDS * (1 + len(self.queue) / PLAN_PAIRS)
+        soon = not self.queue or now >= self._planned_at + pause
         if answers and (soon or not self.examiner.pending):
             self._plan(now, wall, running)
         elif answers:
             self.stale = True
 
-    def next(self, wall: float, busy: Collection[tuple[str, str]]) -> Job | None:
-        """The first job that need not wait, for a time or for its own pair's earlier version."""
-        for job in self.queue:
-            due = is_due(self.later.get(job.id, 0.0), wall)
-            if due and (job.content, job.style) not in busy:
-                return job
-        return None
+    def works(self) -> Counter[str]:
+        """How many jobs of each kind of work there are, also those of photos not yet examined."""
+        works = +self.queue.works
+        if self.examiner.pending:
+            refused = {seen.content for seen in self.accounts.ledger.refusals()}
+            for content in self.intake.files:
+                if content not in refused and self.intake.photo(content) is None:
+                    styles = self.manifest.styles_for(content)
+                    works.update(work_of(style.transfer) for style in styles)
+        return works
 
-    def postpone(self, job: Job, until: float) -> None:
-        """A job failed and is tried again after a time of day."""
-        self.later[job.id] = until
-        self.queue.append(job)
+    def ended(self, content: str) -> None:
+        """A job of this photo has ended: those that wait for its result are planned anew."""
+        if content in self.twins:
+            self.wake(stale=True)
 
     def done(self, content: str) -> None:
         """A pair of this photo has ended: what becomes of the original?"""
@@ -132,9 +137,9 @@ class Planner:
             self._refuse(file, wall)
         finished = self.accounts.ledger.finished()
         plan = self._planned(photos, finished)
-        self.queue = deque(p.job for p in plan if p.due and p.job and p.job.id not in running)
-        self.later = self.accounts.ledger.waits()
-        self.twins = 0
+        due = (p.job for p in plan if p.due and p.job and p.job.id not in running)
+        self.queue.fill(due, self.intake.files, self.accounts.ledger.waits())
+        self.twins = set()
         self.intake.accepted({pair.content for pair in plan if pair.style})
         for pair in plan:
             if pair.why == "no match":
@@ -154,7 +159,7 @@ class Planner:
     def _twin(self, pair: Planned, job: Job, finished: Finished, wall: float) -> None:
         """The same photo under another name: linked to the earlier result once there is one."""
         if (job.sha256, job.style, job.recipe.digest) not in finished:
-            self.twins += 1
+            self.twins.add(pair.same_as)
             return
         failure = Failure(Reason.DUPLICATE, f"the same photo as {pair.same_as}")
         earlier = self.accounts.known(pair.same_as, job.style)

@@ -31,7 +31,7 @@ class Recipes:
         if side is not None:
             transfer = Transfer(**transfer.chosen() | side.transfer.chosen())
             enhance = Enhance(**enhance.chosen() | side.enhance.chosen())
-        init = transfer.init
+        init, model = transfer.init, enhance.enlarging_model
         return Recipe(
             images=tuple(StyleImage(path, weight, digest(path)) for path, weight in style.images),
             transfer=transfer,
@@ -41,6 +41,7 @@ class Recipes:
             seed=self.config.seed,
             output=self.config.output,
             init_sha256="" if init in INIT_WORDS else digest(Path(init)),
+            upscale_sha256=digest(model) if model else "",
         )
 
     def _weights(self) -> str:

@@ -7,6 +7,7 @@ from pipeline.checkpoint import Checkpoints, Reached
 from pipeline.images import preview
 from pipeline.jobs import Interrupted, Job, Progress
 from pipeline.nst import Iterate
+from pipeline.timelapse import Recorder
 
 CURVE_POINTS = 240  # of the loss curve in the run log
 PREVIEW_SIDE = 96  # px; what a terminal's half blocks can show
@@ -17,7 +18,11 @@ OnProgress = Callable[[Progress], None]
 
 
 class Reporter:
-    """Turns iterates into Progress, with a preview twice a second; stops the run when asked."""
+    """Turns iterates into Progress, with a preview twice a second; stops the run when asked.
+
+    ``curve`` holds (step, total loss, scale): the loss is measured anew at each scale, so it means
+    something within one scale only.
+    """
 
     def __init__(
         self,
@@ -26,11 +31,13 @@ class Reporter:
         should_stop: Callable[[], bool],
         losses: dict[str, float],
         reached: "Progressed",
+        film: Recorder,
     ) -> None:
         self.job, self.on_progress, self.should_stop = job, on_progress, should_stop
-        self.reached = reached
+        self.reached, self.film = reached, film
         self.losses = losses
-        self.curve: list[tuple[int, float]] = []
+        self.curve: list[tuple[int, float, int]] = []
+        self._latest: Iterate | None = None
         self.last = -PREVIEW_SECONDS
         self.rate = _Pace()
 
@@ -39,20 +46,30 @@ class Reporter:
         if self.should_stop():
             self.reached.write()
             raise Interrupted
+        self._latest = iterate
         self.rate.saw(iterate)
+        self.film.saw(iterate)
         final = iterate.step == iterate.steps
         if not final and iterate.seconds - self.last < PREVIEW_SECONDS:
             return
         self.last = iterate.seconds
         # Reading the losses and the picture waits for the device: only here, twice a second.
+        self._read(iterate)
+        small = preview(iterate.image.squeeze(0).clamp(0, 1), PREVIEW_SIDE)
+        self.on_progress(self._progress(iterate, small))
+
+    def ended(self) -> None:
+        """The run is over, perhaps before its last step: the last one counts all the same."""
+        if self._latest and self.curve and self.curve[-1][0] != self._latest.step:
+            self._read(self._latest)
+
+    def _read(self, iterate: Iterate) -> None:
         self.losses.update(iterate.losses())
         if iterate.restarts:
             self.losses["restarts"] = float(iterate.restarts)
-        self.curve.append((iterate.step, self.losses["total"]))
+        self.curve.append((iterate.step, self.losses["total"], iterate.scale))
         if len(self.curve) > CURVE_POINTS:
             del self.curve[1::2]  # a long job keeps every other point; its ends stay
-        small = preview(iterate.image.squeeze(0).clamp(0, 1), PREVIEW_SIDE)
-        self.on_progress(self._progress(iterate, small))
 
     def _progress(self, iterate: Iterate, small: tuple[int, int, bytes]) -> Progress:
         return Progress(

@@ -1,45 +1,85 @@
-"""`status`, `explain`, `retry` and `styles`: what the ledger and the manifest say, in words."""
+"""`status`, `explain` and `styles`: what the ledger and the manifest say, in words."""
 
 import os
 import time
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pipeline import __version__, holding
+from pipeline.census import census
+from pipeline.clock import MACHINE
 from pipeline.config import BUILTIN
-from pipeline.errors import UsageError
+from pipeline.dryrun import planned
 from pipeline.inbox import Inbox
 from pipeline.jobs import JobState
-from pipeline.ledger import Ledger
-from pipeline.lock import holder, refuse_shared
+from pipeline.ledger import FILE, Ledger
+from pipeline.lock import holder
 from pipeline.manifest import starter_styles
+from pipeline.pulse import ailment
+from pipeline.quarantine import Held, held
 from pipeline.records import Pair
-from pipeline.running import LEDGER, Loaded, planned
+from pipeline.retries import content_of
+from pipeline.running import Loaded
 from pipeline.terminal import visible
+from pipeline.view import span
 
 Report = dict[str, Any]
 RECENT = 10
+# What the running instance says of its work; null while there is none.
+_OF_THE_QUEUE = ("queued", "settling", "slots", "busy", "per_hour", "seconds_left", "ticked")
 
 
 def status(loaded: Loaded) -> Report:
-    """Jobs by state, now running, last results, files refused."""
+    """Jobs by state, now running, last results, what waits, files refused, files put aside."""
     with _ledger(loaded) as ledger:
+        found = census(loaded.config, ledger)
         counts = ledger.counts()
         refusals = ledger.refusals()
+        instance = holder(loaded.config.state)
+        lanes = _lanes(instance)
         return {
+            "version": __version__,
             "inbox": str(loaded.config.inbox),
             "outbox": str(loaded.config.outbox),
-            "instance": holder(loaded.config.state),
+            "instance": instance,
+            "health": ailment(instance, time.time()) or "well",
+            "held": _why_held(loaded, instance),
+            "queue": {key: (instance or {}).get(key) for key in _OF_THE_QUEUE},
+            "waiting": {"files": found.waiting, "at_least": not found.whole},
+            "trouble": found.trouble,
             "jobs": {state.value: counts.get(state, 0) for state in JobState},
-            "running": [_pair(p) for p in ledger.pairs(JobState.RUNNING)],
+            "running": [
+                _pair(p) | {"progress": lanes.get(p.job)} for p in ledger.pairs(JobState.RUNNING)
+            ],
             "recent": [_pair(p) for p in ledger.pairs(JobState.DONE, limit=RECENT)],
             "failed": [_pair(p) for p in ledger.pairs(JobState.FAILED)],
             "refused": [
                 {"content": _safe(r.content), "status": r.status, "error": _failure(r.failure)}
                 for r in refusals
             ],
+            "quarantine": [_held(one) for one in held(loaded.config.quarantine)],
         }
+
+
+def _why_held(loaded: Loaded, instance: Report | None) -> str | None:
+    """Why nothing is begun now: what the running instance says, or a pause that waits for one."""
+    told = instance and (instance.get("paused") or instance.get("closed"))
+    wall, schedule = time.time(), loaded.config.schedule
+    found = holding.held(loaded.config.state, wall)
+    zone = schedule.zone if schedule else MACHINE
+    return told or (found.words(wall, zone) if found else None)
+
+
+def health(loaded: Loaded, within: float) -> str:
+    """What is wrong with the running instance; "" when it is well. Reads no database."""
+    return ailment(holder(loaded.config.state), time.time(), within)
+
+
+def _lanes(instance: Report | None) -> dict[str, Report]:
+    """What the running instance says of each job it makes."""
+    lanes = (instance or {}).pop("lanes", None)
+    return {lane["job"]: lane for lane in lanes} if isinstance(lanes, list) else {}
 
 
 def status_text(report: Report) -> str:
@@ -53,9 +93,23 @@ def status_text(report: Report) -> str:
     lines = [f"{report['inbox']} -> {report['outbox']}; {working}"]
     if instance and instance.get("paused"):
         lines.append(f"paused: {instance['paused']}")
+    elif report["held"]:
+        lines.append(report["held"])
+    if instance and report["health"] != "well":
+        lines.append(f"not well: {report['health']}")
+    queue = report["queue"]
+    if queue["seconds_left"]:
+        rate = f", {queue['per_hour']:.0f} an hour" if queue["per_hour"] else ""
+        lines.append(f"{span(queue['seconds_left'])} left for the whole queue{rate}")
     if instance and instance.get("watching"):
         lines.append(f"new files are noticed by {instance['watching']}")
+    if report["trouble"]:
+        lines.append(report["trouble"])
     lines += ["  ".join(f"{count} {state}" for state, count in report["jobs"].items())]
+    waiting = report["waiting"]
+    if waiting["files"]:
+        least = "at least " if waiting["at_least"] else ""
+        lines.append(f"in the inbox and not begun: {least}{waiting['files']} files")
     for title, key in (("running", "running"), ("last results", "recent"), ("failed", "failed")):
         if report[key]:
             lines += ["", f"{title}:"]
@@ -67,6 +121,9 @@ def status_text(report: Report) -> str:
             f"{file['error']['message']}"
             for file in report["refused"]
         ]
+    if report["quarantine"]:
+        lines += ["", f"in quarantine: {len(report['quarantine'])}; `retry FILE` brings one back:"]
+        lines += [f"  {_held_line(file)}" for file in report["quarantine"]]
     return "\n".join(map(visible, lines))
 
 
@@ -76,7 +133,7 @@ def explain(loaded: Loaded, file: Path) -> Report:
     Raises:
         UsageError: When the file lies outside the inbox.
     """
-    content = _content(loaded, file)
+    content = content_of(loaded.config.inbox, file)
     config = loaded.config
     with _ledger(loaded) as ledger:
         pairs = [
@@ -90,11 +147,13 @@ def explain(loaded: Loaded, file: Path) -> Report:
     failure = refusal.failure if refusal else sighting.failure if sighting else None
     styles = [style.name for style in loaded.manifest.styles_for(content)]
     plan = [pair for pair in planned(loaded) if pair.content == content]
+    aside = [one for one in held(config.quarantine) if one.content == content]
     return {
         "content": _safe(content),
         "there": os.path.lexists(config.inbox / content),
         "still": any(found.content == content for found in scan.still),
         "refused": _failure(failure),
+        "quarantine": [_held(one) for one in aside],
         "styles": styles,
         "pairs": pairs,
         "plan": [
@@ -109,6 +168,7 @@ def explain_text(report: Report) -> str:
     lines = [report["content"]]
     if not report["there"]:
         lines.append("  is not in the inbox now")
+    lines += [f"  in quarantine: {_held_line(file)}; `retry`" for file in report["quarantine"]]
     if report["refused"]:
         lines.append(f"  not taken: {report['refused']['code']}: {report['refused']['message']}")
     elif report["there"] and not report["still"]:
@@ -139,28 +199,6 @@ def _deleted(outbox: Path, pair: Pair) -> list[str]:
     """Pictures of a finished pair that somebody took away."""
     gone = [o.path for o in pair.outputs if not os.path.lexists(outbox / o.path)]
     return [_safe(path) for path in gone] if pair.state is JobState.DONE else []
-
-
-def retry(loaded: Loaded, jobs: list[str] | None) -> int:
-    """Put jobs and files back into the queue; returns how many. A running instance takes them up.
-
-    Args:
-        loaded: The config.
-        jobs: Ids of jobs, or files of the inbox; None: all that failed.
-    """
-    refuse_shared(loaded.config.state)
-    named = None if jobs is None else [*jobs, *_contents(loaded, jobs)]
-    with Ledger(loaded.config.state / LEDGER) as ledger:
-        return ledger.retry(named)
-
-
-def _contents(loaded: Loaded, names: list[str]) -> list[str]:
-    """Those names that may be files of the inbox, relative to it."""
-    found = []
-    for name in names:
-        with suppress(UsageError):
-            found.append(_content(loaded, Path(name)))
-    return found
 
 
 def styles(loaded: Loaded) -> Report:
@@ -195,20 +233,7 @@ def styles_text(report: Report) -> str:
 
 
 def _ledger(loaded: Loaded) -> Ledger:
-    return Ledger(loaded.config.state / LEDGER, read_only=True)
-
-
-def _content(loaded: Loaded, file: Path) -> str:
-    """The path relative to the inbox, of a path as seen from here or from the inbox."""
-    root = loaded.config.inbox.resolve()
-    # Parents are resolved, the name is not: a link in the inbox is itself what is asked about.
-    places = [place.parent.resolve() / place.name for place in (file, root / file)]
-    inside = [place for place in places if place.is_relative_to(root) and place != root]
-    there = [place for place in inside if os.path.lexists(place)]
-    if not inside:
-        mend = f"the inbox is {loaded.config.inbox}"
-        raise UsageError("is not in the inbox", where=str(file), mend=mend)
-    return (there or inside)[0].relative_to(root).as_posix()
+    return Ledger(loaded.config.state / FILE, read_only=True)
 
 
 def _pair(pair: Pair) -> Report:
@@ -228,6 +253,16 @@ def _pair(pair: Pair) -> Report:
     }
 
 
+def _held(one: Held) -> Report:
+    error = {"code": one.code, "message": _safe(one.message)} if one.code else None
+    return {"content": _safe(one.content), "path": _safe(str(one.path)), "error": error}
+
+
+def _held_line(file: Report) -> str:
+    error = file["error"]
+    return f"{file['path']}" + (f"  {error['code']}: {error['message']}" if error else "")
+
+
 def _failure(failure: Any) -> Report | None:
     return {"code": failure.code, "message": _safe(failure.message)} if failure else None
 
@@ -236,6 +271,11 @@ def _pair_line(pair: Report) -> str:
     head = f"{pair['job']}  {pair['state']:8}{pair['content']} x {pair['style']}"
     if pair["error"]:
         return f"{head}  {pair['error']['code']}: {pair['error']['message']}"
+    if progress := pair.get("progress"):
+        left = f", {span(progress['seconds_left'])} left" if "seconds_left" in progress else ""
+        return f"{head}  {progress.get('fraction', 0):.0%} on {progress['device']}{left}"
+    if pair["state"] == "running":
+        return head.rstrip()  # at hand for later
     outputs = ", ".join(output["path"] for output in pair["outputs"])
     return f"{head}  {pair['seconds']:.0f} s  {outputs}".rstrip()
 

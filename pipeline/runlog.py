@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.disk import disk_errors
+from pipeline.errors import Reason
 
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -28,7 +29,7 @@ class RunLog:
         Raises:
             OutputError: When the disk is full or the log is not a file that can be written.
         """
-        with disk_errors(self.path):
+        with disk_errors(self.path, Reason.IO_ERROR):
             fd = os.open(self.path, _APPEND, 0o644)
             try:
                 return _append(fd, lines, confirmed)

@@ -11,23 +11,25 @@ from typing import Any
 
 from pipeline.config import Config, load_config
 from pipeline.dashboard import Dashboard
-from pipeline.errors import ConfigError, InputError
-from pipeline.executors import LocalExecutor, Place
-from pipeline.inbox import Inbox, Scan
-from pipeline.intake import own_recipes
-from pipeline.jobs import Photo, Planned, plan_jobs
+from pipeline.errors import ConfigError
+from pipeline.estimate import Estimate
+from pipeline.executors import Executor, Place, open_executor
+from pipeline.familiar import worked_before
+from pipeline.gate import Gate
+from pipeline.jobs import JobState
+from pipeline.journal import note
+from pipeline.ledger import FILE as LEDGER
 from pipeline.ledger import Ledger
+from pipeline.live import Teller
 from pipeline.lock import Card, instance_lock
 from pipeline.manifest import Manifest, load_manifest
-from pipeline.recipes import Recipes
+from pipeline.observers import Observers
 from pipeline.service import Service
-from pipeline.sidecar import wishes
-from pipeline.stamp import hash_file
+from pipeline.tally import words
 from pipeline.view import View
 from pipeline.watcher import Watcher
 
 TICK_SECONDS = 0.25
-LEDGER = "jobs.sqlite3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,27 @@ def load(path: Path) -> Loaded:
     return Loaded(path, config, load_manifest(config, path))
 
 
-def run(loaded: Loaded, *, as_json: bool, keep_going: bool, limit: int | None = None) -> int:
-    """Work; returns the exit code."""
+def run(
+    loaded: Loaded,
+    *,
+    as_json: bool,
+    keep_going: bool,
+    limit: int | None = None,
+    until: float | None = None,
+    anyway: bool = False,
+) -> int:
+    """Work; returns the exit code.
+
+    Args:
+        loaded: The config.
+        as_json: Print events as JSON lines instead of a dashboard.
+        keep_going: Watch for more until a signal; otherwise end when nothing is left to do.
+        limit: Begin at most so many jobs.
+        until: End at this time at the latest, in seconds since 1970.
+        anyway: Whatever the hours of the schedule say.
+    """
     config = loaded.config
-    if not config.inbox.is_dir():
+    if not config.inbox.is_dir() and not (keep_going and worked_before(config)):
         mend = "make it, or name another folder"
         raise ConfigError("no such folder", where=f"inbox: {config.inbox}", mend=mend)
     devices = _devices(config)
@@ -62,24 +81,36 @@ def run(loaded: Loaded, *, as_json: bool, keep_going: bool, limit: int | None = 
     )
     with (
         instance_lock(config.state, "watch" if keep_going else "run") as card,
+        Observers(config, card, "watch" if keep_going else "run") as observers,
         Ledger(config.state / LEDGER) as ledger,
-        _executor(devices, config) as executor,
+        _executor(config) as executor,
         _signals() as asked,
         Dashboard(silent=as_json) as dashboard,
     ):
-        tell = _printer(as_json)
+        tell = _print_line if as_json else _silent
+        gate = Gate(config.state, config.schedule, bulk=not keep_going, until=until, anyway=anyway)
         service = Service(
-            config, loaded.manifest, ledger, executor, view, tell, limit, patient=keep_going
+            *(config, loaded.manifest, ledger, executor, view, observers.listening(tell), limit),
+            patient=keep_going,
+            gate=gate,
+            on_run=tell if as_json else lambda event: _say(event, dashboard),
         )
         with closing(service):
             service.start()
-            loop = _Loop(service, loaded, asked, dashboard, card)
+            loop = _Loop(service, loaded, asked, dashboard, card, observers)
             loop.watch() if keep_going else loop.until_idle()
             service.finish()
+            loop.live.close()
+            observers.finish(service, bool(asked.signal), lambda: asked.signal > 1)
+        if not keep_going:
+            service.bulk.start(service.planner.works())  # also that there is nothing to do
+        summary = service.bulk.summary()
+        for line in words(summary):
+            dashboard.line(line)
         view.message = _last_word(service, view, asked)
         dashboard.update(view, time.time())
     if as_json:
-        _print_line({"event": "run_ended", **_counts(view)})
+        _print_line({"event": "run_ended", **summary, "held": service.held or None})
     return _exit_code(view, asked, keep_going)
 
 
@@ -87,17 +118,24 @@ class _Loop:
     """Ticks until there is nothing to do, or until a signal."""
 
     def __init__(
-        self, service: Service, loaded: Loaded, asked: "Asked", dashboard: Dashboard, card: Card
+        self,
+        service: Service,
+        loaded: Loaded,
+        asked: "Asked",
+        dashboard: Dashboard,
+        card: Card,
+        observers: Observers,
     ) -> None:
         self.service, self.loaded, self.asked, self.dashboard = service, loaded, asked, dashboard
-        self.card = card
+        self.card, self.observers = card, observers
         self.stamp = _stamp(loaded.path)
+        self.live = Teller(loaded.config.state)
 
     def until_idle(self) -> None:
         self._tick()
         while not self.asked.signal and not self.service.idle:
-            self._tick()
             self._rest()
+            self._tick()
         self._wind_down()
 
     def watch(self) -> None:
@@ -118,19 +156,23 @@ class _Loop:
 
     def _tick(self) -> None:
         self.service.tick(time.monotonic(), time.time(), TICK_SECONDS)
-        paused = self.service.paused
-        self.card.tell(paused=paused.why if paused else None)
+        paused, closed = self.service.paused, self.service.closed
+        self.card.tell(paused=paused and paused.why, closed=closed and closed.why)
         self.dashboard.update(self.service.view, time.time())
+        self.live.tell(self.service.view, time.time())
+        self.observers.update(self.service, time.monotonic(), time.time())
 
     def _rest(self) -> None:
-        # With a job running the tick itself waits for the worker's next word.
-        if not self.service.executor.running():
+        # With a job running the tick itself waits for the worker's next word, and with a file
+        # being examined for the examiner's.
+        if not (self.service.executor.running() or self.service.examiner.pending):
             self.asked.wait(TICK_SECONDS)
 
     def _wind_down(self) -> None:
         if not self.asked.signal:
             return
         self.service.view.message = "stopping; once more to stop at once"
+        self.observers.stopping()
         self.service.stop()
         while self.service.executor.running() and self.asked.signal < 2:
             self._tick()
@@ -143,12 +185,13 @@ class _Loop:
         self.stamp = stamp
         try:
             loaded = load(self.loaded.path)
-            fixed = ("inbox", "outbox", "state", "device")
+            fixed = ("inbox", "outbox", "state", "device", "metrics", "log")
             if any(getattr(loaded.config, f) != getattr(self.loaded.config, f) for f in fixed):
-                self.dashboard.line("folders and devices change at the next start")
+                self.dashboard.line("folders, devices, metrics and log change at the next start")
                 return
         except ConfigError as error:
             self.dashboard.line(f"config not taken up: {error}")
+            note("reload_refused", why=str(error))
             return
         self.loaded = loaded
         self.service.configure(loaded.config, loaded.manifest)
@@ -187,8 +230,9 @@ def _signals() -> Iterator[Asked]:
 
 
 @contextmanager
-def _executor(devices: list[str], config: Config) -> Iterator[LocalExecutor]:
-    executor = LocalExecutor(devices, Place(config.limits, config.state))
+def _executor(config: Config) -> Iterator[Executor]:
+    place = Place(config.limits, config.state, timelapse=config.timelapse)
+    executor = open_executor(config, place)
     try:
         yield executor
     finally:
@@ -199,59 +243,18 @@ def _devices(config: Config) -> list[str]:
     return [config.device] if isinstance(config.device, str) else list(config.device)
 
 
-# --- dry run --------------------------------------------------------------------------------
-
-
-def dry_run(loaded: Loaded, as_json: bool) -> int:
-    """Print what would be done and why, one line per pair; write nothing."""
-    for pair in planned(loaded):
-        if as_json:
-            _print_line({"content": pair.content, "style": pair.style, "why": pair.why})
-        else:
-            verb = "make" if pair.due else "skip"
-            print(f"{verb}  {pair.content}  {pair.style or '-'}  {pair.why}")
-    return 0
-
-
-def planned(loaded: Loaded) -> list[Planned]:
-    """The plan as `run` would make it now, taking every file to be still."""
-    config = loaded.config
-    scan = Inbox(config.inbox, 0.0, config.watch.ignore).scan(time.monotonic(), time.time())
-    with Ledger(config.state / LEDGER, read_only=True) as ledger:
-        recipes = Recipes(config)
-        photos = _photos(loaded, scan, ledger, recipes)
-        return plan_jobs(photos, loaded.manifest, recipes.of, ledger.known(), ledger.finished())
-
-
-def _photos(loaded: Loaded, scan: Scan, ledger: Ledger, recipes: Recipes) -> list[Photo]:
-    """Photos that can be read and whose side files are right, examined before or not."""
-    failed = {(r.content, r.stamp) for r in ledger.refusals() if r.status == "failed"}
-    sides = {name: (side.path, str(side.stamp)) for name, side in scan.sides.items()}
-    photos = []
-    for file in scan.still:
-        version = str(file.stamp)
-        if (file.content, version) in failed:
-            continue
-        try:
-            digest = ledger.cached_hash(file.content, version) or hash_file(file.path)
-            side = wishes(file.content, sides, loaded.manifest, loaded.config.limits)
-        except InputError:
-            continue
-        own = own_recipes(file.content, side, loaded.manifest, recipes) if side else None
-        if digest:
-            photos.append(Photo(file.content, file.path, digest, own))
-    return photos
-
-
 # --- words ----------------------------------------------------------------------------------
 
 
 def _last_word(service: Service, view: View, asked: Asked) -> str:
     if asked.signal:
         return "stopped"
+    if service.closed:
+        waits = service.planner.works().total()
+        return f"{service.held}; {waits} pair{'s' * (waits != 1)} left"
     if view.ended:
         return ""
-    failed = sum(1 for pair in service.ledger.pairs() if pair.state == "failed")
+    failed = service.ledger.counts()[JobState.FAILED]
     failed += sum(1 for file in service.ledger.refusals() if file.status == "failed")
     earlier = f"; {failed} failed earlier (see `status`, `retry`)" if failed else ""
     return f"nothing to do: the outbox is up to date{earlier}"
@@ -263,16 +266,23 @@ def _exit_code(view: View, asked: Asked, keep_going: bool) -> int:
     return 1 if view.failed else 0
 
 
-def _printer(as_json: bool) -> Any:
-    return _print_line if as_json else lambda _: None
+def _say(event: dict[str, Any], dashboard: Dashboard) -> None:
+    """What a run promises and what came of it, in words."""
+    if event.pop("event") == "run_started":
+        found = Estimate(**event)
+        if found.pairs:
+            dashboard.line(found.words())
+        return
+    counts = ", ".join(f"{event[status]} {status}" for status in ("done", "failed", "skipped"))
+    for line in (f"bulk run ended: {counts}", *words(event)):
+        dashboard.line(line)
+
+
+def _silent(_: object) -> None: ...
 
 
 def _print_line(line: dict[str, Any]) -> None:
     print(json.dumps(line), flush=True)
-
-
-def _counts(view: View) -> dict[str, int]:
-    return {"done": view.done, "failed": view.failed, "skipped": view.skipped}
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -1,7 +1,209 @@
-"""Cron times and hours of work -> pure functions of a given moment."""
+"""Cron times and hours of work -> pure functions of a given moment.
 
-from pipeline.options import Options
+Times of day are those of the schedule's time zone, see `clock.instant` for those that a change of
+its clock leaves out or brings twice. Moments are compared as seconds since 1970: between aware
+times of one zone Python compares readings, and those run backwards for an hour each autumn.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from cronsim import CronSim, CronSimError
+from pydantic import AfterValidator, Field
+
+from pipeline.clock import MACHINE, instant
+from pipeline.options import FromList, Options
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+AHEAD_DAYS = 16  # how far one looks for the next opening: every weekday twice, jumps or not
+_WINDOW = re.compile(r"(?:([a-z, -]+?)\s+)?(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})")
+_FORM = 'write "22:00-06:00" or "mon-fri 22:00-06:00"'
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Hours of work that begin on some weekdays (0: Monday), in minutes after midnight.
+
+    ``end`` lies after ``start``; beyond 1440 it is of the next day.
+    """
+
+    days: frozenset[int]
+    start: int
+    end: int
+
+
+def parse_window(text: str) -> Window:
+    """``[DAYS ]HH:MM-HH:MM``; DAYS are names, ranges or both: ``mon-thu,sat``.
+
+    Raises:
+        ValueError: Saying what is wrong with it.
+    """
+    found = _WINDOW.fullmatch(text.strip().lower())
+    if not found:
+        raise ValueError(f"{text!r} are no hours: {_FORM}")
+    days, *numbers = found.groups()
+    hour, minute, last_hour, last_minute = map(int, numbers)
+    start, end = hour * 60 + minute, last_hour * 60 + last_minute
+    if max(minute, last_minute) > 59 or start >= 1440 or end > 1440:
+        raise ValueError(f"{text!r}: there is no such time of day")
+    if start == end:
+        raise ValueError(f"{text!r} begins when it ends; a whole day is 00:00-24:00")
+    return Window(_days(days or "mon-sun", text), start, end + 1440 * (end < start))
+
+
+def _days(words: str, text: str) -> frozenset[int]:
+    found: set[int] = set()
+    for word in words.split(","):
+        first, dash, last = (part.strip() for part in word.partition("-"))
+        try:
+            begin = DAYS.index(first)
+            end = DAYS.index(last) if dash else begin
+        except ValueError:
+            raise ValueError(
+                f"{text!r}: {word.strip()!r} is no weekday: {', '.join(DAYS)}"
+            ) from None
+        found |= {(begin + n) % 7 for n in range((end - begin) % 7 + 1)}
+    return frozenset(found)
+
+
+def _hours(text: str) -> str:
+    parse_window(text)
+    return text
+
+
+def _some(hours: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+    if hours == ():
+        raise ValueError("without any hours nothing would ever be done; leave the key out instead")
+    return hours
+
+
+def _cron(text: str) -> str:
+    try:
+        if len(text.split()) != 5:
+            raise CronSimError("it needs five fields: minute hour day month weekday")
+        next(CronSim(text, datetime(2026, 1, 1, tzinfo=UTC)))
+    except CronSimError as error:
+        raise ValueError(f"{text!r} is no cron time: {str(error).lower()}") from None
+    except StopIteration:
+        raise ValueError(f"{text!r} never comes") from None
+    return text
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown, a path, a folder of zones
+        known = "a name is written Europe/Berlin"
+        if not available_timezones():
+            known = "this system knows none: pip install tzdata"
+        raise ValueError(f"there is no time zone {name!r}; {known}") from None
+    return name
+
+
+Hours = Annotated[str, AfterValidator(_hours)]
+Cron = Annotated[str, AfterValidator(_cron)]
+AtEnd = Literal["checkpoint", "finish"]
 
 
 class Schedule(Options):
-    """When work is done."""
+    """When work is done. How the keys act together: docs/bulk.md."""
+
+    runs: Annotated[tuple[Cron, ...], FromList] = Field(
+        (), description="Cron times at which a bulk run begins; between them new files wait."
+    )
+    hours: Annotated[Hours | tuple[Hours, ...] | None, FromList, AfterValidator(_some)] = Field(
+        None, description='When work is allowed: "22:00-06:00", or a list: "mon-fri 22:00-06:00".'
+    )
+    timezone: Annotated[str, AfterValidator(_zone)] | None = Field(
+        None, description="Whose clock is meant: Europe/Berlin. Absent: this machine's."
+    )
+    at_end: AtEnd = Field(
+        "checkpoint",
+        description="What becomes of running jobs when the hours end: they are put off where they "
+        "are (checkpoint), or finished first (finish).",
+    )
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The hours, parsed; none: always."""
+        hours = (self.hours,) if isinstance(self.hours, str) else self.hours or ()
+        return tuple(map(parse_window, hours))
+
+    @property
+    def zone(self) -> tzinfo:
+        """Whose clock is meant."""
+        return ZoneInfo(self.timezone) if self.timezone else MACHINE
+
+
+# --- hours ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A time, in seconds since 1970, over which work is allowed throughout, or is not."""
+
+    open: bool
+    since: float
+    until: float
+
+    def holds(self, wall: float) -> bool:
+        """Whether a moment lies within it."""
+        return self.since <= wall < self.until
+
+
+def stretch(schedule: Schedule, now: datetime) -> Stretch:
+    """Whether work is allowed at a moment, and the time around it for which that stays so."""
+    at = now.timestamp()
+    before, after = float("-inf"), float("inf")
+    windows = schedule.windows
+    if not windows:
+        return Stretch(True, before, after)
+    for start, end in _merged(_spans(windows, now.astimezone(schedule.zone).date(), schedule.zone)):
+        if start <= at < end:
+            return Stretch(True, start, end)
+        if end <= at:
+            before = end
+        else:
+            after = min(after, start)
+    return Stretch(False, before, after)
+
+
+def _spans(windows: Sequence[Window], today: date, zone: tzinfo) -> Iterator[tuple[float, float]]:
+    """Begin and end of all windows from a few days ago to a few ahead, in seconds since 1970."""
+    for number in range(-2, AHEAD_DAYS):
+        day = today + timedelta(days=number)
+        midnight = datetime(day.year, day.month, day.day)
+        for window in windows:
+            if day.weekday() in window.days:
+                start, end = (timedelta(minutes=m) for m in (window.start, window.end))
+                yield instant(midnight + start, zone), instant(midnight + end, zone)
+
+
+def _merged(spans: Iterator[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Overlapping and adjoining ones made into one; empty ones (a jump ate them) left out."""
+    merged: list[tuple[float, float]] = []
+    for start, end in sorted(span for span in spans if span[0] < span[1]):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(merged[-1][1], end)
+        else:
+            merged.append((start, end))
+    return merged
+
+
+# --- runs -----------------------------------------------------------------------------------
+
+
+def next_run(schedule: Schedule, after: datetime) -> datetime | None:
+    """The first time after a moment at which a bulk run begins; None where there are none."""
+    since = after.timestamp()
+    local = after.astimezone(schedule.zone)
+    # In an hour that comes twice cron's times may lie a little back: these are over.
+    times = [
+        next(time for time in CronSim(cron, local) if time.timestamp() > since)
+        for cron in schedule.runs
+    ]
+    return min(times, key=datetime.timestamp, default=None)

@@ -1,10 +1,12 @@
 """Sections of config.yaml that stand on their own."""
 
-from typing import Annotated
+from importlib.util import find_spec
+from ipaddress import ip_address
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from pipeline.options import FromList, Options
+from pipeline.options import FromList, LocalPath, Options
 
 
 class Watch(Options):
@@ -37,6 +39,12 @@ class Limits(Options):
     bytes: Bytes = Field(512_000_000, description="Size of a photo's file.")
     exif: Bytes = Field(1_000_000, description="EXIF and XMP beyond this are left out.")
     icc: Bytes = Field(8_000_000, description="A colour profile beyond this is left out.")
+    animation: Literal["first", "refuse"] = Field(
+        "first", description="Of an animation the first picture is painted, or none."
+    )
+    frames: Annotated[int, Field(ge=1, le=2**31)] = Field(
+        10_000, description="Pictures in an animation or pages in a TIFF; beyond it is refused."
+    )
     decode_seconds: Seconds = Field(60.0, description="Time to decode one photo.")
     decode_bytes: Bytes = Field(3 << 30, description="Memory to decode one photo.")
     side: Annotated[int, Field(ge=16, le=32768)] = Field(
@@ -60,20 +68,141 @@ class Hooks(Options):
     on_failed: Annotated[tuple[str, ...], FromList] = Field(
         (), description="The same, after a failure."
     )
+    on_batch: Annotated[tuple[str, ...], FromList] = Field(
+        (), description="The same, once for all results of a batch: see docs/operations.md."
+    )
+    batch_seconds: Annotated[float, Field(ge=0, le=86400)] = Field(
+        10.0, description="A batch is over once nothing has been left to do for this long."
+    )
     timeout_seconds: Seconds = Field(30.0, description="A program is ended after so long.")
 
 
 class Queue(Options):
-    """In which order photos are taken."""
+    """In which order photos are taken. All jobs of one photo stay together."""
+
+    order: Literal["name", "newest", "oldest", "smallest"] = Field(
+        "name", description="By the photos' paths, the times of their files, or their bytes."
+    )
+    folders: dict[
+        Annotated[str, Field(min_length=1)], Annotated[int, Field(ge=-1000, le=1000)]
+    ] = Field(
+        {},
+        description="Priorities by pattern, relative to the inbox: greater ones first, 0 where "
+        "none fits; the first pattern that fits counts.",
+    )
+    fair: bool = Field(
+        True, description="Folders take turns, photo by photo, so that a large one starves none."
+    )
 
 
 class Timelapse(Options):
-    """The picture's growth, as an animation."""
+    """The picture's growth, as an animation beside it. No part of the recipe."""
+
+    format: Literal["webp", "gif", "mp4", "none"] = Field(
+        "webp", description="An animated picture, a video (needs the extra mp4), or none."
+    )
+    side: Annotated[int, Field(ge=16, le=2048)] = Field(
+        320, description="Long side in px; never more than the picture's own."
+    )
+    frames: Annotated[int, Field(ge=2, le=240)] = Field(
+        24, description="At most so many, spread evenly over what changed to the eye."
+    )
+    seconds: Annotated[float, Field(ge=0.5, le=60)] = Field(
+        3.0, description="How long it takes; the finished picture is then held for a moment."
+    )
+    stills: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=99_999)], ...], Field(max_length=64), FromList
+    ] = Field(
+        (),
+        description="Steps of the job whose picture is kept besides, as STEM--STYLE.step-0040.png.",
+    )
+
+    @field_validator("format")
+    @classmethod
+    def _can_be_written(cls, value: str) -> str:
+        if value == "mp4" and find_spec("av") is None:
+            raise ValueError('mp4 needs PyAV, which is not installed: pip install -e ".[mp4]"')
+        return value
 
 
 class Metrics(Options):
-    """Figures for those who watch over machines."""
+    """Figures for those who watch over machines, in Prometheus' words."""
+
+    file: LocalPath | None = Field(
+        None,
+        description="Written anew each time, whole: NAME.prom in the folder of node_exporter's "
+        "textfile collector. Absent: none.",
+    )
+    listen: Annotated[str, Field(pattern=r"^([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}$")] | None = Field(
+        None, description="HOST:PORT to be asked at, such as 127.0.0.1:9464. Absent: nowhere."
+    )
+    anywhere: bool = Field(
+        False, description="Whether listen may be an address that other machines reach."
+    )
+    seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
+        15.0, description="Between two lookings at the ledger and the disks, and writings of file."
+    )
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port of ``listen``."""
+        host, _, port = (self.listen or "").rpartition(":")
+        return (host.strip("[]"), int(port)) if self.listen else None
+
+    @model_validator(mode="after")
+    def _stays_here(self) -> Self:
+        if self.address is None:
+            return self
+        host, port = self.address
+        if port > 65535:
+            raise ValueError(f"listen: there is no port {port}: give one up to 65535")
+        if not (self.anywhere or _of_this_machine(host)):
+            raise ValueError(
+                f"listen: other machines reach {host}, and whoever asks is answered: "
+                "listen on 127.0.0.1, or set anywhere: true"
+            )
+        return self
+
+
+class Log(Options):
+    """What the service itself did, one JSON object a line; docs/operations.md has the events."""
+
+    file: LocalPath | None = Field(
+        None, description="Where it is written. Absent: logs/pipeline.jsonl in the state folder."
+    )
+    level: Literal["debug", "info", "warning", "error", "off"] = Field(
+        "info", description="The least that is worth a line."
+    )
+    bytes: Annotated[int, Field(ge=10_000, le=1 << 40)] = Field(
+        10_000_000, description="A file that would grow beyond this is put aside."
+    )
+    keep: Annotated[int, Field(ge=1, le=100)] = Field(
+        3, description="How many files put aside are kept, as NAME.1 and so on."
+    )
 
 
 class Serve(Options):
     """The gallery as a local web page, live (`pipeline serve`)."""
+
+    host: Annotated[str, Field(min_length=1)] = Field(
+        "127.0.0.1", description="The address to listen on; all but this machine's own need a token."
+    )
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        8765, description="The port; 0 takes any that is free."
+    )
+    token: Annotated[str, Field(min_length=16)] | None = Field(
+        None,
+        description="What a visitor must know. Absent: nothing on this machine's own address; "
+        "elsewhere a new one at each start.",
+    )
+    names: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], FromList] = Field(
+        (), description="Host names under which it may be asked for, besides localhost and numbers."
+    )
+    upload: bool = Field(True, description="Whether photos may be put into the inbox.")
+
+
+def _of_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

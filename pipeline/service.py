@@ -1,46 +1,36 @@
 """start -> tick -> stop: what lies in the inbox becomes what stands in the outbox.
 
-One tick collects, looks, plans and hands out; it never waits, so tests move time by hand. What
-happened is handled in order and forgotten only once the ledger has it, so that a full disk may stop
-a tick anywhere, and the next one goes on from there.
+One tick collects, hands out, brings what happened into the books, looks, plans, and hands out what
+was planned; it never waits, so tests move time by hand. A device that has come free gets its next
+job before anything else is done: books and pictures can wait for the disk, devices should not.
 """
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pipeline.accounts import Accounts
+from pipeline.bulk import Bulk
 from pipeline.checkpoint import Checkpoints
 from pipeline.config import Config
 from pipeline.disk import disk_errors
 from pipeline.errors import DiskFullError, OutputError, Reason, StateError
+from pipeline.estimate import Rates
 from pipeline.examiner import Examiner
-from pipeline.executors import Event, GivenBack
-from pipeline.faults import MAX_ATTEMPTS, OF_THE_PLACE, wait_seconds
+from pipeline.executors import Executor, GivenBack
+from pipeline.faults import MAX_ATTEMPTS
+from pipeline.gate import Closed, Gate
 from pipeline.hooks import HookRunner
-from pipeline.inbox import Refused
 from pipeline.jobs import Failure, Job, JobResult, JobState, Progress
 from pipeline.ledger import Ledger
 from pipeline.manifest import Manifest
 from pipeline.outbox import Outbox, staging_name
-from pipeline.pause import Pause, full, is_over, too_full, unusable
+from pipeline.outcomes import Outcomes
+from pipeline.pause import Pause, after, full, is_over, too_full, unusable
 from pipeline.planner import Planner
 from pipeline.view import View
 
 Line = dict[str, Any]
 EXAMINE_SECONDS = 0.05  # that an idle tick waits for the examiner
-
-
-class Executor(Protocol):
-    """Where jobs run; see `pipeline.executors`."""
-
-    def free(self) -> int: ...
-    def running(self) -> list[tuple[str, Job]]: ...
-    def submit(self, job: Job, staging: Path) -> None: ...
-    def poll(self, timeout: float) -> list[Event]: ...
-    def interrupt(self) -> None: ...
 
 
 class Service:
@@ -54,6 +44,9 @@ class Service:
         on_event: Called with each line of the run log as it happens.
         limit: At most so many jobs are begun.
         patient: Wait for an inbox or an outbox that has vanished, instead of raising.
+        gate: Whether jobs may be begun at a time of day; absent: as config and state have it.
+        on_run: Called with what a run promises before its first job, and with what a scheduled
+            one has come to.
     """
 
     def __init__(
@@ -66,6 +59,8 @@ class Service:
         on_event: Callable[[Line], None] = lambda _: None,
         limit: int | None = None,
         patient: bool = False,
+        gate: Gate | None = None,
+        on_run: Callable[[Line], None] = lambda _: None,
     ) -> None:
         self.ledger, self.executor, self.view, self._on_line = ledger, executor, view, on_event
         self.limit, self.patient = limit, patient
@@ -74,19 +69,27 @@ class Service:
         self.examiner = Examiner(config.limits)
         self.hooks = HookRunner(config.hooks, config.state / "logs" / "hooks.log")
         self.accounts = Accounts(ledger, self.outbox, view, self._tell)
-        self.events: deque[JobResult | GivenBack] = deque()  # heard, but not in the ledger yet
+        self.gate = gate or Gate(config.state, config.schedule)
+        devices = [config.device] if isinstance(config.device, str) else config.device
+        self.bulk = Bulk(view, Rates(config.state), devices, lambda: executor.slots, on_run)
         self.paused: Pause | None = None
+        self.closed: Closed | None = None
         self.polling = False  # whether nothing but the timer finds new files
         self.begun = 0
-        self._versions: dict[str, str] = {}  # of the photos of running jobs, when they were begun
+        self._put_off = False  # whether running jobs were asked to end
         self._message = view.message
-        self.configure(config, manifest)
+        self.planner = Planner(config, manifest, self.accounts, self.examiner)
+        self.outcomes = Outcomes(self.accounts, self.checkpoints, self.planner)
+        self.events = self.outcomes.events
+        self.config = config
 
     def configure(self, config: Config, manifest: Manifest) -> None:
-        """Take up a config; the plan is made anew at the next look."""
+        """Take up another config; the plan is made anew at the next look."""
         self.config = config
         self.planner = Planner(config, manifest, self.accounts, self.examiner)
+        self.outcomes.planner = self.planner
         self.hooks.hooks = config.hooks
+        self.gate.take_up(config.schedule)
 
     # --- life ---------------------------------------------------------------------------
 
@@ -109,7 +112,7 @@ class Service:
             if isinstance(event, Progress):
                 self.view.see(event)
             else:
-                self.events.append(event)
+                self._hear(event, now)
         if self.paused and is_over(self.paused, now):
             self.paused, self.accounts.unpublished = None, True
             self.planner.wake(stale=True)
@@ -120,23 +123,36 @@ class Service:
         except OutputError as error:
             self.paused = self._pause_for(error, now)
         self.hooks.tend(now)
-        self.view.queued, self.view.settling = len(self.planner.queue), self.planner.settling
-        self.view.message = self._words()
+        self._show(now)
 
     def _work(self, now: float, wall: float) -> None:
+        self._heed(wall)
         if self.paused and self.paused.cause != "inbox":
             return  # neither ledger nor outbox takes anything now
-        while self.events:
-            self._on_event(self.events[0], wall)
-            self.events.popleft()
+        self._feed(now, wall)
+        self.outcomes.settle(wall)
         if self.accounts.unpublished:
-            self._publish(wall)
+            self.outcomes.publish(wall)
         rest = 0.0 if self.executor.running() else EXAMINE_SECONDS
         self.planner.learn(now, wall, self._running(), rest)
         if now >= self.planner.next_scan:
             self._look(now, wall)
-        self._feed(wall)
+        self._feed(now, wall)
         self.accounts.flush(now)
+        if self.gate.in_run and not (self.closed or self._busy() or self.planner.waiting):
+            self.gate.done(wall)
+            self.bulk.finish()
+
+    def _hear(self, event: JobResult | GivenBack, now: float) -> None:
+        self.events.append(event)
+        if isinstance(event, JobResult):
+            self.bulk.end(event, now)
+
+    def _show(self, now: float) -> None:
+        """Fill the dashboard's view."""
+        self.view.queued, self.view.settling = len(self.planner.queue), self.planner.settling
+        self.view.message = self._words()
+        self.bulk.show(self.planner.queue.works, self.executor.running(), now)
 
     def wake(self) -> None:
         """Look at the inbox at the next tick."""
@@ -144,11 +160,18 @@ class Service:
 
     @property
     def idle(self) -> bool:
-        """Nothing runs, nothing waits, every file is still: the outbox is up to date."""
-        busy = self.executor.running() or self.events or self.accounts.unpublished
-        return not (busy or self.hooks.busy) and (
-            self._spent() or not (self.planner.waiting or self.paused)
-        )
+        """Nothing runs, and nothing more is begun: all is up to date, or may not be brought so."""
+        if self._busy() or self.hooks.busy:
+            return False
+        shut = self.closed is not None and not self.planner.stale
+        return self._spent() or shut or not (self.planner.waiting or self.paused)
+
+    @property
+    def held(self) -> str:
+        """Why nothing is begun just now; "" where work goes on."""
+        if self.paused:
+            return f"paused: {self.paused.why}"
+        return self.closed.why if self.closed else ""
 
     def stop(self) -> None:
         """Ask running jobs to end; they go back into the queue."""
@@ -158,6 +181,7 @@ class Service:
     def finish(self) -> None:
         """Leave no temporary file behind, where the disk lets us."""
         try:
+            self.bulk.rates.save()
             self.accounts.flush(0.0, force=True)
             self.outbox.sweep(self._waiting())
         except (OutputError, DiskFullError):
@@ -169,29 +193,39 @@ class Service:
         self.examiner.close()
         self.hooks.close()
 
-    # --- pausing ------------------------------------------------------------------------
+    # --- holding back -------------------------------------------------------------------
+
+    def _heed(self, wall: float) -> None:
+        """Whether jobs may be begun at this time of day, and what becomes of those that run."""
+        before, in_run = self.closed, self.gate.in_run
+        self.closed = self.gate.look(wall)
+        if before and not self.closed:
+            self.planner.wake(stale=True)
+        if self.gate.in_run and not in_run:
+            self.bulk.renew()
+        put_off = self.closed is not None and self.closed.at_end == "checkpoint"
+        if put_off and not self._put_off and self.executor.running():
+            self.executor.interrupt()
+        self._put_off = put_off
 
     def _pause_for(self, error: OutputError, now: float) -> Pause:
-        """The outbox's disk is full or out of reach; anything else is not waited out."""
-        if error.code is Reason.DISK_FULL:
-            with disk_errors(self.outbox.root):
-                return full(self.outbox.root, self.config.limits.free_bytes, now)
-        if self.patient and error.code is Reason.IO_ERROR:
-            return unusable("outbox", str(error), now)
-        raise error
+        with disk_errors(self.outbox.root):
+            pause = after(error, self.outbox.root, self.config.limits.free_bytes, now)
+        if pause is None or (pause.cause == "outbox" and not self.patient):
+            raise error
+        return pause
 
     def _short_of_space(self) -> bool:
+        folders = [self.outbox.root, self.config.state]
         with disk_errors(self.outbox.root):
-            folders = [self.outbox.root, self.config.state]
             self.paused = self.paused or too_full(folders, self.config.limits.free_bytes)
         return self.paused is not None
 
     def _words(self) -> str:
         """What the dashboard says of the whole."""
-        if self.paused:
-            return f"paused: {self.paused.why}"
-        found = (self.planner.trouble, self.hooks.trouble, self.accounts.trouble, self._message)
-        return next(filter(None, found), "")
+        whose = (self.executor, self.planner, self.hooks, self.accounts)
+        found = [each.trouble for each in whose] + [self._message]
+        return self.held or next(filter(None, found), "")
 
     # --- working ------------------------------------------------------------------------
 
@@ -200,24 +234,25 @@ class Service:
         pace = min(watch.poll_seconds, watch.scan_seconds) if self.polling else watch.scan_seconds
         try:
             self.planner.look(now, wall, self._running(), pace)
-        except DiskFullError:
-            raise
         except StateError as error:
-            if not self.patient:
+            if isinstance(error, DiskFullError) or not self.patient:
                 raise
             self.planner.next_scan = now + watch.poll_seconds
             self.paused = unusable("inbox", str(error), now)
 
-    def _feed(self, wall: float) -> None:
-        while self.executor.free() and not self.paused and not self._spent():
-            busy = {(job.content, job.style) for _, job in self.executor.running()}
-            job = self.planner.next(wall, busy)
+    def _feed(self, now: float, wall: float) -> None:
+        while self.executor.free() and not (self.paused or self.closed or self._spent()):
+            # Of a pair whose last job is not in the books yet no other job may begin.
+            known = [job for _, job in self.executor.running()] + [e.job for e in self.events]
+            job = self.planner.queue.next(wall, {(job.content, job.style) for job in known})
             if job is None or self._short_of_space():
                 return
-            self._begin(job, wall)
-            self.planner.queue.remove(job)
+            if not self.bulk.started:
+                self.bulk.start(self.planner.works())
+            self._begin(job, now, wall)
+            self.planner.queue.take(job)
 
-    def _begin(self, job: Job, wall: float) -> None:
+    def _begin(self, job: Job, now: float, wall: float) -> None:
         begun = self.ledger.begin(job)
         if begun.attempt > MAX_ATTEMPTS:
             what = f"{MAX_ATTEMPTS} attempts ended without a result"
@@ -229,7 +264,7 @@ class Service:
         except OutputError:
             self.ledger.give_back(begun)
             raise
-        self._versions[begun.id] = self.planner.intake.version(begun.content)
+        self.outcomes.begun(begun)
         try:
             self.executor.submit(begun, staging)
         except OSError as error:  # no process can be had
@@ -237,79 +272,13 @@ class Service:
             self.events.append(JobResult(begun, "failed", error=failure))
             return
         self.begun += 1
+        self.bulk.tally.begin(now)
         device = next((d for d, running in self.executor.running() if running == begun), "")
         self.view.begin(begun.id, begun.content, begun.style, device)
 
-    def _on_event(self, event: JobResult | GivenBack, wall: float) -> None:
-        """Bring one event into the books; may be cut short by a full disk and called again."""
-        job = event.job
-        known = self.accounts.known(job.content, job.style)
-        mine = known is not None and (known.job, known.state) == (job.id, JobState.RUNNING)
-        if isinstance(event, GivenBack) or not mine or self._replaced(job):
-            self._give_back(job)
-        elif event.status == "done":
-            self._stage(event, wall)
-        else:
-            self._on_failure(event, wall)
-        self._versions.pop(job.id, None)
-        if self.planner.twins:
-            self.planner.wake()
-
-    def _stage(self, result: JobResult, wall: float) -> None:
-        try:
-            self.accounts.stage(result, wall)
-        except OutputError as error:
-            if error.code in (Reason.DISK_FULL, Reason.IO_ERROR):
-                raise
-            # Its place in the outbox cannot be used: nobody's fault but this pair's.
-            failure = Failure(error.code, str(error))
-            self._on_failure(replace(result, status="failed", outputs=(), error=failure), wall)
-
-    def _replaced(self, job: Job) -> bool:
-        """Whether another picture lies under the photo's name since the job was begun."""
-        begun = self._versions.get(job.id, "")
-        now = self.planner.intake.standing(job.content)
-        return bool(begun and now and now != begun)
-
-    def _give_back(self, job: Job) -> None:
-        self.ledger.give_back(job)
-        self.view.drop(job.id)
-        self.outbox.discard(job.id, job.attempt)
-        self.planner.wake(stale=True)
-
-    def _on_failure(self, result: JobResult, wall: float) -> None:
-        job, failure = result.job, result.error
-        assert failure is not None  # noqa: S101  # a failed result has one
-        if failure.code in OF_THE_PLACE:
-            self._give_back(job)
-            raise OutputError(failure.message, code=failure.code)
-        if failure.code is Reason.VANISHED:
-            # Not failed: the same photo may come back. It is accounted for, and made when it does.
-            self._give_back(job)
-            gone = Refused(job.content, job.path, failure, "skipped", job.sha256)
-            self.accounts.refuse(gone, wall)
-            return
-        times = self.ledger.failures(job, failure.code) + 1
-        wait = wait_seconds(failure.code, times, job.id)
-        if wait is None:
-            self.checkpoints.drop(job.id)
-            self.accounts.settle(result, wall)
-            self.planner.done(job.content)
-        else:
-            self.ledger.postpone(job, failure, times, wall + wait)
-            self.planner.postpone(job, wall + wait)
-            self.view.drop(job.id)
-        self.outbox.discard(job.id, job.attempt)
-
-    def _publish(self, wall: float) -> None:
-        ready = {staged.content for staged in self.ledger.staged()}
-        if self.accounts.publish_all(wall):
-            self.planner.wake(stale=True)
-        for content in ready:
-            self.planner.done(content)
-
     def _tell(self, line: Line) -> None:
         self.hooks.tell(line)
+        self.bulk.hear(line)
         self._on_line(line)
 
     def _running(self) -> set[str]:
@@ -317,6 +286,9 @@ class Service:
 
     def _waiting(self) -> set[str]:
         return {staging_name(staged.job, staged.attempt) for staged in self.ledger.staged()}
+
+    def _busy(self) -> bool:
+        return bool(self.executor.running() or self.events or self.accounts.unpublished)
 
     def _spent(self) -> bool:
         return self.limit is not None and self.begun >= self.limit

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -17,6 +17,7 @@ from pipeline.chain import Enhance
 from pipeline.complaints import explain
 from pipeline.disk import READ
 from pipeline.errors import ConfigError, InputError, Reason
+from pipeline.folder import PICTURE_SUFFIXES
 from pipeline.manifest import Manifest
 from pipeline.options import FromList, Options, Transfer
 from pipeline.sections import Limits
@@ -27,7 +28,7 @@ SUFFIX = ".yaml"
 MAX_BYTES = 64 << 10
 MAX_STEPS = 2000  # at each scale: a dropped file must not keep the machine for a week
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+_PHOTO_SUFFIXES = tuple(PICTURE_SUFFIXES)
 
 
 class SideTransfer(Transfer):
@@ -36,19 +37,30 @@ class SideTransfer(Transfer):
     init: Literal["content", "noise", "style"] = "content"
 
 
+class SideEnhance(Enhance):
+    """The enhancement options that a side file may set: all, but no path to a model."""
+
+    upscale_by: Literal["transfer", "lanczos"] = "transfer"
+    upscale_model: None = None
+
+    def chosen(self) -> dict[str, Any]:
+        """Without the model: to set it to nothing is not for a side file either."""
+        return {key: value for key, value in super().chosen().items() if key != "upscale_model"}
+
+
 class Side(Options):
     """What one side file says."""
 
     styles: Annotated[tuple[str, ...] | None, Field(min_length=1), FromList] = None
     transfer: SideTransfer = SideTransfer()
-    enhance: Enhance = Enhance()
+    enhance: SideEnhance = SideEnhance()
 
     def under(self, below: "Side") -> "Side":
         """This folder's wishes with those of a folder or photo inside it laid over them."""
         return Side(
             styles=below.styles or self.styles,
             transfer=SideTransfer(**self.transfer.chosen() | below.transfer.chosen()),
-            enhance=Enhance(**self.enhance.chosen() | below.enhance.chosen()),
+            enhance=SideEnhance(**self.enhance.chosen() | below.enhance.chosen()),
         )
 
 
@@ -57,7 +69,7 @@ def is_side_file(content: str) -> bool:
     if not content.endswith(SUFFIX):
         return False
     name = content.rpartition("/")[2]
-    return name == FOLDER_FILE or name[: -len(SUFFIX)].lower().endswith(PHOTO_SUFFIXES)
+    return name == FOLDER_FILE or name[: -len(SUFFIX)].lower().endswith(_PHOTO_SUFFIXES)
 
 
 def governing(content: str) -> list[str]:
@@ -84,7 +96,7 @@ def wishes(
     Raises:
         InputError: ``sidecar_invalid``, with the file and the line.
     """
-    together = None
+    together, enlarging = None, content
     for name in governing(content):
         if name in found:
             path, version = found[name]
@@ -92,7 +104,24 @@ def wishes(
             if isinstance(side, InputError):
                 raise side.with_traceback(None)
             together = side if together is None else together.under(side)
+            enlarging = name if "upscale" in side.enhance.chosen() else enlarging
+    if together is not None:
+        _check_enlarged(together, enlarging, content, manifest, limits)
     return together
+
+
+def _check_enlarged(
+    side: Side, name: str, content: str, manifest: Manifest, limits: Limits
+) -> None:
+    """The sizes of all its styles, times what the side files ask for."""
+    times = side.enhance.upscale
+    styles = side.styles or [style.name for style in manifest.styles_for(content)]
+    for style in styles if times > 1 else ():
+        size = side.transfer.chosen().get("size", manifest.styles[style].transfer.size)
+        if size == "source" or size * times > limits.side:
+            what = f"enhance.upscale: at most {limits.side} px from a side file"
+            mend = f"{times} times {size} px in style {style!r}: choose less"
+            raise InputError(what, where=name, mend=mend, code=Reason.SIDECAR_INVALID)
 
 
 @lru_cache(maxsize=4096)

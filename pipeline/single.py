@@ -2,29 +2,45 @@
 
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional
 
 from pipeline.chain import Enhance
 from pipeline.errors import EngineError, JobError, UsageError
+from pipeline.formats import SUFFIXES, OutputFormat, format_of
 from pipeline.images import labelled, load_image, save_png
-from pipeline.jobs import MARKS, Job, JobResult, Output, Progress, Recipe, StyleImage
+from pipeline.jobs import (
+    MARKS,
+    PLAIN_OUTPUT,
+    Job,
+    JobResult,
+    Kind,
+    Output,
+    Progress,
+    Recipe,
+    StyleImage,
+)
 from pipeline.nst import load_weights
 from pipeline.nst.devices import choose_device
 from pipeline.options import Transfer
-from pipeline.recipes import digest
+from pipeline.recipes import INIT_WORDS, digest
+from pipeline.sections import Timelapse
 from pipeline.worker import Bench, run_job
 
 SHEET_SIDE = 320  # px, of one picture on a contact sheet
 GAP = 8  # px
+WEIGHTS_WORDS = ("embedded", "torchvision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +54,24 @@ class Order:
     weights: str
     seed: int
     device: str
+    film: Path | None = None  # where the timelapse goes; its suffix says the format
+    output: OutputFormat = PLAIN_OUTPUT
 
     def job(self) -> Job:
         """The job that makes it."""
         total = sum(weight for _, weight in self.styles)
         images = tuple(StyleImage(p, w / total, digest(p)) for p, w in self.styles)
-        recipe = Recipe(images, self.transfer, self.enhance, self.weights, self.seed)
+        init, weights = self.transfer.init, self.weights
+        recipe = Recipe(
+            images=images,
+            transfer=self.transfer,
+            enhance=self.enhance,
+            weights=weights,
+            seed=self.seed,
+            weights_sha256=weights if weights in WEIGHTS_WORDS else digest(Path(weights)),
+            init_sha256="" if init in INIT_WORDS else digest(Path(init)),
+            output=self.output,
+        )
         style = "+".join(path.stem for path, _ in self.styles)
         return Job(self.content.name, self.content, digest(self.content), style, recipe)
 
@@ -52,45 +80,92 @@ OnJob = Callable[[Job, Progress], None]
 
 
 def stylize_file(order: Order, out: Path, on_progress: OnJob) -> JobResult:
-    """Paint one picture to ``out``, and its enhanced version beside it.
+    """Paint one picture to ``out``, and its enhanced version beside it: see `paint`."""
+    check_out(out)
+    _check_machine(order.device, order.weights)
+    with paint(order.job(), order.device, out.parent, on_progress, order.film) as result:
+        return replace(result, outputs=tuple(_move(o, out, order.film) for o in result.outputs))
+
+
+def stylize_one(job: Job, kind: Kind, device: str, out: Path, on_progress: OnJob) -> JobResult:
+    """Do a job and keep one of its pictures, as ``out``: see `paint`."""
+    check_out(out)
+    _check_machine(device, job.recipe.weights)
+    with paint(job, device, out.parent, on_progress) as result:
+        (output,) = (output for output in result.outputs if output.kind == kind)
+        Path(output.path).replace(out)
+        return replace(result, outputs=(replace(output, path=str(out)),))
+
+
+@contextmanager
+def paint(
+    job: Job, device: str, folder: Path, on_progress: OnJob, film: Path | None = None
+) -> Iterator[JobResult]:
+    """Do a job; its files lie in a hidden folder within ``folder`` until the block ends.
 
     Raises:
-        UsageError: When there is no such device, or ``out`` cannot be written.
+        UsageError: When there is no such device, or the picture cannot be written.
         WeightsError: When the weights cannot be used.
         JobError: When the job fails.
     """
-    check_out(out)
-    _check_machine(order)
-    job = order.job()
     # Beside the result, so that the last step is a rename within one file system.
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".pipeline-") as name:
-        bench = Bench(order.device, Path(name))
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".pipeline-") as name:
+        bench = Bench(device, Path(name), timelapse=_timelapse(film))
         result = run_job(job, bench, partial(on_progress, job), lambda: False)
         if result.error is not None:
             raise JobError(result.error.message, code=result.error.code)
-        return replace(result, outputs=tuple(_move(o, out) for o in result.outputs))
+        yield result
 
 
-def _move(output: Output, out: Path) -> Output:
-    target = out.with_name(out.stem + MARKS[output.kind] + Path(output.path).suffix)
+def _timelapse(film: Path | None) -> Timelapse:
+    return Timelapse.model_validate({"format": film.suffix[1:].lower() if film else "none"})
+
+
+def _move(output: Output, out: Path, film: Path | None) -> Output:
+    if output.kind == "timelapse" and film:
+        shutil.move(output.path, film)  # it may be wanted on another disk
+        return replace(output, path=str(film))
+    target = out.with_name(out.stem + MARKS[output.kind] + out.suffix)
     Path(output.path).replace(target)
     return replace(output, path=str(target))
 
 
-def _check_machine(order: Order) -> None:
+def _check_machine(device: str, weights: str) -> None:
     """What the command line asked for and this machine has not is wrong usage, not a failed job."""
     try:
-        choose_device(order.device)
+        choose_device(device)
     except EngineError as error:
         raise UsageError(error.what, where="--device", mend=error.mend) from None
-    if order.weights != "embedded":
-        load_weights(order.weights)
+    if weights != "embedded":
+        load_weights(weights)
 
 
 def check_out(out: Path) -> None:
     """Refuse an impossible output before minutes of work are spent on it."""
-    if out.suffix.lower() != ".png":
-        raise UsageError(f"{out.name!r} is not a .png name", where="-o", mend="name it OUT.png")
+    if format_of(out.name) is None:
+        mend = f"name it {' '.join(suffix for suffix, *_ in SUFFIXES.values())}"
+        raise UsageError(f"{out.name!r} is no picture's name", where="-o", mend=mend)
+    _check_place(out)
+
+
+def check_film(film: Path) -> None:
+    """Refuse an impossible timelapse before minutes of work are spent on it."""
+    try:
+        settings = _timelapse(film)
+    except ValidationError as error:
+        (first, *_) = error.errors()
+        known = first["type"] == "value_error"  # MP4, and nothing here that writes it
+        mend = str(first["ctx"]["error"]) if known else "name it .webp, .gif or .mp4"
+        raise UsageError(
+            f"{film.name!r} cannot be written", where="--timelapse", mend=mend
+        ) from None
+    if settings.format == "none":
+        mend = "name it .webp, .gif or .mp4"
+        raise UsageError(f"{film.name!r} is no film", where="--timelapse", mend=mend)
+    _check_place(film)
+
+
+def _check_place(out: Path) -> None:
     if out.is_dir():
         raise UsageError("is a folder", where=str(out), mend="give a file name")
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):

@@ -2,34 +2,71 @@
 
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from pipeline.images import Picture, resize, save_png, save_small
+from pipeline.images import Labels, Picture, resize, save, save_small
 from pipeline.jobs import Job, Kind, Output
+from pipeline.metadata import carried_exif, stated, xmp_packet
 from pipeline.outbox import staged_output
-from pipeline.thumbnails import SMALL, STAGED, before_name, before_side, small_name
+from pipeline.provenance import SOFTWARE, record
+from pipeline.thumbnails import (
+    LARGE,
+    SHOWN,
+    SMALL,
+    STAGED,
+    before_name,
+    before_side,
+    large_name,
+    small_name,
+)
 
 
 def stage(
     job: Job, photo: Picture, picture: Tensor, enhanced: Tensor, staging: Path
 ) -> tuple[Output, ...]:
     """Write both pictures and their small copies, the photo's transparency given back."""
-    height, width = picture.shape[1:]
-    alpha = None if photo.alpha is None else resize(photo.alpha, (height, width))
+    wanted = job.recipe.output
     small = staging / STAGED
     small.mkdir()
-    save_small(photo.rgb, small / small_name(job.sha256), SMALL)
-    before = small / before_name(job.sha256, width, height)
-    save_small(photo.rgb, before, before_side(width, height))
-    text = {"Software": "pipeline", "Style": job.style, "Recipe": job.recipe.digest}
+    _stage_photo(job, photo, picture, small)
     outputs = []
     kinds: tuple[tuple[Kind, Tensor], ...] = (
         ("stylized", picture),
         ("enhanced", enhanced),
     )
     for kind, pixels in kinds:
-        path = staging / f"{kind}.png"
-        width, height = save_png(pixels, path, alpha, text)
-        outputs.append(staged_output(kind, path, width, height))
-        save_small(pixels, small / small_name(outputs[-1].sha256), SMALL)
+        size = (pixels.shape[1], pixels.shape[2])
+        alpha = None if photo.alpha is None else resize(photo.alpha, size)
+        path = staging / f"{kind}{wanted.suffix}"
+        save(pixels, path, wanted, alpha, _labels(job, photo, kind, size))
+        outputs.append(staged_output(kind, path, size[1], size[0]))
+        copy = small / small_name(outputs[-1].sha256)
+        save_small(pixels, copy, SMALL, alpha, wanted.profile)
+        if wanted.suffix not in SHOWN:
+            large = small / large_name(outputs[-1].sha256)
+            save_small(pixels, large, LARGE, alpha, wanted.profile)
     return tuple(outputs)
+
+
+def _stage_photo(job: Job, photo: Picture, picture: Tensor, small: Path) -> None:
+    """The photo as the gallery shows it: on the wall, and beside its picture."""
+    profile = job.recipe.output.profile
+    height, width = picture.shape[1:]
+    save_small(photo.rgb, small / small_name(job.sha256), SMALL, photo.alpha, profile)
+    before = small / before_name(job.sha256, width, height)
+    save_small(photo.rgb, before, before_side(width, height), photo.alpha, profile)
+
+
+def _labels(job: Job, photo: Picture, kind: Kind, size: tuple[int, int]) -> Labels:
+    """What is written beside the pixels of (height, width)."""
+    wanted = job.recipe.output
+    keep = wanted.metadata == "keep"
+    software = SOFTWARE if wanted.provenance else ""
+    made = record(job, kind, torch.__version__) if wanted.provenance else ""
+    exif = None
+    if keep or software:
+        carried = carried_exif(photo.exif if keep else b"", gps=wanted.gps)
+        exif = stated(carried, size[::-1], software, srgb=wanted.profile == "srgb")
+    xmp = xmp_packet(photo.xmp if keep else b"", gps=wanted.gps, software=software, record=made)
+    return Labels(exif, xmp, software)

@@ -12,6 +12,9 @@ STAGED = "small"
 SMALL = 640  # px, long side on the wall: sharp on a dense screen, some 100 kB
 LARGE = 1600  # px, long side of a photo beside its painting
 
+# What a browser can show by itself; of other pictures (TIFF, HEIC) it gets a large copy.
+SHOWN = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif"})
+
 NAME = re.compile(r"[0-9a-f]{20}(-[0-9]{1,5})?\.jpg")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -19,6 +22,11 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 def small_name(sha256: str) -> str:
     """The small copy of a photo or a result; ValueError when that is no SHA-256."""
     return _head(sha256) + ".jpg"
+
+
+def large_name(sha256: str) -> str:
+    """A result that no browser shows, as large as one needs to look at it."""
+    return f"{_head(sha256)}-{LARGE}.jpg"
 
 
 def before_name(sha256: str, width: int, height: int) -> str:

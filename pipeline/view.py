@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import count
 
 from pipeline.jobs import JobResult, Progress, Status
 from pipeline.preview import Preview
@@ -21,6 +22,7 @@ class Lane:
     progress: Progress | None = None
     preview: Preview | None = None  # the last one sent; most looks at a job bring none
     rate: float = 0.0  # steps/s of late
+    slot: int = 0  # its place among the lanes: the lowest that is free when it begins
 
     def see(self, progress: Progress) -> None:
         """Takes in one look at the job."""
@@ -38,9 +40,14 @@ class Lane:
         return min(1.0, self.progress.step / max(1, self.progress.steps)) if self.progress else 0.0
 
     @property
+    def seconds_left(self) -> float | None:
+        """What the job itself expects; None before its first word."""
+        return self.progress.seconds_left if self.progress else None
+
+    @property
     def left(self) -> str:
         """Time left, in words."""
-        return span(self.progress.seconds_left if self.progress else None)
+        return span(self.seconds_left)
 
     @property
     def details(self) -> list[str]:
@@ -69,6 +76,14 @@ class Result:
     code: str = ""
     message: str = ""
     job: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the whole queue is worked off; None where nothing tells."""
+
+    per_hour: float | None  # pairs
+    seconds_left: float | None
 
 
 @dataclass(slots=True)
@@ -101,9 +116,46 @@ class View:
         """How many results this run has had."""
         return self.done + self.failed + self.skipped
 
+    @property
+    def working(self) -> list[Lane]:
+        """Lanes whose device is at work on them, or will be at once; a row's place is its device's.
+
+        Executors take jobs in advance: those of a device that has spoken of another one wait.
+        """
+        busy = {lane.device for lane in self.running if lane.progress}
+        lanes = (lane for lane in self.running if lane.progress or lane.device not in busy)
+        return sorted(lanes, key=lambda lane: (len(lane.device), lane.device, lane.slot))
+
+    @property
+    def ahead(self) -> list[Lane]:
+        """Lanes of jobs that were taken in advance."""
+        working = {lane.job for lane in self.working}
+        return [lane for lane in self.running if lane.job not in working]
+
+    @property
+    def pace(self) -> Pace:
+        """What the service says of it; else what the last results and the running lanes tell."""
+        took = [result.seconds for result in self.recent if result.status == "done"] or [
+            lane.progress.seconds + lane.progress.seconds_left
+            for lane in self.working
+            if lane.progress
+        ]
+        lanes = max(1, len(self.working))
+        mean = sum(took) / len(took) if took else 0.0
+        per_hour, left = self.per_hour, self.seconds_left
+        if per_hour is None and mean > 0:
+            per_hour = 3600 * lanes / mean
+        if left is None and mean > 0 and (self.queued or self.running):
+            begun = sum(lane.seconds_left or mean for lane in self.working)
+            left = ((self.queued + len(self.ahead)) * mean + begun) / lanes
+        return Pace(per_hour, left)
+
     def begin(self, job: str, content: str, style: str, device: str = "") -> None:
-        """A device slot has taken a job."""
-        self.running.append(Lane(job, content, style, device))
+        """A device slot has taken a job: its lane stands where the slot's last one stood."""
+        taken = {lane.slot for lane in self.running}
+        slot = next(number for number in count() if number not in taken)
+        self.running.append(Lane(job, content, style, device, slot=slot))
+        self.running.sort(key=lambda lane: lane.slot)
 
     def see(self, progress: Progress) -> None:
         """A running job has said how far it is."""

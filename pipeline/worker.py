@@ -2,19 +2,23 @@
 
 import atexit
 import errno
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from pipeline.decoder import Decoder
-from pipeline.enhance import enhance
+from pipeline.enhance import brushwork, enhance
 from pipeline.errors import EngineError, JobError, PipelineError, Reason
-from pipeline.images import Picture, as_picture
+from pipeline.formats import Profile
+from pipeline.images import Picture, as_picture, resize
 from pipeline.jobs import (
+    NO_TIMELAPSE_SET,
     Bench,
     Failure,
     Interrupted,
@@ -27,7 +31,9 @@ from pipeline.nst.devices import choose_device
 from pipeline.reporter import OnProgress, Progressed, Reporter
 from pipeline.sections import Limits
 from pipeline.staging import stage
+from pipeline.stamp import Stamp
 from pipeline.stylecache import DiskCache
+from pipeline.timelapse import Recorder
 
 CAREFUL_BLOCK = 256  # px
 SCALES_KEPT = 8  # one photo's features at all its scales, for its next style
@@ -37,25 +43,45 @@ Steps = Sequence[Mapping[str, object]]
 
 __all__ = ["Bench", "Interrupted", "run_job", "use_threads"]
 
+_AT_ONCE = nullcontext()
+_LOADING = threading.RLock()  # one decoder serves both jobs of a process
+
 
 def run_job(
-    job: Job, bench: Bench, on_progress: OnProgress, should_stop: Callable[[], bool]
+    job: Job,
+    bench: Bench,
+    on_progress: OnProgress,
+    should_stop: Callable[[], bool],
+    turn: AbstractContextManager[object] = _AT_ONCE,
 ) -> JobResult:
-    """Do one job. Every failure but `Interrupted` comes back as a result with a reason code."""
+    """Do one job. Every failure but `Interrupted` comes back as a result with a reason code.
+
+    It is within ``turn`` while it needs the device: another job of this process may be loading
+    its photo before, and writing its pictures after.
+    """
     began = time.monotonic()
     try:
         device = str(choose_device("cpu" if job.caution >= LAST_CAUTION else bench.device))
         losses: dict[str, float] = {}
-        size = job.recipe.transfer.size
-        if size == "source":  # too large, perhaps, to be held for the next style
-            photo = _load(job.path, None, bench.limits)
-        else:
-            photo = _photo(job.sha256, job.path, size, bench.limits)
+        size, profile = job.recipe.transfer.size, job.recipe.output.profile
+        with _LOADING:
+            if size == "source":  # too large, perhaps, to be held for the next style
+                photo = _load(job.path, None, bench.limits, profile)
+            else:
+                photo = _photo(_version(job.path), job.path, size, bench.limits, profile)
+            for image in job.recipe.images:
+                _load_style(image.path, bench.limits, profile)
         reached = Progressed(job, bench.checkpoints)
-        report = Reporter(job, on_progress, should_stop, losses, reached)
-        picture = _paint(job, photo, device, report, bench)
-        finished, steps = _enhanced(job, picture)
+        film = Recorder(bench.timelapse, job.recipe.output.profile)
+        report = Reporter(job, on_progress, should_stop, losses, reached, film)
+        waiting = time.monotonic()
+        with turn:
+            began += time.monotonic() - waiting  # this job's own time
+            picture = _paint(job, photo, device, report, bench)
+            report.ended()
+            finished, steps = _enhanced(job, picture, photo, device, report, bench)
         outputs = stage(job, photo, picture, finished, bench.staging)
+        outputs += film.stage(finished, bench.staging)
         reached.drop()
         seconds = time.monotonic() - began
         return JobResult(
@@ -72,16 +98,16 @@ def use_threads(count: int) -> None:
 
 
 def _paint(job: Job, photo: Picture, device: str, report: Reporter, bench: Bench) -> Tensor:
-    options, limits = job.recipe.transfer, bench.limits
+    options, limits, profile = job.recipe.transfer, bench.limits, job.recipe.output.profile
     if job.caution and options.block is None:
         # Memory was short before: the same picture in blocks (a recipe does not count them).
         options = options.model_copy(update={"block": CAREFUL_BLOCK})
     init = None
     if options.init not in ("content", "noise", "style"):
-        init = _load(Path(options.init).resolve(), None, limits).rgb
+        init = _load(Path(options.init).resolve(), None, limits, profile).rgb
     return stylize(
         photo.rgb,
-        [_load_style(image.path, limits) for image in job.recipe.images],
+        [_load_style(image.path, limits, profile) for image in job.recipe.images],
         options,
         report,
         shares=[image.weight for image in job.recipe.images],
@@ -94,19 +120,58 @@ def _paint(job: Job, photo: Picture, device: str, report: Reporter, bench: Bench
     )
 
 
-def _enhanced(job: Job, picture: Tensor) -> tuple[Tensor, Steps]:
+def _enhanced(
+    job: Job, picture: Tensor, photo: Picture, device: str, report: Reporter, bench: Bench
+) -> tuple[Tensor, Steps]:
     """The finished picture (3, H, W), and what each step of the enhancement did."""
-    return enhance(picture, job.recipe.enhance), ()
+    repaint = partial(_repaint, job, device, report, bench)
+    finished = enhance(picture.to(device), job.recipe.enhance, photo.rgb, repaint)
+    return finished.picture.cpu(), finished.steps
 
 
-@lru_cache(maxsize=1)
-def _photo(_sha256: str, path: Path, long_side: int, limits: Limits) -> Picture:
+def _quiet(report: Reporter) -> Reporter:
+    """Progress and interruption as before; what it measures is not the job's loss, nor its film."""
+    unseen = Recorder(NO_TIMELAPSE_SET)
+    return Reporter(report.job, report.on_progress, report.should_stop, {}, report.reached, unseen)
+
+
+def _repaint(job: Job, device: str, report: Reporter, bench: Bench, enlarged: Tensor) -> Tensor:
+    """An enlarged picture (3, H, W) painted over, so that what is new in it is brushwork."""
+    size = enlarged.shape[1], enlarged.shape[2]
+    options, profile = brushwork(job.recipe.transfer, max(size)), job.recipe.output.profile
+    # The photo may have been decoded smaller than the picture is now.
+    photo = _load(job.path, max(size), bench.limits, profile)
+    return stylize(
+        resize(photo.rgb, size),
+        [_load_style(image.path, bench.limits, profile) for image in job.recipe.images],
+        options,
+        _quiet(report),
+        shares=[image.weight for image in job.recipe.images],
+        init_image=enlarged,
+        seed=job.recipe.seed,
+        device=device,
+        network=_network(job.recipe.weights, options.pooling, device),
+        caches=_caches(bench.checkpoints.parent if bench.checkpoints else None),
+    )
+
+
+@lru_cache(maxsize=2)  # of the job at work, and of the next
+def _photo(_version: str, path: Path, long_side: int, limits: Limits, profile: Profile) -> Picture:
     """A photo is decoded once for all its styles, which come one after the other."""
-    return _load(path, long_side, limits)
+    return _load(path, long_side, limits, profile)
 
 
-def _load(path: Path, long_side: int | None, limits: Limits) -> Picture:
-    return as_picture(_decoder(limits).decode(path, long_side))
+def _version(path: Path) -> str:
+    """Which version of a photo lies there now; "" if none does, and loading it will say so."""
+    try:
+        return str(Stamp.of(path.lstat()))
+    except OSError:
+        return ""
+
+
+def _load(path: Path, long_side: int | None, limits: Limits, profile: Profile) -> Picture:
+    with _LOADING:
+        return as_picture(_decoder(limits).decode(path, long_side, profile))
 
 
 @lru_cache(maxsize=1)
@@ -116,9 +181,9 @@ def _decoder(limits: Limits) -> Decoder:
     return decoder
 
 
-def _load_style(path: Path, limits: Limits) -> Tensor:
+def _load_style(path: Path, limits: Limits, profile: Profile) -> Tensor:
     try:
-        return _cached_style(path, path.stat().st_mtime_ns, limits)
+        return _cached_style(path, path.stat().st_mtime_ns, limits, profile)
     except JobError as error:
         raise JobError(
             error.what, where=error.where, mend=error.mend, code=Reason.STYLE_INVALID
@@ -126,8 +191,8 @@ def _load_style(path: Path, limits: Limits) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _cached_style(path: Path, _mtime_ns: int, limits: Limits) -> Tensor:
-    return _load(path, 4096, limits).rgb
+def _cached_style(path: Path, _mtime_ns: int, limits: Limits, profile: Profile) -> Tensor:
+    return _load(path, 4096, limits, profile).rgb
 
 
 @lru_cache(maxsize=1)

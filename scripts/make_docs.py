@@ -119,6 +119,8 @@ def _words(schema: dict[str, Any], defs: dict[str, Any]) -> str:
     if "anyOf" in schema:
         parts = [_words(part, defs) for part in schema["anyOf"] if part.get("type") != "null"]
         return " or ".join(dict.fromkeys(parts))
+    if "oneOf" in schema:  # told apart by a key: the page of its own says more
+        return "a mapping"
     if "enum" in schema or "const" in schema:
         words = [f"`{word}`" for word in schema.get("enum", [schema.get("const")])]
         return ", ".join(words) if len(words) < 8 else f"{words[0]} ... {words[-1]}"

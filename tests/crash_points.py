@@ -8,6 +8,7 @@ all must be as if nothing had happened.
     python crash_points.py FOLDER SCENARIO   prints {"points": N, "failures": [...]}
 """
 
+import errno
 import json
 import os
 import random
@@ -112,14 +113,30 @@ def wrong(root: Path, seeds: list[int]) -> list[str]:
         found.append(f"run log: {lines}")
     if (outbox.root / ".staging").exists():
         found.append("staging is left")
+    if list(outbox.root.glob(".*.part")):
+        found.append("half a copy is left")
     return found
+
+
+def far_apart() -> None:
+    """Staging and the final names on two disks, as far as links go."""
+    near = os.link
+
+    def link(source, name, *, src_dir_fd=None, dst_dir_fd=None, **options):
+        if src_dir_fd is None and dst_dir_fd is not None:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        near(source, name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd, **options)
+
+    os.link = link
 
 
 def prepare(root: Path, scenario: str) -> list[int]:
     """The folders before the life that will be cut short; returns the recipes of all lives."""
     (root / "outbox").mkdir(parents=True)
     (root / "outbox" / STRANGER).write_text("not ours")
-    if scenario == "new":
+    if scenario == "far":
+        far_apart()
+    if scenario != "anew":
         return [0]
     one_life(root, 0)  # their pictures stand, and a changed recipe replaces them
     return [0, 1]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.errors import JobError
+from pipeline.errors import EngineError, JobError
 from pipeline.executors import Event, GivenBack
 from pipeline.jobs import Bench, Failure, Interrupted, Job, JobResult, Progress
 from pipeline.outbox import staged_output
@@ -53,6 +53,8 @@ def failed(job: Job, code) -> JobResult:
 
 class FakeExecutor:
     """Slots whose jobs end when the test says so, and how."""
+
+    trouble = ""
 
     def __init__(self, slots: int = 1) -> None:
         self.slots = slots
@@ -97,3 +99,23 @@ def photo(path: Path, seed: int = 0) -> Path:
     image.putpixel((3, 1), (seed // 256 % 256, 1, 2))
     image.save(path, "PNG" if path.suffix != ".jpg" else "JPEG")
     return path
+
+
+def every_step(job: Job, bench: Bench, on_progress, should_stop) -> JobResult:
+    """A job that leaves a file when it ends."""
+    result = done(job, bench.staging)
+    (bench.staging / "ended").touch()
+    return result
+
+
+def two_accelerators(name: str) -> tuple[tuple[str, int], ...]:
+    """Stands for the search for devices: a large one and a small one."""
+    found = (("cuda:0", 24 << 30), ("cuda:1", 4 << 30))
+    return found if name == "auto" else tuple(one for one in found if one[0] == name)
+
+
+def no_such_device(name: str) -> tuple[tuple[str, int], ...]:
+    """The same on a machine without accelerators."""
+    if name not in ("auto", "cpu"):
+        raise EngineError("there is no such device here", where=name)
+    return (("cpu", 0),)

@@ -14,7 +14,7 @@ from pipeline.outbox import RUN_LOG
 from pipeline.thumbnails import before_name, small_name
 
 SIZE = (96, 64)
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".webp": "WEBP", ".html": "PNG"}
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".webp": "WEBP", ".gif": "GIF", ".html": "PNG"}
 OPTIONS = {
     "styles": {"mosaic": {"image": "builtin:mosaic", "transfer": {"size": 96, "steps": [2, 3]}}},
     "seed": 7,
@@ -76,6 +76,17 @@ def hang(outbox: Path, line: Mapping[str, Any], *, copies: bool = True) -> None:
             before_name(line["content_sha256"], *SIZE),
         ):
             draw(outbox / FOLDER / PICTURES / name, "blue")
+
+
+def add_film(outbox: Path, line: dict[str, Any], suffix: str = ".webp") -> None:
+    """Give a line a timelapse: yellow."""
+    path = stem_of(line["content"], line["style"]) + ".timelapse" + suffix
+    if suffix != ".mp4":
+        draw(outbox / path, "yellow")
+    line["outputs"].append(
+        {"kind": "timelapse", "path": path, "sha256": digest(path), "bytes": 5_000,
+         "width": SIZE[0], "height": SIZE[1]}
+    )  # fmt: skip
 
 
 def draw(path: Path, colour: str, size: tuple[int, int] = SIZE) -> None:

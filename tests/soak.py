@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fake_work import photo
@@ -41,27 +43,34 @@ class Soak:
         self.done: Counter[str] = Counter()
         self.peak_kb: list[int] = []
 
-    def start(self, command: str = "watch") -> subprocess.Popen[bytes]:
+    @contextmanager
+    def daemon(self, command: str, paint_seconds: float) -> Iterator[subprocess.Popen[bytes]]:
+        """Runs while the context lasts, and no longer."""
         paths = os.pathsep.join([str(HERE), str(HERE.parent)])
         with (self.root / "daemon.log").open("ab") as log:
-            return subprocess.Popen(
+            daemon = subprocess.Popen(
                 [sys.executable, HERE / "soak_daemon.py", command, self.root / "config.yaml"],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                env=os.environ | {"PYTHONPATH": paths, "PAINT_SECONDS": "0.2"},
+                env=os.environ | {"PYTHONPATH": paths, "PAINT_SECONDS": str(paint_seconds)},
             )
+        try:
+            yield daemon
+        finally:
+            daemon.kill()
+            daemon.wait()
 
     def for_a_while(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            daemon = self.start()
-            end = time.monotonic() + self.rng.uniform(0.5, 6.0)
-            while time.monotonic() < min(end, until):
-                self.act()
-                time.sleep(self.rng.uniform(0.05, 0.4))  # a person's pace
-            self.peak_kb.append(peak(daemon.pid))
-            daemon.send_signal(signal.SIGTERM if self.rng.random() < 0.2 else signal.SIGKILL)
-            self.done["terms" if daemon.wait() in (0, 1) else "kills"] += 1
+            with self.daemon("watch", 0.2) as daemon:
+                end = time.monotonic() + self.rng.uniform(0.5, 6.0)
+                while time.monotonic() < min(end, until):
+                    self.act()
+                    time.sleep(self.rng.uniform(0.05, 0.4))  # a person's pace
+                self.peak_kb.append(peak(daemon.pid))
+                daemon.send_signal(signal.SIGTERM if self.rng.random() < 0.2 else signal.SIGKILL)
+                self.done["terms" if daemon.wait(timeout=120) in (0, 1) else "kills"] += 1
 
     def act(self) -> None:
         name = self.rng.choice(
@@ -123,8 +132,10 @@ class Soak:
 
     # --- the reckoning ------------------------------------------------------------------
 
-    def amiss(self) -> list[str]:
-        code = self.start("run").wait(timeout=600)
+    def amiss(self, seconds: float) -> list[str]:
+        # Quick now: drops came faster than a daemon that is always killed could paint.
+        with self.daemon("run", 0.01) as daemon:
+            code = daemon.wait(timeout=300 + 2 * seconds)
         found = [] if code in (0, 1) else [f"the last run ended with {code}"]
         lines = self.lines(found)
         found += self.pictures_amiss()
@@ -193,7 +204,7 @@ def soak(root: Path, seconds: float, seed: int) -> dict:
     """Live for a while, then reckon."""
     life = Soak(root, seed)
     life.for_a_while(seconds)
-    amiss = life.amiss()
+    amiss = life.amiss(seconds)
     return {
         "seed": seed,
         "seconds": seconds,

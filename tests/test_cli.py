@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from PIL import Image
 
 from pipeline import cli
 from pipeline.errors import PipelineError
+from pipeline.holding import held
 
 COMMANDS = [
-    "run", "watch", "status", "explain", "retry", "stylize", "sweep", "styles", "check", "schema",
-    "doctor",
+    "run", "watch", "serve", "pause", "resume", "status", "explain", "retry", "accept", "stylize",
+    "sweep", "styles", "check", "schema", "doctor", "service",
 ]  # fmt: skip
 SMALL = ["--size", "48", "--steps", "2"]
 
@@ -89,10 +91,14 @@ def test_without_a_command_the_help_is_shown_and_nothing_done(pipeline):
 
 def test_every_option_of_the_config_is_a_flag_of_stylize(pipeline):
     from pipeline.chain import Enhance
+    from pipeline.flags import RENAMED
+    from pipeline.formats import OutputFormat
     from pipeline.options import Transfer
 
     said = pipeline("stylize", "--help").out
-    for name in [*Transfer.model_fields, *Enhance.model_fields]:
+    enhancement = [RENAMED.get(name, name) for name in Enhance.model_fields]
+    output = [name for name in OutputFormat.model_fields if name != "format"]  # the suffix says it
+    for name in [*Transfer.model_fields, *enhancement, *output]:
         assert f"--{name.replace('_', '-')} VALUE" in said
 
 
@@ -122,7 +128,7 @@ WRONG = {
     "stylize inbox/cup.jpg builtin:mosaic": ["--out"],
     "stylize inbox/none.jpg builtin:mosaic -o o.png": ["inbox/none.jpg", "no such image"],
     "stylize inbox/cup.jpg builtin:mosiac -o o.png": ["mosiac", "did you mean builtin:mosaic"],
-    "stylize inbox/cup.jpg builtin:mosaic -o o.jpg": ["o.jpg", ".png"],
+    "stylize inbox/cup.jpg builtin:mosaic -o o.bmp": ["o.bmp", ".png"],
     "stylize inbox/cup.jpg builtin:mosaic -o none/o.png": ["none", "make the folder"],
     "stylize inbox/cup.jpg builtin:mosaic -o o.png --preset drat": ["--preset", "draft"],
     "stylize inbox/cup.jpg builtin:mosaic -o o.png --size 3": ["--size", "16"],
@@ -357,3 +363,41 @@ def test_a_style_may_be_named_as_the_config_names_it(tmp_path: Path) -> None:
     assert other == "a.jpg"
     with pytest.raises(PipelineError, match="--shares"):
         named(["both"], path)
+
+
+# --- when work is done ----------------------------------------------------------------------
+
+
+def test_pause_and_resume_say_what_they_did_and_status_tells(pipeline, folder):
+    assert "paused by you (" in pipeline("pause").out
+    assert "paused by you (" in pipeline("status").out
+    assert "paused by you until " in pipeline("pause", "--until", "8h", "--now").out
+    assert "paused by you until " in json.loads(pipeline("status", "--json").out)["held"]
+    assert held(folder / ".state", 0.0).at_once
+    assert pipeline("resume").out == "goes on\n"
+    assert pipeline("resume").out == "was not paused\n"
+    assert json.loads(pipeline("status", "--json").out)["held"] is None
+
+
+@pytest.mark.parametrize("command", ["pause", "run"])
+def test_a_time_that_cannot_be_meant_is_wrong_usage(pipeline, command):
+    ended = pipeline(command, "--until", "tomorrowish")
+    assert ended.code == 2
+    assert "--until: 'tomorrowish' is no time: 06:00" in ended.err
+
+
+def test_a_run_outside_the_hours_says_what_waits_and_ends_well(pipeline, folder):
+    (folder / "inbox" / "notes.jpg").unlink()
+    later = datetime.now(UTC) + timedelta(hours=3)
+    with (folder / "config.yaml").open("a") as file:
+        file.write(f'schedule: {{hours: "{later:%H}:00-{later:%H}:01", timezone: UTC}}\n')
+        file.write("watch: {settle_seconds: 0}\n")
+    ended = pipeline("run", "--json")
+    assert ended.code == 0
+    started, last = map(json.loads, ended.out.splitlines())
+    assert started == {"event": "run_started", "pairs": 2, "seconds": None, "unmeasured": 2}
+    assert (last["event"], last["done"]) == ("run_ended", 0)
+    assert last["held"].startswith("outside the hours of work, goes on at ")
+    plan = pipeline("run", "--dry-run")
+    assert len(plan.out.splitlines()) == 2
+    assert plan.err == "2 pairs to do; how long is unknown until the first is done\n"

@@ -15,10 +15,11 @@ from rich.segment import Segment
 from pipeline.chain import Enhance
 from pipeline.dashboard import Dashboard, Lane, Live, Result, View, render
 from pipeline.errors import Reason
-from pipeline.frame import Painter, _half_block, elide, picture
+from pipeline.frame import Painter, _half_block, picture
 from pipeline.jobs import Failure, Job, JobResult, Output, Progress, Recipe
 from pipeline.options import Transfer
 from pipeline.preview import LEVELS, Preview, resize
+from pipeline.rows import elide
 from pipeline.terminal import Look, Screen
 from pipeline.view import span, summary
 
@@ -112,13 +113,86 @@ def test_the_terminal_it_was_made_for_is_used_well():
     assert any("lake.jpg" in row for row in narrow)
 
 
+def lanes_in(view: View, width: int, height: int) -> list[str]:
+    """The rows between the head and the results."""
+    rows = rows_of(view, width, height)
+    return rows[4 : next(i for i, row in enumerate(rows) if row.startswith(" Latest"))]
+
+
 def test_many_devices_share_the_rows():
-    """Two devices get three rows each, eight one each, and of forty the last are counted."""
+    """Two devices get three rows each, eight one each, under headings."""
     assert sum("scale 2/4" in row for row in rows_of(a_view(2), 100, 29)) == 2
-    eight = rows_of(a_view(8), 100, 29)
-    assert sum("cuda:" in row for row in eight) == 8
-    assert not any("scale" in row for row in eight)
-    assert any(re.search(r"and 3\d more", row) for row in rows_of(a_view(40), 100, 29))
+    for width, height in ((80, 23), (100, 29), (160, 49)):
+        heading, *eight = lanes_in(a_view(8), width, height)[:9]
+        assert heading.split() == ["done", "scale", "step", "steps/s", "left", "device"]
+        for number, row in enumerate(eight, 1):
+            for part in (f"photo {number}.jpg × mosaic", "25%", "2/4 256 px", "50/200", "5.0",
+                         "0:30", f"cuda:{number - 1}"):  # fmt: skip
+                assert part in row, row
+
+
+def test_more_lanes_than_rows_are_summed_up():
+    """By device where several share one, and what is left over as one row."""
+    view = a_view(0)
+    for number in range(64):
+        view.begin(f"job{number}", f"{number}.jpg", "ink", f"cuda:{number // 8}")
+        view.running[-1].see(Progress(f"job{number}", 2, 4, 256, 50, 200, 1.0, 10.0, 30.0 + number))
+    for width, height in ((80, 23), (100, 29), (160, 49)):
+        rows = [row for row in lanes_in(view, width, height) if row.strip()]
+        devices = [row for row in rows if " 8 jobs" in row]
+        assert [row.split()[-1] for row in devices] == [f"cuda:{n}" for n in range(8)]
+        assert all("40.0" in row and "next 0:" in row for row in devices[:3])
+        shown = sum(".jpg × ink" in row for row in rows)
+        assert not shown or f"and {64 - shown} more" in rows[-1]
+        assert shown or height < 24
+        assert len({cell_len(row) for row in rows if "cuda:" in row}) == 1
+
+
+def test_lanes_of_one_device_are_summed_up_too():
+    """Forty jobs on one processor: the first ones, and the others in one row."""
+    rows = [row for row in lanes_in(a_view(40), 100, 29) if row.strip()]
+    shown = sum("photo" in row for row in rows)
+    assert shown > 8
+    assert f"and {40 - shown} more" in rows[-1]
+
+
+def test_a_lane_keeps_its_row():
+    """When a job ends, the next one takes its place; the rows of the others stay where they are."""
+    view = View()
+    for name in "abc":
+        view.begin(name, f"{name}.jpg", "ink", "cuda:0")
+    view.drop("b")
+    view.begin("d", "d.jpg", "ink", "cuda:0")
+    assert [lane.job for lane in view.working] == ["a", "d", "c"]
+    view.begin("x", "x.jpg", "ink", "cuda:10")
+    view.begin("y", "y.jpg", "ink", "cuda:2")
+    assert [lane.job for lane in view.working] == ["a", "d", "c", "y", "x"]
+
+
+def test_jobs_taken_in_advance_wait_in_one_row():
+    """They are queued, not running: their device is at work on another."""
+    view = a_view(2)
+    view.begin("next1", "later.jpg", "mosaic", "cuda:0")
+    view.begin("next2", "last.jpg", "mosaic", "cuda:1")
+    text = "\n".join(rows_of(view))
+    assert "9 queued · 2 running" in text
+    assert re.search(r"next  later.jpg × mosaic +and 1 more", text)
+    assert "starting" not in text
+
+
+def test_pace_is_estimated_from_results_until_the_service_knows_better():
+    """What lanes expect, then mean times; the service's own figures count once they are there."""
+    view = View(queued=10)
+    assert (view.pace.per_hour, view.pace.seconds_left) == (None, None)
+    for number in range(2):
+        view.begin(f"job{number}", "b.jpg", "ink", f"cuda:{number}")
+        view.running[-1].see(progress())
+    assert view.pace.per_hour == 2 * 3600 / 40  # each has run 10 s and expects 30 more
+    view.note(Result(NOW, "a.jpg", "ink", "done", 60.0))
+    assert view.pace.per_hour == 120
+    assert view.pace.seconds_left == (10 * 60 + 30 + 30) / 2
+    view.per_hour, view.seconds_left = 99.0, 5.0
+    assert (view.pace.per_hour, view.pace.seconds_left) == (99.0, 5.0)
 
 
 def test_a_hostile_name_is_text_and_nothing_else():

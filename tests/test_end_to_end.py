@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -66,12 +67,18 @@ def make_project(root: Path) -> Path:
     return root
 
 
-def start(root: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def start(root: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The program, which ends with the context, however that ends."""
+    with subprocess.Popen(
         [sys.executable, "-m", "pipeline", *arguments],
         cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         start_new_session=True,  # so that Ctrl-C can be sent as a terminal does: to all
-    )  # fmt: skip
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def pipeline(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -99,8 +106,8 @@ def pictures(root: Path) -> dict[str, int]:
 
 
 def pair(photo: str, style: str) -> set[str]:
-    stem = photo.rpartition(".")[0]
-    return {f"{stem}--{style}.png", f"{stem}--{style}.enhanced.png"}
+    stem = f"{photo.rpartition('.')[0]}--{style}"
+    return {f"{stem}.png", f"{stem}.enhanced.png", f"{stem}.timelapse.webp"}
 
 
 def run_log(root: Path) -> list[dict]:
@@ -125,10 +132,10 @@ def good_part(project: Path, to: Path) -> Path:
     return Path(shutil.copytree(project, to, ignore=shutil.ignore_patterns(*BAD)))
 
 
-def test_three_photos_and_two_styles_make_six_stylised_and_six_enhanced_pictures(finished):
+def test_three_photos_and_two_styles_make_six_plain_and_six_enhanced_pictures_and_films(finished):
     root, _ = finished
     wanted = set().union(*(pair(photo, style) for photo in PHOTOS for style in ("mosaic", "waves")))
-    assert len(wanted) == 12
+    assert len(wanted) == 18  # each with its film
     assert set(pictures(root)) == wanted
 
 
@@ -257,7 +264,7 @@ def test_a_deleted_result_stays_deleted_until_retry(changed):
 
 def test_limit_begins_no_more_jobs_than_that(changed):
     new = {n for n, at in changed["between"].items() if changed["before"].get(n) != at}
-    assert len(new) == 2  # one pair: stylised and enhanced
+    assert len(new) == 3  # one pair: stylised, enhanced and its film
 
 
 def test_json_events_are_lines_that_parse(changed):
@@ -274,12 +281,8 @@ def test_json_events_are_lines_that_parse(changed):
 @pytest.fixture
 def watching(finished, tmp_path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     root = good_part(finished[0], tmp_path / "studio")
-    process = start(root, "watch")
-    try:
+    with start(root, "watch") as process:
         yield root, process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_watch_takes_a_dropped_file_and_sigterm_stops_it_cleanly(watching, tmp_path):

@@ -16,7 +16,7 @@ from pipeline.chain import Enhance
 from pipeline.checkpoint import Checkpoints
 from pipeline.errors import Reason
 from pipeline.executors import GivenBack, LocalExecutor, Place
-from pipeline.jobs import Bench, Interrupted, Job, JobResult, Recipe, StyleImage
+from pipeline.jobs import Bench, Interrupted, Job, JobResult, Progress, Recipe, StyleImage
 from pipeline.manifest import starter_styles
 from pipeline.options import Transfer
 from pipeline.sections import Limits
@@ -62,29 +62,38 @@ def test_the_slot_survives_a_worker_that_is_killed(executor, tmp_path):
 
 
 def test_the_slot_survives_a_worker_that_hangs(tmp_path):
+    place = Place(Limits(stall_seconds=3), tmp_path / "state", paint)
+    executor = LocalExecutor(["cpu"], place)
+    try:
+        executor.submit(make_job("hang.jpg"), staging(tmp_path, "one"))
+        result = outcome(executor)
+        assert result.error.code is Reason.STALLED
+        assert "said nothing of its job" in result.error.message
+        executor.submit(make_job("good.jpg"), staging(tmp_path, "two"))
+        assert outcome(executor).status == "done"
+    finally:
+        executor.close(force=True)
+
+
+def test_the_slot_survives_a_worker_that_is_stopped(tmp_path):
     now = 0.0
-    place = Place(Limits(stall_seconds=100), tmp_path / "state", paint)
-    executor = LocalExecutor(["cpu"], place, clock=lambda: now)
-    executor.submit(make_job("hang.jpg"), staging(tmp_path, "one"))
-    while not executor.poll(0.2):
-        pass  # it has said something at least once
-    now = 99.0
-    assert all(not isinstance(event, JobResult) for event in executor.poll(0.0))
-    now = 5000.0
-    result = next(e for e in executor.poll(0.0) if isinstance(e, JobResult))
-    assert result.error.code is Reason.STALLED
-    executor.submit(make_job("good.jpg"), staging(tmp_path, "two"))
-    assert outcome(executor).status == "done"
-    executor.close()
-
-
-def test_a_worker_with_long_steps_may_be_silent_for_ten_of_them(executor):
-    slot = executor._slots[0]
-    slot.job, slot._heard, slot._longest = make_job(), slot._clock(), 0.0
-    slot._heard -= 700
-    slot._longest = 100
-    assert slot.stalled() == []
-    slot.job = None
+    executor = LocalExecutor(["cpu"], Place(state=tmp_path, do=paint), clock=lambda: now)
+    try:
+        executor.submit(make_job("hang.jpg"), staging(tmp_path, "one"))
+        while not any(isinstance(event, Progress) for event in executor.poll(0.2)):
+            pass  # it is up
+        os.kill(executor._slots[0].process.pid, signal.SIGSTOP)
+        events = []
+        while not events and now < 100:
+            now += 1
+            events = [e for e in executor.poll(0.0) if isinstance(e, JobResult)]
+        assert 30 <= now < 45
+        assert events[0].error.code is Reason.STALLED
+        assert "no sign of life" in events[0].error.message
+        executor.submit(make_job("good.jpg"), staging(tmp_path, "two"))
+        assert outcome(executor).status == "done"
+    finally:
+        executor.close(force=True)
 
 
 def test_a_job_asked_to_stop_comes_back(executor, tmp_path, monkeypatch):

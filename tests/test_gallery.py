@@ -1,18 +1,20 @@
 """The gallery on the disk: complete, incremental, mended by itself. Its page: tests/page."""
 
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
-from gallery_stock import CURVE, SIZE, done_line, draw, failed_line, hang, write_log
+from gallery_stock import CURVE, SIZE, add_film, done_line, draw, failed_line, hang, write_log
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import OutputError
 from pipeline.exhibits import POINTS, exhibit, url
-from pipeline.gallery import CHUNK, FOLDER, PICTURES, Gallery, page
-from pipeline.thumbnails import NAME, before_name, small_name
+from pipeline.gallery import CHUNK, FOLDER, PICTURES, Gallery
+from pipeline.markup import page
+from pipeline.thumbnails import NAME, before_name, large_name, small_name
 
 NOWHERE = Path("/nowhere")
 
@@ -206,6 +208,64 @@ def test_only_small_copies_are_taken_from_a_staging_folder(tmp_path: Path) -> No
     assert [path.name for path in gallery.pictures.iterdir()] == [good]
 
 
+def test_copies_of_a_replaced_picture_go_with_it(tmp_path: Path) -> None:
+    gallery, line = Gallery(tmp_path), done_line("a.jpg")
+    hang(tmp_path, line)
+    old = line["outputs"][0]["sha256"]
+    draw(gallery.pictures / large_name(old), "red")
+    before = {path.name for path in gallery.pictures.iterdir()}
+    staged = tmp_path / "staged"
+    draw(staged / small_name("5" * 64), "red")
+    for _ in range(2):  # as after a crash
+        gallery.keep(staged, {old})
+    gone = {small_name(old), large_name(old)}
+    assert {path.name for path in gallery.pictures.iterdir()} == before - gone | {
+        small_name("5" * 64)
+    }
+
+
+def test_at_the_end_copies_that_nothing_shows_are_removed(tmp_path: Path) -> None:
+    gallery, line = Gallery(tmp_path), done_line("a.jpg")
+    hang(tmp_path, line)
+    write_log(tmp_path, [line])
+    gallery.update()
+    shown = {path.name for path in gallery.pictures.iterdir()}
+    for name in ("4" * 20 + ".jpg", "5" * 20 + "-96.jpg", "mine.jpg", "6" * 20 + ".jpg"):
+        draw(gallery.pictures / name, "red")
+        os.utime(gallery.pictures / name, (1e9, 1e9))
+    os.utime(gallery.pictures / ("6" * 20 + ".jpg"))  # of now: it may not have been told yet
+    for name in shown:
+        os.utime(gallery.pictures / name, (1e9, 1e9))
+    assert gallery.tidy() == 2
+    left = {path.name for path in gallery.pictures.iterdir()}
+    assert left == shown | {"mine.jpg", "6" * 20 + ".jpg"}
+
+
+def test_tidying_is_done_once_a_day_at_most(tmp_path: Path) -> None:
+    gallery, stray = Gallery(tmp_path), "4" * 20 + ".jpg"
+    write_log(tmp_path, lines(1))
+    gallery.update()
+    found = []
+    for day in (1, 0, 1):
+        mark = tmp_path / FOLDER / "tidied"
+        if mark.exists() and day:
+            os.utime(mark, (1e9, 1e9))
+        draw(gallery.pictures / stray, "red")
+        os.utime(gallery.pictures / stray, (1e9, 1e9))
+        found.append(gallery.tidy())
+    assert found == [1, 0, 1]
+
+
+def test_a_run_that_told_nothing_new_tidies_nothing(tmp_path: Path) -> None:
+    write_log(tmp_path, lines(1))
+    Gallery(tmp_path).update()
+    again = Gallery(tmp_path)
+    again.update()
+    draw(again.pictures / ("4" * 20 + ".jpg"), "red")
+    os.utime(again.pictures / ("4" * 20 + ".jpg"), (1e9, 1e9))
+    assert again.tidy() == 0
+
+
 def test_a_job_without_small_copies_is_no_fault(tmp_path: Path) -> None:
     Gallery(tmp_path).keep(tmp_path / "missing")
 
@@ -215,29 +275,66 @@ def test_a_job_without_small_copies_is_no_fault(tmp_path: Path) -> None:
 
 def test_a_picture_is_told_with_its_small_copies_once_they_are_there(tmp_path: Path) -> None:
     line = done_line("a.jpg")
-    assert exhibit(line, tmp_path, tmp_path)["pictures"][0]["small"] is None
+    assert exhibit(line, tmp_path)["pictures"][0]["small"] is None
     hang(tmp_path, line)
-    shown = exhibit(line, tmp_path, tmp_path / FOLDER / PICTURES)
+    shown = exhibit(line, tmp_path / FOLDER / PICTURES)
     assert shown["photo"] == small_name(line["content_sha256"])
     assert shown["before"] == before_name(line["content_sha256"], *SIZE)
     assert all(NAME.fullmatch(picture["small"]) for picture in shown["pictures"])
 
 
-def test_a_timelapse_beside_the_picture_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".webp", ".gif", ".mp4"])
+def test_the_film_among_the_outputs_is_told(tmp_path: Path, suffix: str) -> None:
     line = done_line("sub/a b.jpg")
-    draw(tmp_path / "sub/a b--mosaic.timelapse.webp", "red")
-    assert exhibit(line, tmp_path, tmp_path)["timelapse"] == "./sub/a%20b--mosaic.timelapse.webp"
+    add_film(tmp_path, line, suffix)
+    shown = exhibit(line, NOWHERE)
+    assert shown["timelapse"] == f"./sub/a%20b--mosaic.timelapse{suffix}"
+    assert [picture["kind"] for picture in shown["pictures"]] == ["stylized", "enhanced"]
+
+
+def test_a_film_that_no_browser_plays_is_not_told() -> None:
+    line = done_line("a.jpg")
+    add_film(NOWHERE, line, ".mp4")
+    line["outputs"][-1]["path"] = "a.html"
+    assert "timelapse" not in exhibit(line, NOWHERE)
+
+
+def test_stills_are_told_by_their_steps() -> None:
+    line = done_line("a.jpg")
+    line["outputs"].append(line["outputs"][0] | {"kind": "still", "path": "a--m.step-0040.png"})
+    (still,) = exhibit(line, NOWHERE)["stills"]
+    assert (still["step"], still["url"]) == ("40", "./a--m.step-0040.png")
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".TIFF", ".heic"])
+def test_a_picture_that_no_browser_shows_is_looked_at_as_a_copy(
+    tmp_path: Path, suffix: str
+) -> None:
+    line = done_line("a.jpg")
+    line["outputs"][0]["path"] = "a--mosaic" + suffix
+    sha256 = line["outputs"][0]["sha256"]
+    draw(tmp_path / small_name(sha256), "red")
+    assert exhibit(line, tmp_path)["pictures"][0]["view"] == small_name(sha256)
+    draw(tmp_path / large_name(sha256), "red")
+    assert exhibit(line, tmp_path)["pictures"][0]["view"] == large_name(sha256)
+    assert NAME.fullmatch(large_name(sha256))
+    assert "view" not in exhibit(line, tmp_path)["pictures"][1]
+
+
+def test_the_curve_keeps_its_scales() -> None:
+    curve = [[1, 9.0, 1], [2, 5.0, 1], [3, 8.0, 2]]
+    assert exhibit(done_line("a.jpg", curve=curve), NOWHERE)["curve"] == curve
 
 
 def test_a_long_curve_is_thinned_and_keeps_both_ends() -> None:
     long = [[step, 1.0] for step in range(9_007)]
-    curve = exhibit(done_line("a.jpg", curve=long), NOWHERE, NOWHERE)["curve"]
+    curve = exhibit(done_line("a.jpg", curve=long), NOWHERE)["curve"]
     assert len(curve) <= POINTS + 1
     assert (curve[0], curve[-1]) == (long[0], long[-1])
 
 
 def test_a_short_curve_is_told_whole_as_finely_as_a_plot_can_show() -> None:
-    curve = exhibit(done_line("a.jpg"), NOWHERE, NOWHERE)["curve"]
+    curve = exhibit(done_line("a.jpg"), NOWHERE)["curve"]
     assert curve == [pytest.approx(point, rel=1e-3) for point in CURVE]
 
 
@@ -262,7 +359,7 @@ def test_no_path_leads_out_of_the_outbox(path: object) -> None:
     line = done_line("a.jpg")
     for output in line["outputs"]:
         output["path"] = path
-    assert exhibit(line, NOWHERE, NOWHERE) is None
+    assert exhibit(line, NOWHERE) is None
 
 
 JSON = st.recursive(
@@ -274,18 +371,18 @@ JSON = st.recursive(
 
 @given(st.sampled_from(sorted(done_line("a.jpg"))), JSON)
 def test_no_value_in_the_log_can_stop_the_gallery(key: str, value: object) -> None:
-    json.dumps(exhibit(done_line("a.jpg") | {key: value}, NOWHERE, NOWHERE))
+    json.dumps(exhibit(done_line("a.jpg") | {key: value}, NOWHERE))
 
 
 @given(st.sampled_from(sorted(done_line("a.jpg")["outputs"][0])), JSON)
 def test_no_value_of_an_output_can_stop_the_gallery(key: str, value: object) -> None:
     line = done_line("a.jpg")
     line["outputs"] = [output | {key: value} for output in line["outputs"]]
-    json.dumps(exhibit(line, NOWHERE, NOWHERE))
+    json.dumps(exhibit(line, NOWHERE))
 
 
 def test_a_failure_is_told_with_its_reason() -> None:
-    shown = exhibit(failed_line("a.jpg", "truncated", "cut off"), NOWHERE, NOWHERE)
+    shown = exhibit(failed_line("a.jpg", "truncated", "cut off"), NOWHERE)
     assert (shown["status"], shown["code"], shown["message"]) == ("failed", "truncated", "cut off")
     assert "pictures" not in shown
 

@@ -166,11 +166,13 @@ def test_asking_survives_a_writer_that_comes_at_that_very_moment(root):
     go = put(root, "go")
     command = [sys.executable, "-c", ASKER, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as asker:
-        asker.stdout.readline()
-        for _ in range(300):
-            with path.open("ab"):
-                pass
-        go.unlink()
+        try:
+            asker.stdout.readline()
+            for _ in range(300):
+                with path.open("ab"):
+                    pass
+        finally:
+            go.unlink()
         assert asker.wait() == 0
     assert not being_written(path)
 

@@ -57,6 +57,19 @@ def failed(job, code=Reason.OUT_OF_MEMORY) -> JobResult:
     return JobResult(job, "failed", 0.5, "cpu", error=Failure(code, "too large"))
 
 
+def test_a_database_that_was_removed_or_replaced_under_us_is_an_error_not_a_silent_loss(path):
+    with Ledger(path) as ledger:
+        ledger.begin(make_job())
+        path.rename(path.with_name("away"))
+        with pytest.raises(StateError, match=r"removed or replaced.*put it back"):
+            ledger.begin(make_job("b.jpg"))
+        path.write_bytes(b"")
+        with pytest.raises(StateError, match="removed or replaced"):
+            ledger.begin(make_job("b.jpg"))
+        path.with_name("away").rename(path)
+        assert ledger.begin(make_job("b.jpg")).attempt == 1
+
+
 # --- a pair's life --------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """The outbox: nothing half-written, nothing of others touched, nothing lost by a crash."""
 
+import errno
 import json
 import os
 from itertools import islice
@@ -9,7 +10,7 @@ import pytest
 from stock import make_job, pictures, render
 
 from pipeline.errors import OutputError, Reason
-from pipeline.outbox import Outbox, staged_output, stems
+from pipeline.outbox import Outbox, _half, staged_output, stems
 from pipeline.runlog import RunLog
 
 
@@ -26,6 +27,10 @@ def publish(outbox: Outbox, stem: str, mark: str = "", previous=(), **job):
 
 def read(outbox: Outbox, name: str) -> str:
     return (outbox.root / name).read_text().split()[1]
+
+
+def within(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 # --- names ----------------------------------------------------------------------------------
@@ -147,6 +152,58 @@ def test_a_disk_without_hard_links_is_published_to_all_the_same(outbox, monkeypa
         publish(outbox, "b--mosaic")
     assert read(outbox, "a--mosaic.png") == "two"
     assert (outbox.root / "b--mosaic.png").read_text() == "not ours"
+
+
+@pytest.fixture
+def far(monkeypatch):
+    """Every folder of the outbox on a disk of its own."""
+    near = os.link
+
+    def link(source, name, *, src_dir_fd=None, **options):
+        if src_dir_fd is None and options.get("dst_dir_fd") is not None:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        near(source, name, src_dir_fd=src_dir_fd, **options)
+
+    monkeypatch.setattr(os, "link", link)
+
+
+def test_a_folder_of_the_outbox_on_another_disk_is_published_to_all_the_same(outbox, far):
+    first = render(outbox, make_job("sub/a.jpg"), "one").outputs
+    finals = outbox.publish(first, "sub/a--mosaic")
+    assert within(outbox.root / "sub") == ["a--mosaic.enhanced.png", "a--mosaic.png"]
+    second = render(outbox, make_job("sub/a.jpg", seed=1), "two").outputs
+    outbox.publish(second, "sub/a--mosaic", finals)
+    assert "two" in (outbox.root / "sub/a--mosaic.png").read_text()
+    assert within(outbox.root / "sub") == ["a--mosaic.enhanced.png", "a--mosaic.png"]
+
+
+def test_what_a_crash_leaves_of_a_copy_to_another_disk_goes_with_the_next_publishing(outbox, far):
+    first = render(outbox, make_job("sub/a.jpg")).outputs
+    outbox.publish(first, "sub/a--mosaic")
+    half = outbox.root / "sub" / _half("a--mosaic.png")
+    half.write_text("half")
+    outbox.publish(first, "sub/a--mosaic")
+    assert not half.exists()
+
+
+def test_others_files_on_another_disk_are_never_overwritten(outbox, far):
+    staged = render(outbox, make_job("sub/a.jpg")).outputs
+    (outbox.root / "sub").mkdir()
+    (outbox.root / "sub/a--mosaic.enhanced.png").write_text("not ours")
+    with pytest.raises(OutputError) as caught:
+        outbox.publish(staged, "sub/a--mosaic")
+    assert caught.value.code is Reason.PUBLISH_CONFLICT
+    assert within(outbox.root / "sub") == ["a--mosaic.enhanced.png"]
+
+
+def test_an_outbox_that_we_are_not_let_into_is_waited_for_like_a_disk(outbox, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(OutputError) as caught:
+        outbox.stage(make_job())
+    assert caught.value.code is Reason.IO_ERROR
 
 
 def test_a_damaged_or_missing_staged_picture_publishes_nothing(outbox):

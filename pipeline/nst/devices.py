@@ -1,4 +1,4 @@
-"""Which device computes."""
+"""Which device computes, and which there are."""
 
 import torch
 
@@ -25,3 +25,26 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
         count = torch.accelerator.device_count()
         raise EngineError(f"only {count} of its kind here", where=str(device), mend="counting: 0")
     return device
+
+
+def find_devices(name: str = "auto") -> tuple[tuple[str, int], ...]:
+    """Names and free memory in bytes (0: not known) of the devices that a name stands for.
+
+    ``auto`` stands for every accelerator there is, or for the CPU where there is none.
+
+    Raises:
+        EngineError: When the named device is not there.
+    """
+    device = choose_device(name)
+    if name != "auto" or device.type in ("cpu", "mps"):  # a Mac has one of its kind
+        return ((name if name != "auto" else device.type, _free_bytes(device)),)
+    every = [torch.device(device.type, index) for index in range(torch.accelerator.device_count())]
+    return tuple((str(one), _free_bytes(one)) for one in every)
+
+
+def _free_bytes(device: torch.device) -> int:
+    ask = getattr(torch.get_device_module(device), "mem_get_info", None)
+    if ask is None:
+        return 0
+    free: int = ask(device)[0]
+    return free

@@ -5,7 +5,9 @@ All three end as one dictionary in torchvision's names (``features.0.weight`` ..
 ``weights_only=True``: a pickle cannot run code here.
 """
 
+import contextlib
 import hashlib
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -110,10 +112,12 @@ def _torchvision() -> Weights:
     from torchvision.models import VGG19_Weights  # type: ignore[import-untyped]  # has no stubs
 
     try:
-        # torchvision checks the digest that stands in the file's name.
-        state = VGG19_Weights.IMAGENET1K_V1.get_state_dict(
-            progress=True, check_hash=True, weights_only=True
-        )
+        # torchvision checks the digest that stands in the file's name. What it tells of its
+        # download is no result: stdout is for those.
+        with contextlib.redirect_stdout(sys.stderr):
+            state = VGG19_Weights.IMAGENET1K_V1.get_state_dict(
+                progress=True, check_hash=True, weights_only=True
+            )
     except (OSError, RuntimeError) as error:
         mend = "connect to the network once, or set weights: embedded (works offline)"
         raise WeightsError(f"download failed: {error}", where="torchvision", mend=mend) from None

@@ -105,4 +105,6 @@ function shownPicture(entry, enhanced) {
   return entry.pictures.find((picture) => picture.kind === kind) || entry.pictures[0];
 }
 
-const smallUrl = (picture) => (picture.small ? COPIES + picture.small : picture.url);
+// What no browser shows (TIFF, HEIC) hangs as a copy; the file itself is a link.
+const viewUrl = (picture) => (picture.view ? COPIES + picture.view : picture.url);
+const smallUrl = (picture) => (picture.small ? COPIES + picture.small : viewUrl(picture));

@@ -137,7 +137,7 @@ function show() {
   part("status").textContent = troubled ? count(found, "file or pair not painted", "files and pairs not painted")
     : count(found, "picture", "pictures");
   part("empty").hidden = found > 0;
-  const nothing = !page.pictures.length && !page.troubles.length;
+  const nothing = !troubled && !page.pictures.length;
   part("empty").querySelector("p").textContent = nothing
     ? "Nothing hangs here yet. Put a photo into the inbox." : "Nothing fits.";
   part("empty").querySelector("button").hidden = nothing;

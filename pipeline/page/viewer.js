@@ -8,6 +8,7 @@ class Viewer {
     this.stage = new Stage(part("stage"), (label) => (part("zoom-fit").textContent = label));
     this.stage.onSwipe = (step) => this.turn(step);
     dialog.addEventListener("close", onClose);
+    dialog.addEventListener("close", () => this.play(""));
     // On the whole page: what had the focus may just have been hidden.
     addEventListener("keydown", (event) => dialog.open && this.onKey(event));
     const on = (id, type, act) => part(id).addEventListener(type, act);
@@ -92,12 +93,12 @@ class Viewer {
     this.setPainting();
   }
 
-  // Both kinds lie on the same stage at the same size: switching moves nothing.
+  // Both kinds lie on the same stage, the enhanced one perhaps of more pixels: switching moves
+  // nothing.
   setShown() {
     this.shown = shownPicture(this.entry, this.enhanced);
-    const { width, height } = this.shown;
-    const same = this.stage.size[0] === width && this.stage.size[1] === height;
-    if (!same) this.stage.take(width, height);
+    const widest = Math.max(...this.entry.pictures.map((picture) => picture.width));
+    this.stage.take(this.shown.width, this.shown.height, widest);
   }
 
   setPainting() {
@@ -112,8 +113,24 @@ class Viewer {
     painting.onerror = () => {
       part("gone").textContent = "This picture is no longer in the outbox.";
       part("gone").hidden = false;
+      painting.hidden = true; // its copy stays to be seen
     };
-    setSource(painting, moving ? this.entry.timelapse : this.shown.url);
+    const video = moving && this.entry.timelapse.endsWith(".mp4");
+    setSource(painting, moving && !video ? this.entry.timelapse : viewUrl(this.shown));
+    painting.hidden = video;
+    this.play(video ? this.entry.timelapse : "");
+  }
+
+  play(url) {
+    const film = part("film");
+    film.hidden = !url;
+    if (url) {
+      setSource(film, url);
+      film.play().catch(() => {}); // then by hand: it has its buttons
+    } else if (film.hasAttribute("src")) {
+      film.removeAttribute("src");
+      film.load();
+    }
   }
 
   onKey(event) {
@@ -182,9 +199,9 @@ function describe(entry, all, number, troubles) {
 }
 
 function* facts(entry) {
-  const first = entry.pictures[0];
+  const sizes = new Set(entry.pictures.map(({ width, height }) => `${width} × ${height}`));
   const rows = [
-    ["Size", `${first.width} × ${first.height} px`],
+    ["Size", `${[...sizes].join(", enhanced ")} px`],
     ["Painted", when(entry.ts)],
     ["Took", duration(entry.seconds) + (entry.device ? ` on ${visible(entry.device)}` : "")],
     ["Attempt", entry.attempt > 1 ? String(entry.attempt) : ""],
@@ -196,15 +213,16 @@ function* facts(entry) {
 
 function* files(entry) {
   const names = { stylized: "Stylised", enhanced: "Enhanced" };
-  for (const { kind, url, bytes } of entry.pictures) {
-    const size = bytes >= 1e6 ? `${(bytes / 1e6).toFixed(1)} MB` : `${Math.ceil(bytes / 1e3)} kB`;
-    const link = element("a", { href: url, target: "_blank", rel: "noopener" }, names[kind]);
-    yield element("li", {}, link, element("span", { class: "quiet" }, `${url.split(".").pop().toUpperCase()}, ${size}`));
-  }
-  if (entry.timelapse) {
-    const link = element("a", { href: entry.timelapse, target: "_blank", rel: "noopener" }, "Timelapse");
-    yield element("li", {}, link, element("span", { class: "quiet" }, "WebP"));
-  }
+  for (const { kind, url, bytes } of entry.pictures) yield file(names[kind], url, bytes);
+  for (const { step, url, bytes } of entry.stills || []) yield file(`Step ${step}`, url, bytes);
+  if (entry.timelapse) yield file("Timelapse", entry.timelapse, entry.timelapse_bytes);
+}
+
+function file(name, url, bytes) {
+  const size = bytes >= 1e6 ? `${(bytes / 1e6).toFixed(1)} MB` : `${Math.ceil(bytes / 1e3)} kB`;
+  const link = element("a", { href: url, target: "_blank", rel: "noopener" }, name);
+  const kind = url.split(".").pop().toUpperCase();
+  return element("li", {}, link, element("span", { class: "quiet" }, `${kind}, ${size}`));
 }
 
 function lossParts(entry) {
@@ -218,22 +236,29 @@ function lossParts(entry) {
   return parts;
 }
 
-// Total loss over steps, on a logarithmic axis: the last steps matter, and are small.
+// Total loss over steps, on a logarithmic axis: the last steps matter, and are small. Each scale
+// has a line of its own: what is summed is measured anew there.
 function plot(curve) {
   const [width, height, edge] = [320, 96, 3];
   const steps = curve.map(([step]) => step), losses = curve.map(([, loss]) => Math.log(Math.max(loss, 1e-12)));
   const [low, high] = [Math.min(...losses), Math.max(...losses)];
   const x = (step) => edge + ((step - steps[0]) / (steps.at(-1) - steps[0] || 1)) * (width - 2 * edge);
   const y = (loss) => edge + ((high - loss) / (high - low || 1)) * (height - 2 * edge);
-  const path = steps.map((step, i) => `${i ? "L" : "M"}${x(step).toFixed(1)} ${y(losses[i]).toFixed(1)}`);
+  const points = curve.map(([step, , scale], i) => ({ scale, x: x(step).toFixed(1), y: y(losses[i]).toFixed(1) }));
+  const scales = [...Map.groupBy(points, (point) => point.scale).values()];
   const [first, last] = [curve[0], curve.at(-1)];
-  const told = `From ${figure(first[1])} to ${figure(last[1])} in ${count(last[0], "step", "steps")}`;
+  const told = `From ${figure(first[1])} to ${figure(last[1])} in ${count(last[0], "step", "steps")}`
+    + (scales.length > 1 ? ` at ${scales.length} scales` : "");
   const svg = svgElement("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": told });
-  svg.append(
-    svgElement("path", { class: "area", d: `${path.join("")}L${x(last[0]).toFixed(1)} ${height}L${edge} ${height}Z` }),
-    svgElement("path", { class: "curve", d: path.join("") }),
-    svgElement("circle", { cx: x(last[0]), cy: y(losses.at(-1)), r: 2.5 }),
-  );
+  for (const scale of scales) {
+    const line = scale.map((point, i) => `${i ? "L" : "M"}${point.x} ${point.y}`).join("") + "h0.01";
+    svg.append(
+      svgElement("path", { class: "area", d: `${line}V${height}H${scale[0].x}Z` }),
+      svgElement("path", { class: "curve", d: line }),
+    );
+    if (scale !== scales[0]) svg.append(svgElement("path", { class: "border", d: `M${scale[0].x} 0V${height}` }));
+  }
+  svg.append(svgElement("circle", { cx: x(last[0]), cy: y(losses.at(-1)), r: 2.5 }));
   return element("figure", { class: "plot" }, svg, element("figcaption", { class: "quiet" }, told));
 }
 

@@ -155,11 +155,12 @@ class Wall {
       "data-number": number,
       "aria-label": `${visible(entry.content)} as ${words(entry.style)}`,
     });
+    const shown = shownPicture(entry, this.enhanced);
     const byStyle = this.groups[0]?.by === "style", alone = this.groups[0]?.by === "none";
     const title = byStyle || alone ? visible(baseName(entry.content)) : words(entry.style);
     const caption = element("span", { class: "caption", dir: "auto" }, title);
     if (alone) caption.append(element("span", { class: "quiet" }, words(entry.style)));
-    link.append(picture(smallUrl(shownPicture(entry, this.enhanced))), caption);
+    link.append(picture(smallUrl(shown), viewUrl(shown)), caption);
     return link;
   }
 
@@ -240,10 +241,14 @@ function photoTile(photo) {
   return made;
 }
 
-function picture(url) {
+// ``spare``: in place of a small copy that went with the picture it showed.
+function picture(url, spare = url) {
   const made = element("img", { alt: "", decoding: "async", loading: "lazy", draggable: "false" });
   made.addEventListener("load", () => made.classList.add("here"), { once: true });
-  made.addEventListener("error", () => made.classList.add("missing"), { once: true });
+  made.addEventListener("error", () => {
+    if (made.getAttribute("src") !== spare) made.src = spare;
+    else made.classList.add("missing");
+  });
   made.src = url;
   return made;
 }

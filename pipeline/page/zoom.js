@@ -6,6 +6,7 @@ class Stage {
   constructor(host, onChange) {
     Object.assign(this, { host, onChange, frame: part("frame"), split: 0.5, comparing: false });
     this.size = [1, 1];
+    this.most = 3; // CSS px per picture px, fitted: a small picture is not enlarged into porridge
     this.scale = null; // CSS px per picture px; null: fitted
     this.middle = [0.5, 0.5]; // the point of the picture at the middle of the stage
     this.pointers = new Map();
@@ -19,9 +20,13 @@ class Stage {
     host.addEventListener("dblclick", (event) => this.toggle(this.place(event)));
   }
 
-  take(width, height) {
+  // The same picture at another size, as when it was enlarged, takes the place of this one.
+  take(width, height, widest = width) {
+    const before = this.size;
     this.size = [width || 1, height || 1];
-    this.fit();
+    this.most = 3 * ((widest || 1) / this.size[0]);
+    if (this.scale !== null) this.scale *= before[0] / this.size[0];
+    this.lay();
   }
 
   // ---- zoom ----
@@ -61,8 +66,7 @@ class Stage {
 
   fitted() {
     const [width, height] = this.room();
-    // A picture smaller than a postcard is enlarged, but never into porridge.
-    return Math.min(width / this.size[0], height / this.size[1], 3);
+    return Math.min(width / this.size[0], height / this.size[1], this.most);
   }
 
   room() {

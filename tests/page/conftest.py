@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gallery_stock import done_line, draw, failed_line, hang, stem_of, write_log
+from gallery_stock import add_film, done_line, failed_line, hang, write_log
 from looking import PAIRS, Visit
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -41,7 +41,7 @@ def outbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [done_line(*pair) for pair in PAIRS]
     for line in lines:
         hang(root, line)
-    draw(root / f"{stem_of(*PAIRS[0])}.timelapse.webp", "yellow")
+    add_film(root, lines[0])
     write_log(root, lines)
     write_log(root, [
         failed_line("broken.jpg", "truncated", "the file is cut off or damaged"),

@@ -1,0 +1,323 @@
+"""What handing out work costs: idle engines, two workers, a cluster, a fleet in virtual time."""
+
+import heapq
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from benchmarks.rows import Row
+from pipeline.chain import Enhance
+from pipeline.config import load_config
+from pipeline.executors import Event, LocalExecutor, Place
+from pipeline.jobs import Bench, Job, JobResult, Recipe, StyleImage
+from pipeline.ledger import Ledger
+from pipeline.manifest import load_manifest, starter_styles
+from pipeline.options import Transfer
+from pipeline.outbox import staged_output
+from pipeline.service import Service
+from pipeline.view import View
+
+STUB_SECONDS, STUB_JOBS, REAL_JOBS = 0.2, 40, 8
+FLEET, FLEET_JOBS = 64, 10_000
+RAY_JOBS = 40
+SPANS = "SCALE_SPANS"  # environment: the file that engines write their times to
+CONFIG = """
+styles: {mosaic: {image: "builtin:mosaic"}}
+watch: {settle_seconds: 0}
+limits: {free_bytes: 0}
+"""
+
+
+def report() -> Iterator[Row]:
+    """Rows: what, measured, aim."""
+    with _folder() as root:
+        idle = _idle_of_service(root / "stub", stub)
+        yield Row(f"engine idle between {STUB_SECONDS:g} s jobs (stub)", f"{idle:.2%}", "<= 2 %")
+        idle = _idle_of_service(root / "real", timed_run_job)
+        yield Row("engine idle between jobs of 128 px (real engine)", f"{idle:.2%}", "<= 2 %")
+        yield Row("two CPU workers, of the ideal (stub)", _two(root, "burn", burn), ">= 0.90")
+        two = _two(root, "engine", timed_run_job)
+        yield Row("two CPU workers, of the ideal (real engine, 128 px)", two, ">= 0.90")
+    yield Row("overhead per job on a warm local Ray", _ray_overhead(), "<= 50 ms")
+    busy = _fleet()
+    yield Row(f"{FLEET} slots, {FLEET_JOBS} jobs in virtual time: least busy", busy, ">= 95 %")
+
+
+# --- jobs -----------------------------------------------------------------------------------
+
+
+def stub(job: Job, bench: Bench, *_: Any) -> JobResult:
+    """A job of known length."""
+    with _span():
+        time.sleep(STUB_SECONDS)
+    return _painted(job, bench.staging)
+
+
+def burn(job: Job, bench: Bench, *_: Any) -> JobResult:
+    """A job that takes a known amount of one core."""
+    until = time.thread_time() + STUB_SECONDS
+    while time.thread_time() < until:
+        sum(range(1000))
+    return _painted(job, bench.staging)
+
+
+def nothing(job: Job, *_: Any) -> JobResult:
+    """No work at all."""
+    return JobResult(job, "done")
+
+
+def timed_run_job(*job_and_rest: Any) -> JobResult:
+    """The real job; when it has the device is written down."""
+    from pipeline import worker
+
+    if not hasattr(worker, "_untimed"):
+        worker._untimed = worker._paint  # type: ignore[attr-defined]
+
+        def timed(*parts: Any) -> Any:
+            with _span():
+                return worker._untimed(*parts)  # type: ignore[attr-defined]
+
+        worker._paint = timed
+    return worker.run_job(*job_and_rest)
+
+
+timed_run_job.takes_turns = True  # type: ignore[attr-defined]
+
+
+def _painted(job: Job, staging: Path) -> JobResult:
+    outputs = []
+    for kind in ("stylized", "enhanced"):
+        path = staging / f"{kind}.png"
+        path.write_bytes(os.urandom(100_000))
+        outputs.append(staged_output(kind, path, 1, 1))  # type: ignore[arg-type]
+    return JobResult(job, "done", STUB_SECONDS, "cpu", tuple(outputs))
+
+
+@contextmanager
+def _span() -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    with Path(os.environ[SPANS]).open("a") as file:
+        file.write(f"{began} {time.monotonic()}\n")
+
+
+# --- one slot -------------------------------------------------------------------------------
+
+
+def _idle_of_service(root: Path, do: Callable[..., Any]) -> float:
+    """Share of the time from the first job's begin to the last one's end with no engine at work.
+
+    With the whole service: books, publishing, the photo decoded and its pictures written.
+    """
+    count = STUB_JOBS if do is stub else REAL_JOBS
+    (root / "inbox").mkdir(parents=True)
+    for number in range(count):
+        Image.effect_noise((800, 600), 40 + number).convert("RGB").save(
+            root / "inbox" / f"{number:03}.jpg"
+        )
+    path = root / "config.yaml"
+    path.write_text(CONFIG + "preset: draft\ntransfer: {size: 128}\n")
+    config = load_config(path)
+    os.environ[SPANS] = str(root / "spans")
+    executor = LocalExecutor(["cpu"], Place(config.limits, config.state, do=do))
+    try:
+        with Ledger(config.state / "jobs.sqlite3") as ledger:
+            service = Service(config, load_manifest(config, path), ledger, executor, View())
+            service.start()
+            service.tick(time.monotonic(), time.time())
+            while not service.idle:
+                service.tick(time.monotonic(), time.time(), 0.25)
+            service.finish()
+            service.close()
+    finally:
+        executor.close()
+    spans = [tuple(map(float, line.split())) for line in (root / "spans").read_text().splitlines()]
+    whole = max(end for _, end in spans) - min(begin for begin, _ in spans)
+    return 1.0 - sum(end - begin for begin, end in spans) / whole
+
+
+# --- two slots ------------------------------------------------------------------------------
+
+
+def _two(root: Path, name: str, do: Callable[..., Any]) -> str:
+    """Throughput of two workers of one core over twice that of one worker of one core."""
+    one, two = (_rate(root / f"{name}-{slots}", do, slots) for slots in (1, 2))
+    return f"{two / (2 * one):.2f} ({one:.2f} and {two:.2f} jobs/s)"
+
+
+def _rate(root: Path, do: Callable[..., Any], slots: int) -> float:
+    """Jobs a second, once every worker has done one."""
+    root.mkdir()
+    photo = root / "photo.jpg"
+    Image.effect_noise((800, 600), 60).convert("RGB").save(photo)
+    os.environ[SPANS] = str(root / "spans")
+    executor = LocalExecutor(["cpu"] * slots, Place(state=root / "state", do=do))
+    for slot in executor._slots:
+        slot.threads = 1
+    try:
+        _rounds(executor, root, photo, slots, 0)
+        count = slots * (REAL_JOBS if do is timed_run_job else STUB_JOBS)
+        began = time.monotonic()
+        _rounds(executor, root, photo, count, 1)
+        return count / (time.monotonic() - began)
+    finally:
+        executor.close(force=True)
+
+
+def _rounds(executor: Any, root: Path, photo: Path, count: int, kind: int) -> None:
+    begun = ended = 0
+    while ended < count:
+        while begun < count and executor.free():
+            job = _job(photo, f"{kind}-{begun}")
+            staging = root / f"{job.id}.1"
+            staging.mkdir()
+            executor.submit(job, staging)
+            begun += 1
+        for event in executor.poll(0.25):
+            if isinstance(event, JobResult):
+                if event.status != "done":
+                    raise RuntimeError(event.error)
+                ended += 1
+
+
+def _job(photo: Path, name: str) -> Job:
+    transfer = Transfer(size=128, steps=(20, 10))
+    image = StyleImage(starter_styles()["mosaic"], 1.0, "0" * 64)
+    recipe = Recipe((image,), transfer, Enhance(), "embedded", 0)
+    return Job(name, photo, "1" * 64, "mosaic", recipe, 1)
+
+
+# --- a cluster ------------------------------------------------------------------------------
+
+
+def _ray_overhead() -> str:
+    """Median of the time from submitting a job that does nothing to having its result."""
+    try:
+        import ray  # noqa: F401
+    except ImportError:
+        return "ray is not installed"
+    from pipeline.ray_engine import open_cluster
+
+    os.environ["PYTHONPATH"] = str(Path.cwd())  # for the nodes to find `nothing`
+    with _folder() as root:
+        (root / "config.yaml").write_text(
+            CONFIG + "engine: ray\nray: {address: local, workers: 1}\n"
+        )
+        executor = open_cluster(load_config(root / "config.yaml"), Place(do=nothing))
+        try:
+            while not executor.free():
+                executor.poll(0.1)
+            seconds = [_one_on_ray(executor, root, number) for number in range(RAY_JOBS)]
+        finally:
+            executor.close()
+    return f"{statistics.median(seconds[3:]) * 1000:.1f} ms"
+
+
+def _one_on_ray(executor: Any, root: Path, number: int) -> float:
+    import hashlib
+
+    content = root / "photo"
+    content.write_bytes(b"x" * 300_000)
+    sha256 = hashlib.sha256(content.read_bytes()).hexdigest()
+    job = Job(str(number), content, sha256, "s", Recipe((), Transfer(), Enhance(), "embedded", 0))
+    began = time.perf_counter()
+    executor.submit(job, root)
+    while not any(isinstance(event, JobResult) for event in executor.poll(1.0)):
+        pass
+    return time.perf_counter() - began
+
+
+# --- a fleet in virtual time ----------------------------------------------------------------
+
+
+class Fleet:
+    """Slots whose jobs end in virtual time; a slot takes its next job in advance."""
+
+    trouble = ""
+
+    def __init__(self, slots: int, seconds: Callable[[], float]) -> None:
+        self.slots, self.seconds, self.now = slots, seconds, 0.0
+        self.queues: list[list[tuple[Job, Path]]] = [[] for _ in range(slots)]
+        self.busy = [0.0] * slots
+        self.ends: list[tuple[float, int]] = []
+
+    def free(self) -> int:
+        return sum(2 - len(queue) for queue in self.queues)
+
+    def running(self) -> list[tuple[str, Job]]:
+        return [(str(n), job) for n, queue in enumerate(self.queues) for job, _ in queue]
+
+    def submit(self, job: Job, staging: Path) -> None:
+        slot = min(range(self.slots), key=lambda number: len(self.queues[number]))
+        self.queues[slot].append((job, staging))
+        if len(self.queues[slot]) == 1:
+            self._begin(slot)
+
+    def poll(self, _timeout: float) -> list[Event]:
+        events: list[Event] = []
+        while self.ends and self.ends[0][0] <= self.now:
+            _, slot = heapq.heappop(self.ends)
+            job, staging = self.queues[slot].pop(0)
+            events.append(_painted_small(job, staging))
+            if self.queues[slot]:
+                self._begin(slot)
+        return events
+
+    def interrupt(self) -> None: ...
+
+    def _begin(self, slot: int) -> None:
+        seconds = self.seconds()
+        self.busy[slot] += seconds
+        heapq.heappush(self.ends, (self.now + seconds, slot))
+
+
+def _painted_small(job: Job, staging: Path) -> JobResult:
+    path = staging / "stylized.png"
+    path.write_bytes(job.id.encode())
+    return JobResult(job, "done", 1.0, "cpu", (staged_output("stylized", path, 1, 1),))
+
+
+def _fleet() -> str:
+    """The real service hands 10,000 jobs of 5 to 60 s to 64 slots; its own time counts, too."""
+    length = partial(random.Random(0).uniform, 5.0, 60.0)
+    with _folder() as root:
+        (root / "inbox").mkdir()
+        for number in range(FLEET_JOBS):
+            small = Image.new("RGB", (2, 2), (number % 256, number // 256, 7))
+            small.save(root / "inbox" / f"{number:05}.png")
+        (root / "config.yaml").write_text(CONFIG)
+        config = load_config(root / "config.yaml")
+        fleet = Fleet(FLEET, length)
+        with Ledger(config.state / "jobs.sqlite3") as ledger:
+            service = Service(config, load_manifest(config), ledger, fleet, View())  # type: ignore[arg-type]
+            service.start()
+            wall = time.time() + 1000
+            while service.examiner.pending or not service.begun:
+                service.tick(fleet.now, wall)  # looking at 10,000 files: once, before the work
+                fleet.now += 0.01 if not service.begun else 0.0
+            began = fleet.now
+            while not service.idle:
+                spent = time.perf_counter()
+                service.tick(fleet.now, wall + fleet.now)
+                fleet.now += time.perf_counter() - spent
+                if fleet.ends:  # nothing happens until the next job ends
+                    fleet.now = max(fleet.now, fleet.ends[0][0])
+            whole = fleet.now - began
+            service.close()
+    return f"{min(fleet.busy) / whole:.1%} (mean {statistics.mean(fleet.busy) / whole:.1%})"
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    # Beside the code and not in /tmp, which may lie in memory, where waiting costs nothing.
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as name:
+        yield Path(name)

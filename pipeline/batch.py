@@ -1,0 +1,98 @@
+"""All results from the first photo until nothing is left to do, told as one."""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pipeline.view import View
+
+FIRST_FAILED = 10
+LONGEST = 200  # characters of a name or a message
+
+Why = Literal["drained", "run_ended", "stopped"]
+Digest = dict[str, Any]
+
+
+class Batch:
+    """Collects results; gives a digest once the queue has been empty for a while.
+
+    Args:
+        quiet_seconds: For how long (``hooks.batch_seconds``).
+    """
+
+    def __init__(self, quiet_seconds: float) -> None:
+        self.quiet_seconds = quiet_seconds
+        self._renew()
+
+    def _renew(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._codes: Counter[str] = Counter()
+        self._failed: list[Digest] = []
+        self._pictures = 0
+        self._began = self._ended = 0.0
+        self._idle_since: float | None = None
+        self._run = ""
+
+    def hear(self, line: Mapping[str, Any], wall: float) -> None:
+        """A line of the run log. ``wall``: seconds since 1970."""
+        if not self._counts:
+            self._began = wall - float(line["seconds"])
+        self._ended, self._idle_since, self._run = wall, None, line["run"]
+        self._counts[line["status"]] += 1
+        self._pictures += line["status"] == "done"
+        if line["status"] == "failed":
+            self._codes[line["error"]["code"]] += 1
+            if len(self._failed) < FIRST_FAILED:
+                self._failed.append(_failure(line))
+
+    def look(self, view: View, held: bool, now: float, wall: float) -> Digest | None:
+        """The digest of a batch that has just ended.
+
+        Args:
+            view: What is left to do.
+            held: Whether work waits for a disk, an hour or a person: the batch goes on after it.
+            now: Monotonic seconds.
+            wall: Seconds since 1970.
+        """
+        if view.queued or view.running or view.settling or held:
+            self._idle_since = None
+            return None
+        self._idle_since = now if self._idle_since is None else self._idle_since
+        return self.end("drained", wall) if now - self._idle_since >= self.quiet_seconds else None
+
+    def end(self, why: Why, wall: float) -> Digest | None:
+        """The digest of what there is; None where nothing was made and nothing failed."""
+        if not (self._counts["done"] or self._counts["failed"]):
+            return None
+        lasted = max(self._ended - self._began, 0.001)
+        digest = {
+            "event": "batch_ended",
+            "why": why,
+            "ts": _utc(wall),
+            "run": self._run,
+            "began": _utc(self._began),
+            "ended": _utc(self._ended),
+            "seconds": round(lasted, 3),
+            **{status: self._counts[status] for status in ("done", "failed", "skipped")},
+            "failures": dict(self._codes.most_common()),
+            "first_failed": self._failed,
+            "pairs_per_hour": round(self._pictures * 3600 / lasted, 1),
+        }
+        self._renew()
+        return digest
+
+
+def _failure(line: Mapping[str, Any]) -> Digest:
+    error = line["error"]
+    return {
+        "content": line["content"][:LONGEST],
+        "style": line["style"],
+        "code": str(error["code"]),
+        "message": error["message"][:LONGEST],
+    }
+
+
+def _utc(wall: float) -> str:
+    at = datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
+    return at.replace("+00:00", "Z")

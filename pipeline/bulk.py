@@ -1,0 +1,99 @@
+"""One bulk run, or one session of watching: what it promises, how it goes, what came of it."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from pipeline.estimate import Estimate, Rates, estimate, work_of
+from pipeline.jobs import Job, JobResult
+from pipeline.tally import Tally
+from pipeline.view import View
+
+Line = dict[str, Any]
+SAVE_SECONDS = 60.0  # between two writings of the rates
+
+
+class Bulk:
+    """Measures, and fills the view's throughput and time left.
+
+    Args:
+        view: The dashboard's.
+        rates: What was measured on this machine.
+        devices: Where jobs will run, as the config says it.
+        slots: How many run at a time, asked when it is needed: devices come and go.
+        tell: Called with the estimate before the first job, and with a scheduled run's end.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        rates: Rates,
+        devices: Collection[str],
+        slots: Callable[[], int],
+        tell: Callable[[Line], None],
+    ) -> None:
+        self.view, self.rates, self.devices, self.slots = view, rates, devices, slots
+        self._tell = tell
+        self._saved_at = float("-inf")
+        self.renew()
+
+    def renew(self) -> None:
+        """Another bulk run begins: its figures are its own."""
+        self.tally = Tally()
+        self.started = False
+        self._before = _counts(self.view)
+
+    def start(self, works: Mapping[str, int]) -> None:
+        """Tell what is to be done, unless that was told."""
+        if not self.started:
+            self.started = True
+            self._tell({"event": "run_started", **asdict(self._estimate(works))})
+
+    def end(self, result: JobResult, now: float) -> None:
+        """A job has ended."""
+        self.tally.end(result, now)
+        if result.status == "done" and result.seconds > 0:
+            work = work_of(result.job.recipe.transfer)
+            self.rates.learn(result.device, work, result.seconds)
+            if now >= self._saved_at + SAVE_SECONDS:
+                self._saved_at = now
+                self.rates.save()
+
+    def hear(self, line: Line) -> None:
+        """A line of the run log, as it happens."""
+        if line["status"] == "failed":
+            self.tally.codes[line["error"]["code"]] += 1
+
+    def show(
+        self, works: Mapping[str, int], running: Collection[tuple[str, Job]], now: float
+    ) -> None:
+        """Fill in the view's throughput and the time left for the whole queue."""
+        rate = self.tally.per_hour(now if running else None)
+        self.view.per_hour = rate
+        looks = {lane.job: lane.progress for lane in self.view.running if lane.progress}
+        silent = (work_of(job.recipe.transfer) for _, job in running if job.id not in looks)
+        waiting = self._estimate(Counter(works) + Counter(silent))
+        begun = sum(look.seconds_left for look in looks.values()) / max(1, self.slots())
+        left = waiting.seconds
+        if left is None and rate:
+            left = waiting.pairs * 3600 / rate
+        busy = running or waiting.pairs
+        self.view.seconds_left = left + begun if busy and left is not None else None
+
+    def finish(self) -> None:
+        """A scheduled run is over."""
+        self._tell({"event": "bulk_ended", **self.summary()})
+
+    def summary(self) -> dict[str, Any]:
+        """What came of it: the counts of results, and the figures of its :class:`Tally`."""
+        after = _counts(self.view)
+        counts = {status: after[status] - self._before[status] for status in after}
+        return counts | self.tally.summary(self.slots())
+
+    def _estimate(self, works: Mapping[str, int]) -> Estimate:
+        return estimate(works, self.rates, self.devices, self.slots())
+
+
+def _counts(view: View) -> dict[str, int]:
+    return {"done": view.done, "failed": view.failed, "skipped": view.skipped}

@@ -1,0 +1,88 @@
+"""Readings of a clock -> moments, and back into words. Pure functions of a given now."""
+
+import re
+import time
+from datetime import UTC, datetime, timedelta, tzinfo
+
+
+class _Machine(tzinfo):
+    """The machine's own time zone with all its jumps, as the C library knows it."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta | None:
+        return moment.replace(tzinfo=None).astimezone().utcoffset() if moment else None
+
+    def dst(self, _moment: datetime | None) -> timedelta | None:
+        return None
+
+    def tzname(self, _moment: datetime | None) -> str:
+        return time.tzname[0]
+
+    def fromutc(self, moment: datetime) -> datetime:
+        seconds = moment.replace(tzinfo=UTC).timestamp()
+        return datetime.fromtimestamp(seconds).replace(tzinfo=self)
+
+
+MACHINE = _Machine()
+
+
+def instant(reading: datetime, zone: tzinfo) -> float:
+    """When a zone's clock first shows this reading, or jumps over it; in seconds since 1970.
+
+    A time that comes twice (autumn) counts the first time, one that is left out (spring) counts as
+    the moment of the jump: as cron has it.
+    """
+    moment = reading.replace(tzinfo=zone)
+    while moment.astimezone(UTC).astimezone(zone).replace(tzinfo=None, fold=0) != reading:
+        reading += timedelta(minutes=1)  # a day at most: islands have changed sides
+        moment = reading.replace(tzinfo=zone)
+    return moment.timestamp()
+
+
+def spoken(at: datetime, now: datetime) -> str:
+    """A moment as one would say it: 22:00, Tue 02:00, 2026-12-24 02:00."""
+    days = (at.date() - now.astimezone(at.tzinfo).date()).days
+    if days == 0:
+        return f"{at:%H:%M}"
+    return f"{at:%a %H:%M}" if 0 < days < 7 else f"{at:%Y-%m-%d %H:%M}"
+
+
+_LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)")
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """What somebody calls a time: ``06:00`` (the next one), ``2026-12-24 06:00``, ``90m``, ``8h``.
+
+    Args:
+        text: The words.
+        now: Aware; its zone is whose clock is meant.
+
+    Raises:
+        ValueError: It is none of these, or lies behind us.
+    """
+    words = text.strip().lower()
+    try:
+        if length := _LENGTH.fullmatch(words):
+            lasting = timedelta(seconds=float(length[1]) * _SECONDS[length[2]])
+            return (now.astimezone(UTC) + lasting).astimezone(now.tzinfo)
+        if re.fullmatch(r"\d{1,2}:\d{2}", words):
+            return _next_reading(words, now)
+        found = datetime.fromisoformat(text.strip())
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is no time: 06:00, 2026-12-24 06:00, 90m, 8h") from None
+    zone = now.tzinfo
+    assert zone is not None  # noqa: S101  # aware, as asked for
+    if found.tzinfo is None:
+        found = datetime.fromtimestamp(instant(found, zone), zone)
+    if found.timestamp() <= now.timestamp():
+        raise ValueError(f"{text!r} is over")
+    return found
+
+
+def _next_reading(words: str, now: datetime) -> datetime:
+    hour, minute = map(int, words.split(":"))
+    zone = now.tzinfo
+    assert zone is not None  # noqa: S101  # aware, as asked for
+    midnight = datetime(now.year, now.month, now.day, hour, minute)
+    days = (instant(midnight + timedelta(days=n), zone) for n in range(3))
+    return datetime.fromtimestamp(next(at for at in days if at > now.timestamp()), zone)

@@ -1,0 +1,45 @@
+"""How many cores this process may really compute on: not what the machine has, what it is given."""
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+_CPUS = Path("/sys/devices/system/cpu")
+_GROUPS = Path("/sys/fs/cgroup")
+
+
+def usable_cores(cpus: Path = _CPUS, groups: Path = _GROUPS) -> int:
+    """Physical cores in this process's affinity, within its control group's quota; at least 1.
+
+    Two hyperthreads share one core's arithmetic: counting both slows the sums of torch down.
+    """
+    mine = _affinity()
+    cores = len({_siblings(cpu, cpus) for cpu in mine}) or os.cpu_count() or 1
+    return max(1, min([cores, *(int(quota) for quota in _quotas(groups))]))
+
+
+def _affinity() -> Iterable[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return range(os.cpu_count() or 1)  # macOS, Windows
+
+
+def _siblings(cpu: int, cpus: Path) -> str:
+    """The logical CPUs of one core, as the kernel lists them; its own number where it does not."""
+    with suppress(OSError):
+        return (cpus / f"cpu{cpu}/topology/thread_siblings_list").read_text().strip()
+    return str(cpu)
+
+
+def _quotas(groups: Path) -> Iterable[float]:
+    """CPUs that the control group may use: version 2, then version 1. None where unbounded."""
+    with suppress(OSError, ValueError):
+        quota, period = (groups / "cpu.max").read_text().split()
+        if quota != "max":
+            yield int(quota) / int(period)
+    with suppress(OSError, ValueError):
+        quota = (groups / "cpu/cpu.cfs_quota_us").read_text()
+        period = (groups / "cpu/cpu.cfs_period_us").read_text()
+        if int(quota) > 0:
+            yield int(quota) / int(period)

@@ -1,0 +1,89 @@
+"""`run --dry-run`: what would be done and why, and how long it would take; nothing is written."""
+
+import json
+import sys
+import time
+from collections import Counter
+
+from pipeline.errors import InputError
+from pipeline.estimate import Rates, estimate, work_of
+from pipeline.familiar import recognise
+from pipeline.inbox import Found, Inbox, Scan
+from pipeline.intake import own_recipes
+from pipeline.jobs import Photo, Planned, plan_jobs
+from pipeline.ledger import FILE as LEDGER
+from pipeline.ledger import Ledger
+from pipeline.queueing import ordered
+from pipeline.recipes import Recipes
+from pipeline.running import Loaded
+from pipeline.sidecar import wishes
+from pipeline.stamp import hash_file
+
+
+def dry_run(loaded: Loaded, as_json: bool, limit: int | None = None) -> int:
+    """Print what would be done and why, one line per pair in the queue's order; write nothing.
+
+    The estimate goes to stderr, so that there is one line per pair.
+    """
+    plan, files = _plan(loaded)
+    due = _in_order([pair for pair in plan if pair.due], files, loaded)[:limit]
+    for pair in (*due, *(pair for pair in plan if not pair.due)):
+        if as_json:
+            said = {"content": pair.content, "style": pair.style, "why": pair.why}
+            print(json.dumps(said), flush=True)
+        else:
+            verb = "make" if pair.due else "skip"
+            print(f"{verb}  {pair.content}  {pair.style or '-'}  {pair.why}")
+    device = loaded.config.device
+    devices = [device] if isinstance(device, str) else device
+    works = Counter(work_of(pair.job.recipe.transfer) for pair in due if pair.job)
+    found = estimate(works, Rates(loaded.config.state), devices, len(devices))
+    print(found.words(), file=sys.stderr)
+    return 0
+
+
+def planned(loaded: Loaded) -> list[Planned]:
+    """The plan as `run` would make it now, taking every file to be still."""
+    return _plan(loaded)[0]
+
+
+def _plan(loaded: Loaded) -> tuple[list[Planned], dict[str, Found]]:
+    """The plan, and the files that it is about."""
+    config = loaded.config
+    scan = Inbox(config.inbox, 0.0, config.watch.ignore).scan(time.monotonic(), time.time())
+    with Ledger(config.state / LEDGER, read_only=True) as ledger:
+        recipes = Recipes(config)
+        recognise(config.inbox, scan.names, ledger)
+        photos = _photos(loaded, scan, ledger, recipes)
+        known, finished = ledger.known(), ledger.finished()
+    plan = plan_jobs(photos, loaded.manifest, recipes.of, known, finished)
+    return plan, {found.content: found for found in scan.still}
+
+
+def _in_order(due: list[Planned], files: dict[str, Found], loaded: Loaded) -> list[Planned]:
+    photos: dict[str, list[Planned]] = {}
+    for pair in due:
+        photos.setdefault(pair.content, []).append(pair)
+    order = ordered(list(photos), files, loaded.config.queue, {})
+    return [pair for content in order for pair in photos[content]]
+
+
+def _photos(loaded: Loaded, scan: Scan, ledger: Ledger, recipes: Recipes) -> list[Photo]:
+    """Photos that can be read and whose side files are right, examined before or not."""
+    failed = {(r.content, r.stamp) for r in ledger.refusals() if r.status == "failed"}
+    sides = {name: (side.path, str(side.stamp)) for name, side in scan.sides.items()}
+    digests = ledger.hashes()
+    photos = []
+    for file in scan.still:
+        version = str(file.stamp)
+        if (file.content, version) in failed:
+            continue
+        try:
+            digest = digests.get((file.content, version)) or hash_file(file.path)
+            side = wishes(file.content, sides, loaded.manifest, loaded.config.limits)
+        except InputError:
+            continue
+        own = own_recipes(file.content, side, loaded.manifest, recipes) if side else None
+        if digest:
+            photos.append(Photo(file.content, file.path, digest, own))
+    return photos

@@ -1,0 +1,6 @@
+"""Stylised picture -> enhanced picture, by an ordered chain of bounded steps; usable alone."""
+
+from pipeline.enhance.run import Enhanced, enhance
+from pipeline.enhance.upscale import brushwork
+
+__all__ = ["Enhanced", "brushwork", "enhance"]

@@ -1,0 +1,73 @@
+"""Enlarging by a learned model from a file of the user's; the only door to spandrel."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.errors import EngineError
+
+TILE = 256  # px of the picture before it is enlarged
+OVERLAP = 32  # px computed around a tile and cut off, so that no seam is seen
+MEND = 'pip install "pipeline[upscale]"'
+
+
+def learned(rgb: Tensor, path: Path) -> Tensor:
+    """(3, H, W) in [0, 1] -> (3, s H, s W) in [0, 1], s the model's own scale.
+
+    Raises:
+        EngineError: The file is missing, is no model for colour pictures, or spandrel is missing.
+    """
+    model = _model(path, path.stat().st_mtime_ns if path.exists() else 0).to(rgb.device)
+    height, width = rgb.shape[1:]
+    out = rgb.new_empty(3, height * model.scale, width * model.scale)
+    with torch.inference_mode():
+        for top in range(0, height, TILE):
+            for left in range(0, width, TILE):
+                _fill(out, rgb, model, top, left)
+    return out
+
+
+def _fill(out: Tensor, rgb: Tensor, model: Any, top: int, left: int) -> None:
+    """One tile, computed with a margin of which nothing is kept."""
+    (y0, y1, y2), (x0, x1, x2) = (_span(top, rgb.shape[1]), _span(left, rgb.shape[2]))
+    made = model(rgb[None, :, y0:y2, x0:x2])[0]
+    s = model.scale
+    out[:, top * s : y1 * s, left * s : x1 * s] = made[
+        :, (top - y0) * s : (y1 - y0) * s, (left - x0) * s : (x1 - x0) * s
+    ]
+
+
+def _span(start: int, length: int) -> tuple[int, int, int]:
+    """Where a tile's margin begins, where the tile ends, and where its margin does."""
+    end = min(start + TILE, length)
+    return max(0, start - OVERLAP), end, min(end + OVERLAP, length)
+
+
+@lru_cache(maxsize=1)
+def _model(path: Path, _mtime_ns: int) -> Any:
+    try:
+        from spandrel import ImageModelDescriptor, ModelLoader, canonicalize_state_dict
+    except ImportError:
+        raise EngineError("enlarging by a model needs spandrel", mend=MEND) from None
+    try:
+        model = ModelLoader().load_from_state_dict(canonicalize_state_dict(_state(path)))
+    except FileNotFoundError:
+        raise EngineError("there is no such file", where=str(path), mend="upscale_model") from None
+    except Exception as error:  # torch and spandrel raise anything at all on files that are none
+        line = " ".join(str(error).split())[:200]
+        raise EngineError(f"is no model that can be used: {line}", where=str(path)) from None
+    if not isinstance(model, ImageModelDescriptor) or model.input_channels != 3:
+        raise EngineError("is no model for enlarging colour pictures", where=str(path))
+    return model.eval()
+
+
+def _state(path: Path) -> dict[str, Any]:
+    """The model's tensors; never code, which a pickle could hold."""
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return dict(load_file(path))
+    return dict(torch.load(path, map_location="cpu", weights_only=True))

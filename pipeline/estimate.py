@@ -1,0 +1,97 @@
+"""How long work takes: rates measured on this machine, and what they promise."""
+
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import StateError
+from pipeline.options import Transfer
+from pipeline.statefile import read_facts, write_facts
+from pipeline.view import span
+
+NAME = "rates.json"
+FORGET = 0.2  # how much the latest job counts, once there are a few
+
+
+def work_of(transfer: Transfer) -> str:
+    """The kind of work: jobs of one kind take about the same time on one device."""
+    steps = "/".join(map(str, transfer.steps))
+    return f"{transfer.size} px, {steps} steps of {transfer.optimizer}"
+
+
+class Rates:
+    """Seconds a job takes, by device and kind of work; kept in the state folder."""
+
+    def __init__(self, state: Path) -> None:
+        self._path = state / NAME
+        found = read_facts(self._path) or {}
+        self._seconds: dict[str, dict[str, list[float]]] = {
+            device: {work: rate for work, rate in works.items() if _is_rate(rate)}
+            for device, works in found.items()
+            if isinstance(works, dict)
+        }
+        self._changed = False
+
+    def learn(self, device: str, work: str, seconds: float) -> None:
+        """A job has taken so long."""
+        works = self._seconds.setdefault(device, {})
+        mean, count = works.get(work, [0.0, 0])
+        share = max(FORGET, 1 / (count + 1))
+        works[work] = [mean + (seconds - mean) * share, count + 1]
+        self._changed = True
+
+    def seconds(self, devices: Collection[str], work: str) -> float | None:
+        """What a job takes on such devices (``auto``: on any that was measured); None: unknown."""
+        found = [
+            works[work][0]
+            for device, works in self._seconds.items()
+            if work in works and ("auto" in devices or _kin(device, devices))
+        ]
+        return sum(found) / len(found) if found else None
+
+    def save(self) -> None:
+        """Keep them. They inform and decide nothing: where that fails, they are measured anew."""
+        if self._changed:
+            with suppress(StateError):
+                write_facts(self._path, self._seconds)
+                self._changed = False
+
+
+def _is_rate(rate: object) -> bool:
+    return (
+        isinstance(rate, list) and len(rate) == 2 and all(isinstance(n, int | float) for n in rate)
+    )
+
+
+def _kin(device: str, devices: Collection[str]) -> bool:
+    """Whether a device is one of these, or of their kind (``cuda`` and ``cuda:0``)."""
+    return any(device.partition(":")[0] == other.partition(":")[0] for other in devices)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What is to be done, and how long that takes: None where a kind was never measured."""
+
+    pairs: int
+    seconds: float | None
+    unmeasured: int = 0  # pairs of a kind that was never measured
+
+    def words(self) -> str:
+        """In one line."""
+        pairs = f"{self.pairs} pair{'s' * (self.pairs != 1)}"
+        if self.seconds is not None:
+            return f"{pairs} to do, about {span(self.seconds)}"
+        some = f" for {self.unmeasured} of them" if self.unmeasured < self.pairs else ""
+        return f"{pairs} to do; how long is unknown{some} until the first is done"
+
+
+def estimate(
+    works: Mapping[str, int], rates: Rates, devices: Collection[str], slots: int
+) -> Estimate:
+    """What so many jobs of each kind of work come to on so many slots."""
+    known = {work: rates.seconds(devices, work) for work in works}
+    unmeasured = sum(count for work, count in works.items() if known[work] is None)
+    seconds = sum(count * (known[work] or 0.0) for work, count in works.items())
+    pairs = sum(works.values())
+    return Estimate(pairs, None if unmeasured else seconds / max(1, slots), unmeasured)

@@ -1,0 +1,164 @@
+"""The tree of the inbox, read: every regular file, and what is refused for its name or its kind.
+
+Names are data: any bytes but "/" and NUL, kept by surrogateescape.
+"""
+
+import errno
+import fnmatch
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pipeline.errors import InboxError, Reason
+from pipeline.jobs import Failure
+from pipeline.stamp import unreadable
+
+PICTURE_SUFFIXES = frozenset(
+    (
+        *(".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
+        *(".avif", ".heic", ".heif", ".hif"),
+    )
+)
+
+# Files and folders that are not meant for us, whatever they hold; matched without regard to case.
+IGNORED = (
+    ".*",  # hidden, and so also ._* (macOS), .~lock.* , .syncthing.*.tmp, .stversions, .nfs*
+    "~*",  # ~$* of Office, ~syncthing~*
+    "*~",  # editors' backups
+    "*.part",
+    "*.partial",
+    "*.crdownload",  # downloads that are not complete
+    "*.download",
+    "*.filepart",
+    "*.tmp",
+    "*.yaml",  # side files with options for a photo
+    "*.yml",
+    "@eaDir",  # Synology's thumbnails
+    "#recycle",
+    "#snapshot",
+    "Thumbs.db",
+    "desktop.ini",
+)
+MAX_DEPTH = 64  # of folders in folders, where a file system shows a folder inside itself
+_GONE = {errno.ENOENT, errno.ENOTDIR}
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A file or folder that is not taken.
+
+    ``version`` is the file's stamp where another version of the file might be taken, and "" where
+    the reason lies in the name or the kind: the two together say what to report only once.
+    """
+
+    content: str
+    path: Path
+    failure: Failure
+    status: Literal["failed", "skipped"]
+    version: str = ""
+
+
+Sight = tuple[str, str, os.stat_result]  # a regular file: content, path, status
+
+
+class Folder:
+    """A folder of strangers' files.
+
+    Args:
+        root: The folder.
+        ignore: Patterns of names to leave alone, besides IGNORED.
+    """
+
+    def __init__(self, root: Path, ignore: Sequence[str] = ()) -> None:
+        self.root = root
+        patterns = (fnmatch.translate(pattern.lower()) for pattern in (*IGNORED, *ignore))
+        self._ignored = re.compile("|".join(patterns))
+        self.whole = True  # whether the last walk could read all there is
+
+    def walk(self) -> Iterator[Sight | Refused]:
+        """Every regular file as (content, path, status), and what is no such thing, by name."""
+        root = self.root
+        self.whole = True
+        folders = [("", os.fspath(root), 0)]
+        while folders:
+            prefix, folder, depth = folders.pop()
+            try:
+                entries = _entries(folder)
+            except OSError as error:
+                if not prefix:
+                    where = str(root)
+                    raise InboxError("the inbox cannot be read", where=where) from error
+                if error.errno not in _GONE:
+                    self.whole = False
+                    yield Refused(prefix[:-1], Path(folder), unreadable(error), "failed")
+                continue
+            below = []
+            for entry in entries:
+                content = prefix + entry.name
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except OSError as error:  # gone since, or out of reach until the next scan
+                    self.whole = self.whole and error.errno in _GONE
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    yield content, entry.path, status
+                    continue
+                failure = self._by_kind(entry.name, status.st_mode, depth)
+                if failure is not None:
+                    yield Refused(content, Path(entry.path), failure, "skipped")
+                if stat.S_ISDIR(status.st_mode) and _may_enter(failure):
+                    below.append((f"{content}/", entry.path, depth + 1))
+            folders.extend(reversed(below))
+
+    def _by_kind(self, name: str, mode: int, depth: int) -> Failure | None:
+        """Why something that is not a regular file is refused; None for a plain folder."""
+        if self._ignored.match(name.lower()):
+            return Failure(Reason.IGNORED, "its name is on the list of names that are ignored")
+        if not stat.S_ISDIR(mode):
+            kind = next(word for test, word in _KINDS if test(mode))
+            return Failure(Reason.NOT_REGULAR_FILE, f"is {kind}, not a regular file")
+        if depth >= MAX_DEPTH:
+            return Failure(Reason.IGNORED, f"lies more than {MAX_DEPTH} folders deep")
+        if _suffix(name) in PICTURE_SUFFIXES:
+            # Reported, because somebody may take it for a picture; entered, because the pictures in
+            # it are pictures like any other.
+            return Failure(Reason.NOT_REGULAR_FILE, "is a folder, not a regular file")
+        return None
+
+    def by_name(self, name: str) -> Failure | None:
+        """Why a regular file is refused for its name."""
+        if self._ignored.match(name.lower()):
+            return Failure(Reason.IGNORED, "its name is on the list of names that are ignored")
+        suffix = _suffix(name)
+        if suffix not in PICTURE_SUFFIXES:
+            given = f"{suffix!a} is no picture" if suffix else "no suffix tells a picture"
+            return Failure(Reason.UNSUPPORTED_FORMAT, f"{given}; accepted: {_ACCEPTED}")
+        return None
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+_KINDS = (
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (lambda _mode: True, "a device"),
+)
+
+
+def _may_enter(failure: Failure | None) -> bool:
+    return failure is None or failure.code is Reason.NOT_REGULAR_FILE
+
+
+_ACCEPTED = " ".join(sorted(PICTURE_SUFFIXES))
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122  # a Path costs ten times as much

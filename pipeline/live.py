@@ -1,0 +1,96 @@
+"""What goes on right now, told to whoever asks: the dashboard's view, as a small file.
+
+``state/live.wanted`` is touched by those who want to know, ``state/live.json`` is written by who
+works, whole and at most twice a second, for as long as somebody asked a moment ago. Nobody asking
+costs one look at a file that is not there.
+"""
+
+import json
+import os
+from base64 import b64encode
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline.view import Lane, View
+
+ASKED, TOLD = "live.wanted", "live.json"
+TELL_SECONDS = 0.5
+INTEREST_SECONDS = 10.0  # after the last question
+STALE_SECONDS = 5.0  # what was told longer ago is not now
+MOST_LANES = 16
+
+Told = dict[str, Any]
+
+
+class Teller:
+    """The side that works."""
+
+    def __init__(self, state: Path) -> None:
+        self._asked, self._told = state / ASKED, state / TOLD
+        self._next = 0.0
+
+    def tell(self, view: View, wall: float) -> None:
+        """Write down what goes on, if somebody wants to know it; a full disk writes nothing."""
+        if wall < self._next:
+            return
+        self._next = wall + TELL_SECONDS
+        with suppress(OSError):
+            if abs(wall - self._asked.stat().st_mtime) < INTEREST_SECONDS:
+                _write(self._told, json.dumps(as_told(view, wall)))
+
+    def close(self) -> None:
+        """Nothing goes on any more."""
+        with suppress(OSError):
+            self._told.unlink(missing_ok=True)
+
+
+def ask(state: Path, wall: float) -> Told | None:
+    """What goes on now, and that one wants to know it; None when nobody works or nobody told yet.
+
+    Reads and touches only these two files.
+    """
+    with suppress(OSError):
+        fd = os.open(state / ASKED, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        with os.fdopen(fd, "wb") as file:
+            os.utime(file.fileno() if os.utime in os.supports_fd else state / ASKED, (wall, wall))
+    try:
+        told = json.loads((state / TOLD).read_text())
+        fresh = abs(wall - told["at"]) < STALE_SECONDS
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return told if fresh else None
+
+
+def as_told(view: View, wall: float) -> Told:
+    """A view as plain JSON."""
+    return {
+        "at": wall,
+        "message": view.message,
+        "queued": view.queued,
+        "settling": view.settling,
+        "done": view.done,
+        "failed": view.failed,
+        "lanes": [_lane(lane) for lane in view.running[:MOST_LANES]],
+    }
+
+
+def _lane(lane: Lane) -> Told:
+    """``preview``: width, height and sRGB bytes in base 64; no encoder is needed to make one."""
+    height, width, rgb = lane.preview or (0, 0, b"")
+    return {
+        "job": lane.job,
+        "content": lane.content,
+        "style": lane.style,
+        "device": lane.device,
+        "fraction": round(lane.fraction, 4),
+        "left": lane.left,
+        "details": lane.details,
+        "preview": [width, height, b64encode(rgb).decode()] if rgb else None,
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    spare = path.with_suffix(".new")
+    spare.write_text(text)
+    spare.replace(path)

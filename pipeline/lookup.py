@@ -1,0 +1,68 @@
+"""Questions to the ledger about pairs; nothing here changes anything."""
+
+import os
+from typing import Any
+
+from pipeline.errors import Reason
+from pipeline.jobs import Job, JobState, Known
+from pipeline.records import Pair, Staged, pair_of, staged_of
+from pipeline.tables import Tables
+
+
+class Lookup(Tables):
+    """The part of the ledger that tells what is known of pairs."""
+
+    def known(self) -> dict[tuple[str, str], Known]:
+        """What the plan needs of every pair, by (content, style)."""
+        states = {state.value: state for state in JobState}
+        pairs = {}
+        for row in self._db.all("SELECT content, style, job, sha256, recipe, state FROM pairs"):
+            raw, style, job, sha256, recipe, state = row
+            content = os.fsdecode(raw)
+            pairs[content, style] = Known(job, sha256, recipe, states[state], content)
+        return pairs
+
+    def finished(self) -> dict[tuple[str, str, str], str]:
+        """Content of a finished result, by (sha256, style, recipe digest)."""
+        sql = "SELECT sha256, style, recipe, content FROM pairs WHERE state = 'done'"
+        return {(sha, style, made): os.fsdecode(raw) for sha, style, made, raw in self._db.all(sql)}
+
+    def revision(self) -> tuple[int, int]:
+        """Changes whenever anybody, here or in another process, has written to the ledger."""
+        return self._db.revision()
+
+    def counts(self) -> dict[JobState, int]:
+        """How many pairs there are in each state."""
+        rows = self._db.all("SELECT state, count(*) FROM pairs GROUP BY state")
+        return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in rows}
+
+    def pairs(
+        self, *states: JobState, content: str | None = None, limit: int | None = None
+    ) -> list[Pair]:
+        """Pairs in any of some states (none named: in all), latest change first."""
+        tests, values = ["1"], list[Any](states)
+        if states:
+            tests.append(f"state IN ({', '.join('?' * len(states))})")
+        if content is not None:
+            tests.append("content = ?")
+            values.append(os.fsencode(content))
+        where = " AND ".join(tests)
+        sql = f"SELECT * FROM pairs WHERE {where} ORDER BY updated DESC, content, style LIMIT ?"  # noqa: S608  # of our own words
+        return [pair_of(row) for row in self._db.all(sql, *values, -1 if limit is None else limit)]
+
+    def failures(self, job: Job | Staged, code: Reason) -> int:
+        """How often in a row a job has failed for this reason so far."""
+        row = self._row(job.content, job.style)
+        name = job.id if isinstance(job, Job) else job.job
+        same = row is not None and (row["job"], row["code"]) == (name, code)
+        return int(row["faults"]) if row and same else 0
+
+    def waits(self) -> dict[str, float]:
+        """The time of day before which jobs that failed are not tried again."""
+        sql = "SELECT job, next_at FROM pairs WHERE state = 'queued' AND next_at > 0"
+        return {row["job"]: row["next_at"] for row in self._db.all(sql)}
+
+    def staged(self) -> list[Staged]:
+        """Pairs that were rendered and not yet seen published, oldest first."""
+        rows = self._db.all("SELECT * FROM pairs WHERE state = 'staged' ORDER BY updated")
+        return [staged_of(row) for row in rows]

@@ -1,0 +1,180 @@
+"""What Prometheus may know: a text file, replaced whole, and an address on this machine.
+
+Labels come from short fixed lists (states, codes, presets, sizes, devices); never from a file name.
+"""
+
+import platform
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Self
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    start_http_server,
+    write_to_textfile,
+)
+
+from pipeline import __version__
+from pipeline.errors import ConfigError, Reason
+from pipeline.jobs import JobState
+from pipeline.sections import Metrics
+from pipeline.view import View
+
+SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200)
+SIZES = (256, 512, 1024, 2048, 4096, 8192)
+MOST_DEVICES = 64  # further ones are summed up as "other"
+CAUSES = ("disk", "inbox", "outbox", "schedule")
+STATUSES = ("done", "failed", "skipped")
+
+
+class Exporter:
+    """Keeps the figures of a run and shows them. A context manager.
+
+    Args:
+        options: The config's.
+        preset: The config's preset, a label of job times.
+
+    Raises:
+        ConfigError: On entering, when the address cannot be listened on.
+    """
+
+    def __init__(self, options: Metrics, preset: str) -> None:
+        self.options, self.preset = options, preset
+        self.trouble = ""
+        self._server: Any = None
+        self._next = self._last = 0.0
+        self._devices: set[str] = set()
+        # A registry of its own: two runs in one process do not meet.
+        self.registry = registry = CollectorRegistry()
+        self.jobs = _gauge("jobs", "Pairs of photo and style in the ledger.", registry, "state")
+        self.results = _counter("results", "Results since the start.", registry, "status")
+        self.failures = _counter("failures", "Failures since the start.", registry, "code")
+        self.seconds = Histogram(
+            "pipeline_job_duration_seconds",
+            "Time to make the pictures of a pair; size is the long side, rounded up.",
+            ("preset", "size"),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.queue = _gauge("queue_length", "Pairs that wait for a device.", registry)
+        self.settling = _gauge("settling_files", "Files still being written.", registry)
+        self.running = _gauge("running_jobs", "Pairs being made.", registry)
+        self.slots = _gauge("slots", "Pairs that can be made at a time.", registry)
+        self.remaining = _gauge("queue_remaining_seconds", "Time left, estimated.", registry)
+        self.busy = _counter("device_busy_seconds", "Slot time spent on jobs.", registry, "device")
+        self.free = _gauge("disk_free_bytes", "Free space.", registry, "folder")
+        self.paused = _gauge("paused", "1 while no job is begun, by cause.", registry, "cause")
+        self.healthy = _gauge("healthy", "0: a worker is stuck, or jobs keep failing.", registry)
+        self.success = _gauge("last_success_timestamp_seconds", "Last pictures made.", registry)
+        self.ticked = _gauge("last_tick_timestamp_seconds", "Last turn of the loop.", registry)
+        build = _gauge("build_info", "1; who this is.", registry, "version", "python")
+        build.labels(__version__, platform.python_version()).set(1)
+        for status in STATUSES:
+            self.results.labels(status)
+
+    def __enter__(self) -> Self:
+        if self.options.address is None:
+            return self
+        host, port = self.options.address
+        try:
+            self._server, self._thread = start_http_server(port, host, self.registry)
+        except (OSError, OverflowError) as error:
+            what = f"cannot listen there: {getattr(error, 'strerror', None) or error}"
+            where = f"metrics.listen: {self.options.listen}"
+            mend = "choose another port, or end who holds it"
+            raise ConfigError(what, where=where, mend=mend) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
+        self._write()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody may look."""
+        return bool(self.options.file or self.options.listen)
+
+    @property
+    def port(self) -> int | None:
+        """Where it is listened on; of use where the config said 0."""
+        return self._server.server_port if self._server else None
+
+    def hear(self, line: Mapping[str, Any], wall: float) -> None:
+        """A line of the run log."""
+        self.results.labels(line["status"]).inc()
+        if line["status"] == "failed":
+            self.failures.labels(_code(line["error"]["code"])).inc()
+        if line["status"] == "done" and line["outputs"]:
+            side = max(max(output["width"], output["height"]) for output in line["outputs"])
+            self.seconds.labels(self.preset, _size(side)).observe(line["seconds"])
+            self.success.set(wall)
+
+    def see(self, view: View, now: float, wall: float) -> None:
+        """A turn of the loop. ``now``: monotonic seconds; ``wall``: seconds since 1970."""
+        passed, self._last = max(0.0, now - self._last) if self._last else 0.0, now
+        for lane in view.working:
+            self.busy.labels(self._device(lane.device)).inc(passed)
+        self.queue.set(view.queued + len(view.ahead))
+        self.settling.set(view.settling)
+        self.running.set(len(view.working))
+        self.remaining.set(view.pace.seconds_left or 0.0)
+        self.ticked.set(wall)
+
+    def due(self, now: float) -> bool:
+        """Whether it is time for what costs something: the ledger, the disks, the file."""
+        if now < self._next:
+            return False
+        self._next = now + self.options.seconds
+        return True
+
+    def count(self, jobs: Mapping[JobState, int], free: Mapping[str, float]) -> None:
+        """What ledger and disks say; writes the file."""
+        for state in JobState:
+            self.jobs.labels(state.value).set(jobs.get(state, 0))
+        for folder, space in free.items():
+            self.free.labels(folder).set(space)
+        self._write()
+
+    def pause(self, cause: str | None) -> None:
+        """Why nothing is begun, one of CAUSES; None: work goes on."""
+        for known in CAUSES:
+            self.paused.labels(known).set(known == cause)
+
+    def _write(self) -> None:
+        if self.options.file is None:
+            return
+        self.trouble = ""
+        try:
+            write_to_textfile(str(self.options.file), self.registry)
+        except OSError as error:
+            self.trouble = f"metrics.file: {self.options.file}: {error.strerror or error}"
+
+    def _device(self, name: str) -> str:
+        if name not in self._devices and len(self._devices) >= MOST_DEVICES:
+            return "other"
+        self._devices.add(name)
+        return name
+
+
+def _gauge(name: str, words: str, registry: CollectorRegistry, *labels: str) -> Gauge:
+    return Gauge(f"pipeline_{name}", words, labels, registry=registry)
+
+
+def _counter(name: str, words: str, registry: CollectorRegistry, *labels: str) -> Counter:
+    return Counter(f"pipeline_{name}", words, labels, registry=registry)
+
+
+def _code(code: str) -> str:
+    with suppress(ValueError):
+        return Reason(code).value
+    return "other"
+
+
+def _size(side: int) -> str:
+    return next((str(size) for size in SIZES if side <= size), "larger")

@@ -1,0 +1,120 @@
+"""The other side of `pipeline.decoder`: a process that decodes strangers' files, each in a child.
+
+It has loaded the decoders and nothing else of the pipeline. One child always waits, forked and
+confined before its file is known, so that no file waits for that; it serves one and ends.
+"""
+
+import gc
+import json
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline import codec
+from pipeline.errors import EngineError, InputError, JobError, Reason
+
+MAX_LINE = 1 << 16
+OPEN_FILES = 32
+NOBODY = 64  # exit status of a child that nobody asked any more
+
+Limits = Mapping[str, Any]  # as in config.yaml, where they were checked
+
+
+def main() -> None:
+    """Run until nobody asks any more; the first argument holds the limits, as JSON."""
+    limits = json.loads(sys.argv[1])
+    codec.load_decoders()  # now and once, not in each child; so is what _confine needs
+    import resource  # noqa: F401
+
+    gc.freeze()
+    os.write(1, b"ready\n")
+    while True:
+        child = os.fork()
+        if child == 0:
+            os._exit(_one_file(limits))
+        _, status = os.waitpid(child, 0)
+        if status:  # the answer is torn, or there is no question: end as the child did
+            sys.exit(128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else _exit_code(status))
+
+
+def _exit_code(status: int) -> int:
+    return 0 if os.WEXITSTATUS(status) == NOBODY else 1
+
+
+def _one_file(limits: Limits) -> int:
+    _confine(limits)
+    line = _asked()
+    os.close(0)
+    if not line:
+        return NOBODY
+    request = json.loads(line)
+    path = Path(os.fsdecode(bytes.fromhex(request["path"])))
+    parts: list[Any] = []
+    try:
+        header, parts = _decoded(path, request, limits)
+    except JobError as error:
+        told = {"kind": type(error).__name__, "code": error.code, "what": error.what}
+        header = {"error": told | {"mend": error.mend}}
+    _send(json.dumps(header).encode() + b"\n")
+    for part in parts:
+        _send(part)
+    return 0
+
+
+def _asked() -> bytes:
+    """The one line of a request; empty when the asker is gone."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        more = os.read(0, MAX_LINE)
+        if not more or len(line) > MAX_LINE:
+            return b""
+        line += more
+    return bytes(line)
+
+
+def _decoded(
+    path: Path, request: Mapping[str, Any], limits: Limits
+) -> tuple[dict[str, Any], list[Any]]:
+    names = ("pixels", "bytes", "exif", "icc", "animation", "frames")
+    bounds = codec.Limits(*(limits[name] for name in names))
+    try:
+        found = codec.decode_file(
+            path, request["long_side"], bounds, request.get("profile", "srgb")
+        )
+    except EngineError as error:  # no memory: here that is the limit, not the machine
+        what = f"decoding it takes more than the {limits['decode_bytes'] / 1e9:.1f} GB allowed"
+        raise InputError(what, mend="scale it down", code=Reason.TOO_LARGE) from error
+    height, width = found.rgb.shape[:2]
+    if not request["pixels"]:
+        return {"shape": (height, width)}, []
+    alpha = b"" if found.alpha is None else found.alpha.data
+    parts = [found.rgb.data, alpha, found.exif, found.xmp, found.icc]
+    views = [memoryview(part).cast("B") for part in parts]
+    return {"shape": (height, width), "sizes": [view.nbytes for view in views]}, views
+
+
+def _send(part: Any) -> None:
+    view = memoryview(part)
+    while view:
+        view = view[os.write(1, view) :]
+
+
+def _confine(limits: Limits) -> None:
+    """Take from this process all that decoding does not need, for good (hard limits)."""
+    import resource
+
+    seconds = int(limits["decode_seconds"]) + 1
+    for name, bound in (
+        ("RLIMIT_AS", limits["decode_bytes"]),
+        ("RLIMIT_CPU", seconds),
+        ("RLIMIT_FSIZE", 0),
+        ("RLIMIT_NOFILE", OPEN_FILES),
+        ("RLIMIT_CORE", 0),
+    ):
+        with suppress(ValueError, OSError, AttributeError):  # macOS knows no bound on memory
+            # One more second of CPU before the hard end: SIGXCPU says why, SIGKILL does not.
+            hard = bound + (name == "RLIMIT_CPU")
+            resource.setrlimit(getattr(resource, name), (bound, hard))

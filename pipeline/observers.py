@@ -1,0 +1,254 @@
+"""Those who only look on while the service works: the log, Prometheus, the service manager, the
+instance's card, the digest of a batch. None of them can stop it.
+"""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Self
+
+from pipeline import __version__
+from pipeline.batch import Batch, Digest, Why
+from pipeline.config import Config
+from pipeline.jobs import JobState
+from pipeline.journal import Journal, note
+from pipeline.lock import Card
+from pipeline.notify import Notifier
+from pipeline.pause import space
+from pipeline.pulse import Pulse
+from pipeline.service import Service
+from pipeline.view import Lane, View
+
+Line = dict[str, Any]
+CARD_SECONDS = 2.0
+STATUS_SECONDS = 5.0
+_OF_A_BATCH = ("why", "done", "failed", "skipped", "failures", "pairs_per_hour")
+
+
+class Observers:
+    """Look on at each tick, and hear each line of the run log. A context manager.
+
+    Args:
+        config: What they are to do.
+        card: The instance's, for `status`.
+        command: ``run`` or ``watch``.
+        notifier: The way to the service manager.
+    """
+
+    def __init__(
+        self, config: Config, card: Card, command: str, notifier: Notifier | None = None
+    ) -> None:
+        self.config, self.card, self.command = config, card, command
+        self.notifier = notifier or Notifier()
+        self.pulse = Pulse(config.limits.stall_seconds)
+        self.batch = Batch(config.hooks.batch_seconds)
+        self.journal = Journal(config.log, config.state)
+        self.exporter = _exporter(config)
+        self._opened = ExitStack()
+        self._known: dict[str, str] = {}
+        self._ready = False
+        self._next_card = self._next_status = 0.0
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            opened.enter_context(self.journal)
+            if self.exporter:
+                opened.enter_context(self.exporter)
+            self._opened = opened.pop_all()
+        config = self.config
+        note("start", command=self.command, version=__version__, process=os.getpid(),
+             inbox=config.inbox, outbox=config.outbox, device=config.device)  # fmt: skip
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None:
+            words = f"{type(error).__name__}: {error}"
+            note("end", logging.ERROR, command=self.command, error=words)
+        self._opened.close()
+
+    def listening(self, tell: Callable[[Line], None]) -> Callable[[Line], None]:
+        """``tell``, with all of them hearing the same lines."""
+
+        def both(line: Line) -> None:
+            self.hear(line, time.time())
+            tell(line)
+
+        return both
+
+    def hear(self, line: Mapping[str, Any], wall: float) -> None:
+        """A line of the run log."""
+        with self._harmless():
+            self.pulse.hear(line)
+            self.batch.hear(line, wall)
+            if self.exporter:
+                self.exporter.hear(line, wall)
+
+    def update(self, service: Service, now: float, wall: float) -> None:
+        """A tick is over. ``now``: monotonic seconds; ``wall``: seconds since 1970."""
+        with self._harmless():
+            self._update(service, now, wall)
+
+    @contextmanager
+    def _harmless(self) -> Iterator[None]:
+        """A fault in looking on is written down; the work that is looked on at goes on."""
+        try:
+            yield
+        except Exception as error:
+            words = f"{type(error).__name__}: {error}"
+            self._changed("fault", words, "observer_failed", logging.ERROR, what=words)
+
+    def _update(self, service: Service, now: float, wall: float) -> None:
+        view = service.view
+        self._take_up(service.config)
+        self.pulse.look(view.running, now)
+        stuck = self.pulse.stuck(now)
+        if not self._ready:
+            self._ready = True
+            self.notifier.ready()
+            self._remember_success(service)
+        if not stuck:
+            self.notifier.alive(now)
+        if now >= self._next_status:
+            self._next_status = now + STATUS_SECONDS
+            self.notifier.status(stuck or _status(view))
+        self._note_changes(service, stuck)
+        if self.exporter:
+            self._export(service, not (stuck or self.pulse.failing()), now, wall)
+        if now >= self._next_card:
+            self._next_card = now + CARD_SECONDS
+            self.card.tell(**_told(service, wall), stuck=stuck, failing=self.pulse.failing())
+        self._notify(service, self.batch.look(view, bool(service.held), now, wall))
+
+    def stopping(self) -> None:
+        """The service was asked to end."""
+        self.notifier.stopping()
+        note("stopping", command=self.command)
+
+    def finish(self, service: Service, stopped: bool, hurry: Callable[[], bool]) -> None:
+        """The loop is over: tell of what was done, and let that hook end unless in a hurry."""
+        why: Why = "stopped" if stopped else "run_ended"
+        with self._harmless():
+            self._notify(service, self.batch.end(why, time.time()))
+        until = time.monotonic() + service.hooks.hooks.timeout_seconds + 1
+        while service.hooks.busy and time.monotonic() < until and not hurry():
+            service.hooks.tend(time.monotonic())
+            time.sleep(0.02)  # nothing else is left to do
+        with self._harmless():
+            if self.exporter:
+                self._export(service, True, float("inf"), time.time())
+        view = service.view
+        note("stop", command=self.command, why=why, done=view.done, failed=view.failed,
+             skipped=view.skipped, lost_lines=self.journal.lost)  # fmt: skip
+
+    def _take_up(self, config: Config) -> None:
+        if config is not self.config:
+            self.config = config
+            self.batch.quiet_seconds = config.hooks.batch_seconds
+            self.pulse.stall_seconds = config.limits.stall_seconds
+            note("reload", device=config.device, preset=config.preset)
+
+    def _notify(self, service: Service, digest: Digest | None) -> None:
+        if digest:
+            facts: dict[str, Any] = {key: digest[key] for key in _OF_A_BATCH}
+            note("batch", **facts)
+            service.hooks.tell_batch(digest | {"outbox": str(self.config.outbox)})
+
+    def _note_changes(self, service: Service, stuck: str) -> None:
+        """A line for each thing that is not as it was."""
+        held = service.held
+        self._changed("held", held, "pause" if held else "resume", why=held)
+        watching = str(self.card.facts.get("watching") or "")
+        self._changed("watching", watching, "watching", how=watching)
+        for name, words in (
+            ("stuck", stuck),
+            ("failing", self.pulse.failing()),
+            ("hook", service.hooks.trouble),
+            ("metrics", self.exporter.trouble if self.exporter else ""),
+        ):
+            self._changed(name, words, name, logging.WARNING, what=words or "over")
+
+    def _changed(
+        self, key: str, words: str, event: str, level: int = logging.INFO, **facts: Any
+    ) -> None:
+        # Figures that move (a disk's free bytes, seconds of silence) are not news by themselves.
+        gist = re.sub(r"[\d.]+", "#", words)
+        if self._known.get(key, "") != gist:
+            self._known[key] = gist
+            note(event, level, **facts)
+
+    def _remember_success(self, service: Service) -> None:
+        done = service.ledger.pairs(JobState.DONE, limit=1)
+        if self.exporter and done:
+            self.exporter.success.set(done[0].updated)
+
+    def _export(self, service: Service, healthy: bool, now: float, wall: float) -> None:
+        exporter = self.exporter
+        assert exporter is not None  # noqa: S101  # asked before
+        exporter.slots.set(service.executor.slots)
+        exporter.healthy.set(healthy)
+        exporter.pause(service.paused.cause if service.paused else _closed(service))
+        if now < float("inf"):
+            exporter.see(service.view, now, wall)
+        if exporter.due(now):
+            exporter.count(service.ledger.counts(), _free(self.config))
+
+
+def _exporter(config: Config) -> Any:
+    """Where figures are wanted; else its library is not even read."""
+    if not (config.metrics.file or config.metrics.listen):
+        return None
+    from pipeline.metrics import Exporter
+
+    return Exporter(config.metrics, config.preset)
+
+
+def _closed(service: Service) -> str | None:
+    return "schedule" if service.closed else None
+
+
+def _free(config: Config) -> dict[str, float]:
+    found = {}
+    for name in ("inbox", "outbox", "state"):
+        with suppress(OSError):
+            found[name] = float(space(getattr(config, name))[0])
+    return found
+
+
+def _status(view: View) -> str:
+    counts = (
+        f"{view.queued + len(view.ahead)} queued, {len(view.working)} running, {view.done} done"
+    )
+    failed = f", {view.failed} failed" if view.failed else ""
+    return f"{counts}{failed}" + (f"; {view.message}" if view.message else "")
+
+
+def _told(service: Service, wall: float) -> dict[str, Any]:
+    """What the card says of the work."""
+    view, pace = service.view, service.view.pace
+    return {
+        "version": __version__,
+        "ticked": round(wall, 1),
+        "queued": view.queued + len(view.ahead),
+        "settling": view.settling,
+        "done": view.done,
+        "failed": view.failed,
+        "skipped": view.skipped,
+        "slots": service.executor.slots,
+        "busy": len(view.working),
+        "per_hour": pace.per_hour and round(pace.per_hour, 1),
+        "seconds_left": None if pace.seconds_left is None else round(pace.seconds_left, 1),
+        "lanes": [_lane(lane) for lane in view.working],
+    }
+
+
+def _lane(lane: Lane) -> dict[str, Any]:
+    now = lane.progress
+    told: dict[str, Any] = {"job": lane.job, "device": lane.device}
+    if now:
+        told |= {"fraction": round(lane.fraction, 3), "rate": round(lane.rate, 2)}
+        told |= {"scale": now.scale, "scales": now.scales, "side": now.side}
+        told |= {"step": now.step, "steps": now.steps, "seconds_left": round(now.seconds_left, 1)}
+    return told

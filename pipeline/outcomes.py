@@ -1,0 +1,119 @@
+"""What becomes of a job that has ended: published, tried again, failed, or given back.
+
+What happened is handled in order and forgotten only once the ledger has it, so that a full disk may
+stop this anywhere, and it goes on from there.
+"""
+
+from collections import deque
+from dataclasses import replace
+
+from pipeline.accounts import Accounts
+from pipeline.checkpoint import Checkpoints
+from pipeline.errors import OutputError, Reason
+from pipeline.executors import GivenBack
+from pipeline.faults import OF_THE_PLACE, wait_seconds
+from pipeline.inbox import Refused
+from pipeline.jobs import Failure, Job, JobResult, JobState
+from pipeline.planner import Planner
+
+
+class Outcomes:
+    """Brings the ends of jobs into the books.
+
+    Args:
+        accounts: The books.
+        checkpoints: What interrupted jobs have left.
+        planner: Is told what is to be done again.
+    """
+
+    def __init__(self, accounts: Accounts, checkpoints: Checkpoints, planner: Planner) -> None:
+        self.accounts, self.checkpoints, self.planner = accounts, checkpoints, planner
+        self.events: deque[JobResult | GivenBack] = deque()  # heard, but not in the ledger yet
+        self._versions: dict[str, str] = {}  # of the photos of running jobs, when they were begun
+
+    def begun(self, job: Job) -> None:
+        """Remember which version of its photo a job is about."""
+        self._versions[job.id] = self.planner.intake.version(job.content)
+
+    def settle(self, wall: float) -> None:
+        """Bring all that was heard into the books; may be cut short and called again.
+
+        Raises:
+            OutputError, DiskFullError: The disk takes nothing now.
+        """
+        while self.events:
+            self._settle(self.events[0], wall)
+            self.events.popleft()
+
+    def publish(self, wall: float) -> None:
+        """Publish what is staged, and see to the originals.
+
+        Raises:
+            OutputError, DiskFullError: The disk takes nothing now.
+        """
+        ready = {staged.content for staged in self.accounts.ledger.staged()}
+        if self.accounts.publish_all(wall):
+            self.planner.wake(stale=True)
+        for content in ready:
+            self.planner.ended(content)
+            self.planner.done(content)
+
+    def _settle(self, event: JobResult | GivenBack, wall: float) -> None:
+        job = event.job
+        known = self.accounts.known(job.content, job.style)
+        mine = known is not None and (known.job, known.state) == (job.id, JobState.RUNNING)
+        if isinstance(event, GivenBack) or not mine or self._replaced(job):
+            self._give_back(job)
+        elif event.status == "done":
+            self._stage(event, wall)
+        else:
+            self._fail(event, wall)
+        self._versions.pop(job.id, None)
+        self.planner.ended(job.content)
+
+    def _stage(self, result: JobResult, wall: float) -> None:
+        try:
+            self.accounts.stage(result, wall)
+        except OutputError as error:
+            if error.code in (Reason.DISK_FULL, Reason.IO_ERROR):
+                raise
+            # Its place in the outbox cannot be used: nobody's fault but this pair's.
+            failure = Failure(error.code, str(error))
+            self._fail(replace(result, status="failed", outputs=(), error=failure), wall)
+
+    def _replaced(self, job: Job) -> bool:
+        """Whether another picture lies under the photo's name since the job was begun."""
+        begun = self._versions.get(job.id, "")
+        now = self.planner.intake.standing(job.content)
+        return bool(begun and now and now != begun)
+
+    def _give_back(self, job: Job) -> None:
+        self.accounts.ledger.give_back(job)
+        self.accounts.view.drop(job.id)
+        self.accounts.outbox.discard(job.id, job.attempt)
+        self.planner.wake(stale=True)
+
+    def _fail(self, result: JobResult, wall: float) -> None:
+        job, failure = result.job, result.error
+        assert failure is not None  # noqa: S101  # a failed result has one
+        if failure.code in OF_THE_PLACE:
+            self._give_back(job)
+            raise OutputError(failure.message, code=failure.code)
+        if failure.code is Reason.VANISHED:
+            # Not failed: the same photo may come back. It is accounted for, and made when it does.
+            self._give_back(job)
+            gone = Refused(job.content, job.path, failure, "skipped", job.sha256)
+            self.accounts.refuse(gone, wall)
+            return
+        ledger = self.accounts.ledger
+        times = ledger.failures(job, failure.code) + 1
+        wait = wait_seconds(failure.code, times, job.id)
+        if wait is None:
+            self.checkpoints.drop(job.id)
+            self.accounts.settle(result, wall)
+            self.planner.done(job.content)
+        else:
+            ledger.postpone(job, failure, times, wall + wait)
+            self.planner.queue.postpone(job, wall + wait)
+            self.accounts.view.drop(job.id)
+        self.accounts.outbox.discard(job.id, job.attempt)

@@ -1,0 +1,137 @@
+"""How a picture was made, as it stands in its file: enough to make it again, and nothing private.
+
+Files count by their SHA-256; of a path only the name is told, so no folder and no account shows.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from pipeline import __version__
+from pipeline.chain import Enhance
+from pipeline.formats import OutputFormat
+from pipeline.jobs import ENGINE_VERSION, Job, Kind, Recipe, StyleImage
+from pipeline.manifest import source_of
+from pipeline.options import FromList, Options, Transfer
+
+PROGRAM = "pipeline"
+SOFTWARE = f"{PROGRAM} {__version__}"
+MAX_BYTES = 24_000  # a JPEG has room for 65,502 with what is kept of the photo's own
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(max_length=1024)]
+
+
+class Ingredient(Options):
+    """A file that a picture was made of: its name, and what it held."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: Name
+    sha256: Sha256
+
+
+class Painting(Ingredient):
+    """A style image and its share of the blend."""
+
+    weight: Annotated[float, Field(gt=0, le=1)]
+
+
+class Provenance(Options):
+    """The record in a picture. Keys that a later version adds are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    program: Name
+    engine: int
+    torch: Name = ""
+    kind: Kind
+    photo: Ingredient
+    style: str
+    paintings: Annotated[tuple[Painting, ...], FromList]
+    transfer: dict[str, Any]
+    enhance: Any
+    output: dict[str, Any]
+    weights: Name
+    weights_sha256: Annotated[str, Field(max_length=64)] = ""
+    init_sha256: Annotated[str, Field(max_length=64)] = ""
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    recipe: Annotated[str, Field(max_length=64)]
+
+    def rebuilt(self, paintings: tuple[Path, ...], init: Path | None, weights: str) -> Recipe:
+        """The recipe, with its files where they lie on this machine.
+
+        Raises:
+            ValidationError: It holds options that this version does not know.
+        """
+        transfer = self.transfer | ({"init": str(init)} if init else {})
+        return Recipe(
+            images=tuple(
+                StyleImage(path, painting.weight, painting.sha256)
+                for path, painting in zip(paintings, self.paintings, strict=True)
+            ),
+            transfer=Transfer.model_validate(transfer),
+            enhance=Enhance.model_validate(self.enhance),
+            weights=weights,
+            seed=self.seed,
+            weights_sha256=self.weights_sha256,
+            init_sha256=self.init_sha256,
+            output=OutputFormat.model_validate(self.output),
+        )
+
+
+def record(job: Job, kind: Kind, torch_version: str = "") -> str:
+    """The record of a picture of a job, as ASCII JSON; "" where it would be too long to hold."""
+    recipe = job.recipe
+    found = {
+        "program": SOFTWARE,
+        "engine": ENGINE_VERSION,
+        "torch": torch_version,
+        "kind": kind,
+        "photo": {"name": _printable(PurePosixPath(job.content).name), "sha256": job.sha256},
+        "style": job.style,
+        "paintings": [
+            {"name": _named(image.path), "sha256": image.sha256, "weight": image.weight}
+            for image in recipe.images
+        ],
+        "transfer": _without_folders(recipe.transfer.model_dump(mode="json")),
+        "enhance": _without_folders(recipe.enhance.model_dump(mode="json")),
+        "output": recipe.output.model_dump(mode="json", exclude_defaults=True),
+        "weights": _without_folders(recipe.weights),
+        "weights_sha256": "" if recipe.weights_sha256 == recipe.weights else recipe.weights_sha256,
+        "init_sha256": recipe.init_sha256,
+        "seed": recipe.seed,
+        "recipe": recipe.digest,
+    }
+    text = json.dumps(found, separators=(",", ":"))
+    return text if len(text) <= MAX_BYTES else ""
+
+
+def parse(text: str) -> Provenance | None:
+    """A record that was found in a file, which may be anybody's; None when it is none."""
+    try:
+        return Provenance.model_validate(json.loads(text))
+    except (ValueError, ValidationError, RecursionError):
+        return None
+
+
+def _named(path: Path) -> str:
+    source = source_of(path)
+    return _printable(source if source != str(path) else path.name)
+
+
+def _without_folders(value: Any) -> Any:
+    """Options with only the name left of each path."""
+    if isinstance(value, Mapping):
+        return {key: _without_folders(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(part) for part in value]
+    return _printable(Path(value).name) if isinstance(value, str) and value[:1] == "/" else value
+
+
+def _printable(name: str) -> str:
+    # A byte that is no UTF-8 stands in a str as a surrogate, which is no character of any text.
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,103 @@
+"""Whether the service is alive in earnest: its loop ticks, its workers speak, its jobs succeed."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import Reason
+from pipeline.view import Lane
+
+TICK_SECONDS = 60.0  # a loop silent for so long hangs; a tick takes a second at the very most
+# An executor ends a worker that is silent for ten times its limit or its longest silence. Has that
+# not happened within this time, the executor itself is stuck: only a new start helps.
+GRACE_SECONDS = 60.0
+PATIENCE = 10.0
+FAILING = 5  # so many failures in a row that are no photo's fault
+_OF_THE_MACHINE = frozenset(
+    {Reason.ENGINE_ERROR, Reason.OUT_OF_MEMORY, Reason.WORKER_CRASHED, Reason.STALLED}
+    | {Reason.IO_ERROR, Reason.OUTPUT_INVALID}
+)
+
+
+@dataclass(slots=True)
+class _Heard:
+    """Of one device: when it was last heard of, and its longest silence so far."""
+
+    words: frozenset[tuple[str, float]]  # its jobs, and how far each has come
+    at: float
+    longest: float = 0.0
+
+
+class Pulse:
+    """Follows lanes and results. Times are monotonic seconds.
+
+    Args:
+        stall_seconds: For how long a worker may be silent (``limits.stall_seconds``).
+    """
+
+    def __init__(self, stall_seconds: float) -> None:
+        self.stall_seconds = stall_seconds
+        self._heard: dict[str, _Heard] = {}
+        self._codes: list[str] = []
+
+    def look(self, lanes: Iterable[Lane], now: float) -> None:
+        """Notice which devices have been heard of since the last look."""
+        spoken: dict[str, set[tuple[str, float]]] = {}
+        for lane in lanes:
+            seconds = lane.progress.seconds if lane.progress else -1.0
+            spoken.setdefault(lane.device, set()).add((lane.job, seconds))
+        self._heard = {
+            device: self._after(self._heard.get(device), frozenset(words), now)
+            for device, words in spoken.items()
+        }
+
+    def _after(
+        self, before: _Heard | None, words: frozenset[tuple[str, float]], now: float
+    ) -> _Heard:
+        if before is None:
+            return _Heard(words, now)
+        if before.words == words:
+            return before
+        return _Heard(words, now, max(before.longest, now - before.at))
+
+    def hear(self, line: Mapping[str, Any]) -> None:
+        """A line of the run log."""
+        code = (line["error"] or {}).get("code", "")
+        if line["status"] == "done":
+            self._codes.clear()
+        elif line["status"] == "failed" and code in _OF_THE_MACHINE:
+            self._codes = [*self._codes, code][-FAILING:]
+
+    def stuck(self, now: float) -> str:
+        """What hangs and will not come loose by itself; "" when nothing does."""
+        for device, heard in self._heard.items():
+            allowed = PATIENCE * max(self.stall_seconds, heard.longest) + GRACE_SECONDS
+            if now - heard.at > allowed:
+                return f"nothing was heard of {device or 'a device'} for {now - heard.at:.0f} s"
+        return ""
+
+    def failing(self) -> str:
+        """What keeps failing, photo after photo; "" when nothing does."""
+        if len(self._codes) < FAILING:
+            return ""
+        return f"the last {FAILING} jobs failed: {', '.join(sorted(set(self._codes)))}"
+
+
+def ailment(card: Mapping[str, Any] | None, wall: float, within: float = TICK_SECONDS) -> str:
+    """What is wrong with the instance that wrote a card (`lock.holder`); "" when it is well.
+
+    A pause (a full disk, hours of the schedule) is no ailment: a restart would not end it.
+
+    Args:
+        card: None when nobody holds the state folder.
+        wall: Seconds since 1970.
+        within: How long ago its loop may have ticked last.
+    """
+    if card is None:
+        return "nobody works on it"
+    ticked = card.get("ticked")
+    if not isinstance(ticked, int | float):
+        return "it has not begun to work"
+    if abs(wall - ticked) > within:
+        return f"its loop has not ticked for {wall - ticked:.0f} s"
+    return str(card.get("stuck") or card.get("failing") or "")

@@ -1,0 +1,104 @@
+"""Photos that failed and were put aside: which there are, and how one comes back into the inbox."""
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pipeline.disk import opened_folder
+from pipeline.originals import REASON_SUFFIX, copied
+
+_NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A photo in quarantine: where it came from, where it lies, and why."""
+
+    content: str
+    path: Path
+    code: str = ""
+    message: str = ""
+
+
+def held(root: Path) -> list[Held]:
+    """Every photo in quarantine, by its place in the inbox.
+
+    What lies in the folder counts; the note beside it only explains, and may be missing.
+    """
+    return sorted((_held(root, path) for path in _photos(root)), key=lambda one: one.content)
+
+
+def restore(one: Held, inbox: Path) -> bool:
+    """Put a photo back into its place; may be repeated after a crash at any point.
+
+    Returns:
+        False where another file stands there: nothing was changed.
+
+    Raises:
+        OSError: The inbox or the quarantine cannot be written.
+    """
+    place = PurePosixPath(one.content)
+    with (
+        opened_folder(one.path.parent) as there,
+        opened_folder(inbox, place.parent.parts, create=True) as back,
+    ):
+        if not _placed(one.path.name, there, place.name, back):
+            return False
+        os.fsync(back)
+        with suppress(FileNotFoundError):  # moved, not linked
+            os.unlink(one.path.name, dir_fd=there)
+        with suppress(FileNotFoundError):
+            os.unlink(one.path.name + REASON_SUFFIX, dir_fd=there)
+        os.fsync(there)
+    return True
+
+
+def _placed(source: str, there: int, name: str, back: int) -> bool:
+    """Bring a file under a free name in the inbox; True also where it stands there already."""
+    try:
+        os.link(source, name, src_dir_fd=there, dst_dir_fd=back, follow_symlinks=False)
+    except FileExistsError:
+        # Its own second name is what a crash between link and removal leaves.
+        ours = os.stat(source, dir_fd=there, follow_symlinks=False)
+        return os.path.samestat(ours, os.stat(name, dir_fd=back, follow_symlinks=False))
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _carried(source, there, name, back)
+    return True
+
+
+def _carried(source: str, there: int, name: str, back: int) -> bool:
+    """The same where no second name can be given: another disk, or one without links."""
+    try:
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644, dir_fd=back))
+    except FileExistsError:
+        return False
+    try:
+        os.replace(source, name, src_dir_fd=there, dst_dir_fd=back)
+    except OSError as error:
+        if error.errno != errno.EXDEV or not copied(there, source, back, name):
+            os.unlink(name, dir_fd=back)
+            raise
+    return True
+
+
+def _photos(root: Path) -> Iterator[Path]:
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = Path(folder, name)
+            if not name.endswith((REASON_SUFFIX, ".part")) and stat.S_ISREG(path.lstat().st_mode):
+                yield path
+
+
+def _held(root: Path, path: Path) -> Held:
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        note = json.loads(path.with_name(path.name + REASON_SUFFIX).read_text())
+        error = note["error"]
+        return Held(str(note["content"]), path, str(error["code"]), str(error["message"]))
+    return Held(path.relative_to(root).as_posix(), path)

@@ -1,0 +1,159 @@
+"""The jobs that wait, in the order in which they are to be done: whose turn it is.
+
+The photos of higher priority come first; among equals the folders take turns, at each level of the
+tree, so that a large one does not starve the others; within a folder the chosen order holds. All
+jobs of one photo stay together, because what was computed of it is still at hand.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+from pipeline.estimate import work_of
+from pipeline.faults import is_due
+from pipeline.inbox import Found
+from pipeline.jobs import Job
+from pipeline.manifest import fits
+from pipeline.sections import Queue
+
+
+class Waiting:
+    """A queue that remembers whose turn it was when it is made anew.
+
+    Args:
+        options: The order that is wanted.
+    """
+
+    def __init__(self, options: Queue) -> None:
+        self.options = options
+        self.works: Counter[str] = Counter()  # how many jobs there are of each kind of work
+        self._jobs: deque[Job] = deque()
+        self._later: dict[str, tuple[float, Job]] = {}  # by id: failed, not before a time of day
+        self._served: dict[str, int] = {}  # folder -> when it had its last turn, in turns
+        self._photo = ""  # whose jobs are being handed out
+        self._turns = 0
+
+    def __len__(self) -> int:
+        return len(self._jobs) + len(self._later)
+
+    def __iter__(self) -> Iterator[Job]:
+        yield from self._jobs
+        yield from (job for _, job in self._later.values())
+
+    def fill(
+        self, jobs: Iterable[Job], files: Mapping[str, Found], waits: Mapping[str, float]
+    ) -> None:
+        """Replace what waits.
+
+        Args:
+            jobs: All of them; those of one photo follow one another.
+            files: The photos' files, for their age and size.
+            waits: Jobs that are not to be begun before a time of day, by id.
+        """
+        photos: dict[str, list[Job]] = {}
+        for job in jobs:
+            photos.setdefault(job.content, []).append(job)
+        order = ordered(list(photos), files, self.options, self._served)
+        if self._photo in photos:  # half done: its other styles before anything else
+            order.remove(self._photo)
+            order.insert(0, self._photo)
+        self._jobs = deque(job for content in order for job in photos[content])
+        self._later = {}
+        if waits:
+            for job in [job for job in self._jobs if job.id in waits]:
+                self.postpone(job, waits[job.id])
+            self._jobs = deque(job for job in self._jobs if job.id not in self._later)
+        self._count()
+
+    def next(self, wall: float, busy: Collection[tuple[str, str]]) -> Job | None:
+        """The first job that need not wait, for a time or for its own pair's earlier version."""
+        for until, job in list(self._later.values()):
+            if is_due(until, wall):
+                del self._later[job.id]
+                self._jobs.appendleft(job)
+        return next((job for job in self._jobs if (job.content, job.style) not in busy), None)
+
+    def take(self, job: Job) -> None:
+        """A job is begun."""
+        self._jobs.remove(job)
+        self.works[work_of(job.recipe.transfer)] -= 1
+        if job.content != self._photo:
+            self._photo = job.content
+            self._turns += 1
+            self._served |= dict.fromkeys(_folders(job.content), self._turns)
+
+    def postpone(self, job: Job, until: float) -> None:
+        """A job has failed and is tried again after a time of day."""
+        self._later[job.id] = until, job
+        self.works[work_of(job.recipe.transfer)] += 1
+
+    def _count(self) -> None:
+        kinds: dict[int, str] = {}  # few recipes, many jobs
+        self.works = Counter(
+            kinds.get(id(job.recipe))
+            or kinds.setdefault(id(job.recipe), work_of(job.recipe.transfer))
+            for job in self
+        )
+
+
+def ordered(
+    contents: Sequence[str], files: Mapping[str, Found], options: Queue, served: Mapping[str, int]
+) -> list[str]:
+    """Photos in the order in which they are to be done.
+
+    Args:
+        contents: Paths relative to the inbox, in the order of their names.
+        files: Their files.
+        options: The order that is wanted.
+        served: When each folder had its last turn; those that never had one come first.
+    """
+    best_first = sorted(contents, key=_key(files, options.order))
+    classes: dict[int, list[str]] = {}
+    for content in best_first:
+        classes.setdefault(_priority(content, options.folders), []).append(content)
+    together = [classes[priority] for priority in sorted(classes, reverse=True)]
+    if options.fair:
+        together = [_in_turns(equals, "", served) for equals in together]
+    return [content for equals in together for content in equals]
+
+
+def _key(files: Mapping[str, Found], order: str) -> Callable[[str], int]:
+    def key(content: str) -> int:
+        found = files.get(content)
+        if found is None or order == "name":
+            return 0  # sorting is stable
+        if order == "smallest":
+            return found.stamp.size
+        return found.stamp.mtime_ns if order == "oldest" else -found.stamp.mtime_ns
+
+    return key
+
+
+def _priority(content: str, folders: Mapping[str, int]) -> int:
+    return next((value for pattern, value in folders.items() if fits(content, pattern)), 0)
+
+
+def _in_turns(contents: list[str], folder: str, served: Mapping[str, int]) -> list[str]:
+    """The photos below a folder: one of each of its folders in turn, and so on downward."""
+    groups: dict[str, list[str]] = {}
+    for content in contents:
+        below, slash, _ = content[len(folder) :].partition("/")
+        # The files that lie in the folder itself take turns as one.
+        groups.setdefault(f"{folder}{below if slash else ''}/", []).append(content)
+    own = f"{folder}/"
+    lists = [
+        (served.get(name, 0), group if name == own else _in_turns(group, name, served))
+        for name, group in groups.items()
+    ]
+    lists.sort(key=lambda pair: pair[0])  # stable: who never had a turn, by their best photo
+    turns = [
+        (place, number) for number, (_, group) in enumerate(lists) for place in range(len(group))
+    ]
+    turns.sort()
+    return [lists[number][1][place] for place, number in turns]
+
+
+def _folders(content: str) -> list[str]:
+    """The names under which a photo's folders take turns."""
+    *parts, _ = content.split("/")
+    paths = ["".join(f"{part}/" for part in parts[: depth + 1]) for depth in range(len(parts))]
+    return [*paths, f"{''.join(paths[-1:])}/"]

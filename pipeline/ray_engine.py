@@ -1,0 +1,438 @@
+"""Jobs on a Ray cluster. The ledger stays the queue: Ray runs what it is given and retries nothing.
+
+Each worker is an actor with its CPUs and GPUs declared, bound to its node. It has at most two jobs,
+one at work and one in advance, so what is in flight is bounded. A node that is lost gives its jobs
+back; a late answer of a lost worker is never heard.
+"""
+
+import hashlib
+import ipaddress
+import logging
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pipeline.cluster import Cluster
+from pipeline.config import Config
+from pipeline.errors import ConfigError, MissingExtraError, Reason
+from pipeline.jobs import Failure, Job, JobResult, Output, Progress
+from pipeline.ray_node import Delivery, Parcel, Worker, needed
+from pipeline.slots import AHEAD, Silence
+from pipeline.workshop import Beat, Event, GivenBack, Place, Stop
+
+LOOK_SECONDS = 1.0  # between two looks at a worker's progress
+NODES_SECONDS = 2.0  # between two looks at the nodes
+SHIPPED = 500  # files held as objects at most; older ones are shipped again when needed
+CALLS_AT_ONCE = AHEAD + 2  # of a worker: its jobs, a look, a request to stop
+_PROBE = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False, logging_level='ERROR')"
+
+
+@dataclass(slots=True, eq=False)
+class _Hired:
+    """A worker as the daemon sees it."""
+
+    node: str
+    host: str
+    handle: Any
+    ready: Any
+    silence: Silence
+    device: str = ""  # "" until it is up
+    look: Any = None
+    looked_at: float = 0.0
+    calls: dict[Any, tuple[Job, Path]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.host}/{self.device}"
+
+
+class RayExecutor:
+    """Workers on the nodes of a cluster, hired as nodes come and dropped as they go.
+
+    Args:
+        ray: The library, connected.
+        cluster: What is declared for each worker.
+        place: What jobs may take.
+        weights: Tried out on every node before it gets a job; "" when shipped with the jobs.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        ray: Any,
+        cluster: Cluster,
+        place: Place,
+        weights: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ray, self._cluster, self._place, self._weights = ray, cluster, place, weights
+        self._clock = clock
+        self._hired: list[_Hired] = []
+        self._unfit: dict[str, str] = {}  # nodes that cannot do the work, and why
+        self._files: OrderedDict[str, Any] = OrderedDict()
+        self._back: list[Event] = []
+        self._nodes_at = float("-inf")
+        self.shipped: dict[tuple[str, str], int] = {}  # (host, SHA-256): how often
+        self._hire()
+
+    # --- what the service asks ----------------------------------------------------------
+
+    @property
+    def slots(self) -> int:
+        """How many jobs are worked on at once."""
+        return len(self._hired)
+
+    @property
+    def trouble(self) -> str:
+        """Nodes that are left out, and why."""
+        return "; ".join(dict.fromkeys(self._unfit.values()))
+
+    def free(self) -> int:
+        """How many jobs can be taken now: two for each worker that is up."""
+        return sum(AHEAD - len(hired.calls) for hired in self._hired if hired.device)
+
+    def running(self) -> list[tuple[str, Job]]:
+        """Worker and job of all that was taken and has not ended."""
+        return [(hired.name, job) for hired in self._hired for job, _ in hired.calls.values()]
+
+    def submit(self, job: Job, staging: Path) -> None:
+        """Ship a job to the worker that can begin it first."""
+        try:
+            files = {sha: self._shipped(sha, path) for sha, path in needed(job).items()}
+        except (OSError, ValueError) as error:
+            failure = Failure(Reason.IO_ERROR, f"cannot be shipped: {error}")
+            self._back.append(JobResult(job, "failed", error=failure))
+            return
+        hired = min((h for h in self._hired if h.device), key=lambda h: len(h.calls))
+        if not hired.calls:
+            hired.silence.new_job()
+        hired.calls[hired.handle.do.remote(Parcel(job, files))] = job, staging
+
+    def poll(self, timeout: float) -> list[Event]:
+        """What has happened; waits up to ``timeout`` seconds for something to happen."""
+        self._hire()
+        waited = {ref: hired for hired in self._hired for ref in self._awaited(hired)}
+        events, self._back = self._back, []
+        if waited:
+            self._ray.wait(list(waited), timeout=0 if events else timeout)
+            ready, _ = self._ray.wait(list(waited), num_returns=len(waited), timeout=0)
+            for ref in ready:
+                if waited[ref] in self._hired:
+                    events += self._answered(waited[ref], ref)
+        for hired in list(self._hired):
+            events += self._watched(hired)
+        if self._unfit and not self._hired:
+            mend = "install the pipeline with its weights on every node"
+            raise ConfigError(self.trouble, where="ray", mend=mend)
+        return events
+
+    def interrupt(self) -> None:
+        """Ask for all jobs back."""
+        for hired in self._hired:
+            if hired.calls:
+                hired.handle.stop.remote(Stop())
+
+    def close(self, force: bool = False) -> None:  # noqa: ARG002  # nothing is worth waiting for
+        """End all workers, and the cluster if it is ours."""
+        for hired in self._hired:
+            with suppress(Exception):
+                self._ray.kill(hired.handle)
+        self._hired = []
+        self._files.clear()
+        self._ray.shutdown()
+
+    # --- workers ------------------------------------------------------------------------
+
+    def _hire(self) -> None:
+        """A worker for every place that the nodes have and that is not taken."""
+        if self._clock() < self._nodes_at + NODES_SECONDS:
+            return
+        self._nodes_at = self._clock()
+        nodes = [node for node in self._ray.nodes() if node["Alive"]]
+        check_private(nodes, token_required())
+        gpus = self._cluster.gpus
+        if gpus is None:
+            gpus = 1.0 if any(node["Resources"].get("GPU") for node in nodes) else 0.0
+        most = self._cluster.workers or sys.maxsize
+        for node in nodes:
+            if node["NodeID"] in self._unfit:
+                continue
+            cpus, count = places(node["Resources"], self._cluster.cpus, gpus)
+            mine = sum(hired.node == node["NodeID"] for hired in self._hired)
+            for _ in range(min(count - mine, most - len(self._hired))):
+                self._hired.append(self._worker(node, cpus, gpus))
+
+    def _worker(self, node: Mapping[str, Any], cpus: float, gpus: float) -> _Hired:
+        strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        kind = self._ray.remote(Worker).options(
+            num_cpus=cpus,
+            num_gpus=gpus,
+            max_restarts=0,  # the ledger counts the attempts
+            max_task_retries=0,
+            max_concurrency=CALLS_AT_ONCE,
+            scheduling_strategy=strategy(node["NodeID"], soft=False),
+        )
+        place = replace(self._place, state=None)
+        device = "auto" if gpus else "cpu"
+        handle = kind.remote(place, device, self._weights, max(1, int(cpus)))
+        silence = Silence(self._clock)
+        host = node["NodeManagerAddress"]
+        return _Hired(node["NodeID"], host, handle, handle.ready.remote(), silence)
+
+    def _awaited(self, hired: _Hired) -> list[Any]:
+        if not hired.device:
+            return [hired.ready]
+        if hired.look is None and self._clock() >= hired.looked_at + LOOK_SECONDS:
+            hired.look, hired.looked_at = hired.handle.look.remote(), self._clock()
+        return [*hired.calls, *([hired.look] if hired.look is not None else [])]
+
+    # --- answers ------------------------------------------------------------------------
+
+    def _answered(self, hired: _Hired, ref: Any) -> list[Event]:
+        try:
+            answer = self._ray.get(ref)
+        except self._ray.exceptions.RayActorError as error:
+            return self._lost(hired, str(error))
+        except self._ray.exceptions.RayError as error:
+            if ref not in hired.calls:
+                return self._lost(hired, str(error))
+            job, _ = hired.calls.pop(ref)
+            return [self._failed(job, hired, Reason.WORKER_CRASHED, _line(str(error)))]
+        hired.silence.heard(Beat(busy=False))
+        if ref == hired.ready:
+            hired.device = answer
+            return []
+        if ref == hired.look:
+            hired.look = None
+            return self._seen(hired, answer)
+        hired.silence.heard(answer)
+        return [self._received(hired, answer, *hired.calls.pop(ref))]
+
+    def _seen(self, hired: _Hired, looks: list[Progress]) -> list[Event]:
+        if looks:
+            hired.silence.heard(looks)
+        return list(looks)
+
+    def _received(self, hired: _Hired, delivery: Delivery, job: Job, staging: Path) -> Event:
+        """The pictures of a job, written where the outbox expects them."""
+        for sha in delivery.fetched:
+            key = hired.node, sha
+            self.shipped[key] = self.shipped.get(key, 0) + 1
+        if isinstance(delivery.result, GivenBack):
+            return GivenBack(job)
+        result = replace(delivery.result, job=job, device=hired.name)
+        if result.status != "done":
+            return result
+        try:
+            outputs = tuple(_written(output, delivery.files, staging) for output in result.outputs)
+            for name in delivery.files.keys() - {PurePosixPath(o.path).name for o in outputs}:
+                _write(staging, name, delivery.files[name])
+        except (ValueError, KeyError) as error:
+            return self._failed(job, hired, Reason.OUTPUT_INVALID, f"damaged on its way: {error}")
+        except OSError as error:
+            return self._failed(job, hired, Reason.IO_ERROR, str(error))
+        return replace(result, outputs=outputs)
+
+    def _watched(self, hired: _Hired) -> list[Event]:
+        """What becomes of the jobs of a worker that is silent for too long: it is ended."""
+        hired.silence.look()
+        if not hired.calls:
+            hired.silence.heard(None)
+            return []
+        wrong = hired.silence.too_long(self._place.limits.stall_seconds)
+        if not wrong:
+            return []
+        self._ray.kill(hired.handle)
+        return self._dropped(hired, Reason.STALLED, f"the worker on {hired.name} {wrong}")
+
+    def _lost(self, hired: _Hired, why: str) -> list[Event]:
+        """A worker died: with its node, of one of its jobs, or because it could not begin."""
+        alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+        if hired.node not in alive or "node has died" in why or "node died" in why:
+            self._hired.remove(hired)
+            return [GivenBack(job) for job, _ in hired.calls.values()]
+        if not hired.device:
+            self._unfit[hired.node] = f"node {hired.host}: {_cause(why)}"
+        return self._dropped(hired, Reason.WORKER_CRASHED, f"the worker on {hired.name} died")
+
+    def _dropped(self, hired: _Hired, code: Reason, why: str) -> list[Event]:
+        """The job at work has failed, the one in advance comes back."""
+        self._hired.remove(hired)
+        jobs = [job for job, _ in hired.calls.values()]
+        failed: list[Event] = [self._failed(job, hired, code, why) for job in jobs[:1]]
+        return failed + [GivenBack(job) for job in jobs[1:]]
+
+    def _failed(self, job: Job, hired: _Hired, code: Reason, why: str) -> JobResult:
+        return JobResult(job, "failed", device=hired.name, error=Failure(code, why))
+
+    def _shipped(self, sha256: str, path: Path) -> Any:
+        """A reference to the bytes of a file; each is put into the cluster once."""
+        if sha256 not in self._files:
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise ValueError(f"{path.name} has changed since it was looked at")
+            self._files[sha256] = self._ray.put(content)
+        self._files.move_to_end(sha256)
+        while len(self._files) > SHIPPED:
+            self._files.popitem(last=False)
+        return self._files[sha256]
+
+
+# --- reaching a cluster ---------------------------------------------------------------------
+
+
+def open_cluster(config: Config, place: Place) -> RayExecutor:
+    """Connect to the cluster of the config, or start one.
+
+    Raises:
+        ConfigError: It does not answer in time, or strangers could reach it.
+        MissingExtraError: Ray is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+        import ray.util.scheduling_strategies
+    except ImportError:
+        raise MissingExtraError.of("ray", "ray") from None
+    cluster = config.ray
+    address = cluster.address
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address == "local":
+            # Newer Ray asks for a token on its own clusters too: one of this run only.
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+        else:
+            check_reachable(cluster)
+            context = ray.init(address, namespace="pipeline", **quiet)
+            check_dashboard(str(getattr(context, "dashboard_url", "") or ""), token_required())
+        weights = config.weights if config.weights in ("embedded", "torchvision") else ""
+        return RayExecutor(ray, cluster, place, weights)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ConfigError(_line(str(error)), where=f"ray.address: {address}") from None
+    except ConfigError:
+        ray.shutdown()
+        raise
+
+
+def token_required() -> bool:
+    """Whether Ray asks everybody for a token (Ray 2.60 and newer)."""
+    return os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
+
+
+def check_reachable(cluster: Cluster) -> None:
+    """Ask an address, within the time allowed, in a process that may hang or break over it.
+
+    Raises:
+        ConfigError: No cluster answers there, or anybody might reach it.
+    """
+    address, until = cluster.address, time.monotonic() + cluster.connect_seconds
+    where = f"ray.address: {address}"
+    if address != "auto":
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if not _is_local(host.strip("[]")) and not token_required():
+            raise ConfigError("a cluster beyond this machine without token", where=where, mend=MEND)
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), cluster.connect_seconds).close()
+        except (OSError, OverflowError) as error:
+            mend = "is `ray start --head` running there?"
+            raise ConfigError(f"does not answer: {error}", where=where, mend=mend) from None
+    try:
+        asked = subprocess.run(  # noqa: S603  # ourselves
+            [sys.executable, "-c", _PROBE, address],
+            capture_output=True,
+            text=True,
+            timeout=max(1.0, until - time.monotonic()),
+        )
+    except subprocess.TimeoutExpired:
+        what = f"no Ray answers within {cluster.connect_seconds:g} s"
+        raise ConfigError(what, where=where, mend="see ray.connect_seconds") from None
+    if asked.returncode:
+        raise ConfigError(_cause(asked.stderr), where=where, mend="`ray status` tells more")
+
+
+MEND = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH on every node and here"
+
+
+def check_private(nodes: list[Mapping[str, Any]], token: bool) -> None:
+    """Refuse a cluster whose ports strangers can reach: they could run anything there.
+
+    Raises:
+        ConfigError: A node listens beyond localhost, and Ray asks for no token.
+    """
+    open_ones = [n["NodeManagerAddress"] for n in nodes if not _is_local(n["NodeManagerAddress"])]
+    if open_ones and not token:
+        what = f"node {open_ones[0]} listens beyond localhost without token"
+        raise ConfigError(what, where="ray", mend=MEND)
+
+
+def check_dashboard(url: str, token: bool) -> None:
+    """The same for the dashboard, whose page starts jobs.
+
+    Raises:
+        ConfigError: It listens beyond localhost, and Ray asks for no token.
+    """
+    host = url.removeprefix("http://").rpartition(":")[0]
+    if host and not _is_local(host.strip("[]")) and not token:
+        raise ConfigError("its dashboard is open to strangers", where=f"ray: {url}", mend=MEND)
+
+
+def places(resources: Mapping[str, float], cpus: float | None, gpus: float) -> tuple[float, int]:
+    """CPUs that each worker of a node declares, and how many workers the node has room for."""
+    has_cpus, has_gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+    if gpus:
+        each = 1.0 if cpus is None else cpus
+        return each, int(min(has_gpus / gpus, has_cpus / each))
+    each = has_cpus if cpus is None else cpus
+    return each, int(has_cpus / each) if each else 0
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _written(output: Output, files: Mapping[str, bytes], staging: Path) -> Output:
+    name = PurePosixPath(output.path).name
+    content = files[name]
+    if hashlib.sha256(content).hexdigest() != output.sha256:
+        raise ValueError(name)
+    return replace(output, path=str(_write(staging, name, content)))
+
+
+def _write(staging: Path, name: str, content: bytes) -> Path:
+    parts = PurePosixPath(name).parts
+    if not parts or ".." in parts or name.startswith("/"):
+        raise ValueError(name)
+    path = staging.joinpath(*parts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return path
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:300]
+
+
+def _cause(text: str) -> str:
+    """The last line of a traceback that says something."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    named = [line for line in lines if "Error" in line.partition(":")[0]]
+    return _line((named or lines or ["it ended without a word"])[-1])

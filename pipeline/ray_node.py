@@ -1,0 +1,217 @@
+"""What runs on a node of a Ray cluster: one worker, which has a device and does jobs.
+
+A node has no access to the outbox, nor to the inbox: photo, paintings and weights come as objects
+and are kept in a folder of the node's own by their SHA-256, so that each is shipped once per node.
+Pictures go back as bytes; the daemon alone publishes.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import JobError, PipelineError, Reason
+from pipeline.jobs import Failure, Job, JobResult, Progress, StyleImage
+from pipeline.workshop import GivenBack, Place, Room, Take, set_up
+
+KEPT_FILES = 500  # in the folder of a node
+
+Fetch = Callable[[Any], bytes]  # ray.get
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A job on its way: the files it needs by their SHA-256, each a reference to its bytes."""
+
+    job: Job
+    files: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What comes back: the result, and every file of its staging folder by its relative path."""
+
+    result: JobResult | GivenBack
+    files: Mapping[str, bytes]
+    fetched: tuple[str, ...] = ()  # what the node did not have yet
+
+
+class Worker:
+    """A worker on a node; Ray makes an actor of it. Raises where the node cannot do the work.
+
+    Args:
+        place: What jobs may take; its ``state`` is not of this node.
+        device: Its name here; ``auto``: the one that Ray gave.
+        weights: Where VGG-19 comes from, to be tried out now; "" when it is shipped with jobs.
+        threads: Cores it computes on.
+        fetch: Turns a reference into bytes.
+    """
+
+    def __init__(
+        self, place: Place, device: str, weights: str, threads: int, fetch: Fetch | None = None
+    ) -> None:
+        self.fetch = fetch or _ray_get
+        self.folder = _node_folder()
+        self.place = replace(place, state=None)
+        self.told: dict[str, Progress] = {}
+        self.answers: dict[str, Any] = {}
+        self.ends: dict[str, threading.Event] = {}
+        self.kept = threading.Lock()
+        do, found = _tried(self.place, device, weights, threads)
+        self.device = found
+        self.room = Room(do, found, self.place, self._hear)
+
+    def ready(self) -> str:
+        """The device; answered once the worker is up."""
+        return self.device
+
+    def do(self, parcel: Parcel) -> Delivery:
+        """Do a job; two may be here at once, see `workshop`."""
+        job = parcel.job
+        staging = Path(tempfile.mkdtemp(prefix=f"{job.id}-", dir=self.folder))
+        try:
+            here, fetched = self._unpacked(parcel)
+            self.ends[job.id] = threading.Event()
+            self.room.hear(Take(here, staging))
+            self.ends[job.id].wait()
+            del self.ends[job.id]
+            result = self.answers.pop(job.id)
+            self.told.pop(job.id, None)
+            return Delivery(replace(result, job=job), _contents(staging), fetched)
+        except (JobError, OSError) as error:
+            code = error.code if isinstance(error, JobError) else Reason.IO_ERROR
+            failure = Failure(code, f"on a node: {error}")
+            return Delivery(JobResult(job, "failed", device=self.device, error=failure), {})
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def look(self) -> list[Progress]:
+        """How far the jobs here are; also a sign of life."""
+        return list(self.told.values())
+
+    def stop(self, word: Any) -> None:
+        """Call off what is here."""
+        self.room.hear(word)
+
+    def _hear(self, word: Any) -> None:
+        if isinstance(word, Progress):
+            self.told[word.job_id] = word
+        elif isinstance(word, JobResult | GivenBack):
+            self.answers[word.job.id] = word
+            self.ends[word.job.id].set()
+
+    def _unpacked(self, parcel: Parcel) -> tuple[Job, tuple[str, ...]]:
+        """The job with all its paths on this node."""
+        fetched = [sha for sha in parcel.files if self._keep(sha, parcel.files[sha])]
+        _trim(self.folder)
+        return localised(parcel.job, lambda sha: self.folder / sha), tuple(fetched)
+
+    def _keep(self, sha256: str, reference: Any) -> bool:
+        """Fetch a file into the node's folder, unless it is there; whether it was not."""
+        path = self.folder / sha256
+        with self.kept:
+            if path.is_file():
+                with suppress(OSError):
+                    os.utime(path)
+                return False
+            content = self.fetch(reference)
+            if hashlib.sha256(content).hexdigest() != sha256:
+                what = "a file was damaged on its way to the node"
+                raise JobError(what, where=sha256[:12], code=Reason.IO_ERROR)
+            with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as half:
+                half.write(content)
+            Path(half.name).replace(path)  # another worker of the node may have been quicker
+            return True
+
+
+def needed(job: Job) -> dict[str, Path]:
+    """The files that a job reads, by their SHA-256."""
+    recipe = job.recipe
+    files = {job.sha256: job.path, **{image.sha256: image.path for image in recipe.images}}
+    if recipe.init_sha256:
+        files[recipe.init_sha256] = Path(recipe.transfer.init)
+    if _ships_weights(job):
+        files[recipe.weights_sha256] = Path(recipe.weights)
+    return files
+
+
+def localised(job: Job, at: Callable[[str], Path]) -> Job:
+    """The same job, with the same id, reading its files from elsewhere."""
+    recipe = job.recipe
+    images = tuple(StyleImage(at(i.sha256), i.weight, i.sha256) for i in recipe.images)
+    transfer = recipe.transfer
+    if recipe.init_sha256:
+        transfer = transfer.model_copy(update={"init": str(at(recipe.init_sha256))})
+    weights = str(at(recipe.weights_sha256)) if _ships_weights(job) else recipe.weights
+    return replace(
+        job,
+        path=at(job.sha256),
+        recipe=replace(recipe, images=images, transfer=transfer, weights=weights),
+    )
+
+
+def _ships_weights(job: Job) -> bool:
+    return job.recipe.weights not in ("embedded", "torchvision") and bool(job.recipe.weights_sha256)
+
+
+def _tried(place: Place, device: str, weights: str, threads: int) -> tuple[Any, str]:
+    """What does the jobs, and the device's name. A node that cannot do them says so now.
+
+    Raises:
+        RuntimeError: Device, weights or package are missing here.
+    """
+    try:
+        do, devices = set_up(device, threads, place)
+        if place.do is None and weights:
+            from pipeline.nst import load_weights
+
+            load_weights(weights)
+    except (PipelineError, ImportError) as error:
+        raise RuntimeError(f"{error}") from None
+    return do, devices[0][0]
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder).as_posix()): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _node_folder() -> Path:
+    """This node's folder, of this cluster and user only: two nodes of one machine have two."""
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()[:16] if ray.is_initialized() else "here"
+    folder = Path(tempfile.gettempdir()) / f"pipeline-{os.getuid()}-{node}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    stat = folder.lstat()
+    if stat.st_uid != os.getuid() or folder.is_symlink() or stat.st_mode & 0o077:
+        raise RuntimeError(f"{folder}: somebody else's; remove it or set TMPDIR")
+    return folder
+
+
+def _trim(folder: Path) -> None:
+    files = sorted((p for p in folder.iterdir() if p.is_file()), key=_used)
+    for path in files[:-KEPT_FILES]:
+        path.unlink(missing_ok=True)
+
+
+def _used(path: Path) -> int:
+    with suppress(OSError):
+        return path.stat().st_mtime_ns
+    return 0
+
+
+def _ray_get(reference: Any) -> bytes:
+    import ray
+
+    content: bytes = ray.get(reference)
+    return content

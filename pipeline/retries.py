@@ -1,0 +1,95 @@
+"""`retry` and `accept`: what failed is wanted again, and an inbox on another disk is the inbox."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from pipeline.errors import PipelineError, UsageError
+from pipeline.familiar import mount_word, remember
+from pipeline.ledger import FILE, Ledger
+from pipeline.lock import refuse_shared
+from pipeline.quarantine import Held, held, restore
+from pipeline.running import Loaded
+
+
+def retry(loaded: Loaded, jobs: list[str] | None) -> int:
+    """Put jobs and files back into the queue; returns how many. A running instance takes them up.
+
+    Photos in quarantine come back into their place in the inbox.
+
+    Args:
+        loaded: The config.
+        jobs: Ids of jobs, or files of the inbox or the quarantine; None: all that failed.
+
+    Raises:
+        UsageError: Another file stands in the place of a photo in quarantine; all others are back.
+    """
+    config = loaded.config
+    refuse_shared(config.state)
+    aside = held(config.quarantine)
+    named = None if jobs is None else [*jobs, *_contents(loaded, jobs, aside)]
+    with Ledger(config.state / FILE) as ledger:
+        pairs = ledger.pairs()
+        wanted = named and {*named, *(pair.content for pair in pairs if pair.job in named)}
+        # The ledger first: a photo that is back before it is wanted again is put aside again.
+        count = ledger.retry(named)
+    back = [one for one in aside if wanted is None or one.content in wanted]
+    blocked = [one for one in back if not _restored(one, config.inbox)]
+    if blocked:
+        raise _taken(blocked)
+    return count + len({one.content for one in back} - {pair.content for pair in pairs})
+
+
+def accept(loaded: Loaded) -> str:
+    """Take the inbox for the inbox, though nothing in it is known; returns where it lies."""
+    config = loaded.config
+    if not config.inbox.is_dir():
+        raise UsageError("no such folder", where=f"inbox: {config.inbox}", mend="make or mount it")
+    refuse_shared(config.state)
+    with Ledger(config.state / FILE) as ledger:
+        remember(config.inbox, ledger)
+    return mount_word(config.inbox)
+
+
+def content_of(inbox: Path, file: Path) -> str:
+    """The path relative to the inbox, of a path as seen from here or from the inbox.
+
+    Raises:
+        UsageError: When it lies outside the inbox.
+    """
+    root = inbox.resolve()
+    # Parents are resolved, the name is not: a link in the inbox is itself what is asked about.
+    places = [place.parent.resolve() / place.name for place in (file, root / file)]
+    inside = [place for place in places if place.is_relative_to(root) and place != root]
+    there = [place for place in inside if os.path.lexists(place)]
+    if not inside:
+        mend = f"the inbox is {inbox}"
+        raise UsageError("is not in the inbox", where=str(file), mend=mend)
+    return (there or inside)[0].relative_to(root).as_posix()
+
+
+def _contents(loaded: Loaded, names: list[str], aside: list[Held]) -> list[str]:
+    """Those names that may be files of the inbox or of the quarantine, relative to the inbox."""
+    places = {one.path.resolve(): one.content for one in aside}
+    found = []
+    for name in names:
+        with suppress(UsageError):
+            found.append(content_of(loaded.config.inbox, Path(name)))
+        if Path(name).resolve() in places:
+            found.append(places[Path(name).resolve()])
+    return found
+
+
+def _restored(one: Held, inbox: Path) -> bool:
+    try:
+        return restore(one, inbox)
+    except OSError as error:
+        what = f"cannot be put back: {os.strerror(error.errno or 0).lower()}"
+        raise PipelineError(what, where=str(one.path), mend="then `retry` again") from error
+
+
+def _taken(blocked: list[Held]) -> UsageError:
+    more = f" (and {len(blocked) - 1} more)" if len(blocked) > 1 else ""
+    mend = f"move that one away and `retry` again; the failed one lies in {blocked[0].path}"
+    what = f"another file stands in its place in the inbox{more}"
+    return UsageError(what, where=blocked[0].content, mend=mend)

@@ -1,0 +1,49 @@
+"""What rows of the dashboard are made of: shortened names, bars, something at either end."""
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from pipeline.terminal import Look, visible
+
+ACCENT, GOOD, BAD, QUIET = "cyan", "green", "red", "dim"
+
+
+def elide(text: str, cells: int, cut: str = "…") -> str:
+    """``text`` in at most ``cells`` columns; what goes is the middle, for names end in a type."""
+    if cell_len(text) <= cells:
+        return text
+    room = max(0, cells - cell_len(cut))
+    start = max(0, len(text) - (room + 1) // 2)
+    while cell_len(text[start:]) > (room + 1) // 2:
+        start += 1
+    return set_cell_size(text, room // 2) + cut + text[start:]
+
+
+def row(left: Text, right: Text, width: int) -> Text:
+    """One row with something at either end; the left one gives way."""
+    right.truncate(width)
+    left.truncate(max(0, width - right.cell_len - 2))
+    return Text.assemble(left, " " * (width - left.cell_len - right.cell_len), right)
+
+
+def pair(content: str, style: str, width: int, look: Look) -> Text:
+    """``photo x style`` in at most ``width`` columns, unable to do anything to the terminal."""
+    cut, times = look.glyphs.cut, look.glyphs.times
+    style = elide(visible(style, look.encoding), max(8, width // 3), cut)
+    joint = f" {times} " if style else ""
+    name = elide(visible(content, look.encoding), max(8, width - cell_len(style + joint)), cut)
+    return Text.assemble(name, (joint, QUIET), (style, ACCENT))
+
+
+def joined(parts: list[str], width: int, look: Look) -> Text:
+    """As many of ``parts`` as fit, the first ones first."""
+    between = f" {look.glyphs.dot} "
+    while len(parts) > 1 and cell_len(between.join(parts)) > width:
+        parts = parts[:-1]
+    return Text(between.join(parts), style=QUIET)
+
+
+def bar(fraction: float, width: int, look: Look, color: str = ACCENT) -> Text:
+    full, half = divmod(int(min(1.0, fraction) * width * 2), 2)
+    done = look.glyphs.full * full + look.glyphs.half * half
+    return Text.assemble((done, color), (look.glyphs.rest * (width - len(done)), QUIET))

@@ -1,0 +1,94 @@
+"""`serve`: the gallery on an address of this machine, until Ctrl-C."""
+
+import secrets
+import signal
+import socket
+from dataclasses import dataclass
+from threading import Thread
+
+from pipeline.config import Config
+from pipeline.errors import ConfigError, UsageError
+from pipeline.running import Loaded
+from pipeline.serving import GalleryServer, Wing
+from pipeline.serving.guard import Guard, is_loopback
+from pipeline.serving.server import POLL_SECONDS
+from pipeline.serving.uploads import sweep
+from pipeline.terminal import visible
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+
+def serve(loaded: Loaded, host: str | None = None, port: int | None = None) -> int:
+    """Serve until a signal; returns the exit code. Works beside a running `watch` and alone.
+
+    Raises:
+        ConfigError: When there is no inbox or no state folder can be made.
+        UsageError: When the address cannot be had.
+    """
+    config = loaded.config
+    wanted = config.serve.host if host is None else host
+    place = Place(wanted, config.serve.port if port is None else port)
+    if not config.inbox.is_dir():
+        mend = "make it, or name another folder"
+        raise ConfigError("no such folder", where=f"inbox: {config.inbox}", mend=mend)
+    config.state.mkdir(parents=True, exist_ok=True)
+    sweep(config.inbox)
+    token = config.serve.token or ("" if is_loopback(place.host) else secrets.token_urlsafe(24))
+    with _server(config, place, token) as server:
+        print(_welcome(config, place, server.port, token), flush=True)
+        return _until_signal(server)
+
+
+def _server(config: Config, place: Place, token: str) -> GalleryServer:
+    names = frozenset(name.lower() for name in (*config.serve.names, socket.gethostname()))
+    cookie = f"pipeline-{place.port or 'any'}"
+    guard = Guard(token or None, names, cookie)
+    wing = Wing(
+        config.outbox, config.inbox, config.state, config.limits, guard, config.serve.upload
+    )
+    try:
+        note = _say
+        return GalleryServer((place.host, place.port), wing, note=note)
+    except (OSError, OverflowError, UnicodeError) as error:
+        where = f"{place.host}:{place.port}"
+        mend = "choose another --port, or --port 0 for any that is free"
+        what = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"cannot listen there: {what.lower()}", where=where, mend=mend) from None
+
+
+def _welcome(config: Config, place: Place, port: int, token: str) -> str:
+    host = socket.gethostname() if place.host in ("", "0.0.0.0", "::") else place.host  # noqa: S104  # compared, not bound
+    host = f"[{host}]" if ":" in host else host
+    secret = f"?token={token}" if token else ""
+    lines = [f"the gallery of {config.outbox}: http://{host}:{port}/{secret}", "Ctrl-C ends it"]
+    if token and not is_loopback(place.host):
+        lines.insert(1, "whoever has this address may look and add photos; it travels unencrypted")
+    return "\n".join(map(visible, lines))
+
+
+def _say(line: str) -> None:
+    print(visible(line), flush=True)
+
+
+def _until_signal(server: GalleryServer) -> int:
+    heard: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        if not heard:
+            # From a thread of its own: it waits for the loop, which this handler interrupts.
+            Thread(target=server.shutdown, daemon=True).start()
+        heard.append(number)
+
+    before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        server.serve_forever(POLL_SECONDS)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 130 if signal.SIGINT in heard else 0

@@ -1,0 +1,223 @@
+"""One connection: who asks is looked at first, then what for."""
+
+import json
+import re
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from pipeline.errors import InputError, JobError, OutputError, Reason
+from pipeline.inbox import PICTURE_SUFFIXES
+from pipeline.live import ask
+from pipeline.markup import page
+from pipeline.serving.shelf import HEAD, SCRIPT, Opened
+from pipeline.serving.uploads import receive
+
+if TYPE_CHECKING:
+    from pipeline.serving.server import GalleryServer
+
+HEAD_SECONDS = 15.0  # for the lines of a request, and between two of them
+ANSWER_SECONDS, SLOWEST = 30.0, 20_000.0  # and for a file or an upload: bytes/s
+SILENT_SECONDS = 20.0
+DRAINED = 1 << 22  # bytes of a refused upload that are still taken, so that the answer arrives
+COOKIE_SECONDS = 30 * 86400
+HTML, TEXT, JSON = "text/html; charset=utf-8", "text/plain; charset=utf-8", "application/json"
+ALWAYS = {
+    # The page brings its own policy; nothing else here is ever a document.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+STATUS = {
+    Reason.UNSUPPORTED_FORMAT: 415,
+    Reason.TOO_LARGE: 413,
+    Reason.TRUNCATED: 400,
+    Reason.DISK_FULL: 507,
+    Reason.PUBLISH_CONFLICT: 409,
+}
+_RANGE = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})")
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Requests of one connection, one after the other."""
+
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "pipeline", ""
+    timeout = SILENT_SECONDS
+    server: "GalleryServer"
+
+    def handle_one_request(self) -> None:
+        """The next request, which must come within its time."""
+        self.server.expect(self.connection, HEAD_SECONDS)
+        super().handle_one_request()
+
+    def do_GET(self) -> None:
+        self._answer(self._get)
+
+    do_HEAD = do_GET
+
+    def do_PUT(self) -> None:
+        self._answer(self._put)
+
+    # --- who asks -----------------------------------------------------------------------
+
+    def _answer(self, act: Callable[[], None]) -> None:
+        guard = self.server.wing.guard
+        self.server.expect(self.connection, ANSWER_SECONDS)
+        if not guard.knows_host(self.headers.get("Host")):
+            self._refuse(403, "this name does not stand for this server (see serve.names)")
+        elif guard.is_cross_site(self.headers):
+            self._refuse(403, "another site asks")
+        elif not guard.admits(self.headers) and not self._brings_token():
+            self._refuse(401, "open the address that `pipeline serve` has printed")
+        else:
+            try:
+                act()
+            except JobError as error:
+                self._refuse(STATUS.get(error.code, 500), str(error))
+
+    def _brings_token(self) -> bool:
+        """Whether the address itself holds the token: it is then put into a cookie instead."""
+        words = parse_qs(urlsplit(self.path).query).get("token", [""])
+        return self.command == "GET" and self.server.wing.guard.is_token(words[0])
+
+    # --- what for -----------------------------------------------------------------------
+
+    def _get(self) -> None:
+        path = urlsplit(self.path).path
+        if self._brings_token():
+            self._enter()
+        elif path in ("/", "/index.html"):
+            policy = {"Content-Security-Policy": "frame-ancestors 'none'"}
+            self._send(200, HTML, page(live=True), policy)
+        elif path == "/live":
+            self._send(200, JSON, json.dumps(self._now()).encode())
+        else:
+            self._file(unquote(path[1:], errors="surrogateescape"))
+
+    def _enter(self) -> None:
+        guard = self.server.wing.guard
+        cookie = f"{guard.cookie}={guard.pass_word}; Path=/; HttpOnly; SameSite=Lax"
+        more = {"Location": "/", "Set-Cookie": f"{cookie}; Max-Age={COOKIE_SECONDS}"}
+        self._send(303, TEXT, b"", more)
+
+    def _now(self) -> Mapping[str, object]:
+        wing = self.server.wing
+        return {
+            "now": ask(wing.state, time.time()),
+            "upload": wing.upload,
+            "bytes": wing.limits.bytes,
+            "suffixes": sorted(PICTURE_SUFFIXES),
+        }
+
+    def _file(self, path: str) -> None:
+        found = self.server.shelf.open(path)
+        if found is None and path == HEAD:
+            self._send(200, SCRIPT, b'gallery.head({"chunks": 0, "told": 0})\n')
+        elif found is None:
+            self._refuse(404, "no such picture")
+        else:
+            with found.file:
+                self._send_file(found)
+
+    def _put(self) -> None:
+        wing, path = self.server.wing, urlsplit(self.path).path
+        length = self.headers.get("Content-Length", "")
+        if not path.startswith("/inbox/"):
+            self._refuse(404, "photos go to /inbox/NAME")
+        elif not wing.upload:
+            self._refuse(403, "uploads are switched off (serve.upload)")
+        elif not wing.guard.may_change(self.headers):
+            self._refuse(403, "another site asks")
+        elif not (length.isascii() and length.isdigit()) or "Transfer-Encoding" in self.headers:
+            self._refuse(411, "its length must be told beforehand")
+        else:
+            self._receive(unquote(path.removeprefix("/inbox/")), int(length))
+
+    def _receive(self, name: str, length: int) -> None:
+        wing = self.server.wing
+        self.server.expect(self.connection, ANSWER_SECONDS + length / SLOWEST)
+        try:
+            put = receive(wing.inbox, name, length, self.rfile.read, wing.limits)
+        except (InputError, OutputError):
+            raise
+        except OSError:  # silence, or the connection was cut: nobody is left to be told
+            self.close_connection = True
+            return
+        self.server.note(f"{put}: put into the inbox by {self.client_address[0]}")
+        self._send(201, JSON, json.dumps({"name": put}).encode())
+
+    # --- answers ------------------------------------------------------------------------
+
+    def _send(
+        self, status: int, kind: str, content: bytes, more: Mapping[str, str] | None = None
+    ) -> None:
+        self._begin(status, kind, len(content), more or {})
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def _begin(self, status: int, kind: str, length: int, more: Mapping[str, str]) -> None:
+        self.send_response(status)
+        own = {"Content-Type": kind, "Content-Length": str(length)}
+        for name, value in {**ALWAYS, **own, **more}.items():
+            self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+
+    def _send_file(self, found: Opened) -> None:
+        more = {"ETag": found.mark, "Accept-Ranges": "bytes"}
+        if found.lasting:
+            more["Cache-Control"] = "private, max-age=31536000, immutable"
+        if self.headers.get("If-None-Match") == found.mark:
+            self._send(304, found.kind, b"", more)
+            return
+        self.server.expect(self.connection, ANSWER_SECONDS + found.size / SLOWEST)
+        span = _span(self.headers.get("Range", ""), found.size)
+        if span is None:
+            self._begin(200, found.kind, found.size, more)
+            span = (0, found.size)
+        else:
+            more["Content-Range"] = f"bytes {span[0]}-{span[1] - 1}/{found.size}"
+            self._begin(206, found.kind, span[1] - span[0], more)
+        if self.command != "HEAD" and span[1] > span[0]:
+            self.connection.sendfile(found.file, span[0], span[1] - span[0])
+
+    def _refuse(self, status: int, what: str) -> None:
+        """A reason in words; whatever the visitor still sends is not read as a next request."""
+        self.close_connection = True
+        self._send(status, TEXT, f"{what}\n".encode(errors="backslashreplace"))
+        with suppress(OSError):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(1)
+            left = DRAINED
+            while left > 0 and (block := self.rfile.read1(1 << 16)):
+                left -= len(block)
+
+    def send_error(self, code: int, message: str | None = None, _: str | None = None) -> None:
+        """What the library itself refuses: in our words, and never as a page."""
+        self.command = getattr(self, "command", None) or "GET"
+        self._refuse(code, message or "refused")
+
+    def log_message(self, *_: object) -> None:
+        """No line for each request."""
+
+
+def _span(wanted: str, size: int) -> tuple[int, int] | None:
+    """First and last (exclusive) byte of a Range that can be had; players of videos ask so."""
+    match = _RANGE.fullmatch(wanted)
+    if match is None or wanted == "bytes=-":
+        return None
+    first, last = match.groups()
+    if not first:
+        return max(0, size - int(last)), size
+    begin, end = int(first), min(size, int(last) + 1) if last else size
+    return (begin, end) if begin < end else None

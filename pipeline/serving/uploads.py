@@ -1,0 +1,146 @@
+"""A stranger's bytes -> a new file in the inbox, whole or not at all.
+
+Until the last byte is on the disk the file has no name, so neither the inbox's scanner nor anybody
+else meets half of one, and a cut connection or a crash leaves nothing. Where the system knows no
+nameless files, a hidden name that the scanner ignores does instead.
+"""
+
+import errno
+import os
+import secrets
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePath
+
+from pipeline.disk import disk_errors, opened_folder
+from pipeline.errors import InputError, OutputError, Reason
+from pipeline.inbox import PICTURE_SUFFIXES
+from pipeline.sections import Limits
+
+BLOCK = 1 << 16
+LONGEST_STEM = 120  # bytes; room for the style's name in the outbox
+MOST_OF_A_NAME = 10_000
+HIDDEN, PART = ".upload-", ".part"
+
+_NAMELESS = getattr(os, "O_TMPFILE", 0)
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_WRITE = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+Read = Callable[[int], bytes]  # up to so many bytes; none at the end
+
+
+def receive(inbox: Path, name: str, length: int, read: Read, limits: Limits) -> str:
+    """Put an uploaded picture into the inbox; returns the name it got there.
+
+    Args:
+        inbox: The folder.
+        name: As the visitor gave it: any text.
+        length: How many bytes are announced.
+        read: Where they come from.
+        limits: How large a file may be, and how much of the disk stays free.
+
+    Raises:
+        InputError: It is no picture by its name, too large, or ends early.
+        OutputError: The disk is full, or does not take it.
+    """
+    wanted = cleaned(name)
+    if length > limits.bytes:
+        what = f"more than the {limits.bytes / 1e6:.0f} MB allowed"
+        raise InputError(what, where=wanted, code=Reason.TOO_LARGE)
+    with disk_errors(inbox), opened_folder(inbox) as folder:
+        free = os.fstatvfs(folder)
+        if free.f_bavail * free.f_frsize < length + limits.free_bytes:
+            raise OutputError("the disk is full", where=wanted, code=Reason.DISK_FULL)
+        with _unseen(folder) as (fd, place):
+            _fill(fd, wanted, length, read)
+            return _under_free_name(place, folder, wanted)
+
+
+def cleaned(name: str) -> str:
+    """A file name fit for any system, of a name that may hold anything.
+
+    Raises:
+        InputError: It is not the name of a picture.
+    """
+    last = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2]
+    # Controls, signs that turn the line around, halves of signs; then what Windows keeps.
+    plain = "".join(sign for sign in last if not unicodedata.category(sign).startswith("C"))
+    plain = "".join("_" if sign in '<>:"|?*' else sign for sign in plain)
+    path = PurePath(plain.strip())
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
+        accepted = " ".join(sorted(PICTURE_SUFFIXES))
+        raise InputError("not a picture by its name", where=plain, mend=f"accepted: {accepted}")
+    stem = path.stem.strip(" .~") or "photo"
+    while len(stem.encode()) > LONGEST_STEM:
+        stem = stem[:-1]
+    return stem + path.suffix
+
+
+def sweep(inbox: Path) -> None:
+    """Remove what a server that was killed left unfinished."""
+    with suppress(OSError):
+        for path in inbox.glob(f"{HIDDEN}*{PART}"):
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _unseen(folder: int) -> Iterator[tuple[int, str]]:
+    """A new file that nobody sees: its descriptor, and the path by which it can be linked."""
+    try:
+        fd = os.open(".", _WRITE | _NAMELESS, 0o644, dir_fd=folder) if _NAMELESS else -1
+    except OSError:  # this file system, or this kernel, has none
+        fd = -1
+    if fd >= 0:
+        try:
+            yield fd, f"/proc/self/fd/{fd}"
+        finally:
+            os.close(fd)
+        return
+    name = f"{HIDDEN}{secrets.token_hex(8)}{PART}"
+    fd = os.open(name, _WRITE | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder)
+    try:
+        yield fd, name
+    finally:
+        os.close(fd)
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)
+
+
+def _fill(fd: int, name: str, length: int, read: Read) -> None:
+    left = length
+    while left and (block := read(min(BLOCK, left))):
+        left -= len(block)
+        view = memoryview(block)
+        while view:
+            view = view[os.write(fd, view) :]
+    if left or not length:
+        what = "it ended before its end" if left else "it is empty"
+        raise InputError(what, where=name, code=Reason.TRUNCATED)
+    os.fsync(fd)
+
+
+def _under_free_name(place: str, folder: int, wanted: str) -> str:
+    """Name the finished file; never over another one."""
+    path = PurePath(wanted)
+    for number in range(1, MOST_OF_A_NAME):
+        name = f"{path.stem}-{number}{path.suffix}" if number > 1 else wanted
+        with suppress(FileExistsError):
+            _link(place, folder, name)
+            os.fsync(folder)
+            return name
+    raise OutputError("every such name is taken", where=wanted, code=Reason.PUBLISH_CONFLICT)
+
+
+def _link(place: str, folder: int, name: str) -> None:
+    try:
+        if place.startswith("/proc/"):
+            os.link(place, name, dst_dir_fd=folder, follow_symlinks=True)
+        else:
+            os.link(place, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS or place.startswith("/proc/"):
+            raise
+        # No hard links here (FAT, some shares): the name is taken first, then filled.
+        os.close(os.open(name, _WRITE | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder))
+        os.replace(place, name, src_dir_fd=folder, dst_dir_fd=folder)

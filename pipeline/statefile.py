@@ -1,0 +1,64 @@
+"""Small facts kept in the state folder between runs, one JSON file each, whole or not at all."""
+
+import errno
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DiskFullError, StateError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def read_facts(path: Path) -> dict[str, Any] | None:
+    """What a file holds; None where there is none, and nothing where it cannot be understood."""
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write_facts(path: Path, facts: dict[str, Any]) -> None:
+    """Replace a file by another one, which reaches the disk before this returns.
+
+    Raises:
+        StateError: It cannot be written; DiskFullError where that is why.
+    """
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with new.open("w") as file:
+            json.dump(facts, file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            new.unlink()
+        raise _ours(error, path) from error
+
+
+def remove_facts(path: Path) -> bool:
+    """Take a file away; False where there was none.
+
+    Raises:
+        StateError: It cannot be removed.
+    """
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _ours(error, path) from error
+    return True
+
+
+def _ours(error: OSError, path: Path) -> StateError:
+    kind = DiskFullError if error.errno in _FULL else StateError
+    what = f"cannot be written: {os.strerror(error.errno or 0).lower()}"
+    return kind(what, where=str(path), mend="state: must name a folder that can be written to")

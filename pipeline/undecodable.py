@@ -1,0 +1,67 @@
+"""What goes wrong while a stranger's file is decoded, as one of our errors that names the file."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.errors import EngineError, InputError, Reason
+
+
+@contextmanager
+def errors_naming(path: Path) -> Iterator[None]:
+    """Whatever goes wrong inside becomes one of our errors, naming the file."""
+    try:
+        yield
+    except InputError as error:
+        error.where = shown(path)
+        raise
+    except Exception as error:  # decoders raise anything at all on hostile bytes
+        ours = _translated(error)
+        ours.where = shown(path)
+        raise ours from error
+
+
+def _translated(error: Exception) -> InputError | EngineError:
+    if isinstance(error, MemoryError):
+        mend = "make it smaller, or close other programs"
+        return EngineError("too little memory to decode it", mend=mend, code=Reason.OUT_OF_MEMORY)
+    if isinstance(error, OSError) and error.errno:  # Pillow's own, on bad bytes, have no number
+        return _of_system(error)
+    if "not supported" in str(error) or "not available" in str(error):
+        return unsupported(f"this kind of picture cannot be decoded: {error}")
+    return damaged("the file is cut off or damaged")
+
+
+def _of_system(error: OSError) -> InputError:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
+        return InputError("no such file", mend="put it back", code=Reason.VANISHED)
+    if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV):
+        return not_regular()
+    what = f"the file cannot be read: {error.strerror}"
+    mend = "give this account permission to read it"
+    return InputError(what, mend=mend, code=Reason.UNREADABLE)
+
+
+def not_regular() -> InputError:
+    what = "this is not a regular file but a folder, link, pipe or device"
+    return InputError(what, mend="put the picture itself there", code=Reason.NOT_REGULAR_FILE)
+
+
+def unsupported(what: str) -> InputError:
+    return InputError(what, mend="export it as JPEG or PNG", code=Reason.UNSUPPORTED_FORMAT)
+
+
+def damaged(what: str) -> InputError:
+    return InputError(what, mend="copy or download it again", code=Reason.TRUNCATED)
+
+
+def shown(path: Path) -> str:
+    """The path as text that can be printed, whatever bytes its name holds."""
+    return printable(os.fspath(path))
+
+
+def printable(text: str) -> str:
+    # A byte of a file name that is no UTF-8 stands in a str as a surrogate; no encoder takes it.
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,118 @@
+"""Draw docs/pictures/artefacts.jpg: what older recipes leave in a picture, beside what ours does.
+
+    python scripts/make_artefacts.py [PAIR ...]
+
+Each row is one photo and one painting, twice with the same steps: with the older way, and with the
+defaults. The ways that the program does not have any more are put back here, for these pictures.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager as Way
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from pipeline.images import labelled, load_image, resize
+from pipeline.nst import Vgg19, load_weights, stylize
+from pipeline.options import Transfer
+from pipeline.single import contact_sheet
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "docs/pictures/artefacts.jpg"
+DRAFT: dict[str, Any] = {"size": 256, "steps": (40, 40, 16), "depths": (5, 5, 5)}
+SHOWN = 300  # px, long side of each picture on the sheet
+
+
+@contextmanager
+def zeros_around() -> Iterator[None]:
+    """The paper's padding."""
+    pad = F.pad
+    F.pad = lambda x, by, **_: pad(x, by)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        F.pad = pad
+
+
+@contextmanager
+def odd_edges_dropped() -> Iterator[None]:
+    """Pooling that leaves out the last odd row and column, as torchvision's VGG-19 does."""
+    pool = F.max_pool2d
+    F.max_pool2d = lambda x, side, **_: pool(x, side)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        F.max_pool2d = pool
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An artefact: what brings it back, and where it is looked for."""
+
+    name: str
+    before: str
+    after: str
+    photo: str
+    style: str
+    options: dict[str, Any] = field(default_factory=dict)  # of the older way
+    way: Callable[[], Way[None]] = nullcontext
+    both: dict[str, Any] = field(default_factory=dict)
+    corner: tuple[int, int] | None = None  # only the last rows and columns, enlarged
+
+
+PAIRS = (
+    Pair("borders", "zeros around the picture", "edges repeated", "coffee", "ink_hatching",
+         way=zeros_around, corner=(100, 150),),
+    Pair("odd", "odd rows and columns dropped", "kept", "coffee", "brush_strokes",
+         way=odd_edges_dropped, both={"size": 255}, corner=(96, 144)),
+    Pair("mud", "noise, Gram, one scale, 96 steps", "defaults, 96 steps", "astronaut",
+         "stained_glass",
+         {"init": "noise", "statistic": "gram", "scales": (256,), "steps": (96,), "depths": (5,)}),
+    Pair("specks", "Adam, no total variation", "defaults", "astronaut", "oil_impasto",
+         {"optimizer": "adam", "learning_rate": 0.1, "tv_weight": 0.0}),
+    Pair("fight", "content: the photo's features", "in the painting's manner", "astronaut",
+         "mosaic", {"content_target": "photo", "content_weight": 0.3}),
+)  # fmt: skip
+
+
+def cells(pair: Pair, network: Vgg19) -> list[Tensor]:
+    """Both pictures of a row, with their captions."""
+    photo = load_image(ROOT / f"inbox/{pair.photo}.jpg").rgb
+    style = load_image(ROOT / f"pipeline/styles/{pair.style}.jpg").rgb
+    plain = DRAFT | pair.both
+    with pair.way():
+        old = stylize(photo, style, Transfer.model_validate(plain | pair.options), network=network)
+    new = stylize(photo, style, Transfer.model_validate(plain), network=network)
+    captions = (f"before: {pair.before}", f"now: {pair.after}")
+    return [
+        labelled(_shown(picture, pair.corner), text)
+        for picture, text in zip((old, new), captions, strict=True)
+    ]
+
+
+def _shown(picture: Tensor, corner: tuple[int, int] | None) -> Tensor:
+    if corner:
+        picture = picture[:, -corner[0] :, -corner[1] :]
+    factor = SHOWN / max(picture.shape[1:])
+    return resize(picture, (round(picture.shape[1] * factor), round(picture.shape[2] * factor)))
+
+
+def main(names: list[str]) -> None:
+    """Write the sheet; of some pairs only where they are named."""
+    network = Vgg19(load_weights())
+    chosen = [pair for pair in PAIRS if not names or pair.name in names]
+    sheet = torch.cat([contact_sheet(cells(pair, network), 2) for pair in chosen], 1)
+    pixels = (sheet * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(OUT, quality=88)
+    print(OUT.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,53 @@
+"""Draw the pictures of docs/enhancement.md: each step alone, and the presets, beside the original.
+
+`python scripts/show_enhancement.py PAINTED.png PHOTO.jpg LEFT,TOP,SIDE OUT_PREFIX`: writes
+OUT_PREFIX-steps.jpg, of the square that was named, and OUT_PREFIX-presets.jpg, of the whole.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pipeline.chain import PRESETS, Enhance
+from pipeline.enhance import enhance
+from pipeline.images import labelled, load_image, save_small
+from pipeline.single import contact_sheet
+
+# Stronger than in any preset, so that a small picture shows what each step does.
+SHOWN = {
+    "clean": 1.0, "denoise": 1.0, "detail": 1.0, "white_balance": 1.0, "tone": 1.0,
+    "contrast": 0.8, "vibrance": 1.0, "sharpen": 1.0, "grain": 0.5, "canvas": 0.5,
+}  # fmt: skip
+ZOOM = 2
+
+
+def main(painted: str, photo_path: str, square: str, prefix: str) -> None:
+    picture, photo = load_image(Path(painted)).rgb, load_image(Path(photo_path)).rgb
+    left, top, side = map(int, square.split(","))
+
+    def cut(rgb: Tensor, caption: str) -> Tensor:
+        part = rgb[:, top : top + side, left : left + side]
+        wide = part.repeat_interleave(ZOOM, 1).repeat_interleave(ZOOM, 2)
+        return labelled(wide, caption)
+
+    steps = [cut(picture, "stylised")]
+    for name, strength in SHOWN.items():
+        options = Enhance.model_validate({"preset": "none", name: strength})
+        steps.append(cut(enhance(picture, options, photo).picture, f"{name} {strength:g}"))
+    _save(contact_sheet(steps, 4), f"{prefix}-steps.jpg")
+    whole = [labelled(picture, "stylised")]
+    for preset in PRESETS:
+        if preset != "none":
+            whole.append(labelled(enhance(picture, Enhance(preset=preset)).picture, preset))
+    _save(contact_sheet(whole, 2), f"{prefix}-presets.jpg")
+
+
+def _save(sheet: Tensor, path: str) -> None:
+    with torch.no_grad():
+        save_small(sheet, Path(path), max(sheet.shape[1:]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

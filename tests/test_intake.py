@@ -1,0 +1,409 @@
+"""What the inbox is taken for: missing or empty, waiting or refused, put aside or brought back."""
+
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from fake_work import photo
+from test_service import CONFIG, Studio
+
+from pipeline import familiar, quarantine
+from pipeline.census import census
+from pipeline.dryrun import dry_run
+from pipeline.errors import InboxError, Reason, UsageError
+from pipeline.jobs import JobState
+from pipeline.ledger import Ledger
+from pipeline.mounts import Mount
+from pipeline.quarantine import held, restore
+from pipeline.reports import explain, explain_text, status, status_text
+from pipeline.retries import accept, retry
+from pipeline.running import load
+from pipeline.sections import Limits
+
+QUARANTINE = CONFIG + "failed: quarantine\n"
+SHARE, BARE = Mount("/mnt", "nfs4"), Mount("/", "ext4")
+
+
+@pytest.fixture
+def make(tmp_path):
+    open_ones = []
+
+    def make_studio(config: str = CONFIG) -> Studio:
+        open_ones.append(Studio(tmp_path, config))
+        return open_ones[-1]
+
+    yield make_studio
+    for studio in open_ones:
+        studio.close()
+
+
+@pytest.fixture
+def lies_on(monkeypatch):
+    """Says on which mount every folder lies."""
+    return lambda mount: monkeypatch.setattr(familiar, "mount_of", lambda _: mount)
+
+
+def loaded(studio: Studio):
+    return load(studio.root / "config.yaml")
+
+
+# --- an inbox whose disk is missing ---------------------------------------------------------
+
+
+def unmounted(studio: Studio, lies_on) -> None:
+    """The share is gone when the daemon starts again; its bare mount point is there."""
+    lies_on(SHARE)
+    studio.put("a.png")
+    studio.until_idle()
+    studio.inbox.rename(studio.root / "share")
+    studio.inbox.mkdir()
+    lies_on(BARE)
+    studio.again()
+
+
+def test_an_inbox_whose_disk_is_missing_at_the_start_is_waited_for_not_taken_for_empty(
+    make, lies_on
+):
+    studio = make()
+    unmounted(studio, lies_on)
+    studio.tick()
+    assert studio.view.message.startswith("paused: ")
+    assert "lay on nfs4 at /mnt and now lies on ext4 at /" in studio.view.message
+    assert not studio.service.idle
+    shutil.rmtree(studio.inbox)
+    (studio.root / "share").rename(studio.inbox)
+    lies_on(SHARE)
+    studio.good_one_survives()
+
+
+def test_a_photo_in_the_bare_mount_point_changes_nothing(make, lies_on):
+    studio = make()
+    unmounted(studio, lies_on)
+    studio.put("stray.png", seed=9)
+    for _ in range(3):
+        studio.tick()
+    assert studio.executor.begun == []
+    assert "paused" in studio.view.message
+
+
+def test_a_moved_inbox_is_accepted_by_command_while_the_daemon_waits(make, lies_on):
+    studio = make()
+    unmounted(studio, lies_on)
+    studio.tick()
+    assert accept(loaded(studio)) == "ext4 at /"
+    studio.good_one_survives()
+
+
+def test_an_inbox_moved_with_its_files_to_another_disk_needs_no_word(make, lies_on):
+    studio = make()
+    lies_on(SHARE)
+    studio.put("a.png")
+    studio.until_idle()
+    lies_on(BARE)
+    studio.again()
+    studio.good_one_survives()
+    (studio.inbox / "a.png").unlink()
+    (studio.inbox / "zz-good.png").unlink()
+    studio.again()
+    studio.until_idle()
+    assert "paused" not in studio.view.message
+
+
+def test_an_inbox_that_was_emptied_is_empty(make, lies_on):
+    studio = make()
+    lies_on(SHARE)
+    studio.put("a.png")
+    studio.until_idle()
+    (studio.inbox / "a.png").unlink()
+    studio.again()
+    studio.until_idle()
+    assert "paused" not in studio.view.message
+
+
+def test_nothing_is_said_of_a_missing_disk_as_if_it_were_empty(make, lies_on, capsys):
+    studio = make()
+    unmounted(studio, lies_on)
+    with pytest.raises(InboxError, match=r"mount its disk.*pipeline accept") as caught:
+        dry_run(loaded(studio), as_json=False)
+    assert caught.value.exit_code == 2
+    report = status(loaded(studio))
+    assert "lay on nfs4" in report["trouble"]
+    assert "lay on nfs4" in status_text(report)
+
+
+def test_a_watch_waits_for_an_inbox_that_worked_before_and_refuses_one_that_never_did(make):
+    studio = make()
+    assert not familiar.worked_before(studio.config)
+    studio.put("a.png")
+    studio.until_idle()
+    studio.inbox.rename(studio.root / "away")
+    assert familiar.worked_before(studio.config)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders are mounted elsewhere there")
+def test_where_no_table_of_mounts_can_be_read_the_mount_point_is_told(make, lies_on):
+    lies_on(None)
+    assert familiar.mount_word(Path("/")) == "the disk at /"
+    assert familiar.mount_word(make().inbox).startswith("the disk at /")
+
+
+# --- refusals of files that are gone --------------------------------------------------------
+
+
+def test_a_refusal_is_forgotten_with_its_file_and_told_anew_if_it_comes_back(make):
+    studio = make()
+    text = studio.inbox / "list.txt"
+    text.write_text("no picture")
+    studio.put("a.png")
+    studio.until_idle()
+    text.unlink()
+    studio.until_idle()
+    studio.tick()
+    assert studio.ledger.refusals() == []
+    text.write_text("no picture")
+    studio.until_idle()
+    assert [refusal.content for refusal in studio.ledger.refusals()] == ["list.txt"]
+    studio.good_one_survives()
+
+
+def test_no_refusal_is_forgotten_while_the_inbox_is_out_of_reach(make):
+    studio = make()
+    (studio.inbox / "list.txt").write_text("no picture")
+    studio.put("a.png")
+    studio.until_idle()
+    studio.inbox.rename(studio.root / "unmounted")
+    for _ in range(3):
+        studio.tick()
+    assert [refusal.content for refusal in studio.ledger.refusals()] == ["list.txt"]
+    (studio.root / "unmounted").rename(studio.inbox)
+    studio.good_one_survives()
+
+
+# --- back from quarantine -------------------------------------------------------------------
+
+
+def put_aside(studio: Studio) -> Path:
+    """A photo that failed for good; returns where it lies."""
+    studio.put("sub/a.png")
+    studio.until_running()
+    studio.executor.fail(Reason.ENGINE_ERROR)
+    studio.until_idle()
+    assert not (studio.inbox / "sub/a.png").exists()
+    return studio.root / "quarantine/sub/a.png"
+
+
+@pytest.mark.parametrize("how", ["all", "content", "path", "job"])
+def test_retry_brings_a_photo_back_from_quarantine_and_it_is_made(make, how):
+    studio = make(QUARANTINE)
+    path = put_aside(studio)
+    (pair,) = studio.ledger.pairs()
+    jobs = {"all": None, "content": ["sub/a.png"], "path": [str(path)], "job": [pair.job]}[how]
+    assert retry(loaded(studio), jobs) == 1
+    assert (studio.inbox / "sub/a.png").exists()
+    assert held(studio.config.quarantine) == []
+    assert not path.with_name("a.png.reason.json").exists()
+    studio.until_idle()
+    assert studio.states() == {"sub/a.png": "done"}
+    studio.good_one_survives()
+
+
+def test_retry_brings_back_a_file_that_never_became_a_job(make):
+    studio = make(QUARANTINE)
+    path = studio.put("broken.png")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:60])
+    studio.until_idle()
+    (one,) = held(studio.config.quarantine)
+    assert (one.content, one.code) == ("broken.png", "truncated")
+    one.path.write_bytes(whole)  # mended where it lies
+    assert retry(loaded(studio), ["broken.png"]) == 1
+    studio.until_idle()
+    assert studio.states() == {"broken.png": "done"}
+
+
+def test_nothing_is_overwritten_by_what_comes_back_and_the_rest_is_brought(make):
+    studio = make(QUARANTINE)
+    path = put_aside(studio)
+    studio.put("b.png", seed=5)
+    studio.until_running()
+    studio.executor.fail(Reason.ENGINE_ERROR)
+    studio.until_idle()
+    (studio.inbox / "sub/a.png").write_bytes(b"another")
+    with pytest.raises(UsageError, match=r"sub/a\.png: another file stands in its place"):
+        retry(loaded(studio), None)
+    assert (studio.inbox / "sub/a.png").read_bytes() == b"another"
+    assert path.exists()
+    assert (studio.inbox / "b.png").exists()
+
+
+def test_a_return_that_a_kill_cut_between_its_two_names_is_ended_by_the_next_retry(make):
+    studio = make(QUARANTINE)
+    path = put_aside(studio)
+    (studio.inbox / "sub/a.png").hardlink_to(path)  # linked, not yet removed
+    studio.until_idle()
+    assert "sub/a.png" in {r.content for r in studio.ledger.refusals()}
+    assert retry(loaded(studio), ["sub/a.png"]) == 1
+    studio.until_idle()
+    assert studio.states() == {"sub/a.png": "done"}
+
+
+def test_a_photo_comes_back_over_to_another_disk_whole(make, tmp_path):
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs a second disk")
+    other = Path(tempfile.mkdtemp(dir=memory))
+    try:
+        studio = make(QUARANTINE + f"quarantine: {other}\n")
+        before = studio.put("a.png").read_bytes()
+        studio.until_running()
+        studio.executor.fail(Reason.ENGINE_ERROR)
+        studio.until_idle()
+        assert retry(loaded(studio), None) == 1
+        assert (studio.inbox / "a.png").read_bytes() == before
+        assert sorted(p.name for p in studio.inbox.iterdir()) == ["a.png"]
+        assert list(other.iterdir()) == []
+    finally:
+        shutil.rmtree(other)
+
+
+@pytest.mark.parametrize("place", ["../../stolen.png", "/stolen.png"])
+def test_a_note_in_quarantine_cannot_send_a_photo_out_of_the_inbox(make, place):
+    studio = make(QUARANTINE)
+    (one,) = [quarantine.Held(place, put_aside(studio))]
+    with pytest.raises(OSError, match="leaves the folder"):
+        restore(one, studio.inbox)
+    assert one.path.exists()
+
+
+# --- what is told of it ---------------------------------------------------------------------
+
+
+def test_status_counts_what_waits_and_what_is_put_aside(make):
+    studio = make(QUARANTINE)
+    put_aside(studio)
+    studio.put("c.png", seed=7)
+    studio.put("d.png", seed=8)
+    (studio.inbox / "list.txt").write_text("no picture")
+    report = status(loaded(studio))
+    assert report["waiting"] == {"files": 2, "at_least": False}
+    assert [one["content"] for one in report["quarantine"]] == ["sub/a.png"]
+    text = status_text(report)
+    assert "in the inbox and not begun: 2 files" in text
+    assert "in quarantine: 1" in text
+    assert "engine_error" in text
+    told = explain_text(explain(loaded(studio), Path("sub/a.png")))
+    assert "in quarantine: " in told
+    studio.until_idle()
+    assert status(loaded(studio))["waiting"] == {"files": 0, "at_least": False}
+
+
+def test_a_photo_that_was_replaced_waits_again(make):
+    studio = make()
+    studio.put("a.png")
+    studio.until_idle()
+    studio.put("a.png", seed=3)
+    assert census(studio.config, studio.ledger).waiting == 1
+
+
+def test_a_count_that_takes_too_long_says_at_least(make):
+    studio = make()
+    for seed in range(5):
+        studio.put(f"{seed}.png", seed)
+    times = iter(range(100))
+    found = census(studio.config, studio.ledger, 2.0, lambda: float(next(times)))
+    assert (found.waiting, found.whole) == (3, False)
+
+
+def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(tmp_path):
+    path = tmp_path / "jobs.sqlite3"
+    with Ledger(path) as ledger:
+        ledger.remember_inbox(tmp_path, "nfs4 at /mnt")
+    with Ledger(path) as ledger:
+        assert ledger.inbox_mount(tmp_path) == "nfs4 at /mnt"
+        assert ledger.inbox_mount(tmp_path / "other") is None
+        assert ledger.counts()[JobState.DONE] == 0
+
+
+# --- names as long as a disk takes ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", [QUARANTINE, CONFIG + "after: archive\n"])
+def test_the_loop_survives_names_of_255_bytes_that_are_put_aside_twice(make, config):
+    studio = make(config)
+    name = "ü" * 125 + "x.png"
+    for seed in (1, 2):
+        studio.put(name, seed)
+        studio.until_running()
+        if config == QUARANTINE:
+            studio.executor.fail(Reason.ENGINE_ERROR)
+        studio.until_idle()
+        assert not (studio.inbox / name).exists()
+    aside = studio.root / ("quarantine" if config == QUARANTINE else "archive")
+    names = {path.name for path in aside.iterdir() if path.suffix == ".png"}
+    assert len(names) == 2
+    assert name in names
+    studio.good_one_survives()
+
+
+# --- races ----------------------------------------------------------------------------------
+
+
+def test_a_photo_replaced_and_put_back_is_never_painted_from_what_lay_there_between(tmp_path):
+    worker = pytest.importorskip("pipeline.worker")
+    path, other = photo(tmp_path / "a.png", 1), photo(tmp_path / "b.png", 2)
+    away = tmp_path / "away.png"
+
+    def pixels():
+        return worker._photo(worker._version(path), path, 32, Limits(), "srgb").rgb
+
+    first = pixels()
+    path.rename(away)
+    other.rename(path)
+    assert not first.equal(pixels())
+    away.rename(path)
+    assert first.equal(pixels())
+
+
+def test_only_the_result_that_a_twin_waits_for_makes_a_new_plan(make, monkeypatch):
+    """Each plan reads all that is known: one for every job would cost more than the jobs."""
+    studio = make()
+    for seed in range(12):
+        studio.put(f"{seed:02}.png", seed)
+    studio.put("zz-twin.png", seed=11)
+    studio.tick()
+    studio.examined()
+    studio.until_running()
+    plans = []
+    plan = studio.service.planner._plan
+    monkeypatch.setattr(
+        studio.service.planner, "_plan", lambda *given: (plans.append(given), plan(*given))
+    )
+    studio.until_idle()
+    assert studio.states()["zz-twin.png"] == "skipped"
+    assert set(studio.states().values()) == {"done", "skipped"}
+    assert len(plans) <= 4
+
+
+def test_the_loop_survives_an_outbox_that_it_is_not_let_into(make, monkeypatch):
+    studio = make()
+    studio.put("a.png")
+    closed = [True]
+    mkdir = Path.mkdir
+
+    def refused(path, *arguments, **options):
+        if closed[0] and studio.outbox.root in path.parents:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    studio.tick()
+    studio.examined()
+    studio.tick()
+    assert "permission denied" in studio.view.message
+    assert studio.view.message.startswith("paused: ")
+    closed[0] = False
+    studio.good_one_survives()
+    assert {pair.attempt for pair in studio.ledger.pairs()} == {1}

@@ -1,0 +1,273 @@
+"""A finished picture tells how it was made, and can be made again from that alone."""
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from stock import make_job
+
+from pipeline import cli
+from pipeline.formats import OutputFormat
+from pipeline.icc import icc_bytes
+from pipeline.images import load_image
+from pipeline.jobs import Job, StyleImage
+from pipeline.manifest import starter_styles
+from pipeline.metadata import recorded, xmp_packet
+from pipeline.options import Transfer
+from pipeline.provenance import Provenance, parse, record
+from pipeline.recipes import digest
+
+SMALL = ["--size", "32", "--steps", "2", "--enhance", "none"]
+MOSAIC = starter_styles()["mosaic"]
+
+
+def job(**changes: object) -> Job:
+    """A job with a painting of ours and one of a stranger."""
+    images = (
+        StyleImage(MOSAIC, 0.75, digest(MOSAIC)),
+        StyleImage(Path("/home/ada/private/sea.jpg"), 0.25, "b" * 64),
+    )
+    plain = make_job("holiday/nice/cup.jpg")
+    return replace(plain, recipe=replace(plain.recipe, images=images, **changes))
+
+
+# --- the record ---------------------------------------------------------------------------------
+
+
+def test_the_record_rebuilds_the_very_recipe() -> None:
+    wanted = job(
+        transfer=Transfer(size=96, steps=(3, 2), style_layers={"relu1_1": 1.0, "relu3_1": 0.3}),
+        output=OutputFormat(format="webp", quality=70, profile="display-p3"),
+        seed=7,
+    )
+    found = parse(record(wanted, "enhanced"))
+    assert found is not None
+    assert found.kind == "enhanced"
+    paths = tuple(image.path for image in wanted.recipe.images)
+    assert found.rebuilt(paths, None, "embedded") == wanted.recipe
+    assert found.rebuilt(paths, None, "embedded").digest == found.recipe
+
+
+def test_no_folder_stands_in_the_record() -> None:
+    wanted = job(
+        transfer=Transfer(init="/home/ada/private/start.png"),
+        init_sha256="c" * 64,
+        weights="/home/ada/private/vgg.pth",
+        weights_sha256="d" * 64,
+    )
+    said = record(wanted, "stylized")
+    assert all(name in said for name in ("sea.jpg", "cup.jpg", "start.png", "vgg.pth"))
+    assert "/" not in said
+    assert all(private not in said for private in ("home", "private", "holiday", "nice"))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(min_size=1, max_size=200).filter(lambda raw: b"/" not in raw and b"\0" not in raw))
+def test_any_file_name_goes_through_a_picture_and_back(raw: bytes) -> None:
+    name = os.fsdecode(b"x" + raw)
+    said = record(replace(job(), content=f"a/{name}"), "stylized")
+    packet = xmp_packet(b"", gps=False, software="pipeline", record=said)
+    found = parse(recorded(packet))
+    assert found is not None
+    assert found.photo.name == name.encode("utf-8", "backslashreplace").decode()
+
+
+def test_a_blend_of_a_thousand_paintings_leaves_the_record_out() -> None:
+    image = StyleImage(Path("/a.jpg"), 0.001, "a" * 64)
+    plain = make_job()
+    assert (
+        record(replace(plain, recipe=replace(plain.recipe, images=(image,) * 1000)), "stylized")
+        == ""
+    )
+
+
+@pytest.mark.parametrize(
+    "forged",
+    ["", "{", "[]", "null", '{"program": 1}', "[" * 100_000, '{"seed": NaN}', '"text"'],
+    ids=lambda text: text[:12],
+)
+def test_a_forged_record_is_none(forged: str) -> None:
+    assert parse(forged) is None
+
+
+def test_a_record_with_keys_of_a_later_version_is_still_read() -> None:
+    said = json.loads(record(job(), "stylized")) | {"mood": "good"}
+    assert isinstance(parse(json.dumps(said)), Provenance)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("recipe", "x" * 65), ("paintings", [{"name": "a", "sha256": "../etc"}])]
+)
+def test_a_record_with_impossible_values_is_none(key: str, value: object) -> None:
+    assert parse(json.dumps(json.loads(record(job(), "stylized")) | {key: value})) is None
+
+
+# --- explain, and the same again ------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch) -> Path:
+    """A project folder to stand in; the photo has a place, a profile and transparency."""
+    (tmp_path / "inbox").mkdir()
+    image = Image.effect_noise((64, 48), 60).convert("RGB")
+    exif = Image.Exif()
+    exif[0x8825] = {1: "N", 2: (48.0, 51.0, 24.0)}
+    exif[0x0110] = "Model X"
+    exif[0x0112] = 6
+    image.putalpha(Image.linear_gradient("L").resize((64, 48)))
+    image.save(tmp_path / "inbox" / "cup.png", exif=exif, icc_profile=icc_bytes("display-p3"))
+    shutil.copy(MOSAIC, tmp_path / "sea.jpg")
+    (tmp_path / "config.yaml").write_text(
+        "styles: {sea: {image: sea.jpg}}\ntransfer: {size: 32, steps: [2]}\n"
+        "enhance: {preset: none}\noutput: {format: webp, profile: display-p3}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def pipeline(monkeypatch, capfd):
+    """Call the program within this process: exit code, stdout, stderr."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["pipeline", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (ended.value.code, *capfd.readouterr())
+
+    return call
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif", ".heic"])
+def test_a_picture_in_any_format_tells_how_it_was_made_wherever_it_lies(
+    suffix: str, folder: Path, pipeline
+) -> None:
+    code, out, err = pipeline(
+        "stylize", "inbox/cup.png", "builtin:mosaic", "-o", f"one{suffix}", *SMALL, "--json"
+    )
+    assert code == 0, err
+    names = [Path(output["path"]).name for output in json.loads(out)["outputs"]]
+    assert names == [f"one{suffix}", f"one.enhanced{suffix}"]
+    (folder / "far").mkdir()
+    shutil.move(folder / f"one{suffix}", folder / "far" / f"x{suffix}")
+    code, out, _ = pipeline("explain", f"far/x{suffix}", "--json", "--config", "none.yaml")
+    made = json.loads(out)["made"]
+    assert code == 0
+    assert made["photo"]["name"] == "cup.png"
+    assert made["paintings"][0]["name"] == "builtin:mosaic"
+    assert made["transfer"]["size"] == 32
+    said = pipeline("explain", f"far/x{suffix}")[1]
+    assert "the stylized picture of cup.png in the style mosaic" in said
+    raw = (folder / "far" / f"x{suffix}").read_bytes()
+    assert str(folder).encode() not in raw
+    with Image.open(folder / "far" / f"x{suffix}") as image:
+        assert not image.getexif().get_ifd(0x8825)
+        assert image.getexif().get(0x0112, 1) == 1
+        assert image.getexif()[0x0110] == "Model X"
+
+
+def test_a_picture_is_painted_again_byte_for_byte(folder: Path, pipeline) -> None:
+    """From its record alone; the photo is found in the archive, under another name."""
+    for out in (folder / "outbox", folder / "archive"):
+        out.mkdir()
+    made = ["stylize", "inbox/cup.png", "sea.jpg", "-o", "outbox/cup--sea.webp", *SMALL[:4]]
+    assert pipeline(*made, "--profile", "display-p3", "--seed", "3", "--init", "noise")[0] == 0
+    shutil.move(folder / "inbox" / "cup.png", folder / "archive" / "renamed.png")
+    for kind, mark in (("stylized", ""), ("enhanced", ".enhanced")):
+        picture = folder / "outbox" / f"cup--sea{mark}.webp"
+        code, out, err = pipeline("explain", str(picture), "--again", f"{kind}.webp", "--json")
+        assert code == 0, err
+        assert [output["kind"] for output in json.loads(out)["outputs"]] == [kind]
+        first, second = load_image(picture), load_image(folder / f"{kind}.webp")
+        assert first.rgb.equal(second.rgb)
+        assert first.alpha is not None
+        assert second.alpha is not None
+        assert first.alpha.equal(second.alpha)
+        assert picture.read_bytes() == (folder / f"{kind}.webp").read_bytes()
+    assert not list(folder.glob(".pipeline-*"))
+
+
+def test_what_is_missing_is_named_with_the_way_out(folder: Path, pipeline) -> None:
+    pipeline("stylize", "inbox/cup.png", "sea.jpg", "-o", "one.png", *SMALL)
+    (folder / "elsewhere").mkdir()
+    shutil.move(folder / "inbox" / "cup.png", folder / "elsewhere" / "cup.png")
+    shutil.move(folder / "sea.jpg", folder / "elsewhere" / "sea.jpg")
+    Image.new("RGB", (9, 9)).save(folder / "sea.jpg")  # the name alone is not enough
+    shutil.move(folder / "one.png", folder / "elsewhere" / "deep.png")
+    (folder / "pictures").mkdir()
+    shutil.move(folder / "elsewhere" / "deep.png", folder / "pictures" / "one.png")
+    code, _, err = pipeline("explain", "pictures/one.png", "--again", "two.png")
+    assert code == 2
+    assert "photo cup.png" in err
+    assert "painting" not in err or "sea.jpg" in err  # mosaic itself is a starter style: found
+    assert "--sources DIR" in err
+    again = ["explain", "pictures/one.png", "--again", "two.png", "--sources", "elsewhere"]
+    assert pipeline(*again)[0] == 0
+    assert load_image(folder / "two.png").rgb.equal(load_image(folder / "pictures/one.png").rgb)
+
+
+@pytest.mark.parametrize(
+    ("out", "said"), [("two.jpg", "name it .png"), ("no/two.png", "cannot be written")]
+)
+def test_an_impossible_wish_is_wrong_usage(out: str, said: str, folder: Path, pipeline) -> None:
+    pipeline("stylize", "inbox/cup.png", "builtin:mosaic", "-o", "one.png", *SMALL)
+    code, _, err = pipeline("explain", "one.png", "--again", out)
+    assert code == 2
+    assert said in err
+
+
+def test_a_picture_of_another_engine_or_with_other_options_is_not_guessed_at(
+    folder: Path, pipeline
+) -> None:
+    pipeline("stylize", "inbox/cup.png", "builtin:mosaic", "-o", "one.png", *SMALL)
+    with Image.open(folder / "one.png") as image:
+        said = json.loads(recorded(image.info["xmp"]))
+    for change, word in (({"engine": 99}, "engine 99"), ({"seed": 5}, "something else")):
+        forged = xmp_packet(b"", gps=False, software="", record=json.dumps(said | change))
+        Image.new("RGB", (8, 8)).save(folder / "forged.jpg", xmp=forged)
+        code, _, err = pipeline("explain", "forged.jpg", "--again", "two.png")
+        assert code == 2
+        assert word in err
+
+
+def test_a_picture_without_a_record_says_so(folder: Path, pipeline) -> None:
+    Image.new("RGB", (8, 8)).save(folder / "plain.png")
+    code, _, err = pipeline("explain", "plain.png", "--again", "two.png")
+    assert code == 2
+    assert "no record" in err
+    assert "not in the inbox" in pipeline("explain", "plain.png")[2]
+
+
+def test_a_picture_may_be_made_without_any_metadata(folder: Path, pipeline) -> None:
+    bare = ["--metadata", "none", "--provenance", "false"]
+    pipeline("stylize", "inbox/cup.png", "builtin:mosaic", "-o", "one.png", *SMALL, *bare)
+    with Image.open(folder / "one.png") as image:
+        assert set(image.info) == {"srgb"}
+
+
+def test_an_inbox_file_is_explained_as_before(folder: Path, pipeline) -> None:
+    code, out, _ = pipeline("explain", "inbox/cup.png")
+    assert code == 0
+    assert "will be made" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-o", "one.bmp"], ".webp"),
+        (["-o", "one.jpg", "--depth", "16"], "--depth"),
+        (["-o", "one.png", "--quality", "90"], "--quality"),
+        (["-o", "one.webp", "--profile", "cmyk"], "--profile"),
+    ],
+)
+def test_a_wrong_format_is_told_before_any_work(words, said, folder: Path, pipeline) -> None:
+    code, _, err = pipeline("stylize", "inbox/cup.png", "builtin:mosaic", *words)
+    assert code == 2
+    assert said in err
