@@ -219,5 +219,3 @@ def _once(what: object) -> float:
     began = time.perf_counter()
     what()  # type: ignore[operator]
     return time.perf_counter() - began
-
-

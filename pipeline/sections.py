@@ -83,12 +83,12 @@ class Queue(Options):
     order: Literal["name", "newest", "oldest", "smallest"] = Field(
         "name", description="By the photos' paths, the times of their files, or their bytes."
     )
-    folders: dict[
-        Annotated[str, Field(min_length=1)], Annotated[int, Field(ge=-1000, le=1000)]
-    ] = Field(
-        {},
-        description="Priorities by pattern, relative to the inbox: greater ones first, 0 where "
-        "none fits; the first pattern that fits counts.",
+    folders: dict[Annotated[str, Field(min_length=1)], Annotated[int, Field(ge=-1000, le=1000)]] = (
+        Field(
+            {},
+            description="Priorities by pattern, relative to the inbox: greater ones first, 0 where "
+            "none fits; the first pattern that fits counts.",
+        )
     )
     fair: bool = Field(
         True, description="Folders take turns, photo by photo, so that a large one starves none."
@@ -185,7 +185,7 @@ class Serve(Options):
     """The gallery as a local web page, live (`pipeline serve`)."""
 
     host: Annotated[str, Field(min_length=1)] = Field(
-        "127.0.0.1", description="The address to listen on; all but this machine's own need a token."
+        "127.0.0.1", description="Address to listen on; all but this machine's own need a token."
     )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         8765, description="The port; 0 takes any that is free."

@@ -1,6 +1,7 @@
 """Draw docs/pictures/artefacts.jpg: what older recipes leave in a picture, beside what ours does.
 
-    python scripts/make_artefacts.py [PAIR ...]
+    python scripts/make_artefacts.py [PAIR ...]    # the sheet, or some of its rows
+    python scripts/make_artefacts.py sizes         # one pair with draft, balanced and fine
 
 Each row is one photo and one painting, twice with the same steps: with the older way, and with the
 defaults. The ways that the program does not have any more are put back here, for these pictures.
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from pipeline.images import labelled, load_image, resize
 from pipeline.nst import Vgg19, load_weights, stylize
-from pipeline.options import Transfer
+from pipeline.options import Transfer, resolve_transfer
 from pipeline.single import contact_sheet
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -104,14 +105,33 @@ def _shown(picture: Tensor, corner: tuple[int, int] | None) -> Tensor:
     return resize(picture, (round(picture.shape[1] * factor), round(picture.shape[2] * factor)))
 
 
+def sizes(network: Vgg19) -> Tensor:
+    """The same pair with three presets, shown at the first one's size."""
+    photo = load_image(ROOT / "inbox/astronaut.jpg").rgb
+    style = load_image(ROOT / "pipeline/styles/mosaic.jpg").rgb
+    shown = []
+    for preset in ("draft", "balanced", "fine"):
+        options = resolve_transfer(preset)
+        picture = stylize(photo, style, options, network=network)
+        shown.append(labelled(_shown(picture, None), f"{preset}, {options.size} px"))
+    return contact_sheet(shown, len(shown))
+
+
+def save(sheet: Tensor, out: Path) -> None:
+    """As JPEG: a page of documentation is no place for megabytes."""
+    pixels = (sheet * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(out, quality=88)
+    print(out.relative_to(ROOT))
+
+
 def main(names: list[str]) -> None:
     """Write the sheet; of some pairs only where they are named."""
     network = Vgg19(load_weights())
+    if names == ["sizes"]:
+        save(sizes(network), OUT.with_name("sizes.jpg"))
+        return
     chosen = [pair for pair in PAIRS if not names or pair.name in names]
-    sheet = torch.cat([contact_sheet(cells(pair, network), 2) for pair in chosen], 1)
-    pixels = (sheet * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    Image.fromarray(pixels).save(OUT, quality=88)
-    print(OUT.relative_to(ROOT))
+    save(torch.cat([contact_sheet(cells(pair, network), 2) for pair in chosen], 1), OUT)
 
 
 if __name__ == "__main__":

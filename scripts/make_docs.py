@@ -20,6 +20,7 @@ from pipeline import cli
 from pipeline.config import Config
 from pipeline.flags import option_flags
 from pipeline.options import PRESETS
+from pipeline.picture_commands import OptionsCommand
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/config.md", "docs/commands.md", "docs/house.md")
@@ -181,7 +182,7 @@ def _command(name: str, command: Any) -> str:
     rows += [f"| `{_flag(p)}` | {_said(p)} |" for p in options]
     if name == "stylize":
         rows += [f"| `{_flag(p)}` | {_said(p)} |" for p in option_flags()]
-    elif isinstance(command, cli.OptionsCommand):
+    elif isinstance(command, OptionsCommand):
         first, *_, last = option_flags()
         rows += [f"| `{_flag(first)}` ... `{_flag(last)}` | All options of `stylize`. |"]
     usage = " ".join(["python -m pipeline", name, "[OPTIONS]", *map(_usage, arguments)])

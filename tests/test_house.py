@@ -13,7 +13,8 @@ FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")
 
 # Bottom first. A module may import those of lower floors, and those before it on its own.
 FLOORS = [
-    ["errors", "options", "chain", "formats", "clock", "schedule", "cluster", "sections", "yamlfile",
+    ["errors", "options", "chain", "formats", "clock", "schedule", "cluster", "sections",
+     "yamlfile",
      "complaints", "config", "manifest", "jobs"],
     ["icc", "ifd", "metadata", "provenance", "undecodable", "colour", "codec", "deep", "encode",
      "nst", "images", "enhance", "stylecache", "database", "records", "disk", "stamp",
@@ -23,12 +24,15 @@ FLOORS = [
      "sidecar", "thumbnails", "live", "timelapse", "reporter", "staging",
      "cores", "statefile", "holding", "gate", "estimate", "tally"],
     ["worker"],
-    ["frame", "inbox", "familiar", "census", "watcher", "recipes", "workshop", "slots", "ray_node",
-     "ray_engine", "executors", "dashboard", "hooks",
-     "originals", "quarantine", "examiner", "intake", "exhibits", "markup", "gallery", "serving", "accounts",
+    ["frame", "inbox", "familiar", "census", "watcher", "recipes", "workshop", "slots",
+     "ray_node", "ray_engine", "executors", "dashboard", "hooks",
+     "originals", "quarantine", "examiner", "intake", "exhibits", "markup", "gallery", "serving",
+     "accounts",
      "queueing", "planner", "outcomes", "bulk"],
     ["service", "single"],
-    ["flags", "observers", "running", "dryrun", "retries", "reports", "doctor", "ordering", "origins", "serve"],
+    ["flags", "observers", "running", "dryrun", "retries", "reports", "doctor",
+     "ordering", "origins", "serve"],
+    ["command", "folder_commands", "picture_commands", "setup_commands"],
     ["cli", "__main__"],
 ]  # fmt: skip
 DOORS = {
@@ -43,7 +47,7 @@ DOORS = {
     "rich": {"dashboard", "frame", "lanes", "rows", "terminal"},
     "prometheus_client": {"metrics"},
     "sqlite3": {"database", "ledger", "records"},
-    "typer": {"cli", "flags"},
+    "typer": {"cli", "command", "flags", "folder_commands", "picture_commands", "setup_commands"},
     "filelock": {"lock"},
     "ray": {"ray_engine", "ray_node"},
     "cronsim": {"schedule"},

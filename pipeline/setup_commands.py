@@ -1,0 +1,83 @@
+"""Commands that look at the set-up: styles, check, schema, doctor, service."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from pipeline.command import (
+    DEFAULT_CONFIG,
+    FAILED,
+    OK,
+    ConfigOption,
+    JsonOption,
+    app,
+    counted,
+    print_report,
+)
+from pipeline.errors import UsageError
+
+
+@app.command()
+def styles(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """List the styles in force, with their origin."""
+    from pipeline import reports, running
+
+    print_report(reports.styles(running.load(config)), as_json, reports.styles_text)
+
+
+@app.command()
+def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Validate config.yaml."""
+    from pipeline import running
+
+    loaded = running.load(config)
+    styles, rules = len(loaded.manifest.styles), len(loaded.manifest.rules)
+    print(f"{config}: good; {counted(styles, 'style')}, {counted(rules, 'match rule')}")
+
+
+@app.command()
+def schema(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Print config.yaml's JSON Schema."""
+    from pipeline.config import json_schema
+
+    del config  # taken everywhere, needed here by nothing: the schema is the same for all
+    print(json.dumps(json_schema(), indent=2))
+
+
+@app.command()
+def doctor(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Examine machine, folders, weights and device."""
+    from pipeline import doctor as examination
+    from pipeline import running
+
+    report = examination.examine(running.load(config))
+    print_report(report, as_json, examination.text)
+    raise typer.Exit(OK if report["healthy"] else FAILED)
+
+
+@app.command()
+def service(
+    kind: Annotated[str, typer.Argument(help="systemd or launchd.", metavar="KIND")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    user: Annotated[
+        bool, typer.Option("--user", help="systemd: for your own account, without root.")
+    ] = False,
+    account: Annotated[
+        str, typer.Option(help="systemd: who it runs as; else the owner of the inbox.")
+    ] = "",
+) -> None:
+    """Print a systemd unit or a launchd agent for this config.
+
+    It runs `watch` for good, names this Python, this config and its folders, and lets the service
+    do little else.
+    """
+    from pipeline import running, units
+
+    loaded = running.load(config)
+    if kind not in units.KINDS:
+        raise UsageError(f"no such kind: {kind}", where="service", mend="systemd or launchd")
+    print(units.text(kind, loaded.config, config, user=user, account=account), end="")
+    for folder in units.missing(loaded.config):
+        print(f"make this folder before the service starts: {folder}", file=sys.stderr)
