@@ -66,7 +66,7 @@ class Nowhere:
 
 def report() -> Iterator[Row]:
     """Rows: what, measured, aim."""
-    with _project() as root:
+    with project() as root:
         told = json.loads(_program(root, f"from benchmarks.bulk import plan; plan({str(root)!r})"))
         yield Row(f"planning {PHOTOS} photos x 3 styles", f"{told['seconds']:.1f} s", "10 s")
         yield Row("memory of the process that does", f"{told['bytes'] / 1e6:.0f} MB", "300 MB")
@@ -129,12 +129,12 @@ def finish(root: Path) -> None:
 
 
 @contextmanager
-def _project() -> Iterator[Path]:
+def project(photos: int = PHOTOS) -> Iterator[Path]:
     """A project whose photos were all examined before."""
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as name:
         root = Path(name)
         (root / "config.yaml").write_text(CONFIG)
-        for content in _contents():
+        for content in _contents(photos):
             path = root / "inbox" / content
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"\xff\xd8\xff\xd9")
@@ -157,8 +157,8 @@ def _remember(config: Config) -> None:
     database.close()
 
 
-def _contents() -> list[str]:
-    return [f"{number % FOLDERS}/{number:05}.jpg" for number in range(PHOTOS)]
+def _contents(photos: int = PHOTOS) -> list[str]:
+    return [f"{number % FOLDERS}/{number:05}.jpg" for number in range(photos)]
 
 
 def _digest(number: int) -> str:

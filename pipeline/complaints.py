@@ -12,6 +12,16 @@ from pydantic_core import ErrorDetails
 from pipeline.yamlfile import Lines
 
 
+# Where pydantic speaks of Python, to people who write YAML.
+_PLAIN = {
+    "is_instance_of": "input should be a path",
+    "model_type": "input should be keys with values",
+    "dict_type": "input should be keys with values",
+    "tuple_type": "input should be a list",
+    "too_short": "at least one entry is needed",
+}
+
+
 def explain(
     error: ValidationError, model: type[BaseModel], path: Path | str, lines: Lines
 ) -> dict[str, str]:
@@ -25,7 +35,7 @@ def explain(
         what = f"unknown key {key!r}"
         mend = nearest(document_path[-1], _fields_at(model, first["loc"][:-1])).strip("; ")
         return {"what": what, "where": where, "mend": mend}
-    message = first["msg"].removeprefix("Value error, ")
+    message = _PLAIN.get(first["type"]) or first["msg"].removeprefix("Value error, ")
     given = first["input"]
     shown = f", not {given!r}" if isinstance(given, str | int | float | bool | None) else ""
     # A message that pydantic wrote names the rule only; add what was given.

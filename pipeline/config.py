@@ -167,6 +167,10 @@ class Config(Options):
         for key in ("archive", "quarantine"):
             if getattr(self, key).resolve().is_relative_to(inbox):
                 raise ValueError(f"{key} lies inside the inbox: it would be taken for new photos")
+        held = self.quarantine.resolve()
+        for key in ("inbox", "outbox", "state", "archive"):  # `retry` brings back all that lies in it
+            if getattr(self, key).resolve().is_relative_to(held):
+                raise ValueError(f"{key} lies inside the quarantine, a folder of its own")
         return self
 
     @model_validator(mode="after")

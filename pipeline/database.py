@@ -63,6 +63,9 @@ MIGRATIONS = (
         mount TEXT NOT NULL                   -- on which files were last seen in it
     ) STRICT, WITHOUT ROWID;
     """,
+    # The same photo under another name is looked up for each one that is done with.
+    # (of both columns, or SQLite takes the index of states, which holds them all)
+    "CREATE INDEX pairs_photo ON pairs (sha256, state);",
 )
 
 

@@ -18,6 +18,7 @@ from pipeline.recipes import Recipes
 from pipeline.running import Loaded
 from pipeline.sidecar import wishes
 from pipeline.stamp import hash_file
+from pipeline.terminal import visible
 
 
 def dry_run(loaded: Loaded, as_json: bool, limit: int | None = None) -> int:
@@ -33,7 +34,7 @@ def dry_run(loaded: Loaded, as_json: bool, limit: int | None = None) -> int:
             print(json.dumps(said), flush=True)
         else:
             verb = "make" if pair.due else "skip"
-            print(f"{verb}  {pair.content}  {pair.style or '-'}  {pair.why}")
+            print(visible(f"{verb}  {pair.content}  {pair.style or '-'}  {pair.why}"))
     device = loaded.config.device
     devices = [device] if isinstance(device, str) else device
     works = Counter(work_of(pair.job.recipe.transfer) for pair in due if pair.job)
@@ -80,7 +81,7 @@ def _photos(loaded: Loaded, scan: Scan, ledger: Ledger, recipes: Recipes) -> lis
             continue
         try:
             digest = digests.get((file.content, version)) or hash_file(file.path)
-            side = wishes(file.content, sides, loaded.manifest, loaded.config.limits)
+            side = wishes(file.content, sides, loaded.manifest, loaded.config)
         except InputError:
             continue
         own = own_recipes(file.content, side, loaded.manifest, recipes) if side else None

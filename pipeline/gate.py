@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
+from typing import Literal
 
 from pipeline.clock import spoken
 from pipeline.errors import StateError
@@ -28,6 +29,18 @@ class Closed:
 
     why: str
     at_end: AtEnd
+    cause: Literal["person", "schedule"] = "schedule"
+
+
+def next_opening(schedule: Schedule | None, wall: float) -> float | None:
+    """When the hours next begin, in seconds since 1970; None within them, and where there are none.
+
+    Hours alone: of pauses and bulk runs it knows nothing.
+    """
+    if schedule is None:
+        return None
+    found = stretch(schedule, datetime.fromtimestamp(wall, schedule.zone))
+    return None if found.open or found.until == float("inf") else found.until
 
 
 class Gate:
@@ -97,7 +110,7 @@ class Gate:
             _forget(self._state)
             return None
         at_end: AtEnd = "checkpoint" if self._held.at_once else "finish"
-        return Closed(self._held.words(wall, self._zone), at_end)
+        return Closed(self._held.words(wall, self._zone), at_end, "person")
 
     def _over(self, wall: float) -> Closed | None:
         if self._until is None or wall < self._until:

@@ -131,7 +131,7 @@ class Intake:
     def _own_recipes(self, content: str) -> dict[str, Recipe] | None:
         side = None
         if self.sides:
-            side = wishes(content, self.sides, self.manifest, self.config.limits)
+            side = wishes(content, self.sides, self.manifest, self.config)
         return None if side is None else own_recipes(content, side, self.manifest, self.recipes)
 
     def _recognise(self, scan: Scan) -> None:

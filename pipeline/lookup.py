@@ -12,20 +12,24 @@ from pipeline.tables import Tables
 class Lookup(Tables):
     """The part of the ledger that tells what is known of pairs."""
 
-    def known(self) -> dict[tuple[str, str], Known]:
-        """What the plan needs of every pair, by (content, style)."""
+    def known(self, content: str | None = None) -> dict[tuple[str, str], Known]:
+        """What the plan needs of every pair, or of those of one photo, by (content, style)."""
         states = {state.value: state for state in JobState}
         pairs = {}
-        for row in self._db.all("SELECT content, style, job, sha256, recipe, state FROM pairs"):
+        sql = "SELECT content, style, job, sha256, recipe, state FROM pairs"
+        of_one = () if content is None else (os.fsencode(content),)
+        for row in self._db.all(sql + " WHERE content = ?" * len(of_one), *of_one):
             raw, style, job, sha256, recipe, state = row
-            content = os.fsdecode(raw)
-            pairs[content, style] = Known(job, sha256, recipe, states[state], content)
+            name = os.fsdecode(raw)
+            pairs[name, style] = Known(job, sha256, recipe, states[state], name)
         return pairs
 
-    def finished(self) -> dict[tuple[str, str, str], str]:
-        """Content of a finished result, by (sha256, style, recipe digest)."""
+    def finished(self, sha256: str | None = None) -> dict[tuple[str, str, str], str]:
+        """Content of each finished result, or of those of one photo, by (sha256, style, recipe)."""
         sql = "SELECT sha256, style, recipe, content FROM pairs WHERE state = 'done'"
-        return {(sha, style, made): os.fsdecode(raw) for sha, style, made, raw in self._db.all(sql)}
+        of_one = () if sha256 is None else (sha256,)
+        rows = self._db.all(sql + " AND sha256 = ?" * len(of_one), *of_one)
+        return {(sha, style, made): os.fsdecode(raw) for sha, style, made, raw in rows}
 
     def revision(self) -> tuple[int, int]:
         """Changes whenever anybody, here or in another process, has written to the ledger."""

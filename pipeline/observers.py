@@ -206,7 +206,7 @@ def _exporter(config: Config) -> Any:
 
 
 def _closed(service: Service) -> str | None:
-    return "schedule" if service.closed else None
+    return service.closed.cause if service.closed else None
 
 
 def _free(config: Config) -> dict[str, float]:

@@ -17,7 +17,7 @@ from pipeline.jobs import ENGINE_VERSION, Job, Recipe
 from pipeline.manifest import starter_styles
 from pipeline.metadata import recorded
 from pipeline.provenance import Ingredient, Provenance, parse
-from pipeline.recipes import digest
+from pipeline.recipes import INIT_WORDS, WEIGHTS_WORDS, digest
 from pipeline.sections import Limits
 from pipeline.terminal import visible
 
@@ -133,9 +133,9 @@ def _job(made: Provenance, file: Path, config: Config | None, sources: Sequence[
     if made.engine != ENGINE_VERSION:
         what = f"made by {made.program}, engine {made.engine}; engine {ENGINE_VERSION} differs"
         raise UsageError(what, where=str(file), mend=f"install {made.program}")
-    photo, paintings, init, weights = _found(made, file, config, sources)
+    photo, *parts = _found(made, file, config, sources)
     try:
-        recipe: Recipe | None = made.rebuilt(paintings, init, weights)
+        recipe: Recipe | None = None if _unproven(made) else made.rebuilt(*parts)
     except ValidationError:
         recipe = None
     if recipe is None or recipe.digest != made.recipe:
@@ -144,24 +144,37 @@ def _job(made: Provenance, file: Path, config: Config | None, sources: Sequence[
     return Job(made.photo.name, photo, made.photo.sha256, made.style, recipe)
 
 
+def _unproven(made: Provenance) -> bool:
+    """Whether it names a file without saying what that holds: a stranger's, never to be opened."""
+    init = made.transfer.get("init", INIT_WORDS[0])
+    return (not made.init_sha256 and init not in INIT_WORDS) or (
+        not made.weights_sha256 and made.weights not in WEIGHTS_WORDS
+    )
+
+
 def _found(
     made: Provenance, file: Path, config: Config | None, sources: Sequence[Path]
-) -> tuple[Path, tuple[Path, ...], Path | None, str]:
+) -> tuple[Path, tuple[Path, ...], Path | None, str, Path | None]:
     """Everything the picture was made of; all that is missing is named at once."""
     search = _Search(file, config, sources)
     photo = search(made.photo, "photo")
     paintings = tuple(search(painting, "painting") for painting in made.paintings)
-    init, weights = None, made.weights
+    init, weights, model = None, made.weights, None
     if made.init_sha256:
         name = str(made.transfer.get("init", ""))
         init = search(Ingredient(name=name, sha256=made.init_sha256), "start image")
     if made.weights_sha256:
         part = Ingredient(name=made.weights, sha256=made.weights_sha256)
         weights = str(search(part, "weights"))
+    if made.upscale_sha256:
+        enhance = made.enhance if isinstance(made.enhance, dict) else {}
+        name = str(enhance.get("upscale_model", ""))[:1024]
+        part = Ingredient(name=name, sha256=made.upscale_sha256)
+        model = search(part, "enlarging model")
     if search.missing:
         mend = "put it into the inbox, or name its folder with --sources DIR"
         raise UsageError(f"not found: {'; '.join(search.missing)}", where=str(file), mend=mend)
-    return photo, paintings, init, weights
+    return photo, paintings, init, weights, model
 
 
 class _Search:
@@ -194,6 +207,7 @@ def _files_of(config: Config) -> Iterator[Path]:
     sources = [source for style in config.styles.values() for source in style.sources]
     sources += [config.weights, config.transfer.init]
     sources += [style.transfer.init for style in config.styles.values()]
+    sources += [str(config.enhance.upscale_model or "")]
     return (Path(source) for source in sources if not source.startswith(BUILTIN))
 
 

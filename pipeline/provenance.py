@@ -20,6 +20,7 @@ from pipeline.options import FromList, Options, Transfer
 PROGRAM = "pipeline"
 SOFTWARE = f"{PROGRAM} {__version__}"
 MAX_BYTES = 24_000  # a JPEG has room for 65,502 with what is kept of the photo's own
+MOST_READ = 10 * MAX_BYTES  # a later version may write longer ones
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(max_length=1024)]
@@ -58,27 +59,38 @@ class Provenance(Options):
     weights: Name
     weights_sha256: Annotated[str, Field(max_length=64)] = ""
     init_sha256: Annotated[str, Field(max_length=64)] = ""
+    upscale_sha256: Annotated[str, Field(max_length=64)] = ""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     recipe: Annotated[str, Field(max_length=64)]
 
-    def rebuilt(self, paintings: tuple[Path, ...], init: Path | None, weights: str) -> Recipe:
+    def rebuilt(
+        self,
+        paintings: tuple[Path, ...],
+        init: Path | None,
+        weights: str,
+        model: Path | None = None,
+    ) -> Recipe:
         """The recipe, with its files where they lie on this machine.
 
         Raises:
             ValidationError: It holds options that this version does not know.
         """
         transfer = self.transfer | ({"init": str(init)} if init else {})
+        # A file that the record names is never opened: only one that was found by what it holds.
+        here = {"upscale_model": model}
+        enhance = self.enhance | here if isinstance(self.enhance, dict) else self.enhance
         return Recipe(
             images=tuple(
                 StyleImage(path, painting.weight, painting.sha256)
                 for path, painting in zip(paintings, self.paintings, strict=True)
             ),
             transfer=Transfer.model_validate(transfer),
-            enhance=Enhance.model_validate(self.enhance),
+            enhance=Enhance.model_validate(enhance),
             weights=weights,
             seed=self.seed,
             weights_sha256=self.weights_sha256,
             init_sha256=self.init_sha256,
+            upscale_sha256=self.upscale_sha256,
             output=OutputFormat.model_validate(self.output),
         )
 
@@ -103,6 +115,7 @@ def record(job: Job, kind: Kind, torch_version: str = "") -> str:
         "weights": _without_folders(recipe.weights),
         "weights_sha256": "" if recipe.weights_sha256 == recipe.weights else recipe.weights_sha256,
         "init_sha256": recipe.init_sha256,
+        "upscale_sha256": recipe.upscale_sha256,
         "seed": recipe.seed,
         "recipe": recipe.digest,
     }
@@ -112,10 +125,16 @@ def record(job: Job, kind: Kind, torch_version: str = "") -> str:
 
 def parse(text: str) -> Provenance | None:
     """A record that was found in a file, which may be anybody's; None when it is none."""
+    if len(text) > MOST_READ:
+        return None
     try:
-        return Provenance.model_validate(json.loads(text))
+        return Provenance.model_validate(json.loads(text, parse_constant=_refuse))
     except (ValueError, ValidationError, RecursionError):
         return None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _named(path: Path) -> str:

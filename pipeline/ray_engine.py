@@ -5,35 +5,28 @@ one at work and one in advance, so what is in flight is bounded. A node that is 
 back; a late answer of a lost worker is never heard.
 """
 
-import hashlib
-import ipaddress
-import logging
-import os
-import secrets
-import socket
-import subprocess
 import sys
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from pipeline.cluster import Cluster
 from pipeline.config import Config
-from pipeline.errors import ConfigError, MissingExtraError, Reason
-from pipeline.jobs import Failure, Job, JobResult, Output, Progress
+from pipeline.errors import ConfigError, Reason
+from pipeline.jobs import Failure, Job, JobResult, Progress
+from pipeline.ray_cargo import Cargo, unpacked
+from pipeline.ray_connect import cause, check_private, connect, one_line, token_required
 from pipeline.ray_node import Delivery, Parcel, Worker, needed
 from pipeline.slots import AHEAD, Silence
-from pipeline.workshop import Beat, Event, GivenBack, Place, Stop
+from pipeline.voice import Beat
+from pipeline.workshop import Event, GivenBack, Place, Stop
 
 LOOK_SECONDS = 1.0  # between two looks at a worker's progress
 NODES_SECONDS = 2.0  # between two looks at the nodes
-SHIPPED = 500  # files held as objects at most; older ones are shipped again when needed
 CALLS_AT_ONCE = AHEAD + 2  # of a worker: its jobs, a look, a request to stop
-_PROBE = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False, logging_level='ERROR')"
 
 
 @dataclass(slots=True, eq=False)
@@ -78,7 +71,7 @@ class RayExecutor:
         self._clock = clock
         self._hired: list[_Hired] = []
         self._unfit: dict[str, str] = {}  # nodes that cannot do the work, and why
-        self._files: OrderedDict[str, Any] = OrderedDict()
+        self._cargo = Cargo(ray.put)
         self._back: list[Event] = []
         self._nodes_at = float("-inf")
         self.shipped: dict[tuple[str, str], int] = {}  # (host, SHA-256): how often
@@ -107,7 +100,7 @@ class RayExecutor:
     def submit(self, job: Job, staging: Path) -> None:
         """Ship a job to the worker that can begin it first."""
         try:
-            files = {sha: self._shipped(sha, path) for sha, path in needed(job).items()}
+            files = {sha: self._cargo.shipped(sha, path) for sha, path in needed(job).items()}
         except (OSError, ValueError) as error:
             failure = Failure(Reason.IO_ERROR, f"cannot be shipped: {error}")
             self._back.append(JobResult(job, "failed", error=failure))
@@ -147,7 +140,7 @@ class RayExecutor:
             with suppress(Exception):
                 self._ray.kill(hired.handle)
         self._hired = []
-        self._files.clear()
+        self._cargo.clear()
         self._ray.shutdown()
 
     # --- workers ------------------------------------------------------------------------
@@ -206,7 +199,7 @@ class RayExecutor:
             if ref not in hired.calls:
                 return self._lost(hired, str(error))
             job, _ = hired.calls.pop(ref)
-            return [self._failed(job, hired, Reason.WORKER_CRASHED, _line(str(error)))]
+            return [self._failed(job, hired, Reason.WORKER_CRASHED, one_line(str(error)))]
         hired.silence.heard(Beat(busy=False))
         if ref == hired.ready:
             hired.device = answer
@@ -233,9 +226,7 @@ class RayExecutor:
         if result.status != "done":
             return result
         try:
-            outputs = tuple(_written(output, delivery.files, staging) for output in result.outputs)
-            for name in delivery.files.keys() - {PurePosixPath(o.path).name for o in outputs}:
-                _write(staging, name, delivery.files[name])
+            outputs = unpacked(result.outputs, delivery.files, staging)
         except (ValueError, KeyError) as error:
             return self._failed(job, hired, Reason.OUTPUT_INVALID, f"damaged on its way: {error}")
         except OSError as error:
@@ -261,7 +252,7 @@ class RayExecutor:
             self._hired.remove(hired)
             return [GivenBack(job) for job, _ in hired.calls.values()]
         if not hired.device:
-            self._unfit[hired.node] = f"node {hired.host}: {_cause(why)}"
+            self._unfit[hired.node] = f"node {hired.host}: {cause(why)}"
         return self._dropped(hired, Reason.WORKER_CRASHED, f"the worker on {hired.name} died")
 
     def _dropped(self, hired: _Hired, code: Reason, why: str) -> list[Event]:
@@ -274,21 +265,6 @@ class RayExecutor:
     def _failed(self, job: Job, hired: _Hired, code: Reason, why: str) -> JobResult:
         return JobResult(job, "failed", device=hired.name, error=Failure(code, why))
 
-    def _shipped(self, sha256: str, path: Path) -> Any:
-        """A reference to the bytes of a file; each is put into the cluster once."""
-        if sha256 not in self._files:
-            content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() != sha256:
-                raise ValueError(f"{path.name} has changed since it was looked at")
-            self._files[sha256] = self._ray.put(content)
-        self._files.move_to_end(sha256)
-        while len(self._files) > SHIPPED:
-            self._files.popitem(last=False)
-        return self._files[sha256]
-
-
-# --- reaching a cluster ---------------------------------------------------------------------
-
 
 def open_cluster(config: Config, place: Place) -> RayExecutor:
     """Connect to the cluster of the config, or start one.
@@ -297,94 +273,13 @@ def open_cluster(config: Config, place: Place) -> RayExecutor:
         ConfigError: It does not answer in time, or strangers could reach it.
         MissingExtraError: Ray is not installed.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    ray = connect(config.ray)
+    weights = config.weights if config.weights in ("embedded", "torchvision") else ""
     try:
-        import ray
-        import ray.util.scheduling_strategies
-    except ImportError:
-        raise MissingExtraError.of("ray", "ray") from None
-    cluster = config.ray
-    address = cluster.address
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        if address == "local":
-            # Newer Ray asks for a token on its own clusters too: one of this run only.
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-            ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
-        else:
-            check_reachable(cluster)
-            context = ray.init(address, namespace="pipeline", **quiet)
-            check_dashboard(str(getattr(context, "dashboard_url", "") or ""), token_required())
-        weights = config.weights if config.weights in ("embedded", "torchvision") else ""
-        return RayExecutor(ray, cluster, place, weights)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ConfigError(_line(str(error)), where=f"ray.address: {address}") from None
+        return RayExecutor(ray, config.ray, place, weights)
     except ConfigError:
         ray.shutdown()
         raise
-
-
-def token_required() -> bool:
-    """Whether Ray asks everybody for a token (Ray 2.60 and newer)."""
-    return os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
-
-
-def check_reachable(cluster: Cluster) -> None:
-    """Ask an address, within the time allowed, in a process that may hang or break over it.
-
-    Raises:
-        ConfigError: No cluster answers there, or anybody might reach it.
-    """
-    address, until = cluster.address, time.monotonic() + cluster.connect_seconds
-    where = f"ray.address: {address}"
-    if address != "auto":
-        host, _, port = address.removeprefix("ray://").rpartition(":")
-        if not _is_local(host.strip("[]")) and not token_required():
-            raise ConfigError("a cluster beyond this machine without token", where=where, mend=MEND)
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), cluster.connect_seconds).close()
-        except (OSError, OverflowError) as error:
-            mend = "is `ray start --head` running there?"
-            raise ConfigError(f"does not answer: {error}", where=where, mend=mend) from None
-    try:
-        asked = subprocess.run(  # noqa: S603  # ourselves
-            [sys.executable, "-c", _PROBE, address],
-            capture_output=True,
-            text=True,
-            timeout=max(1.0, until - time.monotonic()),
-        )
-    except subprocess.TimeoutExpired:
-        what = f"no Ray answers within {cluster.connect_seconds:g} s"
-        raise ConfigError(what, where=where, mend="see ray.connect_seconds") from None
-    if asked.returncode:
-        raise ConfigError(_cause(asked.stderr), where=where, mend="`ray status` tells more")
-
-
-MEND = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH on every node and here"
-
-
-def check_private(nodes: list[Mapping[str, Any]], token: bool) -> None:
-    """Refuse a cluster whose ports strangers can reach: they could run anything there.
-
-    Raises:
-        ConfigError: A node listens beyond localhost, and Ray asks for no token.
-    """
-    open_ones = [n["NodeManagerAddress"] for n in nodes if not _is_local(n["NodeManagerAddress"])]
-    if open_ones and not token:
-        what = f"node {open_ones[0]} listens beyond localhost without token"
-        raise ConfigError(what, where="ray", mend=MEND)
-
-
-def check_dashboard(url: str, token: bool) -> None:
-    """The same for the dashboard, whose page starts jobs.
-
-    Raises:
-        ConfigError: It listens beyond localhost, and Ray asks for no token.
-    """
-    host = url.removeprefix("http://").rpartition(":")[0]
-    if host and not _is_local(host.strip("[]")) and not token:
-        raise ConfigError("its dashboard is open to strangers", where=f"ray: {url}", mend=MEND)
 
 
 def places(resources: Mapping[str, float], cpus: float | None, gpus: float) -> tuple[float, int]:
@@ -395,44 +290,3 @@ def places(resources: Mapping[str, float], cpus: float | None, gpus: float) -> t
         return each, int(min(has_gpus / gpus, has_cpus / each))
     each = has_cpus if cpus is None else cpus
     return each, int(has_cpus / each) if each else 0
-
-
-def _is_local(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _written(output: Output, files: Mapping[str, bytes], staging: Path) -> Output:
-    name = PurePosixPath(output.path).name
-    content = files[name]
-    if hashlib.sha256(content).hexdigest() != output.sha256:
-        raise ValueError(name)
-    return replace(output, path=str(_write(staging, name, content)))
-
-
-def _write(staging: Path, name: str, content: bytes) -> Path:
-    parts = PurePosixPath(name).parts
-    if not parts or ".." in parts or name.startswith("/"):
-        raise ValueError(name)
-    path = staging.joinpath(*parts)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    return path
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:300]
-
-
-def _cause(text: str) -> str:
-    """The last line of a traceback that says something."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    named = [line for line in lines if "Error" in line.partition(":")[0]]
-    return _line((named or lines or ["it ended without a word"])[-1])

@@ -13,6 +13,7 @@ from pipeline.options import Transfer
 from pipeline.sidecar import Side
 
 INIT_WORDS = ("content", "noise", "style")
+WEIGHTS_WORDS = ("embedded", "torchvision")
 
 
 class Recipes:
@@ -46,7 +47,7 @@ class Recipes:
 
     def _weights(self) -> str:
         source = self.config.weights
-        return source if source in ("embedded", "torchvision") else digest(Path(source))
+        return source if source in WEIGHTS_WORDS else digest(Path(source))
 
 
 def digest(path: Path) -> str:

@@ -11,6 +11,7 @@ from pipeline.census import census
 from pipeline.clock import MACHINE
 from pipeline.config import BUILTIN
 from pipeline.dryrun import planned
+from pipeline.gate import next_opening
 from pipeline.inbox import Inbox
 from pipeline.jobs import JobState
 from pipeline.ledger import FILE, Ledger
@@ -45,6 +46,7 @@ def status(loaded: Loaded) -> Report:
             "instance": instance,
             "health": ailment(instance, time.time()) or "well",
             "held": _why_held(loaded, instance),
+            "next_opening": next_opening(loaded.config.schedule, time.time()),
             "queue": {key: (instance or {}).get(key) for key in _OF_THE_QUEUE},
             "waiting": {"files": found.waiting, "at_least": not found.whole},
             "trouble": found.trouble,

@@ -23,6 +23,7 @@ from pipeline.ledger import Ledger
 from pipeline.live import Teller
 from pipeline.lock import Card, instance_lock
 from pipeline.manifest import Manifest, load_manifest
+from pipeline.recipes import WEIGHTS_WORDS
 from pipeline.observers import Observers
 from pipeline.service import Service
 from pipeline.tally import words
@@ -30,6 +31,8 @@ from pipeline.view import View
 from pipeline.watcher import Watcher
 
 TICK_SECONDS = 0.25
+# What processes and addresses were begun with, besides the folders.
+_FIXED = ("device", "slots", "engine", "ray", "timelapse", "metrics", "log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,19 @@ class Loaded:
 def load(path: Path) -> Loaded:
     """Read and check everything that a config names."""
     config = load_config(path)
-    return Loaded(path, config, load_manifest(config, path))
+    manifest = load_manifest(config, path)
+    _check_models(config, path)
+    return Loaded(path, config, manifest)
+
+
+def _check_models(config: Config, path: Path) -> None:
+    """Files of weights are there; what they hold, and `doctor` examines that, takes longer."""
+    model = config.enhance.enlarging_model
+    wanted = {"weights": None if config.weights in WEIGHTS_WORDS else Path(config.weights)}
+    for key, file in (wanted | {"enhance.upscale_model": model}).items():
+        if file is not None and not file.is_file():
+            mend = "paths are relative to the config file"
+            raise ConfigError(f"{key}: no such file: {file}", where=str(path), mend=mend)
 
 
 def run(
@@ -111,6 +126,8 @@ def run(
         dashboard.update(view, time.time())
     if as_json:
         _print_line({"event": "run_ended", **summary, "held": service.held or None})
+    if service.planner.trouble and not keep_going:
+        return ConfigError.exit_code  # a painting went away: nothing more could be planned
     return _exit_code(view, asked, keep_going)
 
 
@@ -185,9 +202,9 @@ class _Loop:
         self.stamp = stamp
         try:
             loaded = load(self.loaded.path)
-            fixed = ("inbox", "outbox", "state", "device", "metrics", "log")
+            fixed = ("inbox", "outbox", "state", *_FIXED)
             if any(getattr(loaded.config, f) != getattr(self.loaded.config, f) for f in fixed):
-                self.dashboard.line("folders, devices, metrics and log change at the next start")
+                self.dashboard.line(f"not taken up: folders, {', '.join(_FIXED)} change at the next start")
                 return
         except ConfigError as error:
             self.dashboard.line(f"config not taken up: {error}")
@@ -249,6 +266,8 @@ def _devices(config: Config) -> list[str]:
 def _last_word(service: Service, view: View, asked: Asked) -> str:
     if asked.signal:
         return "stopped"
+    if service.planner.trouble:
+        return service.planner.trouble
     if service.closed:
         waits = service.planner.works().total()
         return f"{service.held}; {waits} pair{'s' * (waits != 1)} left"

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from pipeline.chain import Enhance
 from pipeline.complaints import explain
+from pipeline.config import Config
 from pipeline.disk import READ
 from pipeline.errors import ConfigError, InputError, Reason
 from pipeline.folder import PICTURE_SUFFIXES
@@ -83,7 +84,7 @@ def wishes(
     content: str,
     found: Mapping[str, tuple[Path, str]],
     manifest: Manifest,
-    limits: Limits,
+    config: Config,
 ) -> Side | None:
     """What all side files together say about a photo; None where there are none.
 
@@ -91,7 +92,7 @@ def wishes(
         content: The photo.
         found: Path and version of every side file in the inbox, by its path relative to it.
         manifest: Its styles may be named.
-        limits: How much may be asked for.
+        config: Its limits say how much may be asked for, its enhancement lies under theirs.
 
     Raises:
         InputError: ``sidecar_invalid``, with the file and the line.
@@ -100,21 +101,27 @@ def wishes(
     for name in governing(content):
         if name in found:
             path, version = found[name]
-            side = _read(path, version, name, tuple(manifest.styles), limits)
+            side = _read(path, version, name, tuple(manifest.styles), config.limits)
             if isinstance(side, InputError):
                 raise side.with_traceback(None)
             together = side if together is None else together.under(side)
-            enlarging = name if "upscale" in side.enhance.chosen() else enlarging
-    if together is not None:
-        _check_enlarged(together, enlarging, content, manifest, limits)
+            enlarging = name if _sized(side) else enlarging
+    if together is not None and _sized(together):
+        _check_enlarged(together, enlarging, content, manifest, config)
     return together
 
 
+def _sized(side: Side) -> bool:
+    """Whether a side file has a say in how large pictures become."""
+    return "size" in side.transfer.chosen() or "upscale" in side.enhance.chosen()
+
+
 def _check_enlarged(
-    side: Side, name: str, content: str, manifest: Manifest, limits: Limits
+    side: Side, name: str, content: str, manifest: Manifest, config: Config
 ) -> None:
-    """The sizes of all its styles, times what the side files ask for."""
-    times = side.enhance.upscale
+    """The sizes of all its styles, times what the side files or the config ask for."""
+    limits = config.limits
+    times = side.enhance.chosen().get("upscale", config.enhance.upscale)
     styles = side.styles or [style.name for style in manifest.styles_for(content)]
     for style in styles if times > 1 else ():
         size = side.transfer.chosen().get("size", manifest.styles[style].transfer.size)

@@ -34,13 +34,12 @@ from pipeline.jobs import (
 from pipeline.nst import load_weights
 from pipeline.nst.devices import choose_device
 from pipeline.options import Transfer
-from pipeline.recipes import INIT_WORDS, digest
+from pipeline.recipes import INIT_WORDS, WEIGHTS_WORDS, digest
 from pipeline.sections import Timelapse
 from pipeline.worker import Bench, run_job
 
 SHEET_SIDE = 320  # px, of one picture on a contact sheet
 GAP = 8  # px
-WEIGHTS_WORDS = ("embedded", "torchvision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,7 @@ class Order:
         total = sum(weight for _, weight in self.styles)
         images = tuple(StyleImage(p, w / total, digest(p)) for p, w in self.styles)
         init, weights = self.transfer.init, self.weights
+        model = self.enhance.enlarging_model
         recipe = Recipe(
             images=images,
             transfer=self.transfer,
@@ -70,6 +70,7 @@ class Order:
             seed=self.seed,
             weights_sha256=weights if weights in WEIGHTS_WORDS else digest(Path(weights)),
             init_sha256="" if init in INIT_WORDS else digest(Path(init)),
+            upscale_sha256=digest(model) if model else "",
             output=self.output,
         )
         style = "+".join(path.stem for path, _ in self.styles)

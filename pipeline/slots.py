@@ -14,9 +14,9 @@ from typing import Any
 
 from pipeline.errors import Reason
 from pipeline.jobs import Failure, Job, JobResult, Progress
+from pipeline.voice import Beat
 from pipeline.workshop import (
     STOP_SECONDS,
-    Beat,
     Begun,
     Event,
     GivenBack,

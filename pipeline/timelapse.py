@@ -122,7 +122,8 @@ def evenly(changes: Sequence[float], count: int) -> list[int]:
     """
     way = np.concatenate(([0.0], np.cumsum(changes)))
     stops = np.searchsorted(way, np.linspace(0.0, way[-1], count) - 1e-9)
-    return sorted({0, *(int(stop) for stop in stops), len(changes)})[-count:]
+    first, *rest = sorted({0, *(int(stop) for stop in stops), len(changes)})
+    return [first, *rest[-(count - 1) :]]
 
 
 def write_film(frames: Sequence[Frame], path: Path, seconds: float) -> tuple[int, int]:

@@ -242,7 +242,7 @@ def _room(path: Path, indent: str) -> list[str]:
 
 def _line(name: str, file: Path) -> str:
     said = (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n\n")[0]
-    return f"{name:18}{' '.join(said.split())}".rstrip()
+    return f"{name:22}{' '.join(said.split())}".rstrip()
 
 
 PARTS = {

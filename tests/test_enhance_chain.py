@@ -14,7 +14,6 @@ from pipeline.jobs import Recipe
 from pipeline.manifest import load_manifest
 from pipeline.options import Transfer
 from pipeline.recipes import Recipes
-from pipeline.sections import Limits
 from pipeline.sidecar import Side, wishes
 
 ROOT = Path(__file__).parent.parent
@@ -203,13 +202,27 @@ def test_a_wrong_flag_is_named(flags: dict[str, str], where: str) -> None:
 # ---- Side files ----------------------------------------------------------------------------
 
 
-def wished(tmp_path: Path, text: str, transfer: str = "{}", side: int = 1024) -> Side | None:
+def wished(
+    tmp_path: Path, text: str, transfer: str = "{}", side: int = 1024, upscale: int = 1
+) -> Side | None:
     path = tmp_path / "config.yaml"
-    path.write_text(f'transfer: {transfer}\nstyles: {{a: {{image: "builtin:mosaic"}}}}\n')
+    path.write_text(
+        f"transfer: {transfer}\nenhance: {{upscale: {upscale}}}\nlimits: {{side: {side}}}\n"
+        f'styles: {{a: {{image: "builtin:mosaic"}}}}\n'
+    )
     asked = tmp_path / "p.jpg.yaml"
     asked.write_text(text)
-    manifest = load_manifest(load_config(path), path)
-    return wishes("p.jpg", {"p.jpg.yaml": (asked, "1")}, manifest, Limits(side=side))
+    config = load_config(path)
+    manifest = load_manifest(config, path)
+    return wishes("p.jpg", {"p.jpg.yaml": (asked, text)}, manifest, config)
+
+
+def test_a_side_files_size_counts_as_large_as_the_config_enlarges_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="4 times 300 px"):
+        wished(tmp_path, "transfer: {size: 300}", upscale=4)
+    assert wished(tmp_path, "transfer: {size: 256}", upscale=4) is not None
+    assert wished(tmp_path, "{transfer: {size: 1000}, enhance: {upscale: 1}}", upscale=4)
+    assert wished(tmp_path, "enhance: {grain: 0.1}", upscale=4) is not None  # the config's own
 
 
 def test_a_side_file_may_choose_the_chain(tmp_path: Path) -> None:

@@ -18,13 +18,8 @@ from pipeline.jobs import JobState
 from pipeline.ledger import Ledger
 from pipeline.manifest import load_manifest
 from pipeline.outbox import Outbox
-from pipeline.ray_engine import (
-    check_dashboard,
-    check_private,
-    check_reachable,
-    open_cluster,
-    places,
-)
+from pipeline.ray_connect import check_dashboard, check_private, check_reachable
+from pipeline.ray_engine import open_cluster, places
 from pipeline.ray_node import localised, needed
 from pipeline.service import Service
 from pipeline.view import View

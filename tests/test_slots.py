@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError, Reason
 from pipeline.executors import GivenBack, LocalExecutor, Place, open_executor, sharers
 from pipeline.jobs import Job, JobResult
 from pipeline.slots import BEAT_LOST_SECONDS, Silence
-from pipeline.workshop import Beat
+from pipeline.voice import Beat
 
 GIB = 1 << 30
 

@@ -1,0 +1,82 @@
+"""What travels to a Ray cluster and back: files as objects, pictures as bytes, by their SHA-256."""
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pipeline.jobs import Output
+
+SHIPPED = 500  # files held as objects at most; older ones are shipped again when needed
+
+
+class Cargo:
+    """Files held as objects of the cluster.
+
+    Args:
+        put: Puts bytes into the cluster and gives the reference; `ray.put`.
+    """
+
+    def __init__(self, put: Callable[[bytes], Any]) -> None:
+        self._put = put
+        self._files: OrderedDict[str, Any] = OrderedDict()
+
+    def shipped(self, sha256: str, path: Path) -> Any:
+        """A reference to the bytes of a file; each is put into the cluster once.
+
+        Raises:
+            OSError: It cannot be read.
+            ValueError: It does not hold what it did.
+        """
+        if sha256 not in self._files:
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise ValueError(f"{path.name} has changed since it was looked at")
+            self._files[sha256] = self._put(content)
+        self._files.move_to_end(sha256)
+        while len(self._files) > SHIPPED:
+            self._files.popitem(last=False)
+        return self._files[sha256]
+
+    def clear(self) -> None:
+        """Hold nothing any more."""
+        self._files.clear()
+
+
+def unpacked(
+    outputs: Iterable[Output], files: Mapping[str, bytes], staging: Path
+) -> tuple[Output, ...]:
+    """The files that came back with a job, written where the outbox expects them.
+
+    Raises:
+        KeyError, ValueError: A picture is missing, damaged, or has a name that leads elsewhere.
+        OSError: They cannot be written.
+    """
+    found = tuple(_written(output, files, staging) for output in outputs)
+    for name in files.keys() - {PurePosixPath(output.path).name for output in found}:
+        _write(staging, name, files[name])
+    return found
+
+
+def _written(output: Output, files: Mapping[str, bytes], staging: Path) -> Output:
+    name = PurePosixPath(output.path).name
+    content = files[name]
+    if hashlib.sha256(content).hexdigest() != output.sha256:
+        raise ValueError(name)
+    return replace(output, path=str(_write(staging, name, content)))
+
+
+def _write(staging: Path, name: str, content: bytes) -> Path:
+    parts = PurePosixPath(name).parts
+    if not parts or ".." in parts or name.startswith("/"):
+        raise ValueError(name)
+    path = staging.joinpath(*parts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return path

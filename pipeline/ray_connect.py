@@ -1,0 +1,143 @@
+"""Reaching a Ray cluster: whether it answers, and whether strangers could reach it as well.
+
+Whoever reaches a cluster's ports can run anything on it, with the rights of those who started it.
+"""
+
+import ipaddress
+import logging
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.cluster import Cluster
+from pipeline.errors import ConfigError, MissingExtraError
+
+MEND = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH on every node and here"
+_PROBE = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False, logging_level='ERROR')"
+
+
+def connect(cluster: Cluster) -> Any:
+    """Ray, connected to the cluster of the config, or to one started here.
+
+    Raises:
+        ConfigError: It does not answer in time, or strangers could reach it.
+        MissingExtraError: Ray is not installed.
+    """
+    ray, address = load_ray(), cluster.address
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address == "local":
+            # Newer Ray asks for a token on its own clusters too: one of this run only.
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+        else:
+            check_reachable(cluster)
+            context = ray.init(address, namespace="pipeline", **quiet)
+            check_dashboard(str(getattr(context, "dashboard_url", "") or ""), token_required())
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ConfigError(one_line(str(error)), where=f"ray.address: {address}") from None
+    except ConfigError:
+        ray.shutdown()
+        raise
+    return ray
+
+
+def load_ray() -> Any:
+    """The library.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+        import ray.util.scheduling_strategies
+    except ImportError:
+        raise MissingExtraError.of("ray", "ray") from None
+    return ray
+
+
+def token_required() -> bool:
+    """Whether Ray asks everybody for a token (Ray 2.60 and newer)."""
+    return os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
+
+
+def check_reachable(cluster: Cluster) -> None:
+    """Ask an address, within the time allowed, in a process that may hang or break over it.
+
+    Raises:
+        ConfigError: No cluster answers there, or anybody might reach it.
+    """
+    address, until = cluster.address, time.monotonic() + cluster.connect_seconds
+    where = f"ray.address: {address}"
+    if address != "auto":
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if not _is_local(host.strip("[]")) and not token_required():
+            raise ConfigError("a cluster beyond this machine without token", where=where, mend=MEND)
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), cluster.connect_seconds).close()
+        except (OSError, OverflowError) as error:
+            mend = "is `ray start --head` running there?"
+            raise ConfigError(f"does not answer: {error}", where=where, mend=mend) from None
+    try:
+        asked = subprocess.run(  # noqa: S603  # ourselves
+            [sys.executable, "-c", _PROBE, address],
+            capture_output=True,
+            text=True,
+            timeout=max(1.0, until - time.monotonic()),
+        )
+    except subprocess.TimeoutExpired:
+        what = f"no Ray answers within {cluster.connect_seconds:g} s"
+        raise ConfigError(what, where=where, mend="see ray.connect_seconds") from None
+    if asked.returncode:
+        raise ConfigError(cause(asked.stderr), where=where, mend="`ray status` tells more")
+
+
+def check_private(nodes: list[Mapping[str, Any]], token: bool) -> None:
+    """Refuse a cluster whose ports strangers can reach: they could run anything there.
+
+    Raises:
+        ConfigError: A node listens beyond localhost, and Ray asks for no token.
+    """
+    open_ones = [n["NodeManagerAddress"] for n in nodes if not _is_local(n["NodeManagerAddress"])]
+    if open_ones and not token:
+        what = f"node {open_ones[0]} listens beyond localhost without token"
+        raise ConfigError(what, where="ray", mend=MEND)
+
+
+def check_dashboard(url: str, token: bool) -> None:
+    """The same for the dashboard, whose page starts jobs.
+
+    Raises:
+        ConfigError: It listens beyond localhost, and Ray asks for no token.
+    """
+    host = url.removeprefix("http://").rpartition(":")[0]
+    if host and not _is_local(host.strip("[]")) and not token:
+        raise ConfigError("its dashboard is open to strangers", where=f"ray: {url}", mend=MEND)
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def one_line(text: str) -> str:
+    """A message of any length and shape, fit for a line."""
+    return " ".join(text.split())[:300]
+
+
+def cause(text: str) -> str:
+    """The last line of a traceback that says something."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    named = [line for line in lines if "Error" in line.partition(":")[0]]
+    return one_line((named or lines or ["it ended without a word"])[-1])
