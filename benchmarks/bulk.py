@@ -129,9 +129,9 @@ def finish(root: Path) -> None:
 
 
 @contextmanager
-def project(photos: int = PHOTOS) -> Iterator[Path]:
+def project(photos: int = PHOTOS, where: Path | None = None) -> Iterator[Path]:
     """A project whose photos were all examined before."""
-    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as name:
+    with tempfile.TemporaryDirectory(dir=where or Path.cwd(), prefix=".benchmark-") as name:
         root = Path(name)
         (root / "config.yaml").write_text(CONFIG)
         for content in _contents(photos):

@@ -11,7 +11,6 @@ from pydantic_core import ErrorDetails
 
 from pipeline.yamlfile import Lines
 
-
 # Where pydantic speaks of Python, to people who write YAML.
 _PLAIN = {
     "is_instance_of": "input should be a path",

@@ -16,6 +16,7 @@ from pipeline.sections import Hooks, Limits, Log, Metrics, Queue, Serve, Timelap
 from pipeline.yamlfile import read_yaml
 
 BUILTIN = "builtin:"
+WEIGHTS_WORDS = ("embedded", "torchvision")
 
 
 def _absolute_unless(*words: str) -> BeforeValidator:
@@ -31,6 +32,7 @@ def _absolute_unless(*words: str) -> BeforeValidator:
 ImageSource = Annotated[str, _absolute_unless()]
 StyleName = Annotated[str, Field(pattern=r"^\w[\w .-]{0,63}$")]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$")]
+Devices = Annotated[tuple[Device, ...], Field(min_length=1)]
 PositiveWeight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
@@ -95,12 +97,12 @@ class Config(Options):
         validate_default=True,
         description="Jobs database, caches and logs; must be on a local disk.",
     )
-    weights: Annotated[str, _absolute_unless("embedded", "torchvision")] = Field(
+    weights: Annotated[str, _absolute_unless(*WEIGHTS_WORDS)] = Field(
         "embedded",
         description="Where VGG-19 comes from: embedded (ships with the installation, offline), "
         "torchvision (downloaded once) or the path of a state dictionary.",
     )
-    device: Annotated[Device | tuple[Device, ...], FromList] = Field(
+    device: Annotated[Device | Devices, FromList] = Field(
         "auto",
         description="Where pictures are computed: auto, cpu, cuda, cuda:1, mps, xpu, or a list; "
         "each entry of a list is a worker of its own. auto takes every accelerator there is.",
@@ -168,7 +170,12 @@ class Config(Options):
             if getattr(self, key).resolve().is_relative_to(inbox):
                 raise ValueError(f"{key} lies inside the inbox: it would be taken for new photos")
         held = self.quarantine.resolve()
-        for key in ("inbox", "outbox", "state", "archive"):  # `retry` brings back all that lies in it
+        for key in (
+            "inbox",
+            "outbox",
+            "state",
+            "archive",
+        ):  # `retry` brings back all that lies in it
             if getattr(self, key).resolve().is_relative_to(held):
                 raise ValueError(f"{key} lies inside the quarantine, a folder of its own")
         return self

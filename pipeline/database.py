@@ -153,10 +153,12 @@ class Database:
     def _set_up(self, read_only: bool) -> None:
         version = self._version()
         if read_only and version < len(MIGRATIONS):
-            # As yet empty, or of an older version: only a writer may bring it up to date.
+            # As yet empty, or of an older version: only a writer may bring the file up to date.
+            copy = _connect_empty()
+            if version:
+                self._db.backup(copy)
             self._db.close()
-            self._db = _connect_empty()
-            version = 0
+            self._db = copy
         elif not read_only:
             self._check()
         for number, script in enumerate(MIGRATIONS[version:], version + 1):

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pipeline.config import Config
 from pipeline.errors import ConfigError, EngineError, PipelineError
 from pipeline.running import Loaded
 
@@ -25,7 +26,7 @@ def examine(loaded: Loaded) -> dict[str, Any]:
         _tried("outbox folder", _folder, config.outbox),
         _tried("state folder", _folder, config.state),
         _tried("weights", _weights, config.weights),
-        *(_tried(f"device {name}", _device, name) for name in _devices(config.device)),
+        *_engine(config),
     ]
     return {"healthy": all(f["good"] for f in findings), "findings": findings}
 
@@ -94,18 +95,32 @@ def _weights(source: str) -> str:
     return f"{source}: {count:,} numbers, verified"
 
 
-def _devices(device: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (device,) if isinstance(device, str) else device
+def _engine(config: Config) -> list[Finding]:
+    """Where jobs run: each device once, or the cluster (its nodes try their own)."""
+    if config.engine == "ray":
+        from pipeline.ray_connect import cluster_words
+
+        return [_tried("cluster", cluster_words, config.ray)]
+    devices = [config.device] if isinstance(config.device, str) else config.device
+    return [_tried(f"device {name}", _device, name) for name in dict.fromkeys(devices)]
 
 
 def _device(name: str) -> str:
+    """What a name stands for, each device tried: `auto` may stand for several."""
+    from pipeline.nst.devices import find_devices
+
+    found = find_devices(name)
+    several = f"{len(found)} devices, each a worker: " if len(found) > 1 else ""
+    return several + "; ".join(_used(*device) for device in found)
+
+
+def _used(name: str, free: int) -> str:
     import torch
 
-    from pipeline.nst.devices import choose_device
-
-    device = choose_device(name)
+    device = torch.device(name)
     ones = torch.ones(8, 8, device=device)
     if float((ones @ ones).sum()) != 512.0:
         raise EngineError("cannot add up", where=str(device), mend="choose another device")
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    return f"{device}{threads}"
+    memory = f", {free / 2**30:.1f} GiB free" if free else ""
+    return f"{device}{threads}{memory}"

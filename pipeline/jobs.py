@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Literal
 
@@ -119,8 +120,13 @@ class Job:
     @property
     def id(self) -> str:
         """12 hexadecimal digits that name this photo, this style and this recipe."""
-        key = "\0".join((self.content, self.sha256, self.style, self.recipe.digest))
-        return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:12]
+        return _name(self.content, self.sha256, self.style, self.recipe.digest)
+
+
+@lru_cache(maxsize=1024)  # a fleet's jobs are asked for their names many times a second
+def _name(*parts: str) -> str:
+    key = "\0".join(parts)
+    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:12]
 
 
 NO_LIMITS_SET = Limits()  # the defaults

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wcmatch import glob
 
-from pipeline.config import BUILTIN, Config, MatchRule
+from pipeline.config import BUILTIN, WEIGHTS_WORDS, Config, MatchRule
 from pipeline.errors import ConfigError
 from pipeline.options import Transfer, resolve_transfer
 
@@ -63,6 +63,7 @@ def load_manifest(config: Config, config_path: Path | str = "config.yaml") -> Ma
     Raises:
         ConfigError: When a style's image does not exist, with the key that names it.
     """
+    _check_models(config, config_path)
     styles = {}
     for name, entry in config.styles.items():
         images = tuple(
@@ -78,12 +79,23 @@ def load_manifest(config: Config, config_path: Path | str = "config.yaml") -> Ma
     return Manifest(styles, everything if config.match is None else config.match)
 
 
+def _check_models(config: Config, path: Path | str) -> None:
+    """That files of weights are there; what they hold is for `doctor`, which takes longer."""
+    weights = None if config.weights in WEIGHTS_WORDS else Path(config.weights)
+    wanted = {"weights": weights, "enhance.upscale_model": config.enhance.enlarging_model}
+    for key, file in wanted.items():
+        if file is not None and not file.is_file():
+            mend = "paths are relative to the config file"
+            raise ConfigError(f"{key}: no such file: {file}", where=str(path), mend=mend)
+
+
 def starter_styles() -> dict[str, Path]:
     """The styles that ship inside the package, by name."""
     folder = Path(str(files("pipeline") / "styles"))
     return {path.stem: path for path in sorted(folder.glob("*.jpg"))}
 
 
+@lru_cache(maxsize=256)  # asked for every job; what ships inside the package stays
 def source_of(path: Path) -> str:
     """The word that config.yaml has for an image: ``builtin:NAME``, or its path."""
     starter = starter_styles().get(path.stem)

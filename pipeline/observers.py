@@ -237,6 +237,7 @@ def _told(service: Service, wall: float) -> dict[str, Any]:
         "failed": view.failed,
         "skipped": view.skipped,
         "slots": service.executor.slots,
+        "left_out": service.executor.trouble,
         "busy": len(view.working),
         "per_hour": pace.per_hour and round(pace.per_hour, 1),
         "seconds_left": None if pace.seconds_left is None else round(pace.seconds_left, 1),

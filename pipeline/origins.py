@@ -3,13 +3,14 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from pipeline.codec import is_picture_name
-from pipeline.config import BUILTIN, Config, load_config
+from pipeline.config import BUILTIN, WEIGHTS_WORDS, Config, load_config
 from pipeline.decoder import Decoder
 from pipeline.errors import PipelineError, UsageError
 from pipeline.formats import SUFFIXES, format_of
@@ -17,7 +18,7 @@ from pipeline.jobs import ENGINE_VERSION, Job, Recipe
 from pipeline.manifest import starter_styles
 from pipeline.metadata import recorded
 from pipeline.provenance import Ingredient, Provenance, parse
-from pipeline.recipes import INIT_WORDS, WEIGHTS_WORDS, digest
+from pipeline.recipes import INIT_WORDS, digest
 from pipeline.sections import Limits
 from pipeline.terminal import visible
 
@@ -133,11 +134,11 @@ def _job(made: Provenance, file: Path, config: Config | None, sources: Sequence[
     if made.engine != ENGINE_VERSION:
         what = f"made by {made.program}, engine {made.engine}; engine {ENGINE_VERSION} differs"
         raise UsageError(what, where=str(file), mend=f"install {made.program}")
-    photo, *parts = _found(made, file, config, sources)
-    try:
-        recipe: Recipe | None = None if _unproven(made) else made.rebuilt(*parts)
-    except ValidationError:
-        recipe = None
+    photo, paintings, init, weights, model = _found(made, file, config, sources)
+    recipe: Recipe | None = None
+    with suppress(ValidationError):
+        if not _unproven(made):
+            recipe = made.rebuilt(paintings, init, weights, model)
     if recipe is None or recipe.digest != made.recipe:
         what = "its options mean something else to this version, or name files it does not hold"
         raise UsageError(what, where=str(file), mend=f"install {made.program}")

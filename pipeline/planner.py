@@ -175,8 +175,8 @@ class Planner:
 
     def _see_to_original(self, photo: Photo) -> None:
         ledger = self.accounts.ledger  # of this photo alone: a batch ends ten thousand of them
-        known, finished = ledger.known(photo.content), ledger.finished(photo.sha256)
-        pairs = plan_jobs([photo], self.manifest, self.intake.recipes.of, known, finished)
+        before, finished = ledger.known(photo.content), ledger.finished(photo.sha256)
+        pairs = plan_jobs([photo], self.manifest, self.intake.recipes.of, before, finished)
         whys = {pair.why for pair in pairs}
         # For a twin the pictures of the other name stand.
         known = [self.accounts.known(p.same_as or p.content, p.style) for p in pairs]

@@ -92,8 +92,11 @@ def _photos(root: Path) -> Iterator[Path]:
     for folder, _, names in os.walk(root):
         for name in names:
             path = Path(folder, name)
-            if not name.endswith((REASON_SUFFIX, ".part")) and stat.S_ISREG(path.lstat().st_mode):
-                yield path
+            if name.endswith((REASON_SUFFIX, ".part")):
+                continue
+            with suppress(FileNotFoundError):  # brought back meanwhile
+                if stat.S_ISREG(path.lstat().st_mode):
+                    yield path
 
 
 def _held(root: Path, path: Path) -> Held:

@@ -63,6 +63,32 @@ def load_ray() -> Any:
     return ray
 
 
+def cluster_words(cluster: Cluster) -> str:
+    """Which Ray this is, and what the cluster has, in words; for `doctor`.
+
+    Raises:
+        ConfigError: It does not answer in time, or strangers could reach it.
+        MissingExtraError: Ray is not installed.
+    """
+    library = f"ray {load_ray().__version__}"
+    if cluster.address == "local":
+        return f"{library}, a cluster of its own for each run"
+    ray = connect(cluster)
+    try:
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        check_private(nodes, token_required())
+    finally:
+        ray.shutdown()
+    return f"{library}, {cluster.address} answers: {nodes_words(nodes)}"
+
+
+def nodes_words(nodes: list[Mapping[str, Any]]) -> str:
+    """How many nodes there are, and what they have together."""
+    has = {kind: sum(node["Resources"].get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
+    plural = "" if len(nodes) == 1 else "s"
+    return f"{len(nodes)} node{plural}, {has['CPU']:g} CPUs, {has['GPU']:g} GPUs"
+
+
 def token_required() -> bool:
     """Whether Ray asks everybody for a token (Ray 2.60 and newer)."""
     return os.environ.get("RAY_AUTH_MODE", "").lower() == "token"

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from pipeline.chain import Enhance
-from pipeline.config import Config
+from pipeline.config import WEIGHTS_WORDS, Config
 from pipeline.errors import ConfigError
 from pipeline.jobs import Recipe, StyleImage
 from pipeline.manifest import Style
@@ -13,7 +13,6 @@ from pipeline.options import Transfer
 from pipeline.sidecar import Side
 
 INIT_WORDS = ("content", "noise", "style")
-WEIGHTS_WORDS = ("embedded", "torchvision")
 
 
 class Recipes:

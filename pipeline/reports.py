@@ -28,7 +28,9 @@ from pipeline.view import span
 Report = dict[str, Any]
 RECENT = 10
 # What the running instance says of its work; null while there is none.
-_OF_THE_QUEUE = ("queued", "settling", "slots", "busy", "per_hour", "seconds_left", "ticked")
+_OF_THE_QUEUE = (
+    *("queued", "settling", "slots", "left_out", "busy", "per_hour", "seconds_left", "ticked"),
+)
 
 
 def status(loaded: Loaded) -> Report:
@@ -103,6 +105,8 @@ def status_text(report: Report) -> str:
     if queue["seconds_left"]:
         rate = f", {queue['per_hour']:.0f} an hour" if queue["per_hour"] else ""
         lines.append(f"{span(queue['seconds_left'])} left for the whole queue{rate}")
+    if queue["left_out"]:
+        lines.append(f"left out: {queue['left_out']}")
     if instance and instance.get("watching"):
         lines.append(f"new files are noticed by {instance['watching']}")
     if report["trouble"]:

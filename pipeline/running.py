@@ -23,7 +23,6 @@ from pipeline.ledger import Ledger
 from pipeline.live import Teller
 from pipeline.lock import Card, instance_lock
 from pipeline.manifest import Manifest, load_manifest
-from pipeline.recipes import WEIGHTS_WORDS
 from pipeline.observers import Observers
 from pipeline.service import Service
 from pipeline.tally import words
@@ -47,19 +46,7 @@ class Loaded:
 def load(path: Path) -> Loaded:
     """Read and check everything that a config names."""
     config = load_config(path)
-    manifest = load_manifest(config, path)
-    _check_models(config, path)
-    return Loaded(path, config, manifest)
-
-
-def _check_models(config: Config, path: Path) -> None:
-    """Files of weights are there; what they hold, and `doctor` examines that, takes longer."""
-    model = config.enhance.enlarging_model
-    wanted = {"weights": None if config.weights in WEIGHTS_WORDS else Path(config.weights)}
-    for key, file in (wanted | {"enhance.upscale_model": model}).items():
-        if file is not None and not file.is_file():
-            mend = "paths are relative to the config file"
-            raise ConfigError(f"{key}: no such file: {file}", where=str(path), mend=mend)
+    return Loaded(path, config, load_manifest(config, path))
 
 
 def run(
@@ -204,7 +191,8 @@ class _Loop:
             loaded = load(self.loaded.path)
             fixed = ("inbox", "outbox", "state", *_FIXED)
             if any(getattr(loaded.config, f) != getattr(self.loaded.config, f) for f in fixed):
-                self.dashboard.line(f"not taken up: folders, {', '.join(_FIXED)} change at the next start")
+                at_start = ", ".join(_FIXED)
+                self.dashboard.line(f"not taken up: folders, {at_start} change at the next start")
                 return
         except ConfigError as error:
             self.dashboard.line(f"config not taken up: {error}")

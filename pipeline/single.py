@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.chain import Enhance
+from pipeline.config import WEIGHTS_WORDS
 from pipeline.errors import EngineError, JobError, UsageError
 from pipeline.formats import SUFFIXES, OutputFormat, format_of
 from pipeline.images import labelled, load_image, save_png
@@ -34,7 +35,7 @@ from pipeline.jobs import (
 from pipeline.nst import load_weights
 from pipeline.nst.devices import choose_device
 from pipeline.options import Transfer
-from pipeline.recipes import INIT_WORDS, WEIGHTS_WORDS, digest
+from pipeline.recipes import INIT_WORDS, digest
 from pipeline.sections import Timelapse
 from pipeline.worker import Bench, run_job
 

@@ -128,7 +128,8 @@ def serve(
     except PipelineError as error:
         voice.say(Refused(str(error)))
         with suppress(EOFError, OSError):
-            pipe.recv()  # until the parent has read it
+            while True:  # until the parent has read it; it may have sent a job before
+                pipe.recv()
         return
     voice.say(Ready(devices))
     room = Room(do, devices[0][0], place, voice.say)

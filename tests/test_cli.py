@@ -398,6 +398,10 @@ def test_a_run_outside_the_hours_says_what_waits_and_ends_well(pipeline, folder)
     assert started == {"event": "run_started", "pairs": 2, "seconds": None, "unmeasured": 2}
     assert (last["event"], last["done"]) == ("run_ended", 0)
     assert last["held"].startswith("outside the hours of work, goes on at ")
+    opening = datetime.fromtimestamp(
+        json.loads(pipeline("status", "--json").out)["next_opening"], UTC
+    )
+    assert (opening.hour, opening.minute) == (later.hour, 0)
     plan = pipeline("run", "--dry-run")
     assert len(plan.out.splitlines()) == 2
     assert plan.err == "2 pairs to do; how long is unknown until the first is done\n"

@@ -152,3 +152,38 @@ def test_the_schema_names_every_key_of_the_contract() -> None:
 
 def test_at_least_six_starter_styles_ship() -> None:
     assert len(starter_styles()) >= 6
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("? [a]\n: b\n", "a key must be a word"),
+        ("device: []\n", "device"),
+        ("quarantine: .\n", "inside the quarantine"),  # `retry` would bring back every file
+        ("quarantine: outbox\n", "inside the quarantine"),
+        ("quarantine: archive\n", "inside the quarantine"),
+        ("inbox: 5\n", "should be a path"),
+        ("queue: [a]\n", "keys with values"),
+    ],
+)
+def test_what_would_end_badly_is_refused_in_words_of_the_file(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f'styles: {{a: {{image: "builtin:mosaic"}}}}\n{text}')
+    with pytest.raises(ConfigError, match=said):
+        load_config(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "weights: gone.pth\n",
+        "enhance: {upscale: 2, upscale_by: model, upscale_model: gone.pth}\n",
+    ],
+)
+def test_a_missing_file_of_weights_is_told_before_any_work(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f'styles: {{a: {{image: "builtin:mosaic"}}}}\n{text}')
+    with pytest.raises(ConfigError, match=r"no such file: .*gone\.pth"):
+        load_manifest(load_config(path), path)

@@ -6,7 +6,7 @@ import pytest
 from test_service import CONFIG, Studio
 
 from pipeline import holding
-from pipeline.gate import RUNS, Gate
+from pipeline.gate import RUNS, Gate, next_opening
 from pipeline.holding import Hold, held, hold, resume
 from pipeline.schedule import Schedule
 
@@ -48,11 +48,20 @@ def work(studio: Studio, ticks: int = 60) -> list[str]:
 # --- hours ----------------------------------------------------------------------------------
 
 
+def test_the_next_opening_is_known_outside_the_hours_alone():
+    night = Schedule(hours="22:00-06:00", timezone="UTC")
+    assert next_opening(night, clock(18, 12)) == clock(18, 22)
+    assert next_opening(night, clock(18, 23)) is None
+    assert next_opening(Schedule(), clock(18, 12)) is None
+    assert next_opening(None, clock(18, 12)) is None
+
+
 def test_outside_the_hours_files_are_seen_but_nothing_is_begun(make):
     studio = make(NIGHT, clock(18, 12))
     studio.put("a.png")
     assert work(studio) == []
     assert studio.view.message == "outside the hours of work, goes on at 22:00"
+    assert studio.service.closed.cause == "schedule"
     assert studio.view.queued == 1
     studio.wall = clock(18, 22)
     assert work(studio) == ["a.png"]
@@ -224,6 +233,7 @@ def test_a_pause_is_seen_by_a_running_daemon_outlasts_a_restart_and_ends_by_resu
     studio.put("b.png", seed=1)
     assert work(studio) == []
     assert studio.states() == {"a.png": "done"}  # what ran was finished
+    assert studio.service.closed.cause == "person"
     assert studio.view.message == "paused by you (`resume` goes on)"
     studio.again()
     assert work(studio) == []

@@ -364,6 +364,22 @@ def test_another_programs_database_is_refused_untouched(path):
     assert len(path.read_bytes()) == len(before)
 
 
+def test_an_older_versions_database_is_read_and_left_as_it_is(path):
+    """Between an upgrade and the next run `status` tells what there is, and changes nothing."""
+    with Ledger(path) as ledger:
+        ledger.remember("a.jpg", "v", "a" * 64)
+    with sqlite3.connect(path) as db:
+        db.execute("DROP INDEX pairs_photo")
+        db.execute("PRAGMA user_version = 3")
+    db.close()
+    before = path.read_bytes()
+    with Ledger(path, read_only=True) as ledger:
+        assert ledger.hashes() == {("a.jpg", "v"): "a" * 64}
+    assert path.read_bytes() == before
+    with Ledger(path) as ledger:
+        assert ledger.hashes() == {("a.jpg", "v"): "a" * 64}
+
+
 def test_a_newer_versions_database_is_refused(path):
     Ledger(path).close()
     with sqlite3.connect(path) as db:

@@ -14,6 +14,7 @@ from PIL import Image
 from stock import make_job
 
 from pipeline import cli
+from pipeline.chain import Enhance
 from pipeline.formats import OutputFormat
 from pipeline.icc import icc_bytes
 from pipeline.images import load_image
@@ -271,3 +272,55 @@ def test_a_wrong_format_is_told_before_any_work(words, said, folder: Path, pipel
     code, _, err = pipeline("stylize", "inbox/cup.png", "builtin:mosaic", *words)
     assert code == 2
     assert said in err
+
+
+# --- a stranger's picture -------------------------------------------------------------------------
+
+
+def test_the_enlarging_model_counts_by_what_it_holds(tmp_path: Path) -> None:
+    """Its name stands in the record, its folder does not; the recipe comes back with it."""
+    model = tmp_path / "grow.safetensors"
+    model.write_bytes(b"model")
+    grown = Enhance(upscale=2, upscale_by="model", upscale_model=model)
+    wanted = job(enhance=grown, upscale_sha256=digest(model))
+    said = record(wanted, "enhanced")
+    found = parse(said)
+    assert found is not None
+    assert str(tmp_path) not in said
+    assert "grow.safetensors" in said
+    paths = tuple(image.path for image in wanted.recipe.images)
+    assert found.rebuilt(paths, None, "embedded", model) == wanted.recipe
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"enhance": {"upscale": 2, "upscale_by": "model", "upscale_model": "trap.pth"}},
+        {"transfer": {"init": "trap.pth"}},
+        {"weights": "trap.pth"},
+    ],
+    ids=lambda named: next(iter(named)),
+)
+def test_no_file_is_opened_because_a_strangers_picture_names_it(
+    named: dict[str, object], folder: Path, pipeline
+) -> None:
+    """A forged record whose recipe fits; files count by what they hold alone."""
+    os.mkfifo(folder / "trap.pth")  # to open it would never end
+    pipeline("stylize", "inbox/cup.png", "builtin:mosaic", "-o", "one.png", *SMALL)
+    with Image.open(folder / "one.png") as image:
+        said = json.loads(recorded(image.info["xmp"]))
+    models = {"enhance": Enhance, "transfer": Transfer}
+    options = {k: models[k].model_validate(v) if k in models else v for k, v in named.items()}
+    honest = Provenance.model_validate(said).rebuilt((MOSAIC,), None, "embedded")
+    packet = json.dumps(said | named | {"recipe": replace(honest, **options).digest})
+    xmp = xmp_packet(b"", gps=False, software="", record=packet)
+    Image.new("RGB", (8, 8)).save(folder / "forged.jpg", xmp=xmp)
+    code, _, err = pipeline("explain", "forged.jpg", "--again", "two.png")
+    assert code == 2
+    assert "name files it does not hold" in err
+
+
+def test_a_record_without_end_is_none() -> None:
+    said = json.loads(record(job(), "stylized"))
+    assert parse(json.dumps(said | {"transfer": {"a": "x" * 1_000_000}})) is None
+    assert parse(json.dumps(said | {"transfer": {"a": float("nan")}})) is None

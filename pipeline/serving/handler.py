@@ -42,6 +42,7 @@ STATUS = {
     Reason.DISK_FULL: 507,
     Reason.PUBLISH_CONFLICT: 409,
 }
+_LENGTH = re.compile(r"[0-9]{1,18}")  # Python reads no number of any length
 _RANGE = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})")
 
 
@@ -136,14 +137,16 @@ class Handler(BaseHTTPRequestHandler):
             self._refuse(403, "uploads are switched off (serve.upload)")
         elif not wing.guard.may_change(self.headers):
             self._refuse(403, "another site asks")
-        elif not (length.isascii() and length.isdigit()) or "Transfer-Encoding" in self.headers:
+        elif not _LENGTH.fullmatch(length) or "Transfer-Encoding" in self.headers:
             self._refuse(411, "its length must be told beforehand")
         else:
             self._receive(unquote(path.removeprefix("/inbox/")), int(length))
 
     def _receive(self, name: str, length: int) -> None:
         wing = self.server.wing
-        self.server.expect(self.connection, ANSWER_SECONDS + length / SLOWEST)
+        self.server.expect(
+            self.connection, ANSWER_SECONDS + min(length, wing.limits.bytes) / SLOWEST
+        )
         try:
             put = receive(wing.inbox, name, length, self.rfile.read, wing.limits)
         except (InputError, OutputError):
