@@ -173,7 +173,7 @@ class PlainLines:
         for result in islice(view.recent, max(0, len(view.recent) - new), None):
             self._said.pop(result.job, None)  # a second attempt starts anew
             self._write(result.at, result.status, _ending(result))
-        for lane in view.running:
+        for lane in _begun(view):
             self._speak_of(lane, now)
         running = {lane.job for lane in view.running}
         self._said = {job: at for job, at in self._said.items() if job in running}
@@ -205,6 +205,20 @@ class PlainLines:
         with suppress(OSError):  # a reader that went away must not end a night's run
             self._file.write(f"{time} {word:<8} {visible(text, encoding)}\n")
             self._file.flush()
+
+
+def _begun(view: View) -> list[Lane]:
+    """Lanes at work, and the first of each device of which nothing was heard yet.
+
+    The others were taken in advance: they start when the one before them ends.
+    """
+    heard = {lane.device for lane in view.running if lane.progress}
+    first = {lane.device: lane for lane in reversed(view.running)}
+    return [
+        lane
+        for lane in view.running
+        if lane.progress or (lane.device not in heard and first[lane.device] is lane)
+    ]
 
 
 def _pair(of: Lane | Result) -> str:

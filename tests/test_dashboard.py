@@ -365,6 +365,21 @@ def test_without_a_terminal_there_are_plain_lines():
     ]
 
 
+def test_a_job_taken_in_advance_has_not_started():
+    """Its line comes when its device is done with the one before."""
+    file, view = Sheet(), View()
+    dashboard = Dashboard(file, clock=lambda: NOW)
+    view.begin("job1", "a.jpg", "mosaic", "cpu")
+    view.begin("job2", "b.jpg", "mosaic", "cpu")
+    dashboard.update(view, NOW)
+    view.see(progress(1, 1))
+    dashboard.update(view, NOW + 1)
+    assert file.words == ["started  a.jpg x mosaic [job1] on cpu"]
+    view.drop("job1")
+    dashboard.update(view, NOW + 2)
+    assert file.words[1:] == ["started  b.jpg x mosaic [job2] on cpu"]
+
+
 def test_plain_progress_comes_every_ten_seconds_at_most():
     """A log of a night's run stays readable, and each job speaks for itself."""
     file, view = Sheet(), View()
