@@ -1,8 +1,8 @@
 """How many cores this process may really compute on: not what the machine has, what it is given."""
 
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _CPUS = Path("/sys/devices/system/cpu")
@@ -43,3 +43,19 @@ def _quotas(groups: Path) -> Iterable[float]:
         period = (groups / "cpu/cpu.cfs_period_us").read_text()
         if int(quota) > 0:
             yield int(quota) / int(period)
+
+
+@contextmanager
+def computing_on(count: int) -> Iterator[None]:
+    """What is started within computes on so many cores, unless somebody has said otherwise.
+
+    Read when torch is loaded, for all threads of the process: a job runs in a thread of its own,
+    of which `torch.set_num_threads`, called in the first one, knows nothing.
+    """
+    said = os.environ.get("OMP_NUM_THREADS")
+    os.environ.setdefault("OMP_NUM_THREADS", str(count))
+    try:
+        yield
+    finally:
+        if said is None:
+            del os.environ["OMP_NUM_THREADS"]

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from pipeline.cores import computing_on
 from pipeline.errors import Reason
 from pipeline.jobs import Failure, Job, JobResult, Progress
 from pipeline.voice import Beat
@@ -138,7 +139,7 @@ class Slot:
         self.process = context.Process(
             target=serve, args=(theirs, self.device, self.threads, self.place, log), daemon=True
         )
-        with _signals_later():
+        with _signals_later(), computing_on(self.threads):
             self.process.start()
         theirs.close()
 
