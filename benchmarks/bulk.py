@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from benchmarks.idle import Idle
 from benchmarks.rows import Row
 from pipeline.config import Config, MatchRule, load_config
 from pipeline.database import Database
@@ -42,28 +43,6 @@ limits: {free_bytes: 0}
 """
 
 
-class Nowhere:
-    """An executor without a free place, so that all that is planned waits."""
-
-    slots, trouble = 1, ""
-
-    def free(self) -> int:
-        return 0
-
-    def running(self) -> list[tuple[str, Job]]:
-        return []
-
-    def poll(self, _timeout: float) -> list[object]:
-        return []
-
-    def submit(self, _job: Job, _staging: Path) -> None:
-        raise AssertionError
-
-    def interrupt(self) -> None: ...
-
-    def close(self, force: bool = False) -> None: ...
-
-
 def report() -> Iterator[Row]:
     """Rows: what, measured, aim."""
     with project() as root:
@@ -85,7 +64,7 @@ def plan(root: str) -> None:
     os.chdir(root)
     config = load_config(Path("config.yaml"))
     with Ledger(config.state / "jobs.sqlite3") as ledger:
-        service = Service(config, load_manifest(config), ledger, Nowhere(), View())  # type: ignore[arg-type]
+        service = Service(config, load_manifest(config), ledger, Idle(places=0), View())
         with closing(service):
             service.start()
             began = time.perf_counter()

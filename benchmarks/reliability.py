@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from benchmarks.idle import Idle
 from pipeline.accounts import Accounts
 from pipeline.chain import Enhance
 from pipeline.codec import DEFAULT_LIMITS, decode_file
@@ -33,26 +34,6 @@ styles: {mosaic: {image: "builtin:mosaic"}}
 match: []
 limits: {free_bytes: 0}
 """
-
-
-class Nobody:
-    """An executor that never has anything to do."""
-
-    slots, trouble = 1, ""
-
-    def free(self) -> int:
-        return 1
-
-    def running(self) -> list[tuple[str, Job]]:
-        return []
-
-    def poll(self, _timeout: float) -> list[object]:
-        return []
-
-    def submit(self, _job: Job, _staging: Path) -> None:
-        raise AssertionError
-
-    def interrupt(self) -> None: ...
 
 
 def report() -> Iterator[tuple[str, str, str]]:
@@ -175,7 +156,7 @@ def _idle(root: Path, inbox: Path) -> float:
     with Ledger(config.state / "jobs.sqlite3") as ledger:
         for path in inbox.iterdir():
             ledger.remember(path.name, str(Stamp.of(path.stat())), "0" * 64)
-        service = Service(config, load_manifest(config), ledger, Nobody(), View())  # type: ignore[arg-type]
+        service = Service(config, load_manifest(config), ledger, Idle(places=1), View())
         service.start()
         wall = time.time() + 1000
         for tick in range(8):

@@ -57,7 +57,7 @@ def _row(name: str, measure: Callable[[], str], aim: str) -> Row:
     """A row; where it cannot be measured, why."""
     try:
         return Row(name, measure(), aim)
-    except Exception as error:
+    except Exception as error:  # whatever it is: the other rows are still wanted
         return Row(name, f"not measured: {' '.join(str(error).split())[:100] or error!r}", aim)
 
 

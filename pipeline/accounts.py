@@ -11,11 +11,11 @@ from pipeline.errors import OutputError, Reason
 from pipeline.faults import wait_seconds
 from pipeline.gallery import Gallery
 from pipeline.inbox import Refused
-from pipeline.jobs import Failure, JobResult, run_log_line
+from pipeline.jobs import Failure, JobResult
 from pipeline.ledger import Ledger
 from pipeline.outbox import RUN_LOG, Outbox, stems
 from pipeline.records import Pair, Staged
-from pipeline.runlog import RunLog
+from pipeline.runlog import RunLog, run_log_line
 from pipeline.thumbnails import STAGED
 from pipeline.view import Result, View
 

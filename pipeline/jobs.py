@@ -6,7 +6,7 @@ Plain frozen data that crosses process walls, and pure functions of it.
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path, PurePath
@@ -15,7 +15,7 @@ from typing import Literal
 from pipeline.chain import Enhance
 from pipeline.errors import Reason
 from pipeline.formats import OutputFormat
-from pipeline.manifest import Manifest, Style, source_of
+from pipeline.manifest import Manifest, Style
 from pipeline.options import Options, Transfer
 from pipeline.sections import Limits, Timelapse
 
@@ -86,9 +86,9 @@ class Recipe:
             "images": [(image.sha256, round(image.weight, 9)) for image in self.images],
             # Options at their defaults are left out: an option that is new in a version makes
             # nothing anew. A default that changes raises ENGINE_VERSION instead.
-            "transfer": _differing(self.transfer, {"block"}) | init,
-            "enhance": _differing(self.enhance, {"upscale_model"}) | model,
-            "output": _differing(self.output),
+            "transfer": differing(self.transfer, {"block"}) | init,
+            "enhance": differing(self.enhance, {"upscale_model"}) | model,
+            "output": differing(self.output),
             "weights": self.weights_sha256 or self.weights,
             "seed": self.seed,
         }
@@ -307,47 +307,6 @@ def _why(before: Known | None, photo: Photo, digest: str) -> Verdict:
     return "recipe changed" if before.recipe != digest else "unfinished"
 
 
-def _differing(options: Options, exclude: Collection[str] = ()) -> dict[str, object]:
+def differing(options: Options, exclude: Collection[str] = ()) -> dict[str, object]:
+    """Options that are not at their defaults."""
     return options.model_dump(mode="json", exclude=set(exclude), exclude_defaults=True)
-
-
-def _options(job: Job) -> dict[str, object]:
-    """The job as config.yaml would say it."""
-    recipe = job.recipe
-    style = {
-        "images": {source_of(image.path): image.weight for image in recipe.images},
-        "transfer": recipe.transfer.model_dump(mode="json", exclude_none=True),
-    }
-    enhance = recipe.enhance.model_dump(mode="json")
-    everywhere = {
-        "enhance": enhance,
-        "output": _differing(recipe.output),
-        "weights": recipe.weights,
-        "seed": recipe.seed,
-    }
-    return {"styles": {job.style: style}, **everywhere}
-
-
-def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
-    """One line of ``runs.jsonl`` (names: the contract; see docs/run-log.md)."""
-    job = result.job
-    return {
-        "ts": ts,
-        "run": run,
-        "job": job.id,
-        "event": f"job_{result.status}",
-        "content": job.content,
-        "content_sha256": job.sha256,
-        "style": job.style,
-        "recipe": job.recipe.digest,
-        "attempt": job.attempt,
-        "status": result.status,
-        "seconds": round(result.seconds, 3),
-        "device": result.device,
-        "outputs": [asdict(output) for output in result.outputs],
-        "losses": dict(result.losses),
-        "curve": [list(point) for point in result.curve],
-        "enhanced": [dict(step) for step in result.enhanced],
-        "options": _options(job),
-        "error": asdict(result.error) if result.error else None,
-    }

@@ -4,10 +4,13 @@ import errno
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.disk import disk_errors
 from pipeline.errors import Reason
+from pipeline.jobs import Job, JobResult, differing
+from pipeline.manifest import source_of
 
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -69,3 +72,45 @@ def _read(fd: int, start: int, end: int) -> bytes:
         blocks.append(block)
         start += len(block)
     return b"".join(blocks)
+
+
+def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
+    """One line of ``runs.jsonl`` (names: the contract; see docs/run-log.md)."""
+    job = result.job
+    return {
+        "ts": ts,
+        "run": run,
+        "job": job.id,
+        "event": f"job_{result.status}",
+        "content": job.content,
+        "content_sha256": job.sha256,
+        "style": job.style,
+        "recipe": job.recipe.digest,
+        "attempt": job.attempt,
+        "status": result.status,
+        "seconds": round(result.seconds, 3),
+        "device": result.device,
+        "outputs": [asdict(output) for output in result.outputs],
+        "losses": dict(result.losses),
+        "curve": [list(point) for point in result.curve],
+        "enhanced": [dict(step) for step in result.enhanced],
+        "options": _options(job),
+        "error": asdict(result.error) if result.error else None,
+    }
+
+
+def _options(job: Job) -> dict[str, object]:
+    """The job as config.yaml would say it."""
+    recipe = job.recipe
+    style = {
+        "images": {source_of(image.path): image.weight for image in recipe.images},
+        "transfer": recipe.transfer.model_dump(mode="json", exclude_none=True),
+    }
+    enhance = recipe.enhance.model_dump(mode="json")
+    everywhere = {
+        "enhance": enhance,
+        "output": differing(recipe.output),
+        "weights": recipe.weights,
+        "seed": recipe.seed,
+    }
+    return {"styles": {job.style: style}, **everywhere}

@@ -193,7 +193,7 @@ def _owner(folder: Path) -> str:
     """Whose folder it is: who may write there."""
     try:
         return folder.owner()
-    except (OSError, KeyError, NotImplementedError):
+    except (OSError, KeyError, NotImplementedError):  # no such account; Windows knows no owners
         return getpass.getuser()
 
 

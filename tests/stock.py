@@ -6,11 +6,11 @@ from pathlib import Path
 
 from pipeline.accounts import Accounts
 from pipeline.chain import Enhance
-from pipeline.jobs import Job, JobResult, Output, Recipe, run_log_line
+from pipeline.jobs import Job, JobResult, Output, Recipe
 from pipeline.ledger import Ledger, Staged
 from pipeline.options import Transfer
 from pipeline.outbox import RUN_LOG, Outbox, staged_output, staging_name, stems
-from pipeline.runlog import RunLog
+from pipeline.runlog import RunLog, run_log_line
 from pipeline.view import View
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from pipeline.chain import Enhance
 from pipeline.config import load_config
-from pipeline.jobs import Job, JobResult, Output, Recipe, run_log_line
+from pipeline.jobs import Job, JobResult, Output, Recipe
 from pipeline.options import Transfer
+from pipeline.runlog import run_log_line
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

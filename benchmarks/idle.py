@@ -1,0 +1,37 @@
+"""An executor with nothing to do, to measure what is around it."""
+
+from pathlib import Path
+
+from pipeline.executors import Event
+from pipeline.jobs import Job
+
+
+class Idle:
+    """Never works; with no free places, all that is planned waits."""
+
+    slots, trouble = 1, ""
+
+    def __init__(self, places: int) -> None:
+        self.places = places
+
+    def free(self) -> int:
+        """How many jobs it would take, if there were any."""
+        return self.places
+
+    def running(self) -> list[tuple[str, Job]]:
+        """Nothing."""
+        return []
+
+    def poll(self, _timeout: float) -> list[Event]:
+        """Nothing has happened."""
+        return []
+
+    def submit(self, _job: Job, _staging: Path) -> None:
+        """Is never to be called."""
+        raise AssertionError
+
+    def interrupt(self) -> None:
+        """Nothing runs."""
+
+    def close(self, force: bool = False) -> None:
+        """Nothing is open."""
