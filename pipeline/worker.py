@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.decoder import Decoder
-from pipeline.enhance import brushwork, enhance
+from pipeline.enhance import StyleDistance, brushwork, enhance
 from pipeline.errors import EngineError, JobError, PipelineError, Reason
 from pipeline.formats import Profile
 from pipeline.images import Picture, as_picture, resize
@@ -125,8 +125,24 @@ def _enhanced(
 ) -> tuple[Tensor, Steps]:
     """The finished picture (3, H, W), and what each step of the enhancement did."""
     repaint = partial(_repaint, job, device, report, bench)
-    finished = enhance(picture.to(device), job.recipe.enhance, photo.rgb, repaint)
+    distance = _distance(job, photo, device, bench)
+    chain = job.recipe.enhance
+    finished = enhance(picture.to(device), chain, photo.rgb, repaint, distance)
     return finished.picture.cpu(), finished.steps
+
+
+def _distance(job: Job, photo: Picture, device: str, bench: Bench) -> StyleDistance | None:
+    """What tells how far a step moves the style; None where there is none to follow."""
+    options, images = job.recipe.transfer, job.recipe.images
+    if not options.style_weight:
+        return None
+    return StyleDistance(
+        _network(job.recipe.weights, options.pooling, device),
+        photo.rgb,
+        [_load_style(image.path, bench.limits, job.recipe.output.profile) for image in images],
+        [image.weight for image in images],
+        options.style_scale,
+    )
 
 
 def _quiet(report: Reporter) -> Reporter:

@@ -25,6 +25,7 @@ from pipeline.chain import (
 from pipeline.enhance.bounds import Figures, figures, held
 from pipeline.enhance.sharp import detail, sharpen
 from pipeline.enhance.smooth import clean, denoise
+from pipeline.enhance.style import Distance, style_held
 from pipeline.enhance.texture import canvas, grain
 from pipeline.enhance.tone import contrast, tone, vibrance, white_balance
 from pipeline.enhance.upscale import Repaint, upscaled
@@ -43,6 +44,7 @@ def enhance(
     options: Enhance,
     photo: Tensor | None = None,
     repaint: Repaint | None = None,
+    distance: Distance | None = None,
 ) -> Enhanced:
     """The enhanced picture.
 
@@ -52,34 +54,55 @@ def enhance(
         photo: (3, h, w), what the picture was painted from, for the step ``detail``; without it
             that step is left out.
         repaint: Paints an enlarged picture again, for ``upscale_by: transfer``.
+        distance: How far pictures are from the paintings, as `StyleDistance` measures it; without
+            it steps are not held to the style.
 
     Returns:
         (3, H, W) in [0, 1] on the same device, H and W times ``options.upscale``. In 8 bits, no
         value becomes black or white that was not before; for how far a step moves the mean colour
-        see `pipeline.enhance.bounds`.
+        see `pipeline.enhance.bounds`, and the style `pipeline.enhance.style`.
 
     Raises:
         EngineError: When the picture cannot be enlarged as asked.
     """
-    rgb, done = picture.detach(), []
+    way = _Way(picture.detach(), photo, distance)
     chain = options.chain()
     at = next((i for i, s in enumerate(chain) if s.step in FINISHING), len(chain))
     for step in chain[:at]:
-        rgb, said = _taken(step, rgb, photo)
-        done.append(said)
+        way.take(step)
     if options.upscale > 1:
-        rgb, said = _enlarged(rgb, options, repaint)
-        done.append(said)
+        way.enlarge(options, repaint)
     for step in chain[at:]:
-        rgb, said = _taken(step, rgb, photo)
-        done.append(said)
-    return Enhanced(rgb, tuple(done))
+        way.take(step)
+    return Enhanced(way.rgb, tuple(way.done))
 
 
-def _taken(step: AnyStep, rgb: Tensor, photo: Tensor | None) -> tuple[Tensor, Figures]:
-    began = time.monotonic()
-    after = held(_stepped(step, rgb, photo), rgb, step.step)
-    return after, {"step": step.step, "strength": step.strength} | figures(after, rgb, began)
+class _Way:
+    """The picture on its way through the chain, and what was done to it."""
+
+    def __init__(self, rgb: Tensor, photo: Tensor | None, distance: Distance | None) -> None:
+        self.rgb, self.photo, self.distance = rgb, photo, distance
+        self.far: float | None = None  # from the paintings, once it is known
+        self.done: list[Figures] = []
+
+    def take(self, step: AnyStep) -> None:
+        """A step, within its bounds."""
+        began, before = time.monotonic(), self.rgb
+        said: Figures = {"step": step.step, "strength": step.strength}
+        self.rgb = held(_stepped(step, before, self.photo), before, step.step)
+        if self.distance is not None:
+            was = self.distance(before) if self.far is None else self.far
+            self.rgb, self.far = style_held(self.rgb, before, self.distance, was)
+            said["style_shift"] = round(self.far - was, 4)
+        self.done.append(said | figures(self.rgb, before, began))
+
+    def enlarge(self, options: Enhance, repaint: Repaint | None) -> None:
+        """To its final size; new brushwork is what is asked for, so the style is not held."""
+        began = time.monotonic()
+        self.rgb, plain = upscaled(self.rgb, options, repaint)
+        self.far = None
+        said: Figures = {"step": "upscale", "factor": options.upscale, "by": options.upscale_by}
+        self.done.append(said | figures(self.rgb, plain, began))
 
 
 def _stepped(step: AnyStep, rgb: Tensor, photo: Tensor | None) -> Tensor:
@@ -115,10 +138,3 @@ def _as(photo: Tensor, rgb: Tensor) -> Tensor:
         photo[None].to(rgb), size=size, mode="bicubic", align_corners=False, antialias=True
     )
     return resized[0].clamp(0, 1)
-
-
-def _enlarged(rgb: Tensor, options: Enhance, repaint: Repaint | None) -> tuple[Tensor, Figures]:
-    began = time.monotonic()
-    after, plain = upscaled(rgb, options, repaint)
-    said: Figures = {"step": "upscale", "factor": options.upscale, "by": options.upscale_by}
-    return after, said | figures(after, plain, began)
