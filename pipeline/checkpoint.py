@@ -6,7 +6,7 @@ fails a job.
 """
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SUFFIX = ".pt"
+CARRIED = 64 << 20  # bytes between machines at most: 5 megapixels; larger ones start anew there
 Reached = tuple[int, "Tensor"]  # how many scales are finished, (3, H, W) the last ended with
 
 
@@ -44,11 +45,33 @@ class Checkpoints:
         """Keep where a job stands; a full disk keeps nothing."""
         import torch
 
+        reached = {"scale": scale, "image": image.detach().cpu()}
+        self._keep(job, lambda half: torch.save(reached, half))
+
+    def version(self, job: str) -> int:
+        """Greater each time that a job has come further; 0 where nothing is kept."""
+        with suppress(OSError):
+            return self._path(job).stat().st_mtime_ns
+        return 0
+
+    def packed(self, job: str) -> bytes:
+        """What is kept, for another machine; empty where nothing is, or too much."""
+        path = self._path(job)
+        with suppress(OSError):
+            if path.stat().st_size <= CARRIED:
+                return path.read_bytes()
+        return b""
+
+    def unpack(self, job: str, content: bytes) -> None:
+        """Keep what another machine has packed; `load` finds out whether it is any good."""
+        self._keep(job, lambda half: half.write_bytes(content))
+
+    def _keep(self, job: str, write: Callable[[Path], object]) -> None:
         path = self._path(job)
         half = path.with_suffix(".half")
         with suppress(OSError, RuntimeError):  # torch's zip writer raises RuntimeError
             self.folder.mkdir(parents=True, exist_ok=True)
-            torch.save({"scale": scale, "image": image.detach().cpu()}, half)
+            write(half)
             half.replace(path)
         with suppress(OSError):
             half.unlink(missing_ok=True)

@@ -7,45 +7,27 @@ back; a late answer of a lost worker is never heard.
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.checkpoint import Checkpoints
 from pipeline.cluster import Cluster
 from pipeline.config import Config
 from pipeline.errors import ConfigError, Reason
-from pipeline.jobs import Failure, Job, JobResult, Progress
+from pipeline.jobs import Failure, Job, JobResult
 from pipeline.ray_cargo import Cargo, unpacked
 from pipeline.ray_connect import cause, check_private, connect, one_line, token_required
-from pipeline.ray_node import Delivery, Parcel, Worker, needed
+from pipeline.ray_hired import Hired, places, worker_on
+from pipeline.ray_node import Delivery, Look, Parcel, needed
 from pipeline.slots import AHEAD, Silence
 from pipeline.voice import Beat
 from pipeline.workshop import Event, GivenBack, Place, Stop
 
 LOOK_SECONDS = 1.0  # between two looks at a worker's progress
 NODES_SECONDS = 2.0  # between two looks at the nodes
-CALLS_AT_ONCE = AHEAD + 2  # of a worker: its jobs, a look, a request to stop
-
-
-@dataclass(slots=True, eq=False)
-class _Hired:
-    """A worker as the daemon sees it."""
-
-    node: str
-    host: str
-    handle: Any
-    ready: Any
-    silence: Silence
-    device: str = ""  # "" until it is up
-    look: Any = None
-    looked_at: float = 0.0
-    calls: dict[Any, tuple[Job, Path]] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        return f"{self.host}/{self.device}"
 
 
 class RayExecutor:
@@ -69,9 +51,10 @@ class RayExecutor:
     ) -> None:
         self._ray, self._cluster, self._place, self._weights = ray, cluster, place, weights
         self._clock = clock
-        self._hired: list[_Hired] = []
+        self._hired: list[Hired] = []
         self._unfit: dict[str, str] = {}  # nodes that cannot do the work, and why
         self._cargo = Cargo(ray.put)
+        self._checkpoints = Checkpoints(place.checkpoints) if place.checkpoints else None
         self._back: list[Event] = []
         self._nodes_at = float("-inf")
         self.shipped: dict[tuple[str, str], int] = {}  # (host, SHA-256): how often
@@ -108,7 +91,8 @@ class RayExecutor:
         hired = min((h for h in self._hired if h.device), key=lambda h: len(h.calls))
         if not hired.calls:
             hired.silence.new_job()
-        hired.calls[hired.handle.do.remote(Parcel(job, files))] = job, staging
+        reached = self._checkpoints.packed(job.id) if self._checkpoints else b""
+        hired.calls[hired.handle.do.remote(Parcel(job, files, reached))] = job, staging
 
     def poll(self, timeout: float) -> list[Event]:
         """What has happened; waits up to ``timeout`` seconds for something to happen."""
@@ -162,37 +146,27 @@ class RayExecutor:
             cpus, count = places(node["Resources"], self._cluster.cpus, gpus)
             mine = sum(hired.node == node["NodeID"] for hired in self._hired)
             for _ in range(min(count - mine, most - len(self._hired))):
-                self._hired.append(self._worker(node, cpus, gpus))
+                worker = worker_on(self._ray, node, cpus, gpus)
+                place = replace(self._place, state=None)  # ours is of no use there
+                device = "auto" if gpus else "cpu"
+                handle = worker.remote(place, device, self._weights, max(1, int(cpus)))
+                self._hired.append(Hired.on(node, handle, Silence(self._clock)))
 
-    def _worker(self, node: Mapping[str, Any], cpus: float, gpus: float) -> _Hired:
-        strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-        kind = self._ray.remote(Worker).options(
-            num_cpus=cpus,
-            num_gpus=gpus,
-            max_restarts=0,  # the ledger counts the attempts
-            max_task_retries=0,
-            max_concurrency=CALLS_AT_ONCE,
-            scheduling_strategy=strategy(node["NodeID"], soft=False),
-        )
-        place = replace(self._place, state=None)
-        device = "auto" if gpus else "cpu"
-        handle = kind.remote(place, device, self._weights, max(1, int(cpus)))
-        silence = Silence(self._clock)
-        host = node["NodeManagerAddress"]
-        return _Hired(node["NodeID"], host, handle, handle.ready.remote(), silence)
-
-    def _awaited(self, hired: _Hired) -> list[Any]:
+    def _awaited(self, hired: Hired) -> list[Any]:
         if not hired.device:
             return [hired.ready]
         if hired.look is None and self._clock() >= hired.looked_at + LOOK_SECONDS:
             hired.look, hired.looked_at = hired.handle.look.remote(), self._clock()
-        return [*hired.calls, *([hired.look] if hired.look is not None else [])]
+        calls = [] if hired.in_doubt else hired.calls
+        return [*calls, *([hired.look] if hired.look is not None else [])]
 
     # --- answers ------------------------------------------------------------------------
 
-    def _answered(self, hired: _Hired, ref: Any) -> list[Event]:
+    def _answered(self, hired: Hired, ref: Any) -> list[Event]:
         try:
             answer = self._ray.get(ref)
+        except self._ray.exceptions.ActorUnavailableError:
+            return self._doubted(hired)
         except self._ray.exceptions.RayActorError as error:
             return self._lost(hired, str(error))
         except self._ray.exceptions.RayError as error:
@@ -206,20 +180,29 @@ class RayExecutor:
             return []
         if ref == hired.look:
             hired.look = None
-            return self._seen(hired, answer)
+            return self._reached_again(hired) if hired.in_doubt else self._seen(hired, answer)
         hired.silence.heard(answer)
         return [self._received(hired, answer, *hired.calls.pop(ref))]
 
-    def _seen(self, hired: _Hired, looks: list[Progress]) -> list[Event]:
-        if looks:
-            hired.silence.heard(looks)
-        return list(looks)
+    def _seen(self, hired: Hired, look: Look) -> list[Event]:
+        if look.progress:
+            hired.silence.heard(look)
+        here = {job.id for job, _ in hired.calls.values()}
+        for job in look.reached.keys() & here:  # of one that has ended meanwhile nothing is kept
+            self._keep(job, look.reached[job])
+        return list(look.progress)
 
-    def _received(self, hired: _Hired, delivery: Delivery, job: Job, staging: Path) -> Event:
+    def _keep(self, job: str, reached: bytes) -> None:
+        """Where a job stands, for its next attempt on whatever node."""
+        if self._checkpoints and reached:
+            self._checkpoints.unpack(job, reached)
+
+    def _received(self, hired: Hired, delivery: Delivery, job: Job, staging: Path) -> Event:
         """The pictures of a job, written where the outbox expects them."""
         for sha in delivery.fetched:
             key = hired.node, sha
             self.shipped[key] = self.shipped.get(key, 0) + 1
+        self._keep(job.id, delivery.reached)
         if isinstance(delivery.result, GivenBack):
             return GivenBack(job)
         result = replace(delivery.result, job=job, device=hired.name)
@@ -231,9 +214,11 @@ class RayExecutor:
             return self._failed(job, hired, Reason.OUTPUT_INVALID, f"damaged on its way: {error}")
         except OSError as error:
             return self._failed(job, hired, Reason.IO_ERROR, str(error))
+        if self._checkpoints:
+            self._checkpoints.drop(job.id)
         return replace(result, outputs=outputs)
 
-    def _watched(self, hired: _Hired) -> list[Event]:
+    def _watched(self, hired: Hired) -> list[Event]:
         """What becomes of the jobs of a worker that is silent for too long: it is ended."""
         hired.silence.look()
         if not hired.calls:
@@ -245,7 +230,20 @@ class RayExecutor:
         self._ray.kill(hired.handle)
         return self._dropped(hired, Reason.STALLED, f"the worker on {hired.name} {wrong}")
 
-    def _lost(self, hired: _Hired, why: str) -> list[Event]:
+    def _doubted(self, hired: Hired) -> list[Event]:
+        """Lost is a worker, its node, or only the way there: a later look will tell which."""
+        if not hired.device:
+            self._hired.remove(hired)
+        hired.in_doubt, hired.look, hired.looked_at = True, None, self._clock()
+        return []
+
+    def _reached_again(self, hired: Hired) -> list[Event]:
+        """It was only the way there; but answers were lost on it, so its jobs are begun anew."""
+        self._ray.kill(hired.handle)
+        self._hired.remove(hired)
+        return [GivenBack(job) for job, _ in hired.calls.values()]
+
+    def _lost(self, hired: Hired, why: str) -> list[Event]:
         """A worker died: with its node, of one of its jobs, or because it could not begin."""
         alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
         if hired.node not in alive or "node has died" in why or "node died" in why:
@@ -255,14 +253,14 @@ class RayExecutor:
             self._unfit[hired.node] = f"node {hired.host}: {cause(why)}"
         return self._dropped(hired, Reason.WORKER_CRASHED, f"the worker on {hired.name} died")
 
-    def _dropped(self, hired: _Hired, code: Reason, why: str) -> list[Event]:
+    def _dropped(self, hired: Hired, code: Reason, why: str) -> list[Event]:
         """The job at work has failed, the one in advance comes back."""
         self._hired.remove(hired)
         jobs = [job for job, _ in hired.calls.values()]
         failed: list[Event] = [self._failed(job, hired, code, why) for job in jobs[:1]]
         return failed + [GivenBack(job) for job in jobs[1:]]
 
-    def _failed(self, job: Job, hired: _Hired, code: Reason, why: str) -> JobResult:
+    def _failed(self, job: Job, hired: Hired, code: Reason, why: str) -> JobResult:
         return JobResult(job, "failed", device=hired.name, error=Failure(code, why))
 
 
@@ -280,13 +278,3 @@ def open_cluster(config: Config, place: Place) -> RayExecutor:
     except ConfigError:
         ray.shutdown()
         raise
-
-
-def places(resources: Mapping[str, float], cpus: float | None, gpus: float) -> tuple[float, int]:
-    """CPUs that each worker of a node declares, and how many workers the node has room for."""
-    has_cpus, has_gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
-    if gpus:
-        each = 1.0 if cpus is None else cpus
-        return each, int(min(has_gpus / gpus, has_cpus / each))
-    each = has_cpus if cpus is None else cpus
-    return each, int(has_cpus / each) if each else 0

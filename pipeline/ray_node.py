@@ -10,12 +10,13 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.checkpoint import Checkpoints
 from pipeline.errors import JobError, PipelineError, Reason
 from pipeline.jobs import Failure, Job, JobResult, Progress, StyleImage
 from pipeline.workshop import GivenBack, Place, Room, Take, set_up
@@ -31,6 +32,7 @@ class Parcel:
 
     job: Job
     files: Mapping[str, Any]
+    reached: bytes = b""  # where an earlier attempt came to
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,15 @@ class Delivery:
     result: JobResult | GivenBack
     files: Mapping[str, bytes]
     fetched: tuple[str, ...] = ()  # what the node did not have yet
+    reached: bytes = b""  # where a job that was not finished stands
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How far the jobs of a worker are; scales that they have finished since the last look."""
+
+    progress: Sequence[Progress]
+    reached: Mapping[str, bytes]  # by job
 
 
 class Worker:
@@ -58,7 +69,9 @@ class Worker:
     ) -> None:
         self.fetch = fetch or _ray_get
         self.folder = _node_folder()
-        self.place = replace(place, state=None)
+        self.place = replace(place, state=self.folder)
+        self.checkpoints = Checkpoints(self.folder / "checkpoints")
+        self.looked: dict[str, int] = {}  # versions of the checkpoints that the daemon has
         self.told: dict[str, Progress] = {}
         self.answers: dict[str, Any] = {}
         self.ends: dict[str, threading.Event] = {}
@@ -77,23 +90,32 @@ class Worker:
         staging = Path(tempfile.mkdtemp(prefix=f"{job.id}-", dir=self.folder))
         try:
             here, fetched = self._unpacked(parcel)
+            if parcel.reached:
+                self.checkpoints.unpack(job.id, parcel.reached)
+                self.looked[job.id] = self.checkpoints.version(job.id)
             self.ends[job.id] = threading.Event()
             self.room.hear(Take(here, staging))
             self.ends[job.id].wait()
             del self.ends[job.id]
             result = self.answers.pop(job.id)
             self.told.pop(job.id, None)
-            return Delivery(replace(result, job=job), _contents(staging), fetched)
+            reached = self.checkpoints.packed(job.id)
+            return Delivery(replace(result, job=job), _contents(staging), fetched, reached)
         except (JobError, OSError) as error:
             code = error.code if isinstance(error, JobError) else Reason.IO_ERROR
             failure = Failure(code, f"on a node: {error}")
             return Delivery(JobResult(job, "failed", device=self.device, error=failure), {})
         finally:
+            self.checkpoints.drop(job.id)  # the daemon has it
             shutil.rmtree(staging, ignore_errors=True)
 
-    def look(self) -> list[Progress]:
+    def look(self) -> Look:
         """How far the jobs here are; also a sign of life."""
-        return list(self.told.values())
+        told = list(self.told.values())  # first: what is told to be finished is written by then
+        standing = {job: self.checkpoints.version(job) for job in list(self.ends)}
+        new = [job for job, version in standing.items() if version > self.looked.get(job, 0)]
+        self.looked = standing
+        return Look(told, {job: self.checkpoints.packed(job) for job in new})
 
     def stop(self, word: Any) -> None:
         """Call off what is here."""

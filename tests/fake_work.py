@@ -108,6 +108,24 @@ def every_step(job: Job, bench: Bench, on_progress, should_stop) -> JobResult:
     return result
 
 
+def held_at_its_last_scale(job: Job, bench: Bench, on_progress, should_stop, turn) -> JobResult:
+    """The real engine. A job that begins from nothing does not come further than its last scale."""
+    from pipeline import reporter, worker
+
+    reporter.CHECKPOINT_SECONDS = reporter.PREVIEW_SECONDS = 0.0  # as if each step took long
+    goes_on = bench.checkpoints.joinpath(f"{job.id}.pt").exists()
+
+    def held(progress: Progress) -> None:
+        on_progress(progress)
+        while progress.scale == progress.scales and not (goes_on or should_stop()):
+            time.sleep(0.01)
+
+    return worker.run_job(job, bench, held, should_stop, turn)
+
+
+held_at_its_last_scale.takes_turns = True
+
+
 def two_accelerators(name: str) -> tuple[tuple[str, int], ...]:
     """Stands for the search for devices: a large one and a small one."""
     found = (("cuda:0", 24 << 30), ("cuda:1", 4 << 30))

@@ -1,27 +1,33 @@
 """A real cluster of two nodes on this machine: shipped once, published once, a node killed."""
 
+import hashlib
 import os
 import secrets
 import socket
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import torch
 from fake_work import photo
-from stock import make_job, pictures, read_log
+from stock import make_job, make_recipe, pictures, read_log
 
+from pipeline.checkpoint import Checkpoints
 from pipeline.cluster import Cluster
 from pipeline.config import load_config
-from pipeline.errors import ConfigError
-from pipeline.jobs import JobState
+from pipeline.errors import ConfigError, Reason
+from pipeline.jobs import Job, JobResult, JobState
 from pipeline.ledger import Ledger
 from pipeline.manifest import load_manifest
 from pipeline.outbox import Outbox
 from pipeline.ray_connect import check_dashboard, check_private, check_reachable
-from pipeline.ray_engine import open_cluster, places
+from pipeline.ray_engine import open_cluster
+from pipeline.ray_hired import places
 from pipeline.ray_node import localised, needed
 from pipeline.service import Service
+from pipeline.slots import AHEAD
 from pipeline.view import View
 from pipeline.workshop import Place
 
@@ -40,6 +46,13 @@ watch: {settle_seconds: 0}
 limits: {free_bytes: 0}
 engine: ray
 """
+THREE_SCALES = """
+transfer: {size: 64, scales: [32, 48, 64], steps: [2, 2, 2]}
+match: [{inbox: "**", styles: [mosaic]}]
+"""
+# How soon a dead node is told from a silent one.
+QUICK = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500}
+NODE = {"object_store_memory": 80 << 20, "num_cpus": 1}
 
 
 # --- refusals: no cluster is needed ---------------------------------------------------------
@@ -92,67 +105,140 @@ def test_a_job_is_the_same_job_on_a_node(tmp_path):
     assert needed(job) == {job.sha256: job.path}
 
 
+def test_how_far_a_job_came_goes_to_another_machine_unless_it_is_too_large(tmp_path, monkeypatch):
+    here, there = Checkpoints(tmp_path / "here"), Checkpoints(tmp_path / "there")
+    here.save("abc", 2, torch.ones(3, 8, 8))
+    there.unpack("abc", here.packed("abc"))
+    scale, image = there.load("abc")
+    assert (scale, image.shape) == (2, (3, 8, 8))
+    monkeypatch.setattr("pipeline.checkpoint.CARRIED", 100)
+    assert here.packed("abc") == here.packed("unknown") == b""
+
+
 # --- two nodes ------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def cluster(monkeypatch):
+@pytest.fixture(scope="module")
+def head():
+    """A cluster of one node, for all tests of this file."""
     pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
     paths = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
-    monkeypatch.setenv("PAINT_SECONDS", "0.3")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Its nodes have this machine's own address: without a token we would refuse it.
-    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    from ray._private.authentication.authentication_token_setup import _enable_token_auth
-    from ray.cluster_utils import Cluster as Nodes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        patch.setenv("PAINT_SECONDS", "0.3")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # Its nodes have this machine's own address: without a token we would refuse it.
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("RAY_AUTH_MODE", "token")
+        from ray._private.authentication.authentication_token_setup import _enable_token_auth
+        from ray.cluster_utils import Cluster as Nodes
 
-    _enable_token_auth()  # Ray has read its environment already
-    small = {"object_store_memory": 80 << 20, "num_cpus": 1}
-    nodes = Nodes(initialize_head=True, head_node_args=small | {"include_dashboard": False})
-    nodes.second = nodes.add_node(**small)
-    yield nodes
-    import ray
+        _enable_token_auth()  # Ray has read its environment already
+        args = NODE | {"include_dashboard": False, "_system_config": QUICK}
+        nodes = Nodes(initialize_head=True, head_node_args=args)
+        yield nodes
+        import ray
 
-    ray.shutdown()
-    nodes.shutdown()
+        ray.shutdown()
+        nodes.shutdown()
 
 
-def test_a_node_killed_in_mid_run_costs_no_pair_and_doubles_none(cluster, tmp_path):
+@pytest.fixture
+def cluster(head):
+    """The same with a second node, which a test may kill."""
+    second = head.add_node(**NODE)
+    head.kill_second = lambda: head.remove_node(second, allow_graceful=False)
+    yield head
+    if second in head.worker_nodes:
+        head.kill_second()
+
+
+@pytest.fixture
+def studio(tmp_path):
+    """A project of so many photos, worked on by a cluster until something is the case."""
+
+    class Studio:
+        def open(self, cluster, do, photos: int, more: str = "") -> None:
+            address = f'ray: {{address: "{cluster.address}", connect_seconds: 60}}\n'
+            config_file = tmp_path / "config.yaml"
+            config_file.write_text(CONFIG + address + more)
+            self.config = config = load_config(config_file)
+            for number in range(photos):
+                photo(tmp_path / "inbox" / f"{number}.png", seed=number)
+            self.executor = open_cluster(config, Place(config.limits, config.state, do=do))
+            closing.callback(self.executor.close, force=True)
+            while self.executor.free() < 2 * AHEAD:  # both nodes are up: each gets its share
+                self.executor.poll(0.1)
+            ledger = closing.enter_context(Ledger(config.state / "jobs.sqlite3"))
+            manifest = load_manifest(config, config_file)
+            self.service = Service(config, manifest, ledger, self.executor, View())
+            self.service.start()
+
+        def work_until(self, enough) -> None:
+            until = time.monotonic() + 120
+            while not enough():
+                self.service.wake()
+                self.service.tick(time.monotonic(), time.time(), 0.1)
+                assert time.monotonic() < until, [p.state for p in self.service.ledger.pairs()]
+
+        def finish(self) -> list[dict]:
+            """The run log, once everything is done."""
+            self.work_until(lambda: self.service.idle)
+            self.service.finish()
+            self.service.close()
+            return read_log(Outbox(self.config.outbox))
+
+    with ExitStack() as closing:
+        yield Studio()
+
+
+def test_a_node_killed_in_mid_run_costs_no_pair_and_doubles_none(cluster, studio):
     from fake_work import paint
 
-    config_file = tmp_path / "config.yaml"
-    config_file.write_text(CONFIG + f'ray: {{address: "{cluster.address}", connect_seconds: 60}}\n')
-    config = load_config(config_file)
-    names = [f"{number}.png" for number in range(12)]
-    for number, name in enumerate(names):
-        photo(tmp_path / "inbox" / name, seed=number)
-    executor = open_cluster(config, Place(do=paint))
-    try:
-        with Ledger(tmp_path / ".state" / "jobs.sqlite3") as ledger:
-            service = Service(config, load_manifest(config, config_file), ledger, executor, View())
-            service.start()
-            killed, until = False, time.monotonic() + 120
-            while not service.idle or not killed:
-                service.wake()
-                service.tick(time.monotonic(), time.time(), 0.1)
-                assert time.monotonic() < until, [p.state for p in ledger.pairs()]
-                hosts = {node for node, _ in executor.shipped}
-                if not killed and len(hosts) == 2:  # both have given results
-                    cluster.remove_node(cluster.second, allow_graceful=False)
-                    killed = True
-            service.finish()
-            service.close()
-            pairs = ledger.pairs()
-        assert Counter(pair.state for pair in pairs) == {JobState.DONE: 24}
-        lines = read_log(Outbox(config.outbox))
-        assert len({(line["content"], line["style"]) for line in lines}) == len(lines) == 24
-        assert {line["status"] for line in lines} == {"done"}
-        assert len(pictures(Outbox(config.outbox))) == 48
-        # Photos and paintings: once for each node that needed them.
-        assert set(executor.shipped.values()) == {1}
-        assert not (config.outbox / ".staging").exists()
-    finally:
-        executor.close(force=True)
+    studio.open(cluster, paint, photos=12)
+    both = lambda: len({node for node, _ in studio.executor.shipped}) == 2  # noqa: E731
+    studio.work_until(both)  # have given results
+    cluster.kill_second()
+    lines = studio.finish()
+    states = Counter(pair.state for pair in studio.service.ledger.pairs())
+    assert states == {JobState.DONE: 24}
+    assert len({(line["content"], line["style"]) for line in lines}) == len(lines) == 24
+    assert {line["status"] for line in lines} == {"done"}
+    assert len(pictures(Outbox(studio.config.outbox))) == 48
+    # Photos and paintings: once for each node that needed them.
+    assert set(studio.executor.shipped.values()) == {1}
+    assert not (studio.config.outbox / ".staging").exists()
+
+
+def test_a_worker_that_dies_while_its_node_lives_is_a_crash_of_its_job(cluster, studio, tmp_path):
+    from fake_work import paint
+
+    studio.open(cluster, paint, photos=0)
+    poison = photo(tmp_path / "poison.png")
+    sha256 = hashlib.sha256(poison.read_bytes()).hexdigest()
+    job = Job("poison.png", poison, sha256, "mosaic", make_recipe())
+    studio.executor.submit(job, tmp_path)
+    ends: list = []
+    until = time.monotonic() + 60
+    while not ends and time.monotonic() < until:
+        ends = [event for event in studio.executor.poll(0.1) if isinstance(event, JobResult)]
+    assert [end.error.code for end in ends] == [Reason.WORKER_CRASHED]
+
+
+def test_a_job_goes_on_from_its_last_scale_after_a_lost_node_and_after_a_stop(cluster, studio):
+    from fake_work import held_at_its_last_scale
+
+    studio.open(cluster, held_at_its_last_scale, photos=2, more=THREE_SCALES)
+    checkpoints, executor = studio.config.state / "checkpoints", studio.executor
+    # One job on each node, for none gets past its last scale.
+    told = lambda: [lane.progress for lane in studio.service.view.running]  # noqa: E731
+    studio.work_until(lambda: [progress and progress.scale for progress in told()] == [3, 3])
+    cluster.kill_second()
+    studio.work_until(lambda: executor.slots == 1)
+    executor.interrupt()  # as SIGTERM and the end of the hours do
+    lines = studio.finish()
+    assert [(line["status"], line["attempt"]) for line in lines] == [("done", 1)] * 2
+    # Both runs that came to an end began at the third scale of three.
+    assert [{scale for _, _, scale in line["curve"]} for line in lines] == [{3}, {3}]
+    assert list(checkpoints.iterdir()) == []

@@ -1,0 +1,62 @@
+"""A worker on a node of a Ray cluster as the daemon sees it, and how many a node has room for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.jobs import Job
+from pipeline.ray_node import Worker
+from pipeline.slots import AHEAD, Silence
+
+CALLS_AT_ONCE = AHEAD + 2  # of a worker: its jobs, a look, a request to stop
+
+
+@dataclass(slots=True, eq=False)
+class Hired:
+    """A worker as the daemon sees it."""
+
+    node: str
+    host: str
+    handle: Any
+    ready: Any
+    silence: Silence
+    device: str = ""  # "" until it is up
+    look: Any = None
+    looked_at: float = 0.0
+    in_doubt: bool = False  # it cannot be reached, for reasons not known yet
+    calls: dict[Any, tuple[Job, Path]] = field(default_factory=dict)
+
+    @classmethod
+    def on(cls, node: Mapping[str, Any], handle: Any, silence: Silence) -> "Hired":
+        """A worker that was just asked for."""
+        return cls(
+            node["NodeID"], node["NodeManagerAddress"], handle, handle.ready.remote(), silence
+        )
+
+    @property
+    def name(self) -> str:
+        return f"{self.host}/{self.device}"
+
+
+def worker_on(ray: Any, node: Mapping[str, Any], cpus: float, gpus: float) -> Any:
+    """An actor class bound to a node, with what each of its actors takes declared."""
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    return ray.remote(Worker).options(
+        num_cpus=cpus,
+        num_gpus=gpus,
+        max_restarts=0,  # the ledger counts the attempts
+        max_task_retries=0,
+        max_concurrency=CALLS_AT_ONCE,
+        scheduling_strategy=strategy(node["NodeID"], soft=False),
+    )
+
+
+def places(resources: Mapping[str, float], cpus: float | None, gpus: float) -> tuple[float, int]:
+    """CPUs that each worker of a node declares, and how many workers the node has room for."""
+    has_cpus, has_gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+    if gpus:
+        each = 1.0 if cpus is None else cpus
+        return each, int(min(has_gpus / gpus, has_cpus / each))
+    each = has_cpus if cpus is None else cpus
+    return each, int(has_cpus / each) if each else 0
