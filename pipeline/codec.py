@@ -2,7 +2,7 @@
 
 Pillow's door for what comes in; `encode` is the one for what goes out. It knows no torch, so that
 a small child process can run it.
-Eight bits a channel are kept: the transfer only starts from these values, then moves each of them.
+Eight bits a channel are kept: more would give other strokes, not better ones (docs/notes.md).
 """
 
 import os
@@ -58,6 +58,8 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+PHOTOMETRIC, INK = 262, 0  # TIFF 6.0: what grey means, and that 0 is white
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ def decode(
         exif = _metadata(image, "exif", limits.max_exif)
         xmp = _metadata(image, "xmp", limits.max_exif)
         icc = _metadata(image, "icc_profile", limits.max_icc)
-        picture = reduced(plain(_upright(image)), long_side)
+        picture = reduced(plain(_positive(_upright(image), image)), long_side)
         rgb = np.array(coloured(picture, icc, profile))
         return Decoded(rgb, _alpha(picture), exif, xmp, icc)
 
@@ -247,6 +249,14 @@ def _upright(image: Image.Image) -> Image.Image:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     turn = UPRIGHT.get(orientation)
     return image if turn is None else image.transpose(turn)
+
+
+def _positive(image: Image.Image, file: Image.Image) -> Image.Image:
+    """Light as light: some files store grey as ink, and of 16 bits Pillow does not turn that."""
+    if image.mode != "I;16" or file.format != "TIFF":
+        return image
+    is_ink = getattr(file, "tag_v2", {}).get(PHOTOMETRIC) == INK
+    return Image.fromarray(65535 - np.array(image)) if is_ink else image
 
 
 def _fitted(size: tuple[int, int], long_side: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,6 +75,14 @@ def test_16_bit_grey_spans_black_to_white_without_clipping(big_endian: bool, loa
 def test_16_bit_png_is_read_like_16_bit_tiff(load: Load) -> None:
     image = Image.fromarray(np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8))
     assert torch.equal(load(image, format="PNG").rgb, load(image, format="TIFF").rgb)
+
+
+def test_16_bit_grey_stored_as_ink_comes_in_as_light(load: Load, tmp_path: Path) -> None:
+    """Scanners write TIFFs in which 0 is white."""
+    light = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    tifffile.imwrite(tmp_path / "ink.tif", 65535 - light, photometric="miniswhite")
+    rgb = load((tmp_path / "ink.tif").read_bytes()).rgb
+    assert (rgb - torch.from_numpy(light.astype(np.float32)) / 65535).abs().max() <= 0.51 / 255
 
 
 def test_float_pictures_survive_values_that_are_no_numbers(load: Load) -> None:
