@@ -21,7 +21,7 @@ from pipeline.jobs import Failure, Job, JobResult
 from pipeline.ray_cargo import Cargo, unpacked
 from pipeline.ray_connect import cause, check_private, connect, one_line, token_required
 from pipeline.ray_hired import Hired, places, worker_on
-from pipeline.ray_node import Delivery, Look, Parcel, needed
+from pipeline.ray_node import LEAVE_SECONDS, Delivery, Look, Parcel, needed
 from pipeline.slots import AHEAD, Silence
 from pipeline.voice import Beat
 from pipeline.workshop import Event, GivenBack, Place, Stop
@@ -118,8 +118,11 @@ class RayExecutor:
             if hired.calls:
                 hired.handle.stop.remote(Stop())
 
-    def close(self, force: bool = False) -> None:  # noqa: ARG002  # nothing is worth waiting for
-        """End all workers, and the cluster if it is ours."""
+    def close(self, force: bool = False) -> None:  # noqa: ARG002  # it makes no difference
+        """End all workers, their folders on the nodes, and the cluster if it is ours."""
+        with suppress(Exception):  # whatever has become of the cluster: this is the end
+            leaving = [hired.handle.leave.remote() for hired in self._hired if hired.device]
+            self._ray.wait(leaving, num_returns=len(leaving), timeout=2 * LEAVE_SECONDS)
         for hired in self._hired:
             with suppress(Exception):
                 self._ray.kill(hired.handle)

@@ -19,9 +19,10 @@ from typing import Any
 from pipeline.checkpoint import Checkpoints
 from pipeline.errors import JobError, PipelineError, Reason
 from pipeline.jobs import Failure, Job, JobResult, Progress, StyleImage
+from pipeline.ray_folder import NodeFolder
 from pipeline.workshop import GivenBack, Place, Room, Take, set_up
 
-KEPT_FILES = 500  # in the folder of a node
+LEAVE_SECONDS = 2.0  # for the step that a job is at
 
 Fetch = Callable[[Any], bytes]  # ray.get
 
@@ -68,7 +69,9 @@ class Worker:
         self, place: Place, device: str, weights: str, threads: int, fetch: Fetch | None = None
     ) -> None:
         self.fetch = fetch or _ray_get
-        self.folder = _node_folder()
+        do, found = _tried(place, device, weights, threads)
+        self.shared = NodeFolder(_run())
+        self.folder = self.shared.path
         self.place = replace(place, state=self.folder)
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
         self.looked: dict[str, int] = {}  # versions of the checkpoints that the daemon has
@@ -76,7 +79,6 @@ class Worker:
         self.answers: dict[str, Any] = {}
         self.ends: dict[str, threading.Event] = {}
         self.kept = threading.Lock()
-        do, found = _tried(self.place, device, weights, threads)
         self.device = found
         self.room = Room(do, found, self.place, self._hear)
 
@@ -121,6 +123,11 @@ class Worker:
         """Call off what is here."""
         self.room.hear(word)
 
+    def leave(self) -> None:
+        """Call off what is here and clear away: the end is near."""
+        self.room.leave(LEAVE_SECONDS)
+        self.shared.leave()
+
     def _hear(self, word: Any) -> None:
         if isinstance(word, Progress):
             self.told[word.job_id] = word
@@ -131,7 +138,7 @@ class Worker:
     def _unpacked(self, parcel: Parcel) -> tuple[Job, tuple[str, ...]]:
         """The job with all its paths on this node."""
         fetched = [sha for sha in parcel.files if self._keep(sha, parcel.files[sha])]
-        _trim(self.folder)
+        self.shared.trim()
         return localised(parcel.job, lambda sha: self.folder / sha), tuple(fetched)
 
     def _keep(self, sha256: str, reference: Any) -> bool:
@@ -207,29 +214,12 @@ def _contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def _node_folder() -> Path:
-    """This node's folder, of this cluster and user only: two nodes of one machine have two."""
+def _run() -> str:
+    """What names this node and this run: workers of both share a folder."""
     import ray
 
-    node = ray.get_runtime_context().get_node_id()[:16] if ray.is_initialized() else "here"
-    folder = Path(tempfile.gettempdir()) / f"pipeline-{os.getuid()}-{node}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    stat = folder.lstat()
-    if stat.st_uid != os.getuid() or folder.is_symlink() or stat.st_mode & 0o077:
-        raise RuntimeError(f"{folder}: somebody else's; remove it or set TMPDIR")
-    return folder
-
-
-def _trim(folder: Path) -> None:
-    files = sorted((p for p in folder.iterdir() if p.is_file()), key=_used)
-    for path in files[:-KEPT_FILES]:
-        path.unlink(missing_ok=True)
-
-
-def _used(path: Path) -> int:
-    with suppress(OSError):
-        return path.stat().st_mtime_ns
-    return 0
+    context = ray.get_runtime_context()
+    return f"{context.get_node_id()[:16]}-{context.get_job_id()}"
 
 
 def _ray_get(reference: Any) -> bytes:

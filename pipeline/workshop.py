@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any
 
 from pipeline.errors import PipelineError
+from pipeline.heap import one_arena
 from pipeline.jobs import (
     NO_LIMITS_SET,
     NO_TIMELAPSE_SET,
@@ -116,6 +117,7 @@ def serve(
     pipe: "Connection[Any, Any]", device: str, threads: int, place: Place, log: Path | None
 ) -> None:
     """Run the process: jobs from the pipe until it closes."""
+    one_arena()
     # Ctrl-C reaches the whole process group; stopping is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -13,7 +13,7 @@ FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")
 
 # Bottom first. A module may import those of lower floors, and those before it on its own.
 FLOORS = [
-    ["errors", "options", "chain", "formats", "clock", "schedule", "cluster", "sections",
+    ["errors", "heap", "options", "chain", "formats", "clock", "schedule", "cluster", "sections",
      "yamlfile",
      "complaints", "config", "manifest", "jobs"],
     ["icc", "ifd", "metadata", "provenance", "undecodable", "colour", "codec", "deep", "encode",
@@ -25,8 +25,9 @@ FLOORS = [
      "cores", "statefile", "holding", "gate", "estimate", "tally"],
     ["worker"],
     ["frame", "inbox", "familiar", "census", "watcher", "recipes", "voice", "workshop", "slots",
-     "ray_connect", "ray_cargo", "ray_node", "ray_hired", "ray_engine", "executors",
-     "dashboard", "hooks", "originals", "quarantine", "examiner", "intake", "exhibits", "markup", "gallery", "serving",
+     "ray_connect", "ray_cargo", "ray_folder", "ray_node", "ray_hired", "ray_engine", "executors",
+     "dashboard", "hooks",
+     "originals", "quarantine", "examiner", "intake", "exhibits", "markup", "gallery", "serving",
      "accounts",
      "queueing", "planner", "outcomes", "bulk"],
     ["service", "single"],

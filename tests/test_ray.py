@@ -4,6 +4,9 @@ import hashlib
 import os
 import secrets
 import socket
+import subprocess
+import sys
+import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -24,6 +27,7 @@ from pipeline.manifest import load_manifest
 from pipeline.outbox import Outbox
 from pipeline.ray_connect import check_dashboard, check_private, check_reachable
 from pipeline.ray_engine import open_cluster
+from pipeline.ray_folder import NodeFolder
 from pipeline.ray_hired import places
 from pipeline.ray_node import localised, needed
 from pipeline.service import Service
@@ -115,17 +119,67 @@ def test_how_far_a_job_came_goes_to_another_machine_unless_it_is_too_large(tmp_p
     assert here.packed("abc") == here.packed("unknown") == b""
 
 
+# --- folders of nodes -----------------------------------------------------------------------
+
+RUN = "0123456789abcdef-01000000"
+HOLD = """
+import sys, time
+from pathlib import Path
+from pipeline.ray_folder import NodeFolder
+NodeFolder(sys.argv[1], Path(sys.argv[2])).path.joinpath("file").touch()
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_the_folder_of_a_node_goes_when_its_last_worker_leaves(tmp_path):
+    first, second = NodeFolder(RUN, tmp_path), NodeFolder(RUN, tmp_path)
+    first.path.joinpath("file").touch()
+    first.leave()
+    assert list(second.path.iterdir()) == [first.path / "file"]
+    second.leave()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_workers_folder_goes_with_the_next_worker_and_nothing_else_does(tmp_path):
+    prefix = f"pipeline-{os.getuid()}-"
+    strange = [tmp_path / f"{prefix}notes", tmp_path / f"pipeline-0{os.getuid()}-{RUN}"]
+    link = tmp_path / f"{prefix}00000000000000aa-00000000"
+    for folder in strange:
+        folder.mkdir()
+    link.symlink_to(strange[0])
+    held = NodeFolder("00000000000000bb-01000000", tmp_path)
+    killed = "00000000000000cc-01000000"
+    command = [sys.executable, "-c", HOLD, killed, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as worker:
+        assert worker.stdout.readline() == b"held\n"
+        NodeFolder("00000000000000dd-01000000", tmp_path).leave()
+        assert (tmp_path / f"{prefix}{killed}" / "file").exists()  # it lives
+        worker.kill()
+    NodeFolder("00000000000000ee-01000000", tmp_path).leave()
+    assert set(tmp_path.iterdir()) == {*strange, link, held.path}
+    held.leave()
+
+
+def test_a_folder_that_others_can_look_into_is_not_used(tmp_path):
+    (tmp_path / f"pipeline-{os.getuid()}-{RUN}").mkdir(mode=0o755)
+    with pytest.raises(RuntimeError, match="somebody else's"):
+        NodeFolder(RUN, tmp_path)
+
+
 # --- two nodes ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def head():
+def head(tmp_path_factory):
     """A cluster of one node, for all tests of this file."""
     pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
     paths = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(paths))
         patch.setenv("PAINT_SECONDS", "0.3")
+        patch.setenv("RAY_TMPDIR", tempfile.gettempdir())  # a short path, for its sockets
+        patch.setenv("TMPDIR", str(folders := tmp_path_factory.mktemp("nodes")))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         # Its nodes have this machine's own address: without a token we would refuse it.
@@ -137,6 +191,7 @@ def head():
         _enable_token_auth()  # Ray has read its environment already
         args = NODE | {"include_dashboard": False, "_system_config": QUICK}
         nodes = Nodes(initialize_head=True, head_node_args=args)
+        nodes.folders = folders
         yield nodes
         import ray
 
@@ -197,6 +252,7 @@ def test_a_node_killed_in_mid_run_costs_no_pair_and_doubles_none(cluster, studio
     from fake_work import paint
 
     studio.open(cluster, paint, photos=12)
+    assert len(list(cluster.folders.glob("pipeline-*"))) == 2
     both = lambda: len({node for node, _ in studio.executor.shipped}) == 2  # noqa: E731
     studio.work_until(both)  # have given results
     cluster.kill_second()
@@ -209,6 +265,9 @@ def test_a_node_killed_in_mid_run_costs_no_pair_and_doubles_none(cluster, studio
     # Photos and paintings: once for each node that needed them.
     assert set(studio.executor.shipped.values()) == {1}
     assert not (studio.config.outbox / ".staging").exists()
+    studio.executor.close()
+    NodeFolder(RUN, cluster.folders).leave()  # the killed node's goes with the next worker there
+    assert list(cluster.folders.glob("pipeline-*")) == []
 
 
 def test_a_worker_that_dies_while_its_node_lives_is_a_crash_of_its_job(cluster, studio, tmp_path):

@@ -29,7 +29,7 @@ def evaluated(name: str, picture: Tensor, painting: Tensor) -> tuple[Tensor, Ten
     statistic = STATISTICS[name]()
     target = statistic.measure(painting)
     value, pull = statistic.loss(target)(statistic.measure(picture, like=target))
-    return value, pull(picture)
+    return value, pull(picture, 1.0)
 
 
 # --- closed form ----------------------------------------------------------------------------
@@ -99,7 +99,7 @@ def test_the_histogram_pull_takes_every_value_to_its_quantile() -> None:
     target = statistic.measure(p)
     _, pull = statistic.loss(target)(statistic.measure(f, like=target))
     size = float(p.square().mean())
-    moved = f - pull(f) * 4000 * size / 2
+    moved = f - pull(f, 1.0) * 4000 * size / 2
     spread = float(p.max() - p.min())
     assert (moved.sort(1).values - p.sort(1).values).abs().mean() < 0.01 * spread
 

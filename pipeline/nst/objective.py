@@ -125,20 +125,20 @@ class Objective:
 
     def _at_layer(self, layer: str, features: Tensor, terms: dict[str, Tensor]) -> Tensor:
         """Gradient of all losses at one layer's features (1, C, H, W); adds values to terms."""
-        gradient = torch.zeros_like(features)
-        if layer in self.content:
-            share = self.content_shares[layer]
-            value, at_features = self.content[layer](features)
-            gradient.add_(at_features, alpha=self.options.content_weight * share)
-            terms["content"] = terms["content"] + share * value
+        gradient = None
         if layer in self.style:
             share = self.style_shares[layer]
             f = flat(features)
             value, pull = self.style[layer](self.statistic.measure(f, like=self.target[layer]))
-            strength = self.options.style_weight * share
-            gradient.add_(pull(f).view_as(features), alpha=strength)
+            gradient = pull(f, self.options.style_weight * share).view_as(features)
             terms["style"] = terms["style"] + share * value
-        return gradient
+        if layer in self.content:
+            share = self.content_shares[layer]
+            value, at_features = self.content[layer](features)
+            at_features = at_features.mul_(self.options.content_weight * share)
+            gradient = at_features if gradient is None else gradient.add_(at_features)
+            terms["content"] = terms["content"] + share * value
+        return torch.zeros_like(features) if gradient is None else gradient
 
     def _total(self, terms: Mapping[str, Tensor]) -> Tensor:
         weights = {name: float(getattr(self.options, f"{name}_weight")) for name in terms}
@@ -224,7 +224,7 @@ def _relative(loss: StyleLoss, photo: Sums) -> StyleLoss:
 
     def relative(sums: Sums) -> tuple[Tensor, Pull]:
         value, pull = loss(sums)
-        return value / whole, lambda features: pull(features) / whole
+        return value / whole, lambda features, strength: pull(features, strength / whole)
 
     return relative
 

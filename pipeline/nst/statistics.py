@@ -7,7 +7,7 @@ gradient at the features of each block in closed form (Galerne et al. 2024, SPST
     sums = statistic.measure(features)          # added up over blocks; features (C, N)
     loss = statistic.loss(target_sums)          # once per style, scale and layer
     value, pull = loss(sums)                    # once per step
-    gradient = pull(features)                   # (C, N), per block
+    gradient = pull(features, strength)         # (C, N), times strength, per block
 
 Losses are divided by the size of their target, so that one set of weights serves all layers,
 picture sizes, styles and sources of VGG weights (the paper: fixed factors 1 / (4 C^2 N^2)).
@@ -15,6 +15,7 @@ picture sizes, styles and sources of VGG weights (the paper: fixed factors 1 / (
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, Self
 
 import torch
@@ -23,7 +24,9 @@ from torch import Tensor
 # Keeps divisions and roots finite for a black picture or a dead channel; features are 1 to 1000.
 TINY = 1e-6
 
-Pull = Callable[[Tensor], Tensor]
+# The strength is a factor of the gradient: taken into the small matrices, it costs no pass over
+# the features, which at the finest scale are ten times the picture and more.
+Pull = Callable[[Tensor, Tensor | float], Tensor]
 
 
 class Sums(Protocol):
@@ -120,14 +123,20 @@ class _MomentStatistic:
                     value, (mean, second), allow_unused=True, materialize_grads=True
                 )
             by_mean = by_mean / sums.count
-            by_second = (by_second + by_second.T) / sums.count
-            return value.detach(), lambda f: torch.addmm(by_mean[:, None], by_second, f)
+            by_second = (by_second + by_second.T) / sums.count  # symmetric
+            return value.detach(), partial(_pull, by_mean, by_second)
 
         return evaluate
 
     def distance(self, target: Moments) -> Callable[[Tensor, Tensor], Tensor]:
         """L(mean, second moment), 0 at the target, about 1 for features of another picture."""
         raise NotImplementedError
+
+
+def _pull(by_mean: Tensor, by_second: Tensor, features: Tensor, strength: Tensor | float) -> Tensor:
+    # Multiplied the other way round, (N, C) x (C, C), the gradient lies in memory as the features
+    # of a channels_last network do, and is used there without being copied.
+    return torch.addmm(by_mean * strength, features.T, by_second * strength).T
 
 
 class Gram(_MomentStatistic):

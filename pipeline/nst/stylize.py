@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import EngineError
+from pipeline.heap import kept
 from pipeline.nst.cache import Caches, fingerprint, pack, unpack
 from pipeline.nst.colors import keep_colors, recolored
 from pipeline.nst.devices import choose_device
@@ -129,7 +131,9 @@ def stylize(
     run = _Run(photo, prepared, mixture, options, network, on_iterate, caches or Caches())
     if resume is not None:
         resume = resume[0], _prepared(resume[1], "picture to go on from", on)
-    picture = run.paint(start, seed, resume)
+    # Accelerators have allocators of their own that keep what is freed.
+    with kept() if on.type == "cpu" else nullcontext():
+        picture = run.paint(start, seed, resume)
     if options.colors == "content":
         picture = keep_colors(picture, resize(photo, _size(picture)))
     return picture.clamp(0, 1).squeeze(0).cpu()

@@ -179,14 +179,14 @@ class TiledObjective(Objective):
     def _at_block(
         self, layer: str, features: Tensor, rows: Span, columns: Span, pulls: Mapping[str, Pull]
     ) -> Tensor:
-        gradient = torch.zeros_like(features)
+        gradient = None
+        if layer in pulls:
+            strength = self.options.style_weight * self.style_shares[layer]
+            gradient = pulls[layer](flat(features), strength).view_as(features)
         if layer in self.content_shares:
             stride, loss = stride_of(layer), self.content[layer]
             target = loss.target[..., rows.around(stride), columns.around(stride)]
             strength = self.options.content_weight * self.content_shares[layer]
-            gradient.add_((features - target) * (2 * strength / loss.size))
-        if layer in pulls:
-            strength = self.options.style_weight * self.style_shares[layer]
-            pulled = pulls[layer](flat(features))
-            gradient.add_(pulled.view_as(features), alpha=strength)
-        return gradient
+            at_features = (features - target) * (2 * strength / loss.size)
+            gradient = at_features if gradient is None else gradient.add_(at_features)
+        return torch.zeros_like(features) if gradient is None else gradient

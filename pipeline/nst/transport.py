@@ -115,12 +115,12 @@ class TransportLoss:
         value = (share * (a.square() + a * b + b.square())).sum(1).mean() / (3 * self.size)
         count = sums.counts.sum(1).mean()
 
-        def pull(features: Tensor) -> Tensor:
+        def pull(features: Tensor, strength: Tensor | float) -> Tensor:
             values = project(features, sums.directions)  # (K, N)
             index, part = _place(values, self.target.low, self.target.high)
             start = low.gather(1, index)
             left = values - torch.lerp(start, high.gather(1, index), part)
-            gradient = left * (2 / (values.shape[0] * count * self.size))
+            gradient = left * (2 * strength / (values.shape[0] * count * self.size))
             return gradient if sums.directions is None else sums.directions.T @ gradient
 
         return value, pull
