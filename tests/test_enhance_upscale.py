@@ -70,15 +70,16 @@ def test_a_picture_is_enlarged_before_its_surface_is_made() -> None:
 # ---- By transfer ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("side", "times"), [(48, 2), (24, 4)])
 def test_upscaling_by_transfer_paints_at_the_new_size(
-    network: Vgg19, photo: Tensor, painting: Tensor
+    side: int, times: int, network: Vgg19, photo: Tensor, painting: Tensor
 ) -> None:
     """Ever nearer to the painting's brushwork from Lanczos on, and the same picture otherwise."""
     style: list[float] = []
-    picture = stylize(photo, painting, Transfer(size=48, steps=(4,)), network=network)
+    picture = stylize(photo, painting, Transfer(size=side, steps=(4,)), network=network)
 
     def repaint(wide: Tensor) -> Tensor:
-        options = brushwork(Transfer(size=48), 96)
+        options = brushwork(Transfer(size=side), 96)
         return stylize(
             photo,
             painting,
@@ -88,13 +89,14 @@ def test_upscaling_by_transfer_paints_at_the_new_size(
             network=network,
         )
 
-    options = Enhance(preset="none", upscale=2)
+    options = Enhance.model_validate({"preset": "none", "upscale": times})
     out, (said,) = enhance(picture, options, repaint=repaint)
-    plain = enlarged(picture, 2)
+    plain = enlarged(picture, times)
     assert out.shape == (3, 96, 96)
     assert said["by"] == "transfer"
     assert style[-1] < 0.8 * style[0]
     assert (out - plain).abs().mean() > 0.01
+    assert said["detail"] > 1.1
     assert said["mean_shift"] <= 0.004
     small = torch.nn.functional.avg_pool2d(out, 8), torch.nn.functional.avg_pool2d(plain, 8)
     assert torch.corrcoef(torch.stack([s.flatten() for s in small]))[0, 1] > 0.7
