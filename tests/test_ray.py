@@ -59,22 +59,28 @@ QUICK = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500}
 NODE = {"object_store_memory": 80 << 20, "num_cpus": 1}
 
 
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
 # --- refusals: no cluster is needed ---------------------------------------------------------
 
 
-def test_an_address_where_nobody_listens_is_told_at_once():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port = server.getsockname()[1]
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_where_nobody_listens_is_told_at_once(scheme):
+    port = free_port()
     began = time.monotonic()
     with pytest.raises(ConfigError, match=r"ray\.address.*does not answer"):
-        check_reachable(Cluster(address=f"127.0.0.1:{port}"))
+        check_reachable(Cluster(address=f"{scheme}127.0.0.1:{port}"))
     assert time.monotonic() - began < 10
 
 
-def test_an_address_that_is_no_ray_is_told_within_the_time_allowed():
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_that_is_no_ray_is_told_within_the_time_allowed(scheme):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
+        address = f"{scheme}127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(ConfigError, match="no Ray answers within 2 s"):
             check_reachable(Cluster(address=address, connect_seconds=2.0))
 
@@ -180,6 +186,7 @@ def head(tmp_path_factory):
         patch.setenv("PAINT_SECONDS", "0.3")
         patch.setenv("RAY_TMPDIR", tempfile.gettempdir())  # a short path, for its sockets
         patch.setenv("TMPDIR", str(folders := tmp_path_factory.mktemp("nodes")))
+        patch.setenv("GRPC_ENABLE_FORK_SUPPORT", "0")  # see docs/scale.md
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         # Its nodes have this machine's own address: without a token we would refuse it.
@@ -189,8 +196,10 @@ def head(tmp_path_factory):
         from ray.cluster_utils import Cluster as Nodes
 
         _enable_token_auth()  # Ray has read its environment already
-        args = NODE | {"include_dashboard": False, "_system_config": QUICK}
-        nodes = Nodes(initialize_head=True, head_node_args=args)
+        args = {"include_dashboard": False, "_system_config": QUICK}
+        args["ray_client_server_port"] = port = free_port()  # as `ray start --head` has one
+        nodes = Nodes(initialize_head=True, head_node_args=NODE | args)
+        nodes.client_address = f"ray://127.0.0.1:{port}"
         nodes.folders = folders
         yield nodes
         import ray
@@ -214,8 +223,8 @@ def studio(tmp_path):
     """A project of so many photos, worked on by a cluster until something is the case."""
 
     class Studio:
-        def open(self, cluster, do, photos: int, more: str = "") -> None:
-            address = f'ray: {{address: "{cluster.address}", connect_seconds: 60}}\n'
+        def open(self, address: str, do, photos: int, more: str = "") -> None:
+            address = f'ray: {{address: "{address}", connect_seconds: 60}}\n'
             config_file = tmp_path / "config.yaml"
             config_file.write_text(CONFIG + address + more)
             self.config = config = load_config(config_file)
@@ -223,8 +232,8 @@ def studio(tmp_path):
                 photo(tmp_path / "inbox" / f"{number}.png", seed=number)
             self.executor = open_cluster(config, Place(config.limits, config.state, do=do))
             closing.callback(self.executor.close, force=True)
-            while self.executor.free() < 2 * AHEAD:  # both nodes are up: each gets its share
-                self.executor.poll(0.1)
+            while self.executor.free() < AHEAD * self.executor.slots:
+                self.executor.poll(0.1)  # until all nodes are up: each gets its share
             ledger = closing.enter_context(Ledger(config.state / "jobs.sqlite3"))
             manifest = load_manifest(config, config_file)
             self.service = Service(config, manifest, ledger, self.executor, View())
@@ -251,7 +260,7 @@ def studio(tmp_path):
 def test_a_node_killed_in_mid_run_costs_no_pair_and_doubles_none(cluster, studio):
     from fake_work import paint
 
-    studio.open(cluster, paint, photos=12)
+    studio.open(cluster.address, paint, photos=12)
     assert len(list(cluster.folders.glob("pipeline-*"))) == 2
     both = lambda: len({node for node, _ in studio.executor.shipped}) == 2  # noqa: E731
     studio.work_until(both)  # have given results
@@ -273,7 +282,7 @@ def test_a_node_killed_in_mid_run_costs_no_pair_and_doubles_none(cluster, studio
 def test_a_worker_that_dies_while_its_node_lives_is_a_crash_of_its_job(cluster, studio, tmp_path):
     from fake_work import paint
 
-    studio.open(cluster, paint, photos=0)
+    studio.open(cluster.address, paint, photos=0)
     poison = photo(tmp_path / "poison.png")
     sha256 = hashlib.sha256(poison.read_bytes()).hexdigest()
     job = Job("poison.png", poison, sha256, "mosaic", make_recipe())
@@ -288,7 +297,7 @@ def test_a_worker_that_dies_while_its_node_lives_is_a_crash_of_its_job(cluster, 
 def test_a_job_goes_on_from_its_last_scale_after_a_lost_node_and_after_a_stop(cluster, studio):
     from fake_work import held_at_its_last_scale
 
-    studio.open(cluster, held_at_its_last_scale, photos=2, more=THREE_SCALES)
+    studio.open(cluster.address, held_at_its_last_scale, photos=2, more=THREE_SCALES)
     checkpoints, executor = studio.config.state / "checkpoints", studio.executor
     # One job on each node, for none gets past its last scale.
     told = lambda: [lane.progress for lane in studio.service.view.running]  # noqa: E731
@@ -301,3 +310,14 @@ def test_a_job_goes_on_from_its_last_scale_after_a_lost_node_and_after_a_stop(cl
     # Both runs that came to an end began at the third scale of three.
     assert [{scale for _, _, scale in line["curve"]} for line in lines] == [{3}, {3}]
     assert list(checkpoints.iterdir()) == []
+
+
+def test_a_cluster_is_used_through_its_client_port(head, studio):
+    from fake_work import paint
+
+    studio.open(head.client_address, paint, photos=1)
+    lines = studio.finish()
+    assert [line["status"] for line in lines] == ["done", "done"]
+    assert len(pictures(Outbox(studio.config.outbox))) == 4
+    studio.executor.close()
+    assert list(head.folders.glob("pipeline-*")) == []
