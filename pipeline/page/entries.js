@@ -61,7 +61,7 @@ const figure = (number) => Number(Number(number).toPrecision(3)).toLocaleString(
 
 // ---- recipe ---------------------------------------------------------------------------------
 
-// Lines that config.yaml takes as they are.
+// Lines that config.yaml takes as they are; what it would say by silence is left out.
 function recipeText(entry) {
   const head = `# ${visible(entry.content)} as ${visible(entry.style)}, recipe ${visible(entry.recipe)}`;
   return [head, ...yaml(entry.options || {}, "")].join("\n");
@@ -69,8 +69,10 @@ function recipeText(entry) {
 
 function* yaml(mapping, indent) {
   for (const [key, value] of Object.entries(mapping)) {
+    if (value === null) continue;
     const name = /^[A-Za-z_][\w-]*$/.test(key) ? key : JSON.stringify(key);
-    if (value && typeof value === "object" && !Array.isArray(value) && Object.keys(value).length) {
+    if (typeof value === "object" && !Array.isArray(value)) {
+      if (!Object.keys(value).length) continue;
       yield `${indent}${name}:`;
       yield* yaml(value, indent + "  ");
     } else {

@@ -158,7 +158,7 @@ class Wall {
     const shown = shownPicture(entry, this.enhanced);
     const byStyle = this.groups[0]?.by === "style", alone = this.groups[0]?.by === "none";
     const title = byStyle || alone ? visible(baseName(entry.content)) : words(entry.style);
-    const caption = element("span", { class: "caption", dir: "auto" }, title);
+    const caption = element("span", { class: "caption", dir: "auto" }, element("span", {}, title));
     if (alone) caption.append(element("span", { class: "quiet" }, words(entry.style)));
     link.append(picture(smallUrl(shown), viewUrl(shown)), caption);
     return link;

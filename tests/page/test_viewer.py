@@ -1,10 +1,12 @@
 """One picture, large: slider, zoom, enhanced, recipe."""
 
+from pathlib import Path
+
 import pytest
 import yaml
-from gallery_stock import OPTIONS
-from looking import colour_at, opened
-from playwright.sync_api import Page
+from gallery_stock import OPTIONS, done_line, hang, write_log
+from looking import Visit, colour_at, open_link, opened
+from playwright.sync_api import Browser, Page
 
 
 def test_the_slider_uncovers_the_painting_under_the_photo(page: Page) -> None:
@@ -85,6 +87,18 @@ def test_the_recipe_is_copied_as_config_that_says_the_same(page: Page) -> None:
     dialog.get_by_role("button", name="Copied").wait_for()
     text = page.evaluate("navigator.clipboard.readText()")
     assert yaml.safe_load(text) == OPTIONS
+
+
+def test_a_recipe_leaves_out_what_config_says_by_silence(browser: Browser, tmp_path: Path) -> None:
+    silent = {"enhance": {"preset": "vivid", "grain": None}, "output": {}}
+    line = done_line("1.jpg", options=OPTIONS | silent)
+    hang(tmp_path, line)
+    write_log(tmp_path, [line])
+    visit = Visit(browser, tmp_path)
+    open_link(visit.page, visit.page.locator(".tile"))
+    recipe = visit.page.locator("#v-recipe").inner_text()
+    assert yaml.safe_load(recipe) == OPTIONS | {"enhance": {"preset": "vivid"}}
+    visit.end()
 
 
 def test_all_that_is_known_stands_beside_the_picture(page: Page) -> None:

@@ -1,7 +1,10 @@
 """The wall: arranged, searched, filtered, and the list of what was not painted."""
 
-from looking import PAIRS, hung
-from playwright.sync_api import Page
+from pathlib import Path
+
+from gallery_stock import done_line, hang, write_log
+from looking import PAIRS, Visit, hung
+from playwright.sync_api import Browser, Page
 
 
 def test_every_picture_hangs_beside_its_photo(page: Page) -> None:
@@ -52,3 +55,17 @@ def test_failures_hang_with_their_reasons_and_mended_ones_do_not(page: Page) -> 
     assert "sea/1.jpg as mosaic" in text
     assert text.index("Failed") < text.index("Left out") < text.index("notes.txt")
     assert "mended since" not in text
+
+
+def test_on_a_phone_no_words_under_a_picture_run_out_of_it(
+    browser: Browser, tmp_path: Path
+) -> None:
+    lines = [done_line(f"holiday by the sea {n}.jpg", "ink_hatching") for n in range(3)]
+    for line in lines:
+        hang(tmp_path, line)
+    write_log(tmp_path, lines)
+    visit = Visit(browser, tmp_path, viewport={"width": 390, "height": 844})
+    visit.page.get_by_role("radio", name="Together").check()
+    out = "[...document.querySelectorAll('.caption')].filter(e => e.scrollWidth > e.clientWidth)"
+    assert visit.page.evaluate(f"{out}.length") == 0
+    visit.end()
