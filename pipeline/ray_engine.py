@@ -96,6 +96,13 @@ class RayExecutor:
 
     def poll(self, timeout: float) -> list[Event]:
         """What has happened; waits up to ``timeout`` seconds for something to happen."""
+        try:
+            return self._heard(timeout)
+        except ConnectionError as error:
+            what = f"the whole cluster is lost: {one_line(str(error))}"
+            raise ConfigError(what, where=f"ray.address: {self._cluster.address}") from None
+
+    def _heard(self, timeout: float) -> list[Event]:
         self._hire()
         waited = {ref: hired for hired in self._hired for ref in self._awaited(hired)}
         events, self._back = self._back, []

@@ -312,12 +312,14 @@ def test_a_job_goes_on_from_its_last_scale_after_a_lost_node_and_after_a_stop(cl
     assert list(checkpoints.iterdir()) == []
 
 
-def test_a_cluster_is_used_through_its_client_port(head, studio):
+def test_a_cluster_is_used_through_its_client_port_and_its_loss_is_told(head, studio, monkeypatch):
     from fake_work import paint
 
+    monkeypatch.setenv("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "1")
     studio.open(head.client_address, paint, photos=1)
     lines = studio.finish()
     assert [line["status"] for line in lines] == ["done", "done"]
     assert len(pictures(Outbox(studio.config.outbox))) == 4
-    studio.executor.close()
-    assert list(head.folders.glob("pipeline-*")) == []
+    head.head_node.all_processes["ray_client_server"][0].process.kill()
+    with pytest.raises(ConfigError, match="the whole cluster is lost"):
+        studio.work_until(lambda: False)
