@@ -5,6 +5,7 @@ a small child process can run it.
 Eight bits a channel are kept: more would give other strokes, not better ones (docs/notes.md).
 """
 
+import io
 import os
 import stat
 import warnings
@@ -93,10 +94,21 @@ def is_picture_name(name: str) -> bool:
     return PurePath(name).suffix.lower() in SUFFIXES
 
 
-def load_decoders() -> None:
-    """Load now what Pillow would load with the first picture."""
+def rehearse() -> None:
+    """Decode a photo of our own, so that the next one finds all it needs loaded and at hand.
+
+    In a process just forked, each page that Python writes to is copied at its first touch: 400
+    times for the first picture. Here is where that may happen while nobody waits for it.
+    """
     Image.init()
-    _formats()
+    decode(io.BytesIO(_specimen()), 16, DEFAULT_LIMITS)
+
+
+@cache
+def _specimen() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48)).save(file, "JPEG")
+    return file.getvalue()
 
 
 @cache

@@ -1,7 +1,8 @@
 """The other side of `pipeline.decoder`: a process that decodes strangers' files, each in a child.
 
-It has loaded the decoders and nothing else of the pipeline. One child always waits, forked and
-confined before its file is known, so that no file waits for that; it serves one and ends.
+It has loaded the decoders and nothing else of the pipeline. One child always waits, forked,
+confined and rehearsed before its file is known, so that no file waits for that; it serves one
+and ends.
 """
 
 import gc
@@ -19,6 +20,7 @@ from pipeline.errors import EngineError, InputError, JobError, Reason
 MAX_LINE = 1 << 16
 OPEN_FILES = 32
 NOBODY = 64  # exit status of a child that nobody asked any more
+AT_HAND = 16 << 20  # bytes: what decoding a large photo for 512 px takes
 
 Limits = Mapping[str, Any]  # as in config.yaml, where they were checked
 
@@ -26,7 +28,7 @@ Limits = Mapping[str, Any]  # as in config.yaml, where they were checked
 def main() -> None:
     """Run until nobody asks any more; the first argument holds the limits, as JSON."""
     limits = json.loads(sys.argv[1])
-    codec.load_decoders()  # now and once, not in each child; so is what _confine needs
+    codec.rehearse()  # loads all that is needed now and once, not in each child; for _confine:
     import resource  # noqa: F401
 
     gc.freeze()
@@ -46,6 +48,9 @@ def _exit_code(status: int) -> int:
 
 def _one_file(limits: Limits) -> int:
     _confine(limits)
+    with suppress(MemoryError):  # less than this is allowed: it faults when it is needed
+        codec.rehearse()
+        _touch(AT_HAND)
     line = _asked()
     os.close(0)
     if not line:
@@ -62,6 +67,14 @@ def _one_file(limits: Limits) -> int:
     for part in parts:
         _send(part)
     return 0
+
+
+def _touch(size: int) -> None:
+    """Take memory, write to it and give it back, so that it faults before a file is waited for.
+
+    It stays with this process: `pipeline.decoder` has the C library keep what is freed.
+    """
+    bytes(1) * size
 
 
 def _asked() -> bytes:

@@ -99,13 +99,14 @@ def test_a_bomb_costs_at_most_the_limits_and_the_next_file_is_good(good, tmp_pat
     for limits, code in (
         (Limits(pixels=1_000_000), Reason.TOO_MANY_PIXELS),
         (Limits(decode_bytes=300_000_000), Reason.TOO_LARGE),
+        (Limits(decode_bytes=10_000_000), Reason.TOO_LARGE),  # less than a decoder itself takes
         (Limits(decode_seconds=0.02), Reason.DECODE_TIMEOUT),
         (Limits(bytes=1000), Reason.TOO_LARGE),
     ):
         decoder = Decoder(limits)
         try:
             assert code_of(decoder, path) is code
-            if limits.decode_seconds > 1:
+            if limits.decode_seconds > 1 and limits.decode_bytes > 100_000_000:
                 decoder.probe(good)
         finally:
             decoder.close()
