@@ -1,7 +1,9 @@
-"""Draw the pictures of docs/enhancement.md: each step alone, and the presets, beside the original.
+"""Draw the pictures of docs/enhancement.md.
 
-`python scripts/show_enhancement.py PAINTED.png PHOTO.jpg LEFT,TOP,SIDE OUT_PREFIX`: writes
-OUT_PREFIX-steps.jpg, of the square that was named, and OUT_PREFIX-presets.jpg, of the whole.
+`python scripts/show_enhancement.py steps PAINTED.png PHOTO.jpg LEFT,TOP,SIDE OUT_PREFIX` writes
+OUT_PREFIX-steps.jpg, each step alone on the square that was named, and OUT_PREFIX-presets.jpg, the
+whole. `... upscale PAINTED.png ENHANCED.png LEFT,TOP,SIDE OUT.jpg` writes the square of an enhanced
+picture that was enlarged by transfer beside what Lanczos makes of the painted one.
 """
 
 import sys
@@ -23,25 +25,37 @@ SHOWN = {
 ZOOM = 2
 
 
-def main(painted: str, photo_path: str, square: str, prefix: str) -> None:
+def steps(painted: str, photo_path: str, square: str, prefix: str) -> None:
     picture, photo = load_image(Path(painted)).rgb, load_image(Path(photo_path)).rgb
-    left, top, side = map(int, square.split(","))
 
     def cut(rgb: Tensor, caption: str) -> Tensor:
-        part = rgb[:, top : top + side, left : left + side]
-        wide = part.repeat_interleave(ZOOM, 1).repeat_interleave(ZOOM, 2)
+        wide = _part(rgb, square).repeat_interleave(ZOOM, 1).repeat_interleave(ZOOM, 2)
         return labelled(wide, caption)
 
-    steps = [cut(picture, "stylised")]
+    cells = [cut(picture, "stylised")]
     for name, strength in SHOWN.items():
         options = Enhance.model_validate({"preset": "none", name: strength})
-        steps.append(cut(enhance(picture, options, photo).picture, f"{name} {strength:g}"))
-    _save(contact_sheet(steps, 4), f"{prefix}-steps.jpg")
+        cells.append(cut(enhance(picture, options, photo).picture, f"{name} {strength:g}"))
+    _save(contact_sheet(cells, 4), f"{prefix}-steps.jpg")
     whole = [labelled(picture, "stylised")]
     for preset in PRESETS:
         if preset != "none":
             whole.append(labelled(enhance(picture, Enhance(preset=preset)).picture, preset))
     _save(contact_sheet(whole, 2), f"{prefix}-presets.jpg")
+
+
+def upscale(painted: str, enhanced: str, square: str, out: str) -> None:
+    small, large = load_image(Path(painted)).rgb, load_image(Path(enhanced)).rgb
+    times = large.shape[1] // small.shape[1]
+    options = Enhance.model_validate({"upscale": times, "upscale_by": "lanczos"})
+    pictures = {"lanczos": enhance(small, options).picture, "transfer": large}
+    cells = [labelled(_part(rgb, square), f"{by}, {times} x") for by, rgb in pictures.items()]
+    _save(contact_sheet(cells, 2), out)
+
+
+def _part(rgb: Tensor, square: str) -> Tensor:
+    left, top, side = map(int, square.split(","))
+    return rgb[:, top : top + side, left : left + side]
 
 
 def _save(sheet: Tensor, path: str) -> None:
@@ -50,4 +64,4 @@ def _save(sheet: Tensor, path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    {"steps": steps, "upscale": upscale}[sys.argv[1]](*sys.argv[2:])
