@@ -91,7 +91,8 @@ def _in_inbox(file: Path, config: Path) -> bool:
     root = load_config(config).inbox.resolve()
     # Its folder is resolved, the name is not: a link in the inbox is itself what is asked about.
     place = file.parent.resolve() / file.name
-    return place.is_relative_to(root) or os.path.lexists(root / file)
+    inside = not file.is_absolute() and os.path.lexists(root / file)
+    return inside or place.is_relative_to(root)
 
 
 # --- the same once more ---------------------------------------------------------------------

@@ -164,6 +164,9 @@ def test_a_picture_in_any_format_tells_how_it_was_made_wherever_it_lies(
     assert made["photo"]["name"] == "cup.png"
     assert made["paintings"][0]["name"] == "builtin:mosaic"
     assert made["transfer"]["size"] == 32
+    assert (folder / "config.yaml").is_file()
+    for name in (f"far/x{suffix}", str(folder / "far" / f"x{suffix}")):
+        assert pipeline("explain", name)[0] == 0
     said = pipeline("explain", f"far/x{suffix}")[1]
     assert "the stylized picture of cup.png in the style mosaic" in said
     raw = (folder / "far" / f"x{suffix}").read_bytes()
