@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import threading
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,8 +122,10 @@ class Watcher:
         from watchdog.observers import Observer
         from watchdog.observers.polling import PollingObserver
 
-        # Its warnings of lost events would land in the display; the next scan finds what was lost.
+        # Its warnings of lost events, and of folders watched twice with a list of all that are
+        # watched, would land in the display; the next scan finds what was lost.
         logging.getLogger("watchdog").addHandler(logging.NullHandler())
+        warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"watchdog\.")
         observer = Observer()
         if isinstance(observer, PollingObserver):
             self._trouble = "this system has no file events"

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -401,6 +402,12 @@ def watcher(root: Path):
     watcher.woken(timeout=0)
     yield watcher
     watcher.stop()
+
+
+def test_a_folder_that_watchdog_watches_twice_leaves_the_display_alone(watcher):
+    emitter = next(iter(watcher._observer.emitters))
+    module = type(emitter).__module__
+    warnings.warn_explicit("Callback already exists", RuntimeWarning, "x.py", 1, module)
 
 
 def test_a_new_file_wakes_and_a_name_that_is_not_text_does_too(root, watcher):
