@@ -3,6 +3,7 @@
 import os
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,7 +97,7 @@ def _per_job(root: Path) -> tuple[float, float]:
                 for kind, path in zip(("stylized", "enhanced"), outputs, strict=True)
             )
             accounts.stage(JobResult(begun, "done", 1.0, "cpu", made), 0.0)
-            accounts.publish_all(0.0)
+            deque(accounts.publish_all(0.0))
             accounts.flush(float(number))
             shown.append(gallery.seconds)
             seconds[-1] += time.perf_counter() - began - gallery.seconds

@@ -48,8 +48,7 @@ class Accounts:
 
     def known(self, content: str, style: str) -> Pair | None:
         """What the ledger holds of a pair."""
-        pairs = self.ledger.pairs(content=content)
-        return next((pair for pair in pairs if pair.style == style), None)
+        return self.ledger.pair(content, style)
 
     def refuse(self, refused: Refused, wall: float) -> None:
         """A file is not processed; told once for each version of it."""
@@ -70,36 +69,33 @@ class Accounts:
     def stage(self, result: JobResult, wall: float) -> None:
         """A pair is rendered: what it will be published as is settled."""
         job = result.job
-        known = self.known(job.content, job.style)
-        previous = known.outputs if known else ()
         self.ledger.stage(
             result,
             run_log_line(result, self.run_id, timestamp(wall)),
             stems(job.content, job.style),
-            lambda stem: self.outbox.taken(stem, result.outputs, previous),
+            lambda stem, before: self.outbox.taken(stem, result.outputs, before),
         )
         self.unpublished = True
 
-    def publish_all(self, wall: float) -> list[Staged]:
+    def publish_all(self, wall: float) -> Iterator[tuple[Staged, bool]]:
         """Publish what the ledger holds as rendered: of now, of a crash, of before a pause.
 
-        Returns:
-            What could not be published and is to be made again.
+        Yields each pair once it has come to its end, and whether that is to be made again because
+        it could not be published. Who does not go on asking publishes no more.
 
         Raises:
             OutputError: The disk is full or fails; what is staged is kept and may be tried again.
         """
-        damaged = []
         for staged in self.ledger.staged():
+            again = False
             try:
                 self._publish(staged, wall)
             except OutputError as error:
                 if error.code in _OF_THE_DISK:
                     raise
-                if self._unpublishable(staged, error, wall):
-                    damaged.append(staged)
+                again = self._unpublishable(staged, error, wall)
+            yield staged, again
         self.unpublished = False
-        return damaged
 
     def flush(self, now: float, force: bool = False) -> None:
         """Write the run log, at most once in a while."""
@@ -144,7 +140,7 @@ class Accounts:
         return self.ledger.rename(
             staged,
             stems(staged.content, staged.style),
-            lambda stem: self.outbox.taken(stem, staged.outputs, staged.previous),
+            lambda stem, before: self.outbox.taken(stem, staged.outputs, before),
         )
 
     def _unpublishable(self, staged: Staged, error: OutputError, wall: float) -> bool:

@@ -83,6 +83,7 @@ class Database:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
+        self._synced: bool | None = None  # how the last transaction was
         with self.door():
             self._db = _connect_reader(path) if read_only else _connect_writer(path)
         try:
@@ -123,7 +124,9 @@ class Database:
         """One transaction. Synced: it is on the disk before this returns, with all before it."""
         self._check_place()
         with self.door():
-            self._db.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
+            if synced is not self._synced:
+                self._db.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
+                self._synced = synced
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield

@@ -12,6 +12,7 @@ from pipeline.errors import OutputError, Reason
 
 # Never a symbolic link, never a wait for the other end of a FIFO.
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_BLOCK = 1 << 17  # smaller than what a C library takes from the system anew for each read
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -78,8 +79,19 @@ def _step(above: int, part: str, *, create: bool) -> int:
     return os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
 
 
-def digest_at(folder: int, name: str) -> str | None:
-    """SHA-256 of a regular file; None where nothing stands; a word that is no digest otherwise."""
+def digest_of(fd: int) -> str:
+    """SHA-256 of an open file, from where it is read on."""
+    digest = hashlib.sha256()
+    while block := os.read(fd, _BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def digest_at(folder: int | None, name: str) -> str | None:
+    """SHA-256 of a regular file; None where nothing stands; a word that is no digest otherwise.
+
+    Without a folder ``name`` is a path, of which the folders may be links.
+    """
     try:
         fd = os.open(name, READ, dir_fd=folder)
     except FileNotFoundError:
@@ -91,14 +103,16 @@ def digest_at(folder: int, name: str) -> str | None:
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             return "not a file"
-        with os.fdopen(fd, "rb", closefd=False) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest_of(fd)
     finally:
         os.close(fd)
 
 
 def digest_and_size(path: Path) -> tuple[str, int]:
     """SHA-256 and size of a file."""
-    with disk_errors(path), os.fdopen(os.open(path, READ), "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return digest, os.fstat(file.fileno()).st_size
+    with disk_errors(path):
+        fd = os.open(path, READ)
+        try:
+            return digest_of(fd), os.fstat(fd).st_size
+        finally:
+            os.close(fd)

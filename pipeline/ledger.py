@@ -16,7 +16,7 @@ import json
 import os
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -24,12 +24,13 @@ from pipeline.diary import Line
 from pipeline.errors import OutputError, StateError
 from pipeline.jobs import Failure, Job, JobResult, JobState, Output
 from pipeline.lookup import Lookup
-from pipeline.records import Pair, Staged, staged_of
+from pipeline.records import Pair, Staged, published_of, told
 from pipeline.sightings import Sightings
 
 FILE = "jobs.sqlite3"  # in the state folder
 
-Taken = Callable[[str], bool]  # whether a stranger's file stands under a name in the outbox
+# Whether a stranger's file stands under a name in the outbox, where a pair has published before.
+Taken = Callable[[str, Sequence[Output]], bool]
 
 
 class Ledger(Sightings, Lookup):
@@ -68,24 +69,27 @@ class Ledger(Sightings, Lookup):
             taken: Whether a stranger's file stands under a name.
         """
         job = result.job
-        waiting = {"outputs": [asdict(output) for output in result.outputs], "line": dict(line)}
+        waiting = {"outputs": told(result.outputs), "line": dict(line)}
+        ended = {
+            "state": JobState.STAGED,
+            "staged": json.dumps(waiting),
+            "losses": json.dumps(dict(result.losses)),
+            "seconds": result.seconds,
+            "device": result.device,
+        }
         with self._db.write():
-            running = self._change(
-                *(job.content, job.style, job.id, JobState.RUNNING),
-                state=JobState.STAGED,
-                staged=json.dumps(waiting),
-                losses=json.dumps(dict(result.losses)),
-                seconds=result.seconds,
-                device=result.device,
-            )
-            if not running:
+            row = self._row(job.content, job.style)
+            if row is None or (row["job"], row["state"]) != (job.id, JobState.RUNNING):
                 raise StateError(f"job {job.id} is not running", where=str(self._db.path))
-            return self._named(self._staged_pair(job.content, job.style), stems, taken)
+            name, before = os.fsdecode(row["target"]), published_of(row)
+            key = (job.content, job.style, job.id, row["attempt"])
+            staged = Staged(*key, name, result.outputs, before)
+            return self._named(staged, stems, taken, JobState.RUNNING, **ended)
 
     def rename(self, staged: Staged, stems: Iterable[str], taken: Taken) -> Staged:
         """Name a staged pair anew if a stranger has taken its name in the meantime."""
         with self._db.write():
-            return self._named(staged, stems, taken)
+            return self._named(staged, stems, taken, JobState.STAGED)
 
     def finish(self, staged: Staged, outputs: Sequence[Output]) -> dict[str, Any] | None:
         """The pair is done: ``outputs`` stand in the outbox.
@@ -93,7 +97,7 @@ class Ledger(Sightings, Lookup):
         Returns:
             The run log line; None if it was done before, and nothing changed.
         """
-        shown = [asdict(output) for output in outputs]
+        shown = told(outputs)
         key = (staged.content, staged.style, staged.job, JobState.STAGED)
         with self._db.write(synced=False):
             row = self._row(staged.content, staged.style)
@@ -196,32 +200,35 @@ class Ledger(Sightings, Lookup):
 
     # --- names ---------------------------------------------------------------------------
 
-    def _staged_pair(self, content: str, style: str) -> Staged:
-        row = self._row(content, style)
-        if row is None or row["state"] != JobState.STAGED:
-            raise StateError(f"{style} of {content!a} is not staged", where=str(self._db.path))
-        return staged_of(row)
-
-    def _named(self, staged: Staged, stems: Iterable[str], taken: Taken) -> Staged:
+    def _named(
+        self,
+        pair: Staged,
+        names: Iterable[str],
+        taken: Taken,
+        was: JobState,
+        /,
+        **columns: object,
+    ) -> Staged:
         """Give a pair the first name that no other pair holds and no stranger's file has.
 
         What will be published is noted as the pair's own before it is, so that it is known for
         ours whatever happens next.
         """
-        given = [staged.target] if staged.target else []
-        key = (os.fsencode(staged.content), staged.style)
-        free = (s for s in chain(given, stems) if not self._held(s, key) and not taken(s))
-        stem = next(free, None)
+        given = [pair.target] if pair.target else []
+        key = (os.fsencode(pair.content), pair.style)
+        free = (stem for stem in chain(given, names) if not self._held(stem, key))
+        stem = next((name for name in free if not taken(name, pair.previous)), None)
         if stem is None:
-            raise OutputError("every name in the outbox is taken", where=staged.content)
-        ours = dict.fromkeys((*staged.previous, *(output.under(stem) for output in staged.outputs)))
+            raise OutputError("every name in the outbox is taken", where=pair.content)
+        ours = dict.fromkeys((*pair.previous, *(output.under(stem) for output in pair.outputs)))
         self._change(
-            *(staged.content, staged.style, staged.job, JobState.STAGED),
+            *(pair.content, pair.style, pair.job, was),
             target=os.fsencode(stem),
             target_key=_folded(stem),
-            outputs=json.dumps([asdict(output) for output in ours]),
+            outputs=json.dumps(told(ours)),
+            **columns,
         )
-        return replace(staged, target=stem, previous=tuple(ours))
+        return replace(pair, target=stem, previous=tuple(ours))
 
     def _held(self, stem: str, key: tuple[bytes, str]) -> bool:
         """Whether another pair's files, x.png and x.enhanced.png, would meet this one's."""

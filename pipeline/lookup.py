@@ -54,6 +54,11 @@ class Lookup(Tables):
         sql = f"SELECT * FROM pairs WHERE {where} ORDER BY updated DESC, content, style LIMIT ?"  # noqa: S608  # of our own words
         return [pair_of(row) for row in self._db.all(sql, *values, -1 if limit is None else limit)]
 
+    def pair(self, content: str, style: str) -> Pair | None:
+        """What is known of one pair."""
+        row = self._row(content, style)
+        return pair_of(row) if row else None
+
     def failures(self, job: Job | Staged, code: Reason) -> int:
         """How often in a row a job has failed for this reason so far."""
         row = self._row(job.content, job.style)

@@ -84,17 +84,22 @@ class Outbox:
                 self._staging.mkdir()
             if self._staging.is_symlink():
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            _remove_tree(folder)
-            folder.mkdir()
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                _remove_tree(folder)
+                folder.mkdir()
         return folder
 
     def taken(self, stem: str, staged: Sequence[Output], previous: Sequence[Output] = ()) -> bool:
         """Whether something that is neither ours nor this very result stands under the names."""
-        ours = {(output.path, output.sha256) for output in previous}
-        for final in (output.under(stem) for output in staged):
-            standing = self._standing(final.path)
-            if standing not in (None, final.sha256) and (final.path, standing) not in ours:
-                return True
+        folder, finals = PurePosixPath(stem).parent, [output.under(stem) for output in staged]
+        with (
+            disk_errors(self.root / folder),
+            suppress(FileNotFoundError),
+            opened_folder(self.root, folder.parts) as fd,
+        ):
+            return any(_strange(final, _standing(fd, final), previous) for final in finals)
         return False
 
     def publish(
@@ -162,26 +167,16 @@ class Outbox:
                 self._staging.rmdir()
         return len(orphans)
 
-    def _standing(self, path: str) -> str | None:
-        """SHA-256 of what stands at a path of the outbox; None where there is nothing."""
-        place = PurePosixPath(path)
-        folder = place.parent
-        with disk_errors(self.root / folder):
-            try:
-                with opened_folder(self.root, folder.parts) as fd:
-                    return digest_at(fd, place.name)
-            except FileNotFoundError:
-                return None
-
     def _retire(self, previous: Sequence[Output], replaced: Collection[str]) -> None:
         """Remove this pair's own earlier pictures that no new one replaced (its name changed)."""
-        for output in previous:
-            if output.path not in replaced and self._standing(output.path) == output.sha256:
-                place = PurePosixPath(output.path)
-                with (
-                    disk_errors(self.root / place),
-                    opened_folder(self.root, place.parent.parts) as fd,
-                ):
+        for output in (output for output in previous if output.path not in replaced):
+            place = PurePosixPath(output.path)
+            with (
+                disk_errors(self.root / place),
+                suppress(FileNotFoundError),
+                opened_folder(self.root, place.parent.parts) as fd,
+            ):
+                if _standing(fd, output) == output.sha256:
                     os.unlink(place.name, dir_fd=fd)
 
 
@@ -193,20 +188,31 @@ def staged_output(kind: Kind, path: Path, width: int, height: int) -> Output:
     return Output(kind, str(path), digest, size, width, height)
 
 
+def _standing(fd: int, output: Output) -> str | None:
+    """SHA-256 of what stands under a picture's name in its open folder; None for nothing."""
+    return digest_at(fd, PurePosixPath(output.path).name)
+
+
+def _strange(final: Output, standing: str | None, previous: Sequence[Output]) -> bool:
+    """Whether what stands there is neither this very picture nor an earlier one of its pair."""
+    if standing is None or standing == final.sha256:
+        return False
+    return (final.path, standing) not in {(output.path, output.sha256) for output in previous}
+
+
 def _missing(
     staged: Sequence[Output], finals: Sequence[Output], fd: int, previous: Sequence[Output]
 ) -> list[tuple[Path, str, bool]]:
     """What must still be placed: source, name, and whether an own earlier picture is replaced."""
-    ours = {(output.path, output.sha256) for output in previous}
     missing = []
     for source, final in zip(staged, finals, strict=True):
-        name = PurePosixPath(final.path).name
-        standing = digest_at(fd, name)
+        standing = _standing(fd, final)
         if standing == source.sha256:
             continue
-        if standing is not None and (final.path, standing) not in ours:
+        if _strange(final, standing, previous):
             raise _not_ours(final.path)
         _verify(source)
+        name = PurePosixPath(final.path).name
         missing.append((Path(source.path), name, standing is not None))
     return missing
 
@@ -272,9 +278,7 @@ def _not_ours(name: str) -> OutputError:
 
 
 def _verify(staged: Output) -> None:
-    path = Path(staged.path)
-    with opened_folder(path.parent) as fd:
-        found = digest_at(fd, path.name)
+    found = digest_at(None, staged.path)
     if found != staged.sha256:
         what = "the staged picture is gone" if found is None else "the staged picture is damaged"
         raise OutputError(what, where=staged.path, mend="it will be made again")

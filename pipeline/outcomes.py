@@ -51,12 +51,11 @@ class Outcomes:
         Raises:
             OutputError, DiskFullError: The disk takes nothing now.
         """
-        ready = {staged.content for staged in self.accounts.ledger.staged()}
-        if self.accounts.publish_all(wall):
-            self.planner.wake(stale=True)
-        for content in ready:
-            self.planner.ended(content)
-            self.planner.done(content)
+        for staged, again in self.accounts.publish_all(wall):
+            if again:
+                self.planner.wake(stale=True)
+            self.planner.ended(staged.content)
+            self.planner.done(staged.content)
 
     def _settle(self, event: JobResult | GivenBack, wall: float) -> None:
         job = event.job

@@ -11,6 +11,7 @@ from pipeline.disk import disk_errors
 from pipeline.errors import Reason
 from pipeline.jobs import Job, JobResult, differing
 from pipeline.manifest import source_of
+from pipeline.records import told
 
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -90,7 +91,7 @@ def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
         "status": result.status,
         "seconds": round(result.seconds, 3),
         "device": result.device,
-        "outputs": [asdict(output) for output in result.outputs],
+        "outputs": told(result.outputs),
         "losses": dict(result.losses),
         "curve": [list(point) for point in result.curve],
         "enhanced": [dict(step) for step in result.enhanced],

@@ -1,7 +1,6 @@
 """Which version of a file this is, what it holds, and whether somebody is writing to it."""
 
 import errno
-import hashlib
 import os
 import signal
 import stat
@@ -11,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from pipeline.disk import READ
+from pipeline.disk import READ, digest_of
 from pipeline.errors import InputError, Reason
 from pipeline.jobs import Failure
 
 if sys.platform == "linux":
     import fcntl
-
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +57,13 @@ def hash_file(path: Path, stamp: Stamp | None = None) -> str | None:
         before = os.fstat(fd)
         if not stat.S_ISREG(before.st_mode):
             raise InputError("not a regular file", where=str(path), code=Reason.NOT_REGULAR_FILE)
-        digest = hashlib.sha256()
-        while block := os.read(fd, _BLOCK):
-            digest.update(block)
+        digest = digest_of(fd)
         after = Stamp.of(os.fstat(fd))
     except OSError as error:
         raise _input_error(error, path) from error
     finally:
         os.close(fd)
-    return digest.hexdigest() if after == Stamp.of(before) == (stamp or after) else None
+    return digest if after == Stamp.of(before) == (stamp or after) else None
 
 
 def unreadable(error: OSError) -> Failure:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import deque
 from pathlib import Path
 
 from pipeline.accounts import Accounts
@@ -40,13 +41,11 @@ def line_of(result: JobResult) -> dict[str, object]:
 def stage(ledger: Ledger, outbox: Outbox, result: JobResult) -> Staged:
     """Settle a rendering, as the service does."""
     job = result.job
-    earlier = ledger.pairs(content=job.content)
-    previous = next((pair.outputs for pair in earlier if pair.style == job.style), ())
     return ledger.stage(
         result,
         line_of(result),
         stems(job.content, job.style),
-        lambda stem: outbox.taken(stem, result.outputs, previous),
+        lambda stem, before: outbox.taken(stem, result.outputs, before),
     )
 
 
@@ -82,7 +81,7 @@ def books(ledger: Ledger, outbox: Outbox) -> Accounts:
 
 
 def publish(accounts: Accounts) -> None:
-    accounts.publish_all(0.0)
+    deque(accounts.publish_all(0.0))
     accounts.flush(0.0, force=True)
 
 

@@ -222,7 +222,7 @@ def test_a_name_taken_at_the_last_moment_can_be_chosen_anew(ledger, outbox):
         complete(ledger, outbox, staged)
     names = stems(staged.content, staged.style)
     staged = ledger.rename(
-        staged, names, lambda stem: outbox.taken(stem, staged.outputs, staged.previous)
+        staged, names, lambda stem, before: outbox.taken(stem, staged.outputs, before)
     )
     complete(ledger, outbox, staged)
     assert (outbox.root / "a--mosaic.png").read_text() == "not ours"
