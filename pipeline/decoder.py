@@ -30,7 +30,8 @@ START_SECONDS = 120.0  # of a nursery, on a machine that is busy
 MAX_HEADER = 1 << 16
 PIPE_BYTES = 1 << 20  # a picture of 512 px goes through in one piece
 _ROOT = str(Path(__file__).parent.parent)
-_PROGRAM = "from pipeline.nursery import main; main()"
+_PROGRAM = (sys.executable, "-c", "from pipeline.nursery import main; main()")
+AT_HAND = 16 << 20  # bytes: what decoding a large photo for 512 px takes
 # A child's memory is all new to it, and each page's first touch is a fault. So: pages of 2 MB and
 # not of 4 kB, and what is freed is used again, instead of going back to the system.
 _MEMORY = ":".join(
@@ -40,10 +41,16 @@ _MEMORY = ":".join(
 
 
 class Decoder:
-    """Decodes one file at a time; starts its process when first needed and again after a crash."""
+    """Decodes one file at a time; starts its process when first needed and again after a crash.
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+    Args:
+        limits: What a file may ask for.
+        at_hand: Bytes of memory that are made ready before a file comes: none where files come one
+            right behind the other, so that it would be waited for all the same.
+    """
+
+    def __init__(self, limits: Limits, at_hand: int = AT_HAND) -> None:
+        self.limits, self.at_hand = limits, at_hand
         self._process: subprocess.Popen[bytes] | None = None
         self._answers: _Answers
 
@@ -119,7 +126,7 @@ class Decoder:
         environment["GLIBC_TUNABLES"] = _MEMORY
         try:
             self._process = subprocess.Popen(  # noqa: S603  # ourselves
-                [sys.executable, "-c", _PROGRAM, self.limits.model_dump_json()],
+                [*_PROGRAM, self.limits.model_dump_json(), str(self.at_hand)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # decoders' chatter about strangers' bytes

@@ -20,14 +20,16 @@ from pipeline.errors import EngineError, InputError, JobError, Reason
 MAX_LINE = 1 << 16
 OPEN_FILES = 32
 NOBODY = 64  # exit status of a child that nobody asked any more
-AT_HAND = 16 << 20  # bytes: what decoding a large photo for 512 px takes
 
 Limits = Mapping[str, Any]  # as in config.yaml, where they were checked
 
 
 def main() -> None:
-    """Run until nobody asks any more; the first argument holds the limits, as JSON."""
-    limits = json.loads(sys.argv[1])
+    """Run until nobody asks any more.
+
+    Arguments are the limits, as JSON, and how many bytes of memory a child has at hand.
+    """
+    limits, at_hand = json.loads(sys.argv[1]), int(sys.argv[2])
     codec.rehearse()  # loads all that is needed now and once, not in each child; for _confine:
     import resource  # noqa: F401
 
@@ -36,7 +38,7 @@ def main() -> None:
     while True:
         child = os.fork()
         if child == 0:
-            os._exit(_one_file(limits))
+            os._exit(_one_file(limits, at_hand))
         _, status = os.waitpid(child, 0)
         if status:  # the answer is torn, or there is no question: end as the child did
             sys.exit(128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else _exit_code(status))
@@ -46,11 +48,11 @@ def _exit_code(status: int) -> int:
     return 0 if os.WEXITSTATUS(status) == NOBODY else 1
 
 
-def _one_file(limits: Limits) -> int:
+def _one_file(limits: Limits, at_hand: int) -> int:
     _confine(limits)
     with suppress(MemoryError):  # less than this is allowed: it faults when it is needed
         codec.rehearse()
-        _touch(AT_HAND)
+        _touch(at_hand)
     line = _asked()
     os.close(0)
     if not line:

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import struct
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -173,7 +174,7 @@ def test_what_a_decoder_may_do_is_bounded_for_good(tmp_path):
 )
 def test_an_answer_that_a_broken_in_decoder_makes_up_is_not_believed(good, monkeypatch, answer):
     program = f"import os; os.write(1, b'ready\\n'); os.read(0, 9999); os.write(1, {answer!r})"
-    monkeypatch.setattr("pipeline.decoder._PROGRAM", program)
+    monkeypatch.setattr("pipeline.decoder._PROGRAM", (sys.executable, "-c", program))
     decoder = Decoder(Limits())
     with pytest.raises(InputError) as caught:
         decoder.decode(good, None)
@@ -182,7 +183,8 @@ def test_an_answer_that_a_broken_in_decoder_makes_up_is_not_believed(good, monke
 
 
 def test_no_decoder_to_be_had_is_the_machines_fault_not_the_files(good, monkeypatch):
-    monkeypatch.setattr("pipeline.decoder._PROGRAM", "raise SystemExit(1)")
+    program = (sys.executable, "-c", "raise SystemExit(1)")
+    monkeypatch.setattr("pipeline.decoder._PROGRAM", program)
     with pytest.raises(EngineError, match="cannot be started"):
         Decoder(Limits()).probe(good)
 
