@@ -75,11 +75,14 @@ class Deadline:
 # --- jobs -----------------------------------------------------------------------------------
 
 
-def stub(job: Job, bench: Bench, *_: Any) -> JobResult:
-    """A job of known length."""
-    with _span():
+def stub(job: Job, bench: Bench, _progress: Any, _should_stop: Any, turn: Any) -> JobResult:
+    """A job of known length; its pictures are written after its turn, as the worker's are."""
+    with turn, _span():
         time.sleep(STUB_SECONDS)
     return _painted(job, bench.staging)
+
+
+stub.takes_turns = True  # type: ignore[attr-defined]
 
 
 def burn(job: Job, bench: Bench, *_: Any) -> JobResult:

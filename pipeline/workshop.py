@@ -12,6 +12,7 @@ device never waits for a disk, nor for the daemon.
 import os
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -37,6 +38,7 @@ from pipeline.sections import Limits, Timelapse
 from pipeline.voice import Voice
 
 STOP_SECONDS = 10.0
+YIELD_SECONDS = 0.001  # for the next job's thread to take over
 LOOK_SECONDS = 0.1  # how often a job that waits for the device asks whether it is still wanted
 MAX_LOG = 1 << 20
 
@@ -245,6 +247,10 @@ class Ticket:
         trace: TracebackType | None,
     ) -> None:
         self.room.lock.release()
+        if len(self.room.tickets) > 1:
+            # Python would go on here for up to 5 ms before it let the next job's thread run: a
+            # device that waits. What this job has left to do is not urgent.
+            time.sleep(YIELD_SECONDS)
 
 
 def _redirect(log: Path) -> None:

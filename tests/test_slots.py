@@ -2,6 +2,7 @@
 
 import os
 import time
+from concurrent.futures import wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from fake_work import every_step, no_such_device, paint, two_accelerators
 from stock import make_job
 
+from pipeline import workshop
 from pipeline.config import load_config
 from pipeline.cores import usable_cores
 from pipeline.errors import ConfigError, Reason
@@ -186,6 +188,25 @@ def test_a_worker_begins_its_next_job_while_the_daemon_is_busy_elsewhere(work, t
         assert time.monotonic() < until  # nobody polls: both are done all the same
         time.sleep(0.02)
     assert [end.job for end in outcomes(executor, 2)] == jobs
+
+
+def test_the_next_job_has_the_device_before_the_last_one_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(workshop, "YIELD_SECONDS", 0.5)  # however busy this machine is
+    order: list[str] = []
+
+    def work(job, bench, on_progress, should_stop, turn) -> JobResult:
+        with turn:
+            order.append(f"{job.content} begins")
+            while len(room.tickets) < 2 and len(order) == 1:
+                time.sleep(0.001)  # for the next one
+        order.append(f"{job.content} goes on")
+        return JobResult(job, "done")
+
+    room = workshop.Room(work, "cpu", Place(), lambda _: None)
+    for name in ("a.jpg", "b.jpg"):
+        room.hear(workshop.Take(make_job(name), tmp_path))
+    wait(room.doing)
+    assert order.index("b.jpg begins") < order.index("a.jpg goes on")
 
 
 # --- devices --------------------------------------------------------------------------------
