@@ -157,6 +157,15 @@ def _is_local(host: str) -> bool:
         return False
 
 
+def connection_lost(error: Exception) -> bool:
+    """Whether an error says that a cluster's client port is gone: gRPC's own come through, too."""
+    return (
+        isinstance(error, ConnectionError)
+        or type(error).__module__.partition(".")[0] == "grpc"
+        or "closed channel" in str(error)
+    )
+
+
 def one_line(text: str) -> str:
     """A message of any length and shape, fit for a line."""
     return " ".join(text.split())[:300]

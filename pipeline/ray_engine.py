@@ -19,7 +19,14 @@ from pipeline.config import Config
 from pipeline.errors import ConfigError, Reason
 from pipeline.jobs import Failure, Job, JobResult
 from pipeline.ray_cargo import Cargo, unpacked
-from pipeline.ray_connect import cause, check_private, connect, one_line, token_required
+from pipeline.ray_connect import (
+    cause,
+    check_private,
+    connect,
+    connection_lost,
+    one_line,
+    token_required,
+)
 from pipeline.ray_hired import Hired, places, worker_on
 from pipeline.ray_node import LEAVE_SECONDS, Delivery, Look, Parcel, needed
 from pipeline.slots import AHEAD, Silence
@@ -98,7 +105,9 @@ class RayExecutor:
         """What has happened; waits up to ``timeout`` seconds for something to happen."""
         try:
             return self._heard(timeout)
-        except ConnectionError as error:
+        except Exception as error:
+            if not connection_lost(error):
+                raise
             what = f"the whole cluster is lost: {one_line(str(error))}"
             raise ConfigError(what, where=f"ray.address: {self._cluster.address}") from None
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,12 @@ from pipeline.jobs import Job, JobResult, JobState
 from pipeline.ledger import Ledger
 from pipeline.manifest import load_manifest
 from pipeline.outbox import Outbox
-from pipeline.ray_connect import check_dashboard, check_private, check_reachable
+from pipeline.ray_connect import (
+    check_dashboard,
+    check_private,
+    check_reachable,
+    connection_lost,
+)
 from pipeline.ray_engine import open_cluster
 from pipeline.ray_folder import NodeFolder
 from pipeline.ray_hired import places
@@ -63,6 +68,16 @@ def free_port() -> int:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         return server.getsockname()[1]
+
+
+def await_port(port: int) -> None:
+    """A process that was started listens there when its libraries are loaded."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with suppress(ConnectionRefusedError):
+            return socket.create_connection(("127.0.0.1", port)).close()
+        time.sleep(0.1)  # another process's time
+    raise TimeoutError(port)
 
 
 # --- refusals: no cluster is needed ---------------------------------------------------------
@@ -123,6 +138,14 @@ def test_how_far_a_job_came_goes_to_another_machine_unless_it_is_too_large(tmp_p
     assert (scale, image.shape) == (2, (3, 8, 8))
     monkeypatch.setattr("pipeline.checkpoint.CARRIED", 100)
     assert here.packed("abc") == here.packed("unknown") == b""
+
+
+def test_a_lost_client_port_is_told_from_a_mistake_of_ours():
+    grpc = pytest.importorskip("grpc", reason="grpcio is not installed: pip install -e '.[ray]'")
+    assert connection_lost(ConnectionError("gone"))
+    assert connection_lost(grpc.RpcError())
+    assert connection_lost(ValueError("Cannot invoke RPC on closed channel!"))
+    assert not connection_lost(ValueError("a mistake"))
 
 
 # --- folders of nodes -----------------------------------------------------------------------
@@ -316,6 +339,7 @@ def test_a_cluster_is_used_through_its_client_port_and_its_loss_is_told(head, st
     from fake_work import paint
 
     monkeypatch.setenv("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "1")
+    await_port(int(head.client_address.rpartition(":")[2]))
     studio.open(head.client_address, paint, photos=1)
     lines = studio.finish()
     assert [line["status"] for line in lines] == ["done", "done"]
