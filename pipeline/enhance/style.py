@@ -77,5 +77,6 @@ def style_held(
         moved = abs(now - was)
         if moved <= MAX_STYLE_SHIFT:
             return changed, now
-        changed = torch.lerp(before, changed, 0.9 * MAX_STYLE_SHIFT / moved)
+        # A squared distance: half the change moves it by a quarter, or by half at most.
+        changed = torch.lerp(before, changed, (0.9 * MAX_STYLE_SHIFT / moved) ** 0.5)
     return before, was
