@@ -45,6 +45,8 @@ IGNORED = (
 )
 MAX_DEPTH = 64  # of folders in folders, where a file system shows a folder inside itself
 _GONE = {errno.ENOENT, errno.ENOTDIR}
+# Of one entry: a folder that may be listed but not entered, a path longer than the system takes.
+_LASTING = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,9 @@ class Folder:
                 try:
                     status = entry.stat(follow_symlinks=False)
                 except OSError as error:  # gone since, or out of reach until the next scan
-                    self.whole = self.whole and error.errno in _GONE
+                    self.whole = self.whole and error.errno in {*_GONE, errno.ENAMETOOLONG}
+                    if error.errno in _LASTING:
+                        yield Refused(content, Path(entry.path), unreadable(error), "failed")
                     continue
                 if stat.S_ISREG(status.st_mode):
                     yield content, entry.path, status

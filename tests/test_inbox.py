@@ -309,6 +309,21 @@ def somebody_else():
         os.seteuid(0)
 
 
+def test_what_lies_too_deep_for_the_system_is_reported_and_does_not_hide_the_rest(root, inbox):
+    put(root, "good.jpg")
+    folder = os.open(root, os.O_RDONLY)
+    for _ in range(20):  # of 250 bytes each: a path may have 4096
+        os.mkdir("d" * 250, dir_fd=folder)
+        below = os.open("d" * 250, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = below
+    os.close(folder)
+    scan = inbox.scan(now=0, wall=later())
+    assert names(scan) == ["good.jpg"]
+    assert list(reasons(scan).values()) == [("failed", "unreadable")]
+    assert scan.whole
+
+
 def test_what_may_not_be_read_is_reported_and_does_not_hide_the_rest():
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -317,17 +332,20 @@ def test_what_may_not_be_read_is_reported_and_does_not_hide_the_rest():
         put(root, "shut.jpg").chmod(0)
         put(root, "shut/inside.jpg")
         (root / "shut").chmod(0)
+        put(root, "listed/inside.jpg")
+        (root / "listed").chmod(0o744)
         inbox = Inbox(root, SETTLE)
         with somebody_else():
             scan = inbox.scan(now=0, wall=later())
         (root / "shut").chmod(0o755)
         (root / "shut.jpg").chmod(0o644)
+        (root / "listed").chmod(0o755)
         assert names(scan) == ["good.jpg"]
-        unreadable = ("failed", "unreadable")
-        assert reasons(scan) == {"shut.jpg": unreadable, "shut": unreadable}
+        names_shut = ("shut.jpg", "shut", "listed/inside.jpg")
+        assert reasons(scan) == dict.fromkeys(names_shut, ("failed", "unreadable"))
         with somebody_else():
             scan = inbox.scan(now=SETTLE, wall=later())
-        assert names(scan) == ["good.jpg", "shut.jpg", "shut/inside.jpg"]
+        assert names(scan) == ["good.jpg", "shut.jpg", "listed/inside.jpg", "shut/inside.jpg"]
 
 
 # --- an inbox that is gone ------------------------------------------------------------------
