@@ -21,8 +21,9 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 
 from pipeline.colour import coloured, plain
+from pipeline.disk import READ, opened_folder
 from pipeline.errors import InputError, MissingExtraError, Reason
-from pipeline.undecodable import damaged, errors_naming, not_regular, unsupported
+from pipeline.undecodable import damaged, errors_naming, not_regular, too_large, unsupported
 
 if TYPE_CHECKING:  # a decoder process starts sooner without the models
     from pipeline.formats import Profile
@@ -124,15 +125,18 @@ def _formats() -> tuple[str, ...]:
 
 
 def decode_file(
-    path: Path, long_side: int | None, limits: Limits, profile: "Profile" = "srgb"
+    path: Path, long_side: int | None, limits: Limits, profile: "Profile" = "srgb", below: int = 1
 ) -> Decoded:
     """``decode`` for the regular file at ``path``; every error names it.
+
+    Of the path's last ``below`` names no link is followed: strangers may have made them, and a
+    folder of theirs could turn into a way out of it.
 
     Raises:
         InputError: The file cannot be used; ``code`` says why.
         EngineError: There is not memory enough to decode it.
     """
-    with errors_naming(path), open(path, "rb", opener=_open_safely) as file:
+    with errors_naming(path), os.fdopen(_opened(path, below), "rb") as file:
         _check_file(file, limits)
         return decode(file, long_side, limits, profile)
 
@@ -163,9 +167,9 @@ def decode(
         return Decoded(rgb, _alpha(picture), exif, xmp, icc)
 
 
-def _open_safely(path: str, flags: int) -> int:
-    # No link is followed, and a pipe without a writer does not block. Windows has neither flag.
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+def _opened(path: Path, below: int) -> int:
+    with opened_folder(path.parents[below - 1], path.parts[-below:-1]) as folder:
+        return os.open(path.name, READ, dir_fd=folder)
 
 
 def _check_file(file: BinaryIO, limits: Limits) -> None:
@@ -174,8 +178,7 @@ def _check_file(file: BinaryIO, limits: Limits) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise not_regular()
     if found.st_size > limits.max_bytes:
-        sizes = f"{found.st_size / 1e6:.1f} MB are more than the {limits.max_bytes / 1e6:.1f}"
-        raise InputError(f"{sizes} allowed", mend="save it smaller, as JPEG", code=Reason.TOO_LARGE)
+        raise too_large(found.st_size, limits.max_bytes)
     if found.st_size == 0:
         raise damaged("the file is empty")
     head = file.read(128)

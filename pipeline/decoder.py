@@ -13,6 +13,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -52,9 +53,12 @@ class Decoder:
     def __init__(self, limits: Limits, at_hand: int = AT_HAND) -> None:
         self.limits, self.at_hand = limits, at_hand
         self._process: subprocess.Popen[bytes] | None = None
+        self._starting, self._closed = threading.Lock(), False
         self._answers: _Answers
 
-    def decode(self, path: Path, long_side: int | None, profile: "Profile" = "srgb") -> "Decoded":
+    def decode(
+        self, path: Path, long_side: int | None, profile: "Profile" = "srgb", below: int = 1
+    ) -> "Decoded":
         """As `codec.decode_file`, elsewhere.
 
         Raises:
@@ -65,7 +69,7 @@ class Decoder:
 
         from pipeline.codec import Decoded
 
-        how = {"long_side": long_side, "pixels": True, "profile": profile}
+        how = {"long_side": long_side, "pixels": True, "profile": profile, "below": below}
         header, payload = self._ask(path, how)
         height, width = header["shape"]
         parts, start = [], 0
@@ -76,12 +80,17 @@ class Decoder:
         alpha = np.frombuffer(parts[1], np.uint8).reshape(height, width) if parts[1] else None
         return Decoded(rgb, alpha, *(bytes(part) for part in parts[2:]))
 
-    def probe(self, path: Path) -> None:
+    def probe(self, path: Path, below: int = 1) -> None:
         """Decode a file to its end and keep nothing: raises as :meth:`decode`."""
-        self._ask(path, {"long_side": 64, "pixels": False})
+        self._ask(path, {"long_side": 64, "pixels": False, "below": below})
 
     def close(self) -> None:
-        """End the process, whatever it does; a second time does nothing."""
+        """End the process, whatever it does, and start no other; another thread may wait for it."""
+        with self._starting:
+            self._closed = True
+        self._end()
+
+    def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             with suppress(ProcessLookupError, PermissionError):
@@ -117,7 +126,7 @@ class Decoder:
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is None:
             return self._process
-        self.close()
+        self._end()
         environment = {
             name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "HOME")
         }
@@ -125,19 +134,22 @@ class Decoder:
         environment |= {"PYTHONPATH": _ROOT, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         environment["GLIBC_TUNABLES"] = _MEMORY
         try:
-            self._process = subprocess.Popen(  # noqa: S603  # ourselves
-                [*_PROGRAM, self.limits.model_dump_json(), str(self.at_hand)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # decoders' chatter about strangers' bytes
-                env=environment,
-                start_new_session=True,  # Ctrl-C is not for it
-            )
+            with self._starting:
+                if self._closed:
+                    raise EOFError("it was closed")
+                self._process = subprocess.Popen(  # noqa: S603  # ourselves
+                    [*_PROGRAM, self.limits.model_dump_json(), str(self.at_hand)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,  # decoders' chatter about strangers' bytes
+                    env=environment,
+                    start_new_session=True,  # Ctrl-C is not for it
+                )
             assert self._process.stdout is not None  # noqa: S101  # it was asked for
             self._answers = _Answers(self._process.stdout.fileno())
             self._answers.line(time.monotonic() + START_SECONDS)
         except (OSError, EOFError, ValueError) as error:
-            self.close()
+            self._end()
             what = f"the decoder process cannot be started: {error}"
             raise EngineError(what, code=Reason.OUT_OF_MEMORY) from None
         return self._process
@@ -149,7 +161,7 @@ class Decoder:
         if ended is not None and code is Reason.DECODE_CRASH:
             with suppress(subprocess.TimeoutExpired):
                 cause = _cause(ended.wait(5))
-        self.close()
+        self._end()
         if cause == "SIGXCPU":
             code = Reason.DECODE_TIMEOUT
         if code is Reason.DECODE_TIMEOUT:

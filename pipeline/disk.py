@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -79,11 +80,15 @@ def _step(above: int, part: str, *, create: bool) -> int:
     return os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
 
 
-def digest_of(fd: int) -> str:
-    """SHA-256 of an open file, from where it is read on."""
+def digest_of(fd: int, size: int = sys.maxsize) -> str:
+    """SHA-256 of an open file, from where it is read on; of at most about so many bytes.
+
+    A file that grows as fast as it is read would otherwise be read for ever.
+    """
     digest = hashlib.sha256()
-    while block := os.read(fd, _BLOCK):
+    while size >= 0 and (block := os.read(fd, _BLOCK)):
         digest.update(block)
+        size -= len(block)
     return digest.hexdigest()
 
 

@@ -80,7 +80,9 @@ def _photos(loaded: Loaded, scan: Scan, ledger: Ledger, recipes: Recipes) -> lis
         if (file.content, version) in failed:
             continue
         try:
-            digest = digests.get((file.content, version)) or hash_file(file.path)
+            digest = digests.get((file.content, version)) or hash_file(
+                file.path, most=loaded.config.limits.bytes
+            )
             side = wishes(file.content, sides, loaded.manifest, loaded.config)
         except InputError:
             continue

@@ -73,10 +73,9 @@ class Examiner:
         while not self._asked.empty():
             self._asked.get()
         self._asked.put(None)
-        self._decoder.close()  # whatever it decodes now
+        self._decoder.close()  # whatever it decodes now, and for good: nothing is tried again
         if thread is not None:
             thread.join()
-        self._decoder.close()
 
     def _work(self) -> None:
         while found := self._asked.get():
@@ -86,7 +85,7 @@ class Examiner:
 def examine(found: Found, decoder: Decoder) -> Examined:
     """Read a file through and decode it to its end. Never raises."""
     try:
-        digest = hash_file(found.path, found.stamp)
+        digest = hash_file(found.path, found.stamp, decoder.limits.bytes)
         if digest is None:
             return Examined(found)
         _probe(found, decoder)
@@ -98,12 +97,13 @@ def examine(found: Found, decoder: Decoder) -> Examined:
 
 
 def _probe(found: Found, decoder: Decoder) -> None:
+    below = found.content.count("/") + 1
     try:
-        decoder.probe(found.path)
+        decoder.probe(found.path, below)
     except InputError as error:
         if error.code not in TWICE:
             raise
-        decoder.probe(found.path)
+        decoder.probe(found.path, below)
 
 
 def _told(error: JobError) -> str:

@@ -45,7 +45,7 @@ class Originals:
                 moved = self._move(content, version, made[0].sha256, self.config.archive)
                 return f"archived as {moved}" if moved else ""
             return "deleted" if self._delete(content, version) else ""
-        return ""  # out of reach now: asked again with the next plan
+        return ""  # out of reach now: asked again at the next start
 
     def failed(self, content: str, version: str, sha256: str, failure: Failure) -> str:
         """A photo failed for good. Returns what was done to it, "" if nothing."""

@@ -84,11 +84,8 @@ class Outbox:
                 self._staging.mkdir()
             if self._staging.is_symlink():
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                _remove_tree(folder)
-                folder.mkdir()
+            _remove_tree(folder)
+            folder.mkdir()
         return folder
 
     def taken(self, stem: str, staged: Sequence[Output], previous: Sequence[Output] = ()) -> bool:

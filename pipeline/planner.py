@@ -21,6 +21,8 @@ PLAN_SECONDS, PLAN_PAIRS = 1.0, 1000
 # These mend themselves or are mended beside the photo: it stays where it is.
 _STAYS = frozenset({Reason.SIDECAR_INVALID, Reason.UNREADABLE})
 
+_ENDED = frozenset({"done", "failed before"})
+
 Finished = dict[tuple[str, str, str], str]
 
 
@@ -47,6 +49,7 @@ class Planner:
         self.next_scan = 0.0
         self.stale = True  # a plan is wanted, whatever the next look finds
         self._basis: object = None
+        self._looked_after: set[tuple[str, str]] = set()  # versions of photos all done, seen to
         self._planned_at = float("-inf")
 
     @property
@@ -146,6 +149,21 @@ class Planner:
                 self._no_match(pair.content, wall)
             elif pair.why == "duplicate" and pair.job:
                 self._twin(pair, pair.job, finished, wall)
+        self._look_after(plan)
+
+    def _look_after(self, plan: list[Planned]) -> None:
+        """See to originals that were done with before: a kill may have fallen in between.
+
+        Once for each in the life of a planner, for what stays has its reason: pictures that were
+        removed or spoiled are not read again and again.
+        """
+        if (self.config.after, self.config.failed) == ("keep", "leave"):
+            return
+        ended = {(pair.content, self.intake.version(pair.content)) for pair in plan}
+        ended -= {(p.content, self.intake.version(p.content)) for p in plan if p.why not in _ENDED}
+        for content, version in sorted(ended - self._looked_after):
+            self._looked_after.add((content, version))
+            self.done(content)
 
     def _planned(self, photos: list[Photo], finished: Finished) -> list[Planned]:
         known = self.accounts.ledger.known()

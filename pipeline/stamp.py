@@ -13,6 +13,7 @@ from typing import Self
 from pipeline.disk import READ, digest_of
 from pipeline.errors import InputError, Reason
 from pipeline.jobs import Failure
+from pipeline.undecodable import too_large
 
 if sys.platform == "linux":
     import fcntl
@@ -37,15 +38,20 @@ class Stamp:
         return f"{self.size}.{self.mtime_ns}.{self.ctime_ns}.{self.inode}"
 
 
-def hash_file(path: Path, stamp: Stamp | None = None) -> str | None:
+def hash_file(path: Path, stamp: Stamp | None = None, most: int | None = None) -> str | None:
     """SHA-256 of a file, read without following a link.
+
+    Args:
+        path: The file.
+        stamp: The version that is meant; absent: the one that lies there.
+        most: Bytes; a larger file, which may be a hole of any size, is not read through.
 
     Returns:
         64 hexadecimal digits; None if the file is gone, changed while it was read, or is not the
         version ``stamp`` any more: look again later.
 
     Raises:
-        InputError: It cannot be read (``unreadable``) or is no regular file.
+        InputError: It cannot be read (``unreadable``), is no regular file or is ``too_large``.
     """
     try:
         fd = os.open(path, READ)
@@ -57,7 +63,9 @@ def hash_file(path: Path, stamp: Stamp | None = None) -> str | None:
         before = os.fstat(fd)
         if not stat.S_ISREG(before.st_mode):
             raise InputError("not a regular file", where=str(path), code=Reason.NOT_REGULAR_FILE)
-        digest = digest_of(fd)
+        if most is not None and before.st_size > most:
+            raise too_large(before.st_size, most)
+        digest = digest_of(fd, before.st_size)
         after = Stamp.of(os.fstat(fd))
     except OSError as error:
         raise _input_error(error, path) from error

@@ -53,6 +53,11 @@ def unsupported(what: str) -> InputError:
     return InputError(what, mend="export it as JPEG or PNG", code=Reason.UNSUPPORTED_FORMAT)
 
 
+def too_large(size: int, most: int) -> InputError:
+    what = f"{size / 1e6:.1f} MB are more than the {most / 1e6:.1f} allowed"
+    return InputError(what, mend="save it smaller, as JPEG", code=Reason.TOO_LARGE)
+
+
 def damaged(what: str) -> InputError:
     return InputError(what, mend="copy or download it again", code=Reason.TRUNCATED)
 

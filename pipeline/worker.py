@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 from torch import Tensor
@@ -66,9 +66,10 @@ def run_job(
         size, profile = job.recipe.transfer.size, job.recipe.output.profile
         with _LOADING:
             if size == "source":  # too large, perhaps, to be held for the next style
-                photo = _load(job.path, None, bench.limits, profile)
+                photo = _load(job.path, None, bench.limits, profile, _below(job))
             else:
-                photo = _photo(_version(job.path), job.path, size, bench.limits, profile)
+                version = _version(job.path)
+                photo = _photo(version, job.path, size, bench.limits, profile, _below(job))
             for image in job.recipe.images:
                 _load_style(image.path, bench.limits, profile)
         reached = Progressed(job, bench.checkpoints)
@@ -156,7 +157,7 @@ def _repaint(job: Job, device: str, report: Reporter, bench: Bench, enlarged: Te
     size = enlarged.shape[1], enlarged.shape[2]
     options, profile = brushwork(job.recipe.transfer, max(size)), job.recipe.output.profile
     # The photo may have been decoded smaller than the picture is now.
-    photo = _load(job.path, max(size), bench.limits, profile)
+    photo = _load(job.path, max(size), bench.limits, profile, _below(job))
     return stylize(
         resize(photo.rgb, size),
         [_load_style(image.path, bench.limits, profile) for image in job.recipe.images],
@@ -172,9 +173,17 @@ def _repaint(job: Job, device: str, report: Reporter, bench: Bench, enlarged: Te
 
 
 @lru_cache(maxsize=2)  # of the job at work, and of the next
-def _photo(_version: str, path: Path, long_side: int, limits: Limits, profile: Profile) -> Picture:
+def _photo(
+    _version: str, path: Path, long_side: int, limits: Limits, profile: Profile, below: int = 1
+) -> Picture:
     """A photo is decoded once for all its styles, which come one after the other."""
-    return _load(path, long_side, limits, profile)
+    return _load(path, long_side, limits, profile, below)
+
+
+def _below(job: Job) -> int:
+    """How many names of the photo's path lie within the inbox, where no link is followed."""
+    names = PurePosixPath(job.content).parts
+    return len(names) if job.path.parts[-len(names) :] == names else 1
 
 
 def _version(path: Path) -> str:
@@ -185,9 +194,11 @@ def _version(path: Path) -> str:
         return ""
 
 
-def _load(path: Path, long_side: int | None, limits: Limits, profile: Profile) -> Picture:
+def _load(
+    path: Path, long_side: int | None, limits: Limits, profile: Profile, below: int = 1
+) -> Picture:
     with _LOADING:
-        return as_picture(_decoder(limits).decode(path, long_side, profile))
+        return as_picture(_decoder(limits).decode(path, long_side, profile, below))
 
 
 @lru_cache(maxsize=1)

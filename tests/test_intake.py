@@ -3,17 +3,23 @@
 import errno
 import os
 import shutil
+import sys
 import tempfile
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_work import photo
+from fake_work import done, failed, photo
+from stock import make_job
 from test_service import CONFIG, Studio
 
 from pipeline import familiar, quarantine
 from pipeline.census import census
 from pipeline.dryrun import dry_run
-from pipeline.errors import InboxError, Reason, UsageError
+from pipeline.errors import InboxError, JobError, OutputError, Reason, UsageError
+from pipeline.examiner import Examiner
+from pipeline.inbox import Found
 from pipeline.jobs import JobState
 from pipeline.ledger import Ledger
 from pipeline.mounts import Mount
@@ -22,6 +28,7 @@ from pipeline.reports import explain, explain_text, status, status_text
 from pipeline.retries import accept, retry
 from pipeline.running import load
 from pipeline.sections import Limits
+from pipeline.stamp import Stamp, hash_file
 
 QUARANTINE = CONFIG + "failed: quarantine\n"
 SHARE, BARE = Mount("/mnt", "nfs4"), Mount("/", "ext4")
@@ -367,6 +374,23 @@ def test_a_photo_replaced_and_put_back_is_never_painted_from_what_lay_there_betw
     assert first.equal(pixels())
 
 
+def test_a_folder_that_turns_into_a_link_leads_nobody_out_of_the_inbox(tmp_path):
+    """After the photo was examined, and back again before anybody looks at it anew."""
+    worker = pytest.importorskip("pipeline.worker")
+    private, inbox = tmp_path / "private", tmp_path / "inbox"
+    photo(private / "a.png", 1)
+    path = photo(inbox / "sub" / "a.png", 2)
+    job = replace(make_job("sub/a.png"), path=path)
+    (inbox / "sub").rename(inbox / "away")
+    (inbox / "sub").symlink_to(private)
+    with pytest.raises(JobError) as caught:
+        worker._photo(worker._version(path), path, 32, Limits(), "srgb", worker._below(job))
+    assert caught.value.code in (Reason.VANISHED, Reason.NOT_REGULAR_FILE)
+    (inbox / "sub").unlink()
+    (inbox / "away").rename(inbox / "sub")
+    worker._photo(worker._version(path), path, 32, Limits(), "srgb", worker._below(job))
+
+
 def test_only_the_result_that_a_twin_waits_for_makes_a_new_plan(make, monkeypatch):
     """Each plan reads all that is known: one for every job would cost more than the jobs."""
     studio = make()
@@ -407,3 +431,85 @@ def test_the_loop_survives_an_outbox_that_it_is_not_let_into(make, monkeypatch):
     closed[0] = False
     studio.good_one_survives()
     assert {pair.attempt for pair in studio.ledger.pairs()} == {1}
+
+
+def test_an_original_that_a_kill_left_behind_is_seen_to_at_the_next_start(make):
+    studio = make(CONFIG + "after: archive\nfailed: quarantine\n")
+    studio.put("a.png")
+    studio.put("b.png", seed=2)
+    studio.service.planner.done = lambda _: None  # the kill falls between the books and the photo
+    for how in (done, lambda job, _: failed(job, Reason.STYLE_INVALID)):
+        studio.until_running()
+        studio.executor.end(how)
+    studio.until_idle()
+    assert sorted(path.name for path in studio.inbox.iterdir()) == ["a.png", "b.png"]
+    studio.again()
+    studio.until_idle()
+    assert list(studio.inbox.iterdir()) == []
+    assert (studio.root / "archive/a.png").exists()
+    assert (studio.root / "quarantine/b.png").exists()
+    assert studio.states() == {"a.png": "done", "b.png": "failed"}
+
+
+def test_a_disk_that_fills_behind_a_published_pair_does_not_keep_its_original_back(
+    make, monkeypatch
+):
+    studio = make(CONFIG + "after: archive\n")
+    studio.put("a.png")
+    studio.put("b.png", seed=2)
+    publish, full = studio.outbox.__class__.publish, []
+
+    def fills_up(outbox, staged, stem, previous=()):
+        if stem.startswith("b") and not full:
+            full.append(stem)
+            raise OutputError("full", code=Reason.DISK_FULL)
+        return publish(outbox, staged, stem, previous)
+
+    monkeypatch.setattr(studio.outbox.__class__, "publish", fills_up)
+    studio.until_idle()
+    assert full
+    assert list(studio.inbox.iterdir()) == []
+
+
+# --- files that never end -------------------------------------------------------------------
+
+
+def test_the_loop_survives_a_hole_of_terabytes_and_reads_none_of_it(make):
+    studio = make()
+    with (studio.inbox / "endless.png").open("wb") as file:
+        try:
+            file.truncate(1 << 42)
+        except OSError:
+            pytest.skip("needs a disk for sparse files")
+    dry_run(loaded(studio), as_json=True)
+    studio.until_idle()
+    assert studio.codes()["endless.png"] == Reason.TOO_LARGE
+    studio.good_one_survives()
+
+
+def test_a_file_that_grows_as_fast_as_it_is_read_is_left_for_later(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"x" * 300_000)
+    reads = []
+
+    def endless(_fd, size):
+        reads.append(size)
+        assert len(reads) < 100
+        with path.open("ab") as file:
+            file.write(b"x")
+        return b"x" * size
+
+    monkeypatch.setattr("pipeline.disk.os.read", endless)
+    assert hash_file(path) is None
+
+
+def test_a_stop_does_not_wait_for_a_file_that_hangs_its_decoder(tmp_path, monkeypatch):
+    program = "import os, time; os.write(1, b'ready\\n'); os.read(0, 99999); time.sleep(600)"
+    monkeypatch.setattr("pipeline.decoder._PROGRAM", (sys.executable, "-c", program))
+    path = photo(tmp_path / "a.png")
+    examiner = Examiner(Limits())
+    examiner.ask(Found("a.png", path, Stamp.of(path.stat())))
+    assert examiner.answers(timeout=2.0) == []  # by now it hangs
+    began = time.monotonic()
+    examiner.close()
+    assert time.monotonic() - began < 20  # and not the minute that a file may take
