@@ -117,7 +117,9 @@ class Config(Options):
         0, description="Of the noise; the same seed gives the same picture on one device."
     )
     after: Literal["keep", "archive", "delete"] = Field(
-        "keep", description="What becomes of a photo once its pictures are verified."
+        "keep",
+        description="What becomes of a photo once its pictures are verified; when this is changed, "
+        "of those painted before too.",
     )
     archive: LocalPath = Field(
         Path("archive"), validate_default=True, description="Where after: archive puts photos."
