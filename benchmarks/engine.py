@@ -8,6 +8,7 @@ from torch import Tensor
 from benchmarks.peers import PASTICHE_STEPS, Pastiche, crowsonkb_schedule
 from benchmarks.pictures import painting, photo, sized
 from benchmarks.rows import Row, median_of, seconds
+from pipeline.heap import kept
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
 from pipeline.nst.objective import Objective, style_sums
 from pipeline.nst.optimizers import Lbfgs
@@ -23,7 +24,9 @@ STEPS_A_ROUND = 4
 def report() -> list[Row]:
     """All figures of the engine."""
     network = Vgg19(load_weights())
-    rows = [*side_by_side(network), *presets(network), *per_step(network)]
+    rows = side_by_side(network)
+    with kept():  # as `stylize` does around its steps
+        rows += [*presets(network), *per_step(network)]
     return [*rows, *time_to_equal_loss(network), *one_step_against_pastiche(network)]
 
 

@@ -99,18 +99,22 @@ def nothing(job: Job, *_: Any) -> JobResult:
 
 
 def timed_run_job(*job_and_rest: Any) -> JobResult:
-    """The real job; when it has the device is written down."""
+    """The real job; when the device works, painting or enhancing, is written down."""
     from pipeline import worker
 
-    if not hasattr(worker, "_untimed"):
-        worker._untimed = worker._paint  # type: ignore[attr-defined]
-
-        def timed(*parts: Any) -> Any:
-            with _span():
-                return worker._untimed(*parts)  # type: ignore[attr-defined]
-
-        worker._paint = timed
+    if not hasattr(worker, "_timed"):
+        worker._timed = True  # type: ignore[attr-defined]
+        worker._paint = _noted(worker._paint)
+        worker._enhanced = _noted(worker._enhanced)
     return worker.run_job(*job_and_rest)
+
+
+def _noted(work: Callable[..., Any]) -> Callable[..., Any]:
+    def noted(*parts: Any) -> Any:
+        with _span():
+            return work(*parts)
+
+    return noted
 
 
 timed_run_job.takes_turns = True  # type: ignore[attr-defined]
