@@ -1,6 +1,7 @@
 """Shared parts: the real network, a photo-like and a painting-like picture, all small."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -26,6 +27,15 @@ def weights() -> dict[str, Tensor]:
 def network(weights: dict[str, Tensor]) -> Vgg19:
     """The real network."""
     return Vgg19(weights)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """On pictures this small threads only wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

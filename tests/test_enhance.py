@@ -1,6 +1,6 @@
 """The enhanced picture is cleaner, deeper and crisper, and never clipped, haloed or recoloured."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -20,6 +20,8 @@ from pipeline.enhance.smooth import clean, denoise
 from pipeline.enhance.texture import canvas, grain
 from pipeline.enhance.tone import skin, tone, vibrance, white_balance
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMOOTH = ("clean", "denoise", "tone", "white_balance", "contrast", "vibrance", "sharpen")
 
 
@@ -29,15 +31,6 @@ def only(**strengths: float) -> Enhance:
 
 def enhanced(rgb: Tensor, options: Enhance, photo: Tensor | None = None) -> Tensor:
     return enhance(rgb, options, photo).picture
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """On pictures this small threads only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def noise(seed: int, *shape: int) -> Tensor:

@@ -1,7 +1,6 @@
 """No step moves a picture further from its paintings, or nearer to them, than is stated."""
 
 import re
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from pipeline.images import load_image, resize
 from pipeline.nst import Vgg19, stylize
 from pipeline.options import Transfer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).parent.parent
 STRENGTHS = {
     name: sorted({1.0, *(s.strength for p in PRESETS.values() for s in p if s.step == name)})
@@ -24,15 +25,6 @@ STRENGTHS = {
 STRONGEST = {"detail": {"radius": 64}, "vibrance": {"guard": 0.0}, "clean": {"border": 16}}
 
 Painted = tuple[Tensor, Tensor, StyleDistance]  # the picture, its photo, how far from its painting
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """On pictures this small threads only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(
