@@ -57,7 +57,7 @@ class Transfer(Options):
         description="Long sides in px, coarse to fine, ending at size. Absent: halving down to 64.",
     )
     steps: Annotated[tuple[Steps, ...], Field(min_length=1), FromList] = Field(
-        (40, 40, 28, 8),
+        (40, 40, 28, 12),
         description="Optimiser steps at each scale, coarse to fine, aligned at the finest; "
         "the first one serves every coarser scale.",
     )
@@ -68,7 +68,7 @@ class Transfer(Options):
         description="Deepest VGG block looked at, at each scale, aligned like steps. Fine scales "
         "need no deep layer: coarser ones have settled what those see.",
     )
-    content_weight: Weight = Field(0.45, description="How strongly the photo is kept.")
+    content_weight: Weight = Field(0.25, description="How strongly the photo is kept.")
     style_weight: Weight = Field(1.0, description="How strongly the style is followed.")
     tv_weight: Weight = Field(0.02, description="Total variation: how strongly noise is smoothed.")
     content_layers: dict[LayerName, Weight] = Field(
@@ -113,9 +113,9 @@ class Transfer(Options):
 # What each preset lays over the defaults above; a user's own options lie over the preset.
 PRESETS: dict[str, dict[str, Any]] = {
     "draft": {"size": 256, "steps": (40, 40, 16), "depths": (5, 5, 5)},
-    "balanced": {"size": 512, "steps": (40, 40, 28, 8), "depths": (5, 5, 5, 3)},
-    "fine": {"size": 1024, "steps": (60, 60, 50, 28, 8), "depths": (5, 5, 5, 5, 3)},
-    "print": {"size": 2048, "steps": (60, 60, 50, 28, 10, 6), "depths": (5, 5, 5, 5, 4, 3)},
+    "balanced": {"size": 512, "steps": (40, 40, 28, 12), "depths": (5, 5, 5, 3)},
+    "fine": {"size": 1024, "steps": (60, 60, 50, 28, 12), "depths": (5, 5, 5, 5, 3)},
+    "print": {"size": 2048, "steps": (60, 60, 50, 28, 12, 8), "depths": (5, 5, 5, 5, 4, 3)},
 }
 
 PresetName = Literal["draft", "balanced", "fine", "print"]

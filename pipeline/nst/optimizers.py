@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.nst.objective import Evaluation
+from pipeline.nst.smoothing import Smoothing
 from pipeline.options import Transfer
 
 HISTORY = 20  # pairs kept by L-BFGS; 100, as most tools keep, costs memory and gains nothing here
@@ -29,11 +30,11 @@ class PictureOptimizer(Protocol):
         ...
 
 
-def make_optimizer(image: Tensor, options: Transfer) -> PictureOptimizer:
-    """The optimiser that the options name, starting at ``image``."""
+def make_optimizer(image: Tensor, options: Transfer, depth: int = 5) -> PictureOptimizer:
+    """The optimiser that the options name, starting at ``image``; see `Smoothing` for depth."""
     if options.optimizer == "adam":
         return Adam(image, options.learning_rate or 0.05)
-    return Lbfgs(image, options.learning_rate or 1.0)
+    return Lbfgs(image, options.learning_rate or 1.0, depth)
 
 
 class Lbfgs:
@@ -41,22 +42,25 @@ class Lbfgs:
 
     No line search: the objective is smooth enough, and each trial would cost a step. All numbers
     stay on the device. Not clamped inside: that would contradict the curvature it has learnt.
+    What it does not know yet about curvature it takes from `Smoothing`, in place of the identity.
     """
 
     FIRST_MOVE = 0.02  # mean absolute change of a pixel by the first step, in units of [0, 1]
     LONGEST_MOVE = 0.1  # root mean square change by any step; a wild curvature pair asks for more
 
-    def __init__(self, image: Tensor, learning_rate: float) -> None:
+    def __init__(self, image: Tensor, learning_rate: float, depth: int = 5) -> None:
         self.image = image.detach().clone(memory_format=torch.contiguous_format)
-        self.learning_rate = learning_rate
+        self.learning_rate, self.depth = learning_rate, depth
+        self._smooth = Smoothing(self.image, depth)
         self._moves: deque[Tensor] = deque(maxlen=HISTORY)  # s, each (1, 3, H, W)
         self._turns: deque[Tensor] = deque(maxlen=HISTORY)  # y
         self._curvatures: deque[Tensor] = deque(maxlen=HISTORY)  # 1 / (y . s), 0 if unusable
+        self._scale = torch.ones((), device=image.device)  # s.y / y.Py: how long P's step should be
         self._last: tuple[Tensor, Tensor] | None = None  # move and gradient of the last step
 
     def restart(self, image: Tensor) -> None:
         """Forget all curvature and move half as far."""
-        self.__init__(image, self.learning_rate / 2)  # type: ignore[misc]
+        self.__init__(image, self.learning_rate / 2, self.depth)  # type: ignore[misc]
 
     @torch.no_grad()
     def step(self, objective: EvaluateAt) -> Evaluation:
@@ -80,10 +84,13 @@ class Lbfgs:
         self._moves.append(move)
         self._turns.append(turn)
         self._curvatures.append(torch.where(usable, 1 / product, 0.0))
+        fresh = product / (turn * self._smooth(turn)).sum()
+        self._scale = torch.where(usable, fresh, self._scale)
 
     def _direction(self, gradient: Tensor) -> Tensor:
         if not self._moves:
-            return gradient * (-self.FIRST_MOVE / gradient.abs().mean().clamp_min(1e-20))
+            downhill = -self._smooth(gradient)
+            return downhill * (self.FIRST_MOVE / downhill.abs().mean().clamp_min(1e-20))
         q = gradient.clone()
         pairs = list(zip(self._moves, self._turns, self._curvatures, strict=True))
         steps = []
@@ -91,18 +98,10 @@ class Lbfgs:
             step = curvature * (move * q).sum()
             q.addcmul_(turn, -step)
             steps.append(step)
-        q *= self._scale()
+        q = self._smooth(q) * self._scale
         for (move, turn, curvature), step in zip(pairs, reversed(steps), strict=True):
             q.addcmul_(move, step - curvature * (turn * q).sum())
         return -q
-
-    def _scale(self) -> Tensor:
-        """The latest usable s.y / y.y: how long a gradient step should be."""
-        scale = torch.ones_like(self._curvatures[0])
-        for turn, curvature in zip(self._turns, self._curvatures, strict=True):
-            fresh = 1 / (curvature * turn.square().sum())
-            scale = torch.where(curvature > 0, fresh, scale)
-        return scale
 
 
 class Adam:

@@ -11,6 +11,7 @@ from pipeline.options import Transfer
 # A shallow layer holds the photo far more tightly than relu4_2: the same weight would undo strokes.
 SHALLOW = 0.3
 COARSEST = 64  # below this relu5_1 sees the whole picture in a handful of positions
+EDGE = 0.015  # of a painting's height and width, at each side
 
 
 def target_size(height: int, width: int, long_side: int | str) -> tuple[int, int]:
@@ -68,6 +69,17 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(image.shape[-2:]) == size:
         return image
     return F.interpolate(image, size, mode="bicubic", antialias=True, align_corners=False)
+
+
+def inner(painting: Tensor) -> Tensor:
+    """A painting (1, 3, h, w) without its outermost edge.
+
+    Scans end in bare canvas, a frame or its shadow, and these would be painted along the picture's
+    edges as faithfully as any stroke.
+    """
+    height, width = painting.shape[-2:]
+    down, across = round(EDGE * height), round(EDGE * width)
+    return painting[..., down : height - down, across : width - across]
 
 
 def style_size(style: Tensor, area: int, style_scale: float) -> tuple[int, int]:

@@ -26,6 +26,7 @@ from pipeline.nst.objective import (
 from pipeline.nst.optimizers import make_optimizer
 from pipeline.nst.pyramid import (
     cover,
+    inner,
     per_scale,
     resize,
     scale_sides,
@@ -124,7 +125,7 @@ def stylize(
     on = choose_device(device)
     paintings = [styles] if isinstance(styles, Tensor) else list(styles)
     photo = _prepared(content, "content image", on)
-    prepared = [_prepared(style, "style image", on) for style in paintings]
+    prepared = [inner(_prepared(style, "style image", on)) for style in paintings]
     start = None if init_image is None else _prepared(init_image, "init image", on)
     network = (network or Vgg19(load_weights(), options.pooling)).to(on)
     mixture = _normalised(shares, len(prepared))
@@ -241,7 +242,7 @@ class _Run:
 
     def _optimise(self, picture: Tensor, objective: Objective, index: int) -> Tensor:
         """The steps of one scale; gives the best picture seen, which is always finite."""
-        search = Search(make_optimizer(picture, self.options), objective)
+        search = Search(make_optimizer(picture, self.options, self.depths[index]), objective)
         for step in range(self.steps[index]):
             self.done += 1
             self.work_done += self.costs[index]
