@@ -74,8 +74,8 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
 def inner(painting: Tensor) -> Tensor:
     """A painting (1, 3, h, w) without its outermost edge.
 
-    Scans end in bare canvas, a frame or its shadow, and these would be painted along the picture's
-    edges as faithfully as any stroke.
+    Not the paper. Scans end in bare canvas, a frame or its shadow, and these would be painted along
+    the edges of the picture as faithfully as any stroke.
     """
     height, width = painting.shape[-2:]
     down, across = round(EDGE * height), round(EDGE * width)

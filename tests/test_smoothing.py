@@ -1,0 +1,80 @@
+"""Large forms move first: the metric of L-BFGS (`pipeline.nst.smoothing`)."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.nst import Vgg19, stylize
+from pipeline.nst.objective import Evaluation
+from pipeline.nst.optimizers import Lbfgs
+from pipeline.nst.smoothing import FINER, POWER, Smoothing
+from pipeline.options import Transfer
+
+
+@pytest.mark.parametrize("depth", [3, 5])
+@pytest.mark.parametrize("period", [4, 16, 64])
+def test_a_wave_is_damped_as_the_formula_says(depth: int, period: int) -> None:
+    across = torch.arange(512) * (2 * math.pi / period)
+    wave = torch.cos(across).expand(1, 3, 256, 512)
+    smooth = Smoothing(wave, depth)(wave)
+    middle = slice(128, 384)  # away from the borders, beyond which there is nothing
+    ratio = smooth[:, :, 128, middle].norm() / wave[:, :, 128, middle].norm()
+    length = 2 ** (depth - 1) / FINER
+    expected = (1 + (2 * math.pi * length / period) ** 2) ** -POWER
+    assert float(ratio) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (17, 31), (64, 48)])
+def test_it_is_a_metric_at_every_size(size: tuple[int, int]) -> None:
+    """Symmetric and positive, which L-BFGS relies on to go downhill."""
+    first, second = torch.randn(2, 1, 3, *size, generator=torch.Generator().manual_seed(0))
+    smooth = Smoothing(first, 5)
+    there, back = (first * smooth(second)).sum(), (second * smooth(first)).sum()
+    assert float(there) == pytest.approx(float(back), abs=1e-3)
+    assert (first * smooth(first)).sum() > 0
+
+
+def test_edges_are_not_smoothed_into_the_opposite_ones() -> None:
+    spot = torch.zeros(1, 3, 64, 64)
+    spot[..., :, 0] = 1
+    smooth = Smoothing(spot, 5)(spot)
+    assert smooth[..., -1].abs().max() < 1e-3 * smooth[..., 0].max()
+
+
+def test_large_forms_are_painted_in_fewer_steps_where_fine_detail_pulls_harder() -> None:
+    """The network's first layers pull at detail a hundred times as hard as at areas of colour."""
+    rows = torch.arange(48.0)
+    goal = (0.5 + 0.4 * torch.sin(rows / 8)).expand(1, 3, 48, 48)
+
+    @torch.enable_grad()
+    def pull(image: Tensor) -> Evaluation:
+        leaf = image.detach().requires_grad_()
+        off = leaf - goal
+        fine = (off[..., 1:] - off[..., :-1]).square().sum()
+        fine = fine + (off[..., 1:, :] - off[..., :-1, :]).square().sum()
+        loss = fine + 0.01 * off.square().sum()
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        return Evaluation(loss.detach(), gradient, {})
+
+    def left(depth: int) -> float:
+        noise = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+        optimizer = Lbfgs(noise, 1.0, depth)
+        for _ in range(10):
+            optimizer.step(pull)
+        return float((optimizer.image - goal).square().mean())
+
+    assert left(5) < 0.05 * left(1)
+
+
+def test_the_edge_of_a_paintings_scan_is_not_painted(network: Vgg19) -> None:
+    inside = torch.rand(3, 194, 194, generator=torch.Generator().manual_seed(0))
+    photo = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1))
+    options = Transfer(size=64, steps=(2,), scales=(64,))
+    pictures = []
+    for frame in (0.0, 1.0):
+        scan = torch.full((3, 200, 200), frame)
+        scan[:, 3:-3, 3:-3] = inside
+        pictures.append(stylize(photo, scan, options, network=network))
+    assert torch.equal(*pictures)
