@@ -2,6 +2,7 @@
 
     python scripts/make_artefacts.py [PAIR ...]    # the sheet, or some of its rows
     python scripts/make_artefacts.py sizes         # one pair with draft, balanced and fine
+    python scripts/make_artefacts.py hero          # the README's picture, with balanced
 
 Each row is one photo and one painting, twice with the same steps: with the older way, and with the
 defaults. The ways that the program does not have any more are put back here, for these pictures.
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from pipeline.images import labelled, load_image, resize
 from pipeline.nst import Vgg19, load_weights, stylize
+from pipeline.nst.smoothing import Smoothing
 from pipeline.options import Transfer, resolve_transfer
 from pipeline.single import contact_sheet
 
@@ -53,6 +55,17 @@ def odd_edges_dropped() -> Iterator[None]:
         F.max_pool2d = pool
 
 
+@contextmanager
+def plain_gradient() -> Iterator[None]:
+    """L-BFGS as it comes, without a metric."""
+    smooth = Smoothing.__call__
+    Smoothing.__call__ = lambda _, image: image  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Smoothing.__call__ = smooth  # type: ignore[method-assign]
+
+
 @dataclass(frozen=True)
 class Pair:
     """An artefact: what brings it back, and where it is looked for."""
@@ -80,6 +93,8 @@ PAIRS = (
          {"optimizer": "adam", "learning_rate": 0.1, "tv_weight": 0.0}),
     Pair("fight", "content: the photo's features", "in the painting's manner", "astronaut",
          "mosaic", {"content_target": "photo", "content_weight": 0.3}),
+    Pair("patches", "the gradient as it is", "large forms first", "astronaut", "brush_strokes",
+         {"content_weight": 0.45}, way=plain_gradient),
 )  # fmt: skip
 
 
@@ -98,10 +113,10 @@ def cells(pair: Pair, network: Vgg19) -> list[Tensor]:
     ]
 
 
-def _shown(picture: Tensor, corner: tuple[int, int] | None) -> Tensor:
+def _shown(picture: Tensor, corner: tuple[int, int] | None, side: int = SHOWN) -> Tensor:
     if corner:
         picture = picture[:, -corner[0] :, -corner[1] :]
-    factor = SHOWN / max(picture.shape[1:])
+    factor = side / max(picture.shape[1:])
     return resize(picture, (round(picture.shape[1] * factor), round(picture.shape[2] * factor)))
 
 
@@ -117,6 +132,19 @@ def sizes(network: Vgg19) -> Tensor:
     return contact_sheet(shown, len(shown))
 
 
+def hero(network: Vgg19) -> Tensor:
+    """Both sample photos, and each in two of the starter styles."""
+    rows = []
+    for name in ("astronaut", "coffee"):
+        photo = load_image(ROOT / f"inbox/{name}.jpg").rgb
+        row = [photo]
+        for style in ("mosaic", "brush_strokes"):
+            painting = load_image(ROOT / f"pipeline/styles/{style}.jpg").rgb
+            row.append(stylize(photo, painting, resolve_transfer("balanced"), network=network))
+        rows.append(contact_sheet([_shown(picture, None, 400) for picture in row], len(row)))
+    return torch.cat(rows, 1)
+
+
 def save(sheet: Tensor, out: Path) -> None:
     """As JPEG: a page of documentation is no place for megabytes."""
     pixels = (sheet * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
@@ -127,8 +155,9 @@ def save(sheet: Tensor, out: Path) -> None:
 def main(names: list[str]) -> None:
     """Write the sheet; of some pairs only where they are named."""
     network = Vgg19(load_weights())
-    if names == ["sizes"]:
-        save(sizes(network), OUT.with_name("sizes.jpg"))
+    if names in (["sizes"], ["hero"]):
+        sheet = sizes(network) if names == ["sizes"] else hero(network)
+        save(sheet, OUT.with_name(f"{names[0]}.jpg"))
         return
     chosen = [pair for pair in PAIRS if not names or pair.name in names]
     save(torch.cat([contact_sheet(cells(pair, network), 2) for pair in chosen], 1), OUT)
