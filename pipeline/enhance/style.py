@@ -8,7 +8,7 @@ from torch import Tensor
 from pipeline.enhance.planes import small
 from pipeline.nst import Vgg19
 from pipeline.nst.objective import Objective, style_sums
-from pipeline.nst.pyramid import to_depth
+from pipeline.nst.pyramid import inner, to_depth
 from pipeline.options import Transfer
 
 MAX_STYLE_SHIFT = 0.1  # of the photo's own distance from the paintings
@@ -56,7 +56,7 @@ class StyleDistance:
             photo = torch.nn.functional.interpolate(
                 self.photo[None].to(like), size=size, mode="bilinear", antialias=True
             )
-            paintings = [painting[None].to(like) for painting in self.paintings]
+            paintings = [inner(painting[None].to(like)) for painting in self.paintings]
             area = size[0] * size[1]
             sums = style_sums(self.network, paintings, self.shares, area, self.options)
             self._objectives[size] = Objective(self.network, photo, sums, self.options)

@@ -30,7 +30,7 @@ class PictureOptimizer(Protocol):
         ...
 
 
-def make_optimizer(image: Tensor, options: Transfer, depth: int = 5) -> PictureOptimizer:
+def make_optimizer(image: Tensor, options: Transfer, depth: int) -> PictureOptimizer:
     """The optimiser that the options name, starting at ``image``; see `Smoothing` for depth."""
     if options.optimizer == "adam":
         return Adam(image, options.learning_rate or 0.05)
@@ -48,7 +48,7 @@ class Lbfgs:
     FIRST_MOVE = 0.02  # mean absolute change of a pixel by the first step, in units of [0, 1]
     LONGEST_MOVE = 0.1  # root mean square change by any step; a wild curvature pair asks for more
 
-    def __init__(self, image: Tensor, learning_rate: float, depth: int = 5) -> None:
+    def __init__(self, image: Tensor, learning_rate: float, depth: int) -> None:
         self.image = image.detach().clone(memory_format=torch.contiguous_format)
         self.learning_rate, self.depth = learning_rate, depth
         self._smooth = Smoothing(self.image, depth)
@@ -90,7 +90,9 @@ class Lbfgs:
     def _direction(self, gradient: Tensor) -> Tensor:
         if not self._moves:
             downhill = -self._smooth(gradient)
-            return downhill * (self.FIRST_MOVE / downhill.abs().mean().clamp_min(1e-20))
+            # Kept as the scale until a pair tells a better one.
+            self._scale = self.FIRST_MOVE / downhill.abs().mean().clamp_min(1e-20)
+            return downhill * self._scale
         q = gradient.clone()
         pairs = list(zip(self._moves, self._turns, self._curvatures, strict=True))
         steps = []

@@ -1,7 +1,7 @@
 """Scales: from coarse to fine, and what is carried from one to the next."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -62,6 +62,11 @@ def to_depth(options: Transfer, depth: int) -> Transfer:
         changed["content_layers"] = {f"relu{depth}_1": 1.0}
         changed["content_weight"] = options.content_weight * SHALLOW
     return options.model_copy(update=changed)
+
+
+def deepest(layers: Iterable[str]) -> int:
+    """The deepest VGG block among layers; 1 when there are none."""
+    return max((int(name[4]) for name in layers), default=1)
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -7,7 +7,8 @@ from torch import Tensor
 
 FINER = 4  # than the stride of the deepest layer looked at: coarser scales have settled the rest
 POWER = 0.75  # of the filter; 1 is the H1 metric, which leaves fine detail unfinished
-MARGIN = 32  # px between opposite edges: in so many the filter has faded to 3e-4
+MARGIN = 32  # px between opposite edges: so far from a point the filter is below 3e-4 of its peak
+EVEN = 16  # padded sides are multiples of it: transforms of prime lengths are slow
 
 
 class Smoothing:
@@ -20,21 +21,20 @@ class Smoothing:
 
     Args:
         image: (1, 3, H, W), for size and device.
-        depth: Deepest VGG block looked at. Block 5 sees every 16 px, and all forms larger than
-            4 px move about equally easily; for block 3 it is those larger than 1 px.
+        depth: Deepest VGG block looked at. Block 5 has a stride of 16 px, so length is 4 px, and
+            waves longer than 2 pi * 4 = 25 px move about equally easily; for block 3, 6 px.
     """
 
     def __init__(self, image: Tensor, depth: int) -> None:
         length = 2 ** (depth - 1) / FINER  # px
-        height, width = image.shape[-2:]
-        # Zeros around it, or the left edge would be smoothed into the right one. Mirrored instead,
-        # edges would move twice as easily as the rest and show it.
-        self.padded = height + MARGIN, width + MARGIN
-        on = image.device
-        down = torch.fft.fftfreq(self.padded[0], device=on)[:, None]
-        across = torch.fft.rfftfreq(self.padded[1], device=on)[None]
+        # Zeros around it, or the left edge would be smoothed into the right one. So large forms
+        # move half as easily at an edge; mirrored instead, fine detail would move twice as easily
+        # there, and shows it.
+        self.padded = [-(-(side + MARGIN) // EVEN) * EVEN for side in image.shape[-2:]]
+        down = torch.fft.fftfreq(self.padded[0])[:, None]
+        across = torch.fft.rfftfreq(self.padded[1])[None]
         squared = (2 * math.pi * length) ** 2 * (down.square() + across.square())
-        self.filter = (1 + squared) ** -POWER  # (H', W' // 2 + 1)
+        self.filter = ((1 + squared) ** -POWER).to(image.device)  # (H', W' // 2 + 1)
 
     def __call__(self, image: Tensor) -> Tensor:
         """P applied to an image (1, 3, H, W)."""

@@ -26,6 +26,7 @@ from pipeline.nst.objective import (
 from pipeline.nst.optimizers import make_optimizer
 from pipeline.nst.pyramid import (
     cover,
+    deepest,
     inner,
     per_scale,
     resize,
@@ -242,7 +243,7 @@ class _Run:
 
     def _optimise(self, picture: Tensor, objective: Objective, index: int) -> Tensor:
         """The steps of one scale; gives the best picture seen, which is always finite."""
-        search = Search(make_optimizer(picture, self.options, self.depths[index]), objective)
+        search = Search(make_optimizer(picture, self.options, deepest(objective.layers)), objective)
         for step in range(self.steps[index]):
             self.done += 1
             self.work_done += self.costs[index]
