@@ -26,7 +26,7 @@ def held():
 one_arena()
 before, without = held(), faults()
 with kept():
-    faults(6)  # the heap settles: a hole may be a few bytes too small at first
+    faults(40)  # the heap settles: a hole may be a few bytes too small at first
     within, inside = faults(), held()
 print(without, within, before, inside, held(), faults())
 """
@@ -43,7 +43,7 @@ def figures() -> list[int]:
 def test_a_step_does_not_ask_the_system_for_the_memory_of_the_last_one(figures: list[int]) -> None:
     without, within, *_ = figures
     assert without > 10_000  # pages of 4 KB; fewer would mean that the test measures nothing
-    assert within < without / 10  # a block may still find its hole taken by something small
+    assert within < without / 100
 
 
 def test_what_was_kept_is_given_back_at_the_end(figures: list[int]) -> None:
