@@ -76,8 +76,9 @@ class Transfer(Options):
     )
     content_target: Literal["adapted", "photo"] = Field(
         "adapted",
-        description="What content is held to: the photo's features given the painting's means and "
-        "deviations, so that it does not fight the style, or the photo's own (the paper).",
+        description="What content is held to: the photo in the painting's colours (with `colors: "
+        "style`), its features given the painting's means and deviations, so that it does not "
+        "fight the style; or the photo's own features (the paper).",
     )
     style_layers: dict[LayerName, Weight] = Field(
         {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from pipeline.images import labelled, load_image, resize
 from pipeline.nst import Vgg19, load_weights, stylize
+from pipeline.nst.objective import Objective
 from pipeline.nst.smoothing import Smoothing
 from pipeline.options import Transfer, resolve_transfer
 from pipeline.single import contact_sheet
@@ -66,6 +67,17 @@ def plain_gradient() -> Iterator[None]:
         Smoothing.__call__ = smooth  # type: ignore[method-assign]
 
 
+@contextmanager
+def photos_own_colors() -> Iterator[None]:
+    """Content held to the photo as it is, not in the painting's colours."""
+    begin = Objective.__init__
+    Objective.__init__ = lambda self, *given: begin(self, *given[:6])  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Objective.__init__ = begin  # type: ignore[method-assign]
+
+
 @dataclass(frozen=True)
 class Pair:
     """An artefact: what brings it back, and where it is looked for."""
@@ -95,6 +107,8 @@ PAIRS = (
          "mosaic", {"content_target": "photo", "content_weight": 0.3}),
     Pair("patches", "the gradient as it is", "large forms first", "astronaut", "brush_strokes",
          {"content_weight": 0.45}, way=plain_gradient),
+    Pair("colours", "content in the photo's colours", "in the painting's", "astronaut",
+         "ink_hatching", way=photos_own_colors),
 )  # fmt: skip
 
 

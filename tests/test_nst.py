@@ -11,7 +11,7 @@ from torch import Tensor
 from pipeline.errors import EngineError
 from pipeline.nst import Iterate, Vgg19, stylize
 from pipeline.nst.cache import Caches, MemoryCache
-from pipeline.nst.colors import recolored
+from pipeline.nst.colors import recoloring
 from pipeline.nst.losses import ContentLoss, adapted, total_variation
 from pipeline.nst.objective import Evaluation, Objective, style_sums
 from pipeline.nst.optimizers import make_optimizer
@@ -166,6 +166,42 @@ def test_every_start_and_optimizer_lowers_the_loss_and_stays_in_range(
     assert totals[-1] < (1.1 if init == "style" else 0.8) * totals[0]
 
 
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_steps_are_not_ended_while_the_picture_still_changes(
+    optimizer: str, photo: Tensor, painting: Tensor, network: Vgg19
+) -> None:
+    seen: list[Iterate] = []
+    options = Transfer(size=64, steps=(12, 8), scales=(32, 64), optimizer=optimizer)
+    stylize(photo, painting, options, seen.append, network=network)
+    assert [look.scale for look in seen] == [1] * 12 + [2] * 8
+
+
+def test_a_colour_that_the_painting_lacks_is_not_painted(photo: Tensor, network: Vgg19) -> None:
+    """The photo's disc is pink; the painting is blue and yellow, and grey between."""
+    rows, columns = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
+    yellow = 0.5 + 0.4 * torch.sin((rows + columns) / 4)
+    two = torch.stack([yellow, yellow, 1 - yellow])
+    pink = torch.tensor([0.95, 0.45, 0.75])[:, None, None]
+    seen = torch.where(photo[:1] > 0.5, pink, photo)
+
+    def pinkness(target: str) -> float:
+        options = Transfer(size=64, steps=(40,), content_target=target)
+        picture = stylize(seen, two, options, network=network)
+        return float((picture[0] - picture[1])[20:44, 20:44].mean())
+
+    assert abs(pinkness("adapted")) < 0.3 * pinkness("photo")
+
+
+def test_a_painting_of_one_colour_leaves_the_photo_its_shapes(
+    photo: Tensor, network: Vgg19
+) -> None:
+    one = torch.tensor([0.2, 0.5, 0.7])[:, None, None].expand(3, 80, 80)
+    picture = stylize(photo, one, Transfer(**QUICK), network=network)
+    both = torch.stack([photo.mean(0).flatten(), picture.mean(0).flatten()])
+    assert torch.corrcoef(both)[0, 1] > 0.5
+    assert picture.mean((1, 2)).sub(one[:, 0, 0]).abs().max() < 0.1
+
+
 def test_the_same_seed_paints_the_same_picture_and_another_seed_another(
     photo: Tensor, painting: Tensor, network: Vgg19
 ) -> None:
@@ -317,8 +353,11 @@ class Scripted:
         return torch.tensor(next(self.losses))
 
 
-def search(losses: list[float], gradient: float = 1.0, steps: int = 0) -> Search:
-    optimizer = make_optimizer(torch.rand(1, 3, 8, 8), Transfer(), 5)
+def search(
+    losses: list[float], gradient: float = 1.0, steps: int = 0, optimizer_name: str = "lbfgs"
+) -> Search:
+    options = Transfer(optimizer=optimizer_name)
+    optimizer = make_optimizer(torch.rand(1, 3, 8, 8), options, 5)
     found = Search(optimizer, Scripted(losses, gradient))  # type: ignore[arg-type]
     for _ in range(steps):
         found.step()
@@ -352,6 +391,13 @@ def test_not_a_number_never_becomes_the_picture() -> None:
     assert found.restarts == 1
     assert found.optimizer.image.isfinite().all()
     assert found.best(final=True).isfinite().all()
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("final", [False, True])
+def test_a_scale_too_short_for_a_look_gives_a_finite_picture(optimizer: str, final: bool) -> None:
+    found = search([math.nan, math.nan], math.nan, 1, optimizer)
+    assert found.best(final).isfinite().all()
 
 
 def test_a_loss_that_is_no_number_from_the_start_is_an_error() -> None:
@@ -396,8 +442,12 @@ def test_a_cached_style_and_photo_paint_the_same_picture(
     assert torch.equal(first, again)
     forgetful = stylize(photo, painting, Transfer(**QUICK), network=network)
     assert torch.equal(first, forgetful)
-    other = stylize(photo, painting.flip(0), Transfer(**QUICK), network=network, caches=caches)
+    other, afresh = (
+        stylize(photo, painting.flip(0), Transfer(**QUICK), network=network, caches=kept)
+        for kept in (caches, None)
+    )
     assert not torch.equal(first, other)
+    assert torch.equal(other, afresh)
 
 
 @pytest.mark.parametrize("name", ["content", "total variation"])
@@ -420,7 +470,39 @@ def test_the_photo_is_recoloured_to_the_paintings_mean_and_covariance() -> None:
     painting = 0.5 + torch.einsum(
         "ij,njhw->nihw", torch.rand(3, 3) * 0.1, torch.randn(1, 3, 50, 50)
     )
-    moved = recolored(photo, [painting], [1.0]).view(3, -1)
+    moved = recoloring(photo, [painting], [1.0])(photo).view(3, -1)
     goal = painting.view(3, -1)
     torch.testing.assert_close(moved.mean(1), goal.mean(1), atol=5e-3, rtol=0)
     torch.testing.assert_close(torch.cov(moved), torch.cov(goal), atol=2e-3, rtol=0)
+
+
+def test_a_grey_photos_noise_is_not_made_into_colours() -> None:
+    generator = torch.Generator().manual_seed(0)
+    photo = torch.rand(1, 1, 40, 40, generator=generator).expand(1, 3, 40, 40)
+    noise = torch.randn(1, 3, 40, 40, generator=generator) / 255
+    painting = torch.rand(1, 3, 40, 40, generator=generator)
+    moved = recoloring(photo + noise, [painting], [1.0])(photo + noise)
+    assert (moved - moved.mean(1, keepdim=True)).std() < 0.5 * painting.std()
+
+
+def test_a_picture_in_its_own_colours_is_recoloured_to_itself() -> None:
+    photo = 0.5 + 0.2 * torch.randn(1, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    photo = photo.clamp(0, 1)
+    torch.testing.assert_close(recoloring(photo, [photo], [1.0])(photo), photo)
+
+
+def test_the_colours_of_a_large_and_bright_photo_are_measured_as_those_of_a_small_one() -> None:
+    """Sums over millions of pixels in fp32 cancel: its hardly varying colours were blown up."""
+    generator = torch.Generator().manual_seed(0)
+    small = (0.95 + 0.03 * torch.randn(1, 3, 64, 64, generator=generator)).clamp(0, 1)
+    large = small.repeat_interleave(48, 2).repeat_interleave(48, 3)  # 3072 px
+    painting = torch.rand(1, 3, 64, 64, generator=generator)
+    expected, found = (recoloring(photo, [painting], [1.0])(small) for photo in (small, large))
+    assert (found - expected).abs().mean() < 0.02
+
+
+def test_without_style_content_keeps_its_colours(photo: Tensor, network: Vgg19) -> None:
+    options = Transfer(**QUICK, style_weight=0.0, content_target="adapted")
+    painting = torch.tensor([0.9, 0.1, 0.1])[:, None, None] * torch.rand(3, 80, 80)
+    picture = stylize(photo, painting, options, network=network)
+    assert (picture - photo).abs().mean() < 0.02

@@ -1,14 +1,19 @@
-"""Keeping the photo's colours (Gatys et al. 2016, "Preserving color in neural style transfer")."""
+"""Whose colours: the photo's, kept (Gatys et al. 2016, "Preserving color"), or the paintings'."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from pipeline.nst.pyramid import resize
 from pipeline.nst.statistics import Moments
 
 # ITU-R BT.601 luma and colour differences, full range.
 _TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+SEEN = 256  # px, long side at which colours are measured
+# Least variances, of values in [0, 1]: of a photo's colours in any direction (else the noise of a
+# grey one would be made into colours), and of a painting's light and dark.
+NOISE, SHADE = 1e-4, 2.5e-3
 
 
 def keep_colors(picture: Tensor, photo: Tensor) -> Tensor:
@@ -20,8 +25,10 @@ def keep_colors(picture: Tensor, photo: Tensor) -> Tensor:
     return torch.einsum("ij,njhw->nihw", torch.linalg.inv(to_ycc), mixed).clamp(0, 1)
 
 
-def recolored(photo: Tensor, styles: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
-    """The photo with the paintings' colours: mean and covariance of RGB matched.
+def recoloring(
+    photo: Tensor, styles: Sequence[Tensor], shares: Sequence[float]
+) -> Callable[[Tensor], Tensor]:
+    """The map that gives a photo the paintings' colours: mean and covariance of RGB matched.
 
     The symmetric linear map between two Gaussians (Pitie & Kokaram 2007, "The linear
     Monge-Kantorovitch colour mapping"), which moves colours as little as possible.
@@ -30,31 +37,51 @@ def recolored(photo: Tensor, styles: Sequence[Tensor], shares: Sequence[float]) 
         photo: (1, 3, H, W).
         styles: Paintings (1, 3, h, w), mixed by shares that sum to 1.
         shares: One for each painting.
+
+    Returns:
+        A function of the photo at any size, (1, 3, h, w) -> (1, 3, h, w) in [0, 1].
     """
-    now = Moments.of(photo.flatten(1).view(3, -1)).normalised()
-    parts = [
-        Moments.of(style.reshape(3, -1)).normalised().scaled(share)
-        for style, share in zip(styles, shares, strict=True)
-    ]
-    goal = parts[0]
-    for part in parts[1:]:
-        goal = goal + part
-    root, inverse = _roots(_covariance(now))
-    middle, _ = _roots(root @ _covariance(goal) @ root)
+    mean, own = _palette([photo], [1.0])
+    goal_mean, goal = _palette(styles, shares)
+    # Where the paintings' colours do not vary the photo's shall not either, but for light and dark:
+    # a painting of one colour leaves the photo its shapes.
+    grey = torch.full((3, 1), 3**-0.5, dtype=torch.float64)
+    goal = goal + (SHADE - grey.T @ goal @ grey).clamp_min(0) * (grey @ grey.T)
+    root, inverse = _roots(own, NOISE)
+    middle, _ = _roots(root @ goal @ root, 0.0)
     matrix = inverse @ middle @ inverse  # (3, 3)
-    shifted = photo - now.first.view(1, 3, 1, 1)
-    moved = torch.einsum("ij,njhw->nihw", matrix, shifted)
-    return (moved + goal.first.view(1, 3, 1, 1)).clamp(0, 1)
+    offset = (goal_mean - matrix @ mean).to(photo)  # (3,)
+    matrix = matrix.to(photo)
+
+    def recolored(image: Tensor) -> Tensor:
+        moved = torch.einsum("ij,njhw->nihw", matrix, image)
+        return moved.add_(offset.view(1, 3, 1, 1)).clamp_(0, 1)
+
+    return recolored
 
 
-def _covariance(moments: Moments) -> Tensor:
-    # A little grey noise keeps a picture of one colour invertible.
-    noise = 1e-4 * torch.eye(3, device=moments.first.device)
-    return moments.second - torch.outer(moments.first, moments.first) + noise
+def _palette(images: Sequence[Tensor], shares: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Mean (3,) and covariance (3, 3) of the images' colours, mixed by shares; fp64 on the CPU."""
+    parts = [
+        Moments.of(_small(image).reshape(3, -1)).normalised().scaled(share)
+        for image, share in zip(images, shares, strict=True)
+    ]
+    mixed = parts[0]
+    for part in parts[1:]:
+        mixed = mixed + part
+    return mixed.first, mixed.second - torch.outer(mixed.first, mixed.first)
 
 
-def _roots(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Square root and inverse square root of a symmetric positive (3, 3) matrix."""
+def _small(image: Tensor) -> Tensor:
+    """An image (1, 3, H, W) no larger than SEEN, in fp64: in fp32 a large one's sums cancel."""
+    height, width = image.shape[-2:]
+    factor = min(1.0, SEEN / max(height, width))
+    size = max(1, round(height * factor)), max(1, round(width * factor))
+    return resize(image, size).clamp(0, 1).cpu().double()
+
+
+def _roots(matrix: Tensor, least: float) -> tuple[Tensor, Tensor]:
+    """Square root and inverse square root of a symmetric (3, 3) with eigenvalues ``least`` up."""
     values, vectors = torch.linalg.eigh(matrix)
-    root = values.clamp_min(1e-8).sqrt()
+    root = values.clamp_min(max(least, 1e-16)).sqrt()
     return (vectors * root) @ vectors.T, (vectors / root) @ vectors.T

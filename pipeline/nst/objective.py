@@ -57,6 +57,7 @@ class Objective:
         photo: The content image's features by layer, if they are known.
         manner: The style's moments at the content layers, as `manner` gives them: what content
             is adapted to. Absent: the photo's own features are held to (the paper).
+        recolored: The content image in the style's colours, whose features content then is.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Objective:
         options: Transfer,
         photo: Mapping[str, Tensor] | None = None,
         manner: Mapping[str, Moments] | None = None,
+        recolored: Tensor | None = None,
     ) -> None:
         self.network, self.options, self.target = network, options, target
         self.statistic: Statistic = STATISTICS[options.statistic]()
@@ -74,7 +76,13 @@ class Objective:
         self.style_shares = shares_of(options.style_layers) if target else {}
         self.layers = layers_of(options)
         with torch.no_grad():
-            kept, sums = self._look_at(content, photo)
+            if recolored is None or not self.content_shares:
+                kept, sums = self._look_at(content, self.content_shares, self.style_shares, photo)
+            else:
+                # Not the paper: held to the photo's own colours, a pink house would stay pink in a
+                # painting of blue and yellow.
+                _, sums = self._look_at(content, (), self.style_shares, photo)
+                kept, _ = self._look_at(recolored, self.content_shares, ())
             for layer in manner or {}:
                 kept[layer] = adapted(kept[layer], (manner or {})[layer])
             self.content = {layer: ContentLoss(kept[layer]) for layer in self.content_shares}
@@ -84,12 +92,16 @@ class Objective:
             }
 
     def _look_at(
-        self, content: Tensor, photo: Mapping[str, Tensor] | None
+        self,
+        image: Tensor,
+        content: Iterable[str],
+        style: Iterable[str],
+        known: Mapping[str, Tensor] | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Sums]]:
-        """The photo's features at the content layers, and its sums at the style layers."""
-        features = photo or self.network(content, self.layers)
-        kept = {layer: features[layer] for layer in self.content_shares}
-        return kept, {layer: self._sums(layer, features) for layer in self.style_shares}
+        """An image's features at content layers and its sums at style layers."""
+        features = known or self.network(image, list({*content, *style}))
+        kept = {layer: features[layer] for layer in content}
+        return kept, {layer: self._sums(layer, features) for layer in style}
 
     def _sums(self, layer: str, features: Mapping[str, Tensor]) -> Sums:
         return self.statistic.measure(flat(features[layer]), like=self.target[layer])

@@ -22,10 +22,10 @@ class Search:
     def __init__(self, optimizer: PictureOptimizer, objective: Objective) -> None:
         self.optimizer, self.objective = optimizer, objective
         self.restarts = 0
-        self._best = optimizer.image
+        self._best = optimizer.image.clone()  # Adam moves its own in place
         self._best_loss = torch.full((), torch.inf, device=optimizer.image.device)
         self._latest = self._best_loss
-        self._before = optimizer.image  # at the last look
+        self._before = self._best  # at the last look
 
     def step(self) -> Evaluation:
         """One step; the picture before it was evaluated and may be the best so far."""

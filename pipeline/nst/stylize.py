@@ -12,7 +12,7 @@ from torch import Tensor
 from pipeline.errors import EngineError
 from pipeline.heap import kept
 from pipeline.nst.cache import Caches, fingerprint, pack, unpack
-from pipeline.nst.colors import keep_colors, recolored
+from pipeline.nst.colors import keep_colors, recoloring
 from pipeline.nst.devices import choose_device
 from pipeline.nst.objective import (
     STATISTICS,
@@ -50,7 +50,8 @@ class Iterate:
     Attributes:
         scale, scales: This scale, counted from 1, of how many.
         step, steps: Step within the whole run, counted from 1, of how many.
-        image: (1, 3, H, W) the picture now, on the device, not clamped.
+        image: (1, 3, H, W) the picture now, on the device, not clamped. To be copied by whoever
+            keeps it: Adam goes on in the same memory.
         evaluation: Loss, gradient and terms before this step; scalars on the device.
         seconds: Since the run began.
         restarts: How often the optimisation has had to step back from a divergence.
@@ -155,6 +156,8 @@ class _Run:
         caches: Caches,
     ) -> None:
         self.photo, self.styles, self.shares = photo, styles, shares
+        painted = options.colors == "style" and options.style_weight
+        self.recolor = recoloring(photo, styles, shares) if painted else None
         self.options, self.network, self.on_iterate = options, network, on_iterate
         size = target_size(*_size(photo), options.size)
         sides = scale_sides(options, max(size))
@@ -186,17 +189,18 @@ class _Run:
     def _objective(self, size: tuple[int, int], depth: int) -> Objective:
         photo = resize(self.photo, size).clamp(0, 1)
         options, area = to_depth(self.options, depth), size[0] * size[1]
-        target = self._target(area, options)
-        style = self._manner(area, options)
+        adapted = options.content_target == "adapted"
+        recolored = self.recolor(photo) if self.recolor and adapted else None
+        target, style = self._target(area, options), self._manner(area, options)
         if self._in_blocks(area):
             tiled = TiledObjective.of(self.options.block or area)
-            return tiled(self.network, photo, target, options, manner=style)
+            return tiled(self.network, photo, target, options, None, style, recolored)
         if area > KEPT_AREA:
-            return Objective(self.network, photo, target, options, manner=style)
+            return Objective(self.network, photo, target, options, None, style, recolored)
         key = fingerprint(self.photo_key, size, layers_of(options))
         with torch.no_grad():
             features = self.caches.photos.get(key, lambda: self.network(photo, layers_of(options)))
-        return Objective(self.network, photo, target, options, features, style)
+        return Objective(self.network, photo, target, options, features, style, recolored)
 
     def _in_blocks(self, area: int) -> bool:
         return self.options.block is not None and area > self.options.block**2
@@ -227,9 +231,8 @@ class _Run:
         size, init = self.sizes[0], self.options.init
         if init == "content":
             # Not the paper: starting in the painting's colours saves the steps that mixing costs.
-            if self.options.colors == "style":
-                return recolored(resize(self.photo, size), self.styles, self.shares)
-            return resize(self.photo, size)
+            photo = resize(self.photo, size)
+            return self.recolor(photo) if self.recolor else photo
         if init == "noise":
             # White noise (the paper), drawn on the CPU so that every device starts alike.
             generator = torch.Generator().manual_seed(seed)

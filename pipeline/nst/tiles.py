@@ -104,25 +104,31 @@ class TiledObjective(Objective):
         return type(cls.__name__, (cls,), {"side": side})
 
     def _look_at(
-        self, content: Tensor, photo: Mapping[str, Tensor] | None
+        self,
+        image: Tensor,
+        content: Iterable[str],
+        style: Iterable[str],
+        known: Mapping[str, Tensor] | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Sums]]:
-        del photo  # features of the whole picture are what there is no room for
+        del known  # features of the whole picture are what there is no room for
         kept: dict[str, Tensor] = {}
         sums: dict[str, Sums] = {}
-        found = features_by_block(self.network, content, self.layers, self.side)
+        found = features_by_block(self.network, image, {*content, *style}, self.side)
         for rows, columns, features in found:
-            self._add(sums, features)
-            for layer in self.content_shares:
+            self._add(sums, features, style)
+            for layer in content:
                 stride = stride_of(layer)
                 if layer not in kept:
-                    height, width = (-(-size // stride) for size in content.shape[-2:])
-                    kept[layer] = content.new_zeros(1, features[layer].shape[1], height, width)
+                    height, width = (-(-size // stride) for size in image.shape[-2:])
+                    kept[layer] = image.new_zeros(1, features[layer].shape[1], height, width)
                 place = (..., rows.within(stride), columns.within(stride))
                 kept[layer][place] = features[layer]
         return kept, sums
 
-    def _add(self, sums: dict[str, Sums], features: Mapping[str, Tensor]) -> None:
-        for layer in self.style_shares:
+    def _add(
+        self, sums: dict[str, Sums], features: Mapping[str, Tensor], style: Iterable[str]
+    ) -> None:
+        for layer in style:
             more = self.statistic.measure(flat(features[layer]), like=self.target[layer])
             sums[layer] = sums[layer] + more if layer in sums else more
 
@@ -132,7 +138,7 @@ class TiledObjective(Objective):
         terms = {"content": image.new_zeros(()), "style": image.new_zeros(())}
         found = features_by_block(self.network, image, self.layers, self.side)
         for rows, columns, features in found:
-            self._add(sums, features)
+            self._add(sums, features, self.style_shares)
             for layer, share in self.content_shares.items():
                 stride, loss = stride_of(layer), self.content[layer]
                 target = loss.target[..., rows.within(stride), columns.within(stride)]
