@@ -70,7 +70,7 @@ def plain_gradient() -> Iterator[None]:
 @contextmanager
 def photos_own_colors() -> Iterator[None]:
     """Content held to the photo as it is, not in the painting's colours."""
-    begin = Objective.__init__
+    begin = Objective.__init__  # its last argument, of seven, is the recoloured photo
     Objective.__init__ = lambda self, *given: begin(self, *given[:6])  # type: ignore[method-assign]
     try:
         yield

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from pipeline.nst.pyramid import resize
+from pipeline.nst.pyramid import resize, target_size
 from pipeline.nst.statistics import Moments
 
 # ITU-R BT.601 luma and colour differences, full range.
@@ -75,8 +75,7 @@ def _palette(images: Sequence[Tensor], shares: Sequence[float]) -> tuple[Tensor,
 def _small(image: Tensor) -> Tensor:
     """An image (1, 3, H, W) no larger than SEEN, in fp64: in fp32 a large one's sums cancel."""
     height, width = image.shape[-2:]
-    factor = min(1.0, SEEN / max(height, width))
-    size = max(1, round(height * factor)), max(1, round(width * factor))
+    size = target_size(height, width, min(SEEN, max(height, width)))
     return resize(image, size).clamp(0, 1).cpu().double()
 
 
