@@ -68,7 +68,7 @@ class Transfer(Options):
         description="Deepest VGG block looked at, at each scale, aligned like steps. Fine scales "
         "need no deep layer: coarser ones have settled what those see.",
     )
-    content_weight: Weight = Field(0.25, description="How strongly the photo is kept.")
+    content_weight: Weight = Field(0.2, description="How strongly the photo is kept.")
     style_weight: Weight = Field(1.0, description="How strongly the style is followed.")
     tv_weight: Weight = Field(0.02, description="Total variation: how strongly noise is smoothed.")
     content_layers: dict[LayerName, Weight] = Field(
@@ -81,12 +81,12 @@ class Transfer(Options):
         "fight the style; or the photo's own features (the paper).",
     )
     style_layers: dict[LayerName, Weight] = Field(
-        {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},
+        {"relu1_1": 4.0, "relu2_1": 2.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},
         min_length=1,
         description="Layers that describe the style, with weights.",
     )
     statistic: Literal["gram", "covariance", "mean_std", "wasserstein", "sliced", "histogram"] = (
-        Field("covariance", description="What of the painting's features is matched.")
+        Field("wasserstein", description="What of the painting's features is matched.")
     )
     init: str = Field(
         "content",

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from pipeline.images import labelled, load_image, resize
-from pipeline.nst import Vgg19, load_weights, stylize
+from pipeline.nst import Vgg19, colors, load_weights, stylize
 from pipeline.nst.objective import Objective
 from pipeline.nst.smoothing import Smoothing
 from pipeline.options import Transfer, resolve_transfer
@@ -78,6 +78,17 @@ def photos_own_colors() -> Iterator[None]:
         Objective.__init__ = begin  # type: ignore[method-assign]
 
 
+@contextmanager
+def photos_own_hues() -> Iterator[None]:
+    """Colours by mean and covariance alone."""
+    nearest = colors._nearest
+    colors._nearest = lambda _: lambda image: image
+    try:
+        yield
+    finally:
+        colors._nearest = nearest
+
+
 @dataclass(frozen=True)
 class Pair:
     """An artefact: what brings it back, and where it is looked for."""
@@ -109,6 +120,8 @@ PAIRS = (
          {"content_weight": 0.45}, way=plain_gradient),
     Pair("colours", "content in the photo's colours", "in the painting's", "astronaut",
          "ink_hatching", way=photos_own_colors),
+    Pair("hues", "colours by mean and covariance", "hues of the painting's", "coffee",
+         "brush_strokes", way=photos_own_hues),
 )  # fmt: skip
 
 

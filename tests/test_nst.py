@@ -11,7 +11,7 @@ from torch import Tensor
 from pipeline.errors import EngineError
 from pipeline.nst import Iterate, Vgg19, stylize
 from pipeline.nst.cache import Caches, MemoryCache
-from pipeline.nst.colors import recoloring
+from pipeline.nst.colors import SHADE, recoloring
 from pipeline.nst.losses import ContentLoss, adapted, total_variation
 from pipeline.nst.objective import Evaluation, Objective, style_sums
 from pipeline.nst.optimizers import make_optimizer
@@ -136,10 +136,10 @@ def test_the_whole_gradient_agrees_with_autograd_through_a_ten_line_formula(
     loss = (
         0.7 * (now["relu4_2"] - first["relu4_2"]).square().sum() / first["relu4_2"].square().sum()
     )
-    for name in options.style_layers:
+    for name, weight in options.style_layers.items():
         a = direct_gram(then[name])
         far = (direct_gram(first[name]) - a).square().sum()
-        loss = loss + 1.3 / 5 * (direct_gram(now[name]) - a).square().sum() / far
+        loss = loss + 1.3 * weight / 9 * (direct_gram(now[name]) - a).square().sum() / far
     loss = loss + 0.3 * total_variation(leaf)
     (expected,) = torch.autograd.grad(loss, leaf)
     torch.testing.assert_close(found.loss, loss.detach(), rtol=1e-4, atol=0)
@@ -185,7 +185,7 @@ def test_a_colour_that_the_painting_lacks_is_not_painted(photo: Tensor, network:
     seen = torch.where(photo[:1] > 0.5, pink, photo)
 
     def pinkness(target: str) -> float:
-        options = Transfer(size=64, steps=(40,), content_target=target)
+        options = Transfer(size=64, steps=(40,), content_target=target, content_weight=1.0)
         picture = stylize(seen, two, options, network=network)
         return float((picture[0] - picture[1])[20:44, 20:44].mean())
 
@@ -485,10 +485,45 @@ def test_a_grey_photos_noise_is_not_made_into_colours() -> None:
     assert (moved - moved.mean(1, keepdim=True)).std() < 0.5 * painting.std()
 
 
-def test_a_picture_in_its_own_colours_is_recoloured_to_itself() -> None:
+def test_a_picture_in_its_own_colours_keeps_them_but_for_its_rarest() -> None:
     photo = 0.5 + 0.2 * torch.randn(1, 3, 40, 40, generator=torch.Generator().manual_seed(0))
     photo = photo.clamp(0, 1)
-    torch.testing.assert_close(recoloring(photo, [photo], [1.0])(photo), photo)
+    moved = (recoloring(photo, [photo], [1.0])(photo) - photo).abs()
+    assert moved.mean() < 0.01
+    assert moved.max() < 0.05
+
+
+def test_a_hue_that_the_painting_lacks_becomes_the_nearest_it_has() -> None:
+    """Red in a photo of blue, yellow and red, by a painting of blue, yellow and white."""
+    generator = torch.Generator().manual_seed(0)
+
+    def areas(*colors: list[float]) -> Tensor:
+        flat = torch.tensor(colors).T.repeat_interleave(20, 1)[None, :, None].expand(1, 3, 40, -1)
+        return flat + 0.04 * torch.randn(flat.shape, generator=generator)
+
+    def hue(color: Tensor) -> Tensor:
+        return color - color.mean()
+
+    blue, yellow, red, white = [0.1, 0.2, 0.6], [0.8, 0.8, 0.2], [0.7, 0.1, 0.1], [0.85] * 3
+    photo, painting = areas(blue, yellow, red), areas(blue, yellow, white)
+    moved = recoloring(photo, [painting], [1.0])(photo)[0, :, :, 40:].mean((1, 2))
+    away = [(hue(moved) - hue(torch.tensor(color))).norm() for color in (blue, yellow, white)]
+    assert min(away) < 0.18  # 0.25 by mean and covariance alone
+
+
+def test_a_painting_blended_in_by_no_share_lends_no_colour(photo: Tensor, painting: Tensor) -> None:
+    red = torch.tensor([1.0, 0.0, 0.0])[None, :, None, None].expand(1, 3, 20, 20)
+    with_red = recoloring(photo[None], [painting[None], red], [1.0, 0.0])(photo[None])
+    assert torch.equal(with_red, recoloring(photo[None], [painting[None]], [1.0])(photo[None]))
+
+
+def test_a_painting_of_one_colour_leaves_a_photo_as_much_light_and_dark_as_any_has() -> None:
+    photo = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    one = torch.tensor([0.2, 0.5, 0.7])[None, :, None, None].expand(1, 3, 80, 80)
+    moved = recoloring(photo, [one], [1.0])(photo)
+    spread = moved.mean(1).std()
+    assert float(spread) == pytest.approx(SHADE**0.5 / 3**0.5, rel=0.1)
+    assert (moved - moved.mean(1, keepdim=True) - one[..., :1, :1]).std(dim=(2, 3)).max() < 1e-3
 
 
 def test_the_colours_of_a_large_and_bright_photo_are_measured_as_those_of_a_small_one() -> None:

@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 
 from pipeline.nst.objective import STATISTICS
-from pipeline.nst.statistics import Covariance, Gram, MeanStd, Moments, Wasserstein
+from pipeline.nst.statistics import (
+    Covariance,
+    Gram,
+    MeanStd,
+    Moments,
+    Wasserstein,
+    _root_trace,
+)
 from pipeline.nst.transport import Histogram, SlicedWasserstein
 
 NAMES = sorted(STATISTICS)
@@ -118,6 +125,43 @@ def test_the_covariance_loss_is_blind_to_nothing_that_the_gram_loss_sees() -> No
     shifted = f + 0.5
     assert evaluated("covariance", shifted, f)[0] > 0.01
     assert evaluated("gram", shifted, f)[0] > 0.01
+
+
+def test_the_root_by_newton_schulz_is_that_of_the_eigenvalues() -> None:
+    """Trace and derivative for eigenvalues over four decades, in fp32."""
+    generator = torch.Generator().manual_seed(0)
+    vectors, _ = torch.linalg.qr(torch.randn(128, 128, generator=generator))
+    values = torch.logspace(-2, 2, 128)
+    matrix = ((vectors * values) @ vectors.T).requires_grad_()
+    trace = _root_trace(matrix, torch.zeros(()))
+    (derivative,) = torch.autograd.grad(trace, matrix)
+    expected = (vectors / values.sqrt()) @ vectors.T / 2
+    assert float(trace.detach()) == pytest.approx(float(values.sqrt().sum()), rel=1e-3)
+    assert (derivative - expected).norm() < 0.1 * expected.norm()
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-5, 1e-3])
+def test_features_that_hardly_vary_have_a_finite_distance(spread: float) -> None:
+    """Their covariance is what rounding has left, with negative eigenvalues among it."""
+    flat = 100 + spread * features(1, 64, 512 * 512)
+    across = 100 + features(2, 64) * torch.tensor([1.0, -1.0]).repeat(32)[:, None]
+    for picture, painting in (
+        (flat, features(2, 64)),
+        (flat, across),
+        (across, flat),
+        (flat, flat),
+    ):
+        value, gradient = evaluated("wasserstein", picture, painting)
+        assert value.isfinite()
+        assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("factor", [0.9, 0.99, 1.0, 1.01, 1.1])
+def test_the_wasserstein_distance_is_never_negative(factor: float) -> None:
+    """Near the painting, where the floor under its square root is largest beside it."""
+    painting = features(1, 64, 5000)
+    value, _ = evaluated("wasserstein", factor * painting, painting)
+    assert 0 <= float(value) < (factor - 1) ** 2 + 1e-3
 
 
 # --- additivity -----------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Whose colours: the photo's, kept (Gatys et al. 2016, "Preserving color"), or the paintings'."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +15,13 @@ SEEN = 256  # px, long side at which colours are measured
 # Least variances, of values in [0, 1]: of a photo's colours in any direction (else the noise of a
 # grey one would be made into colours), and of a painting's light and dark.
 NOISE, SHADE = 1e-4, 2.5e-3
+BINS = 12  # along each of R, G, B: a painting has some 200 to 600 colours then
+NEAR = 0.05  # of values in [0, 1]: paintings' colours so near are mixed,
+WIDER = 0.5  # or this share of the distance to the nearest one
+LEAST = 1e-9  # share of a painting in a blend: less is none
+BLOCK = 1 << 22  # most pairs of a photo's pixel and a painting's colour looked at at once: 16 MB
+
+Recoloring = Callable[[Tensor], Tensor]
 
 
 def keep_colors(picture: Tensor, photo: Tensor) -> Tensor:
@@ -25,13 +33,12 @@ def keep_colors(picture: Tensor, photo: Tensor) -> Tensor:
     return torch.einsum("ij,njhw->nihw", torch.linalg.inv(to_ycc), mixed).clamp(0, 1)
 
 
-def recoloring(
-    photo: Tensor, styles: Sequence[Tensor], shares: Sequence[float]
-) -> Callable[[Tensor], Tensor]:
-    """The map that gives a photo the paintings' colours: mean and covariance of RGB matched.
+def recoloring(photo: Tensor, styles: Sequence[Tensor], shares: Sequence[float]) -> Recoloring:
+    """The map that gives a photo the paintings' colours.
 
-    The symmetric linear map between two Gaussians (Pitie & Kokaram 2007, "The linear
-    Monge-Kantorovitch colour mapping"), which moves colours as little as possible.
+    Mean and covariance are matched, and then hues that no painting has become the nearest that
+    one has. That is a mixing of colours: what it takes from the paintings' own mean and
+    covariance is given to the result.
 
     Args:
         photo: (1, 3, H, W).
@@ -41,35 +48,112 @@ def recoloring(
     Returns:
         A function of the photo at any size, (1, 3, h, w) -> (1, 3, h, w) in [0, 1].
     """
-    mean, own = _palette([photo], [1.0])
-    goal_mean, goal = _palette(styles, shares)
-    # Where the paintings' colours do not vary the photo's shall not either, but for light and dark:
-    # a painting of one colour leaves the photo its shapes.
-    grey = torch.full((3, 1), 3**-0.5, dtype=torch.float64)
-    goal = goal + (SHADE - grey.T @ goal @ grey).clamp_min(0) * (grey @ grey.T)
-    root, inverse = _roots(own, NOISE)
-    middle, _ = _roots(root @ goal @ root, 0.0)
+    painted = _mixture(styles, shares)
+    palette = _palette(painted)
+    nearest = _nearest(palette)
+    mixed = Colors(nearest(palette.values[None, ..., None]).squeeze(0, 3), palette.weights)
+    linear = _matching(_gaussian(_mixture([photo], [1.0])), _shaded(_gaussian(painted)))
+    unmixed = _matching(_softened(_gaussian(mixed)), _softened(_gaussian(palette)))
+    return lambda image: unmixed(nearest(linear(image)))
+
+
+class Colors(NamedTuple):
+    """Colours and how much there is of each; fp64 on the CPU."""
+
+    values: Tensor  # (3, N)
+    weights: Tensor  # (N,), 1 in all
+
+
+class Gaussian(NamedTuple):
+    """Of colours."""
+
+    mean: Tensor  # (3,)
+    covariance: Tensor  # (3, 3)
+
+
+def _matching(own: Gaussian, goal: Gaussian) -> Recoloring:
+    """The symmetric linear map between two Gaussians, which moves colours as little as possible.
+
+    Pitie & Kokaram 2007, "The linear Monge-Kantorovitch colour mapping".
+    """
+    root, inverse = _roots(own.covariance, NOISE)
+    middle, _ = _roots(root @ goal.covariance @ root, 0.0)
     matrix = inverse @ middle @ inverse  # (3, 3)
-    offset = (goal_mean - matrix @ mean).to(photo)  # (3,)
-    matrix = matrix.to(photo)
+    offset = goal.mean - matrix @ own.mean  # (3,)
 
-    def recolored(image: Tensor) -> Tensor:
-        moved = torch.einsum("ij,njhw->nihw", matrix, image)
-        return moved.add_(offset.view(1, 3, 1, 1)).clamp_(0, 1)
+    def matched(image: Tensor) -> Tensor:
+        moved = torch.einsum("ij,njhw->nihw", matrix.to(image), image)
+        return moved.add_(offset.to(image).view(1, 3, 1, 1)).clamp_(0, 1)
 
-    return recolored
+    return matched
 
 
-def _palette(images: Sequence[Tensor], shares: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Mean (3,) and covariance (3, 3) of the images' colours, mixed by shares; fp64 on the CPU."""
-    parts = [
-        Moments.of(_small(image).reshape(3, -1)).normalised().scaled(share)
-        for image, share in zip(images, shares, strict=True)
+def _nearest(palette: Colors) -> Recoloring:
+    """The map to the nearest of the paintings' colours, luma kept.
+
+    Kernel regression (Nadaraya 1964): x becomes the mean of colours c weighted by
+    w exp(-|x - c|^2 / (2 h^2)). A linear map alone makes colours that the painting lacks: red
+    roofs in blue and yellow. The width h grows with the distance of x from all of them, so that
+    a painting of few colours makes no hard edges where the photo has none.
+    """
+
+    def nearest(image: Tensor) -> Tensor:
+        colors = palette.values.to(image)  # (3, K)
+        log_weights, half = palette.weights.log().to(image), colors.square().sum(0) / 2
+        parts = []
+        pixels = image.squeeze(0).flatten(1).T  # (H * W, 3)
+        for part in torch.split(pixels, max(1, BLOCK // len(half))):
+            near = part @ colors - half  # (|x|^2 - |x - c|^2) / 2
+            squared = (part.square().sum(1, True) - 2 * near.amax(1, True)).clamp_min(0)
+            width = NEAR**2 + WIDER**2 * squared
+            parts.append((near / width + log_weights).softmax(1) @ colors.T)
+        moved = torch.cat(parts).T.view_as(image)
+        luma = torch.tensor(_TO_YCC[0]).to(image)
+        return moved + torch.einsum("j,njhw->nhw", luma, image - moved).unsqueeze(1)
+
+    return nearest
+
+
+def _mixture(images: Sequence[Tensor], shares: Sequence[float]) -> Colors:
+    """All colours of images (1, 3, H, W), weighted by the images' shares."""
+    used = [both for both in zip(images, shares, strict=True) if both[1] > LEAST]
+    values = [_small(image).squeeze(0).flatten(1) for image, _ in used]  # (3, N) each
+    weights = [
+        torch.full_like(part[0], share / part.shape[1])
+        for part, (_, share) in zip(values, used, strict=True)
     ]
-    mixed = parts[0]
-    for part in parts[1:]:
-        mixed = mixed + part
-    return mixed.first, mixed.second - torch.outer(mixed.first, mixed.first)
+    return Colors(torch.cat(values, 1), torch.cat(weights))
+
+
+def _palette(colors: Colors) -> Colors:
+    """The means of colours by bins of RGB: a few hundred."""
+    bins = (colors.values * BINS).long().clamp_max(BINS - 1)
+    _, index = torch.unique(bins, dim=1, return_inverse=True)
+    weights = colors.weights.new_zeros(int(index.max()) + 1).index_add_(0, index, colors.weights)
+    sums = colors.values.new_zeros(3, len(weights))
+    sums.index_add_(1, index, colors.values * colors.weights)
+    return Colors(sums / weights, weights)
+
+
+def _gaussian(colors: Colors) -> Gaussian:
+    moments = Moments.of(*colors).normalised()
+    return Gaussian(moments.first, moments.second - torch.outer(moments.first, moments.first))
+
+
+def _shaded(painted: Gaussian) -> Gaussian:
+    """A painting's Gaussian, with light and dark if it has none.
+
+    Where its colours do not vary the photo's shall not either, but for light and dark: a painting
+    of one colour leaves the photo its shapes.
+    """
+    grey = torch.full((3, 1), 3**-0.5, dtype=torch.float64)
+    lacking = (SHADE - grey.T @ painted.covariance @ grey).clamp_min(0)
+    return Gaussian(painted.mean, painted.covariance + lacking * (grey @ grey.T))
+
+
+def _softened(mixed: Gaussian) -> Gaussian:
+    """With NOISE in all directions, so that hardly any colour is not made into much."""
+    return Gaussian(mixed.mean, mixed.covariance + NOISE * torch.eye(3, dtype=torch.float64))
 
 
 def _small(image: Tensor) -> Tensor:

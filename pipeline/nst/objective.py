@@ -233,6 +233,8 @@ def _relative(loss: StyleLoss, photo: Sums) -> StyleLoss:
     """
     # A photo that already has the style would make every other step look enormous.
     whole = loss(photo)[0].clamp_min(NEAREST)
+    # Divided by infinity a layer would be nothing, and nobody would know.
+    whole = torch.where(whole.isfinite(), whole, torch.nan)
 
     def relative(sums: Sums) -> tuple[Tensor, Pull]:
         value, pull = loss(sums)

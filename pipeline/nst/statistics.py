@@ -13,6 +13,7 @@ Losses are divided by the size of their target, so that one set of weights serve
 picture sizes, styles and sources of VGG weights (the paper: fixed factors 1 / (4 C^2 N^2)).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from torch import Tensor
 
 # Keeps divisions and roots finite for a black picture or a dead channel; features are 1 to 1000.
 TINY = 1e-6
+PART = 1 << 14  # positions
 
 # The strength is a factor of the gradient: taken into the small matrices, it costs no pass over
 # the features, which at the finest scale are ten times the picture and more.
@@ -77,8 +79,12 @@ class Moments:
     def of(cls, features: Tensor, weights: Tensor | None = None) -> Self:
         """Moments of features (C, N)."""
         weighted = features if weights is None else features * weights
-        count = features.new_tensor(features.shape[1]) if weights is None else weights.sum()
-        return cls(count, weighted.sum(1), weighted @ features.T)
+        positions = features.shape[1]
+        count = features.new_full((), positions) if weights is None else weights.sum()
+        # In parts: one long sum in fp32 loses too much for a covariance to be taken from it.
+        parts = zip(torch.split(weighted, PART, 1), torch.split(features, PART, 1), strict=True)
+        second = torch.stack([left @ right.T for left, right in parts]).sum(0)
+        return cls(count, weighted.sum(1), second)
 
     def __add__(self, other: Self) -> Self:
         return type(self)(
@@ -188,20 +194,23 @@ class Wasserstein(_MomentStatistic):
 
     def distance(self, target: Moments) -> Callable[[Tensor, Tensor], Tensor]:
         mean, cov = target.first, _covariance(target.first, target.second)
-        values, vectors = torch.linalg.eigh(cov.double())  # ascending
+        # Before the first step, on the CPU: not every accelerator has it, or fp64.
+        values, vectors = torch.linalg.eigh(cov.cpu().double())  # ascending
         values, vectors = values[-self.RANK :].clamp_min(0), vectors[:, -self.RANK :]
         base = (values.sqrt() * vectors).T.to(cov)  # (RANK, C)
-        trace = values.sum().to(cov)
+        trace, largest = values.sum().to(cov), values[-1].to(cov)
         size = mean.square().sum() + trace + TINY
 
-        def distance(m: Tensor, second: Tensor) -> Tensor:
+        def cut(m: Tensor, second: Tensor) -> Tensor:
             s = _covariance(m, second)
-            root = _root_trace(base @ s @ base.T)
+            root = _root_trace(base @ s @ base.T, largest * m.detach().square().sum())
             bures = s.diagonal().sum() + trace - 2 * root
             total: Tensor = ((m - mean).square().sum() + bures) / size
             return total
 
-        return distance
+        # Weak directions cut off, and the root's floor: nearer than that is not told apart.
+        nearest = cut(mean, target.second)
+        return lambda m, second: (cut(m, second) - nearest).clamp_min(0)
 
 
 def deviation(mean: Tensor, second: Tensor) -> Tensor:
@@ -214,27 +223,56 @@ def _covariance(mean: Tensor, second: Tensor) -> Tensor:
     return second - torch.outer(mean, mean)
 
 
-def _root_trace(matrix: Tensor) -> Tensor:
-    """Trace of A^1/2 of a positive semidefinite A, differentiable: d = 1/2 A^-1/2 (A floored)."""
-    root: Tensor = _RootTrace.apply(matrix)
+def _root_trace(matrix: Tensor, noise: Tensor) -> Tensor:
+    """Trace of A^1/2 of a positive semidefinite A, as tr A (A + f)^-1/2 with a small f.
+
+    Args:
+        matrix: (K, K).
+        noise: () size of what was taken from sums in fp32 to make A, and left its rounding in it.
+    """
+    root: Tensor = _RootTrace.apply(matrix, noise)
     return root
 
 
-class _RootTrace(torch.autograd.Function):
-    """Autograd's own derivative of eigh divides by gaps between eigenvalues; this one need not."""
+def _scalings(least: float) -> list[float]:
+    """Factors by which Newton-Schulz takes roots from ``least`` to 1 soonest; 1 when there."""
+    factors = []
+    while least < 1 - 1e-8:
+        factors.append(math.sqrt(3 / (1 + least + least**2)))
+        least = factors[-1] * least * (3 - (factors[-1] * least) ** 2) / 2
+    return factors
 
-    FLOOR = 1e-6  # of the largest eigenvalue
+
+class _RootTrace(torch.autograd.Function):
+    """Coupled Newton-Schulz iteration, scaled (Chen & Chow 2014, "A stable scaling").
+
+    Products of matrices alone: an eigendecomposition would wait for the device in every step, and
+    autograd's derivative of one divides by gaps between eigenvalues.
+    """
+
+    # Added to all eigenvalues, as a share of the norm and of the noise: sums in fp32 are as exact,
+    # and from a negative eigenvalue the iteration runs away.
+    FLOOR = 2e-6
+    SCALINGS = _scalings(math.sqrt(FLOOR / 2))
 
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor) -> Tensor:
-        values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
-        floor = values[-1].clamp_min(TINY) * _RootTrace.FLOOR
-        ctx.save_for_backward(values.clamp_min(floor).sqrt(), vectors)
-        trace: Tensor = values.clamp_min(0).sqrt().sum()
+    def forward(ctx: Any, matrix: Tensor, noise: Tensor) -> Tensor:
+        norm = torch.linalg.matrix_norm(matrix)
+        floor = _RootTrace.FLOOR * (norm + noise) + TINY
+        size = norm + floor
+        one = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+        root, inverse = (matrix + floor * one) / size, one
+        for scaling in _RootTrace.SCALINGS:
+            step = torch.addmm(one, inverse, root, beta=1.5 * scaling, alpha=-0.5 * scaling**3)
+            root, inverse = root @ step, step @ inverse
+        inverse = inverse / size.sqrt()  # (A + floor)^-1/2
+        ctx.save_for_backward(inverse, floor)
+        # Not the trace of the root, to which the floor adds: a distance must not fall below 0.
+        trace: Tensor = (inverse * matrix).sum()
         return trace
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        roots, vectors = ctx.saved_tensors
-        by_matrix: Tensor = grad * 0.5 * (vectors / roots) @ vectors.T
-        return by_matrix
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        inverse, floor = ctx.saved_tensors
+        by_matrix = torch.addmm(inverse, floor * inverse, inverse @ inverse)
+        return grad * 0.5 * by_matrix, None
