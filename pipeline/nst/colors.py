@@ -127,8 +127,8 @@ def _mixture(images: Sequence[Tensor], shares: Sequence[float]) -> Colors:
 
 def _palette(colors: Colors) -> Colors:
     """The means of colours by bins of RGB: a few hundred."""
-    bins = (colors.values * BINS).long().clamp_max(BINS - 1)
-    _, index = torch.unique(bins, dim=1, return_inverse=True)
+    red, green, blue = (colors.values * BINS).long().clamp_max(BINS - 1)  # (N,) each
+    _, index = torch.unique((red * BINS + green) * BINS + blue, return_inverse=True)
     weights = colors.weights.new_zeros(int(index.max()) + 1).index_add_(0, index, colors.weights)
     sums = colors.values.new_zeros(3, len(weights))
     sums.index_add_(1, index, colors.values * colors.weights)

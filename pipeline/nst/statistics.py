@@ -234,26 +234,9 @@ def _root_trace(matrix: Tensor, noise: Tensor) -> Tensor:
     return root
 
 
-def _scalings(least: float) -> list[float]:
-    """Factors by which Newton-Schulz takes roots from ``least`` to 1 soonest; 1 when there."""
-    factors = []
-    while least < 1 - 1e-8:
-        factors.append(math.sqrt(3 / (1 + least + least**2)))
-        least = factors[-1] * least * (3 - (factors[-1] * least) ** 2) / 2
-    return factors
-
-
 class _RootTrace(torch.autograd.Function):
-    """Coupled Newton-Schulz iteration, scaled (Chen & Chow 2014, "A stable scaling").
-
-    Products of matrices alone: an eigendecomposition would wait for the device in every step, and
-    autograd's derivative of one divides by gaps between eigenvalues.
-    """
-
-    # Added to all eigenvalues, as a share of the norm and of the noise: sums in fp32 are as exact,
-    # and from a negative eigenvalue the iteration runs away.
+    # Added to all eigenvalues, as a share of the norm and of the noise: sums in fp32 are as exact.
     FLOOR = 2e-6
-    SCALINGS = _scalings(math.sqrt(FLOOR / 2))
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, noise: Tensor) -> Tensor:
@@ -261,11 +244,10 @@ class _RootTrace(torch.autograd.Function):
         floor = _RootTrace.FLOOR * (norm + noise) + TINY
         size = norm + floor
         one = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
-        root, inverse = (matrix + floor * one) / size, one
-        for scaling in _RootTrace.SCALINGS:
-            step = torch.addmm(one, inverse, root, beta=1.5 * scaling, alpha=-0.5 * scaling**3)
-            root, inverse = root @ step, step @ inverse
-        inverse = inverse / size.sqrt()  # (A + floor)^-1/2
+        raised = (matrix + floor * one) / size  # eigenvalues from FLOOR / 2 to 1
+        # Eigenvalues are sooner had on a CPU; an accelerator would have to be waited for.
+        way = by_eigenvalues if matrix.device.type == "cpu" else by_newton_schulz
+        inverse = way(raised) / size.sqrt()  # (A + floor)^-1/2
         ctx.save_for_backward(inverse, floor)
         # Not the trace of the root, to which the floor adds: a distance must not fall below 0.
         trace: Tensor = (inverse * matrix).sum()
@@ -276,3 +258,40 @@ class _RootTrace(torch.autograd.Function):
         inverse, floor = ctx.saved_tensors
         by_matrix = torch.addmm(inverse, floor * inverse, inverse @ inverse)
         return grad * 0.5 * by_matrix, None
+
+
+def by_eigenvalues(matrix: Tensor) -> Tensor:
+    """A^-1/2 of a symmetric A with eigenvalues from FLOOR / 2 to 1."""
+    try:
+        values, vectors = torch.linalg.eigh(matrix)
+    except torch.linalg.LinAlgError:  # LAPACK's fp32 does not always come to an end
+        return by_newton_schulz(matrix)
+    roots = values.clamp_min(_RootTrace.FLOOR / 2).sqrt()
+    inverse: Tensor = (vectors / roots) @ vectors.T
+    return inverse
+
+
+def by_newton_schulz(matrix: Tensor) -> Tensor:
+    """The same by products of matrices alone.
+
+    The coupled iteration, scaled (Chen & Chow 2014, "A stable scaling of Newton-Schulz"). From a
+    negative eigenvalue it would run away.
+    """
+    one = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+    root, inverse = matrix, one
+    for scaling in _SCALINGS:
+        step = torch.addmm(one, inverse, root, beta=1.5 * scaling, alpha=-0.5 * scaling**3)
+        root, inverse = root @ step, step @ inverse
+    return inverse
+
+
+def _scalings(least: float) -> list[float]:
+    """Factors by which the iteration takes roots from ``least`` to 1 soonest; 1 when there."""
+    factors = []
+    while least < 1 - 1e-8:
+        factors.append(math.sqrt(3 / (1 + least + least**2)))
+        least = factors[-1] * least * (3 - (factors[-1] * least) ** 2) / 2
+    return factors
+
+
+_SCALINGS = _scalings(math.sqrt(_RootTrace.FLOOR / 2))
