@@ -35,58 +35,42 @@ SHOWN = 300  # px, long side of each picture on the sheet
 
 
 @contextmanager
-def zeros_around() -> Iterator[None]:
+def swapped(owner: object, name: str, value: object) -> Iterator[None]:
+    """An attribute replaced for a while."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def zeros_around() -> Way[None]:
     """The paper's padding."""
     pad = F.pad
-    F.pad = lambda x, by, **_: pad(x, by)  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        F.pad = pad
+    return swapped(F, "pad", lambda x, by, **_: pad(x, by))
 
 
-@contextmanager
-def odd_edges_dropped() -> Iterator[None]:
+def odd_edges_dropped() -> Way[None]:
     """Pooling that leaves out the last odd row and column, as torchvision's VGG-19 does."""
     pool = F.max_pool2d
-    F.max_pool2d = lambda x, side, **_: pool(x, side)  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        F.max_pool2d = pool
+    return swapped(F, "max_pool2d", lambda x, side, **_: pool(x, side))
 
 
-@contextmanager
-def plain_gradient() -> Iterator[None]:
+def plain_gradient() -> Way[None]:
     """L-BFGS as it comes, without a metric."""
-    smooth = Smoothing.__call__
-    Smoothing.__call__ = lambda _, image: image  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        Smoothing.__call__ = smooth  # type: ignore[method-assign]
+    return swapped(Smoothing, "__call__", lambda _, image: image)
 
 
-@contextmanager
-def photos_own_colors() -> Iterator[None]:
+def photos_own_colors() -> Way[None]:
     """Content held to the photo as it is, not in the painting's colours."""
     begin = Objective.__init__  # its last argument, of seven, is the recoloured photo
-    Objective.__init__ = lambda self, *given: begin(self, *given[:6])  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        Objective.__init__ = begin  # type: ignore[method-assign]
+    return swapped(Objective, "__init__", lambda self, *given: begin(self, *given[:6]))
 
 
-@contextmanager
-def photos_own_hues() -> Iterator[None]:
+def photos_own_hues() -> Way[None]:
     """Colours by mean and covariance alone."""
-    nearest = colors._nearest
-    colors._nearest = lambda _: lambda image: image
-    try:
-        yield
-    finally:
-        colors._nearest = nearest
+    return swapped(colors, "_nearest", lambda _: lambda image: image)
 
 
 @dataclass(frozen=True)

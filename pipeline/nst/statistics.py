@@ -235,6 +235,8 @@ def _root_trace(matrix: Tensor, noise: Tensor) -> Tensor:
 
 
 class _RootTrace(torch.autograd.Function):
+    """Autograd's own derivative of eigh divides by gaps between eigenvalues; this one need not."""
+
     # Added to all eigenvalues, as a share of the norm and of the noise: sums in fp32 are as exact.
     FLOOR = 2e-6
 
