@@ -10,8 +10,9 @@ from torch import Tensor
 
 from pipeline.errors import EngineError
 from pipeline.nst import Iterate, Vgg19, stylize
+from pipeline.nst import colors as nst_colors
 from pipeline.nst.cache import Caches, MemoryCache
-from pipeline.nst.colors import SHADE, recoloring
+from pipeline.nst.colors import SHADE, recoloring, tabled
 from pipeline.nst.losses import ContentLoss, adapted, total_variation
 from pipeline.nst.objective import Evaluation, Objective, style_sums
 from pipeline.nst.optimizers import make_optimizer
@@ -509,6 +510,25 @@ def test_a_hue_that_the_painting_lacks_becomes_the_nearest_it_has() -> None:
     moved = recoloring(photo, [painting], [1.0])(photo)[0, :, :, 40:].mean((1, 2))
     away = [(hue(moved) - hue(torch.tensor(color))).norm() for color in (blue, yellow, white)]
     assert min(away) < 0.18  # 0.25 by mean and covariance alone
+
+
+def test_a_map_of_colours_in_a_table_is_the_map() -> None:
+    """Channels in their order, corners of the colour cube and all."""
+    colors = torch.rand(1, 3, 9, 30, generator=torch.Generator().manual_seed(0))
+    colors[..., :3] = torch.tensor([0.0, 0.5, 1.0])
+    swapped = tabled(lambda image: 0.2 + 0.7 * image[:, [2, 0, 1]])
+    torch.testing.assert_close(swapped(colors), 0.2 + 0.7 * colors[:, [2, 0, 1]])
+
+
+def test_colours_looked_up_are_those_worked_out(
+    photo: Tensor, painting: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up = recoloring(photo[None], [painting[None]], [1.0])(photo[None])
+    monkeypatch.setattr(nst_colors, "tabled", lambda recolor: recolor)
+    worked_out = recoloring(photo[None], [painting[None]], [1.0])(photo[None])
+    away = (looked_up - worked_out).abs() * 255
+    assert 0 < away.mean() < 0.25
+    assert away.max() < 5.5
 
 
 def test_a_painting_blended_in_by_no_share_lends_no_colour(photo: Tensor, painting: Tensor) -> None:

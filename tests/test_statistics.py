@@ -7,18 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.nst import statistics
+from pipeline.nst import wasserstein
 from pipeline.nst.objective import STATISTICS
 from pipeline.nst.statistics import (
     Covariance,
     Gram,
     MeanStd,
     Moments,
-    Wasserstein,
-    by_eigenvalues,
-    by_newton_schulz,
 )
 from pipeline.nst.transport import Histogram, SlicedWasserstein
+from pipeline.nst.wasserstein import Wasserstein, by_eigenvalues, by_newton_schulz
 
 NAMES = sorted(STATISTICS)
 MOMENTS = ["gram", "covariance", "mean_std", "wasserstein"]
@@ -144,7 +142,7 @@ def test_the_inverse_root_is_that_of_the_eigenvalues(way: Callable[[Tensor], Ten
 def test_both_ways_to_the_root_give_one_distance(monkeypatch: pytest.MonkeyPatch) -> None:
     f, p = features(1, 64, 5000), features(2, 64, 5000)
     value, gradient = evaluated("wasserstein", f, p)
-    monkeypatch.setattr(statistics, "by_eigenvalues", by_newton_schulz)
+    monkeypatch.setattr(wasserstein, "by_eigenvalues", by_newton_schulz)
     other, other_gradient = evaluated("wasserstein", f, p)
     assert float(other) == pytest.approx(float(value), rel=1e-3)
     assert (other_gradient - gradient).norm() < 0.01 * gradient.norm()
@@ -170,7 +168,7 @@ def test_features_that_hardly_vary_have_a_finite_distance(
     spread: float, way: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their covariance is what rounding has left, with negative eigenvalues among it."""
-    monkeypatch.setattr(statistics, "by_eigenvalues", way)
+    monkeypatch.setattr(wasserstein, "by_eigenvalues", way)
     flat = 100 + spread * features(1, 64, 512 * 512)
     across = 100 + features(2, 64) * torch.tensor([1.0, -1.0]).repeat(32)[:, None]
     for picture, painting in (

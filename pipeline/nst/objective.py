@@ -18,10 +18,10 @@ from pipeline.nst.statistics import (
     Statistic,
     StyleLoss,
     Sums,
-    Wasserstein,
 )
 from pipeline.nst.transport import Histogram, SlicedWasserstein
 from pipeline.nst.vgg import Vgg19
+from pipeline.nst.wasserstein import Wasserstein
 from pipeline.options import Transfer
 
 STATISTICS: dict[str, type[Any]] = {

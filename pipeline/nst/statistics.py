@@ -13,11 +13,10 @@ Losses are divided by the size of their target, so that one set of weights serve
 picture sizes, styles and sources of VGG weights (the paper: fixed factors 1 / (4 C^2 N^2)).
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -101,7 +100,10 @@ class Moments:
         return type(self)(self.count / count, self.first / count, self.second / count)
 
 
-class _MomentStatistic:
+MomentLoss = Callable[[Moments], tuple[Tensor, Pull]]
+
+
+class MomentStatistic:
     """A statistic that is a function of mean (C,) and second moment (C, C).
 
     With L(m, M), m = sum F / N and M = sum F F^T / N: dL/dF = (dL/dm + 2 dL/dM F) / N. The two
@@ -116,7 +118,7 @@ class _MomentStatistic:
         del like  # moments of any two pictures can be added and compared
         return Moments.of(features, weights)
 
-    def loss(self, target: Moments) -> Callable[[Moments], tuple[Tensor, Pull]]:
+    def loss(self, target: Moments) -> MomentLoss:
         distance = self.distance(target.normalised())
 
         def evaluate(sums: Moments) -> tuple[Tensor, Pull]:
@@ -130,7 +132,7 @@ class _MomentStatistic:
                 )
             by_mean = by_mean / sums.count
             by_second = (by_second + by_second.T) / sums.count  # symmetric
-            return value.detach(), partial(_pull, by_mean, by_second)
+            return value.detach(), partial(linear_pull, by_mean, by_second)
 
         return evaluate
 
@@ -139,13 +141,19 @@ class _MomentStatistic:
         raise NotImplementedError
 
 
-def _pull(by_mean: Tensor, by_second: Tensor, features: Tensor, strength: Tensor | float) -> Tensor:
+def linear_pull(
+    by_mean: Tensor, by_second: Tensor, features: Tensor, strength: Tensor | float
+) -> Tensor:
+    """A gradient (C, N) that is linear in features (C, N): strength (by_second F + by_mean).
+
+    by_mean is (C,), by_second (C, C) symmetric.
+    """
     # Multiplied the other way round, (N, C) x (C, C), the gradient lies in memory as the features
     # of a channels_last network do, and is used there without being copied.
     return torch.addmm(by_mean * strength, features.T, by_second * strength).T
 
 
-class Gram(_MomentStatistic):
+class Gram(MomentStatistic):
     """Squared distance of Gram matrices (Gatys et al. 2015, equations 3 to 5): |G-A|^2 / |A|^2."""
 
     def distance(self, target: Moments) -> Callable[[Tensor, Tensor], Tensor]:
@@ -153,7 +161,7 @@ class Gram(_MomentStatistic):
         return lambda _, second: (second - target.second).square().sum() / size
 
 
-class MeanStd(_MomentStatistic):
+class MeanStd(MomentStatistic):
     """Channel means and standard deviations (Li et al. 2017, "Demystifying", section 4.2)."""
 
     def distance(self, target: Moments) -> Callable[[Tensor, Tensor], Tensor]:
@@ -167,50 +175,19 @@ class MeanStd(_MomentStatistic):
         return distance
 
 
-class Covariance(_MomentStatistic):
+class Covariance(MomentStatistic):
     """Means and covariances, each over its target's size (the two halves of a Gaussian)."""
 
     def distance(self, target: Moments) -> Callable[[Tensor, Tensor], Tensor]:
-        mean, cov = target.first, _covariance(target.first, target.second)
+        mean, cov = target.first, covariance(target.first, target.second)
         mean_size = mean.square().sum() + TINY
         cov_size = cov.square().sum() + TINY
 
         def distance(m: Tensor, second: Tensor) -> Tensor:
-            of_cov = (_covariance(m, second) - cov).square().sum() / cov_size
+            of_cov = (covariance(m, second) - cov).square().sum() / cov_size
             return (m - mean).square().sum() / mean_size + of_cov
 
         return distance
-
-
-class Wasserstein(_MomentStatistic):
-    """Wasserstein-2 distance of Gaussians (the Bures metric; Mroueh 2019, section 3).
-
-    L = |m - m*|^2 + tr S + tr S* - 2 tr (S*^1/2 S S*^1/2)^1/2, over |m*|^2 + tr S*. The target's
-    covariance S* = V D V^T is cut to its RANK strongest directions, so the square root is one of
-    a RANK x RANK matrix at every layer: with B = D^1/2 V^T it is tr (B S B^T)^1/2.
-    """
-
-    RANK = 128
-
-    def distance(self, target: Moments) -> Callable[[Tensor, Tensor], Tensor]:
-        mean, cov = target.first, _covariance(target.first, target.second)
-        # Before the first step, on the CPU: not every accelerator has it, or fp64.
-        values, vectors = torch.linalg.eigh(cov.cpu().double())  # ascending
-        values, vectors = values[-self.RANK :].clamp_min(0), vectors[:, -self.RANK :]
-        base = (values.sqrt() * vectors).T.to(cov)  # (RANK, C)
-        trace, largest = values.sum().to(cov), values[-1].to(cov)
-        size = mean.square().sum() + trace + TINY
-
-        def cut(m: Tensor, second: Tensor) -> Tensor:
-            s = _covariance(m, second)
-            root = _root_trace(base @ s @ base.T, largest * m.detach().square().sum())
-            bures = s.diagonal().sum() + trace - 2 * root
-            total: Tensor = ((m - mean).square().sum() + bures) / size
-            return total
-
-        # Weak directions cut off, and the root's floor: nearer than that is not told apart.
-        nearest = cut(mean, target.second)
-        return lambda m, second: (cut(m, second) - nearest).clamp_min(0)
 
 
 def deviation(mean: Tensor, second: Tensor) -> Tensor:
@@ -219,81 +196,6 @@ def deviation(mean: Tensor, second: Tensor) -> Tensor:
     return (second.diagonal() - mean.square()).clamp_min(TINY).sqrt()
 
 
-def _covariance(mean: Tensor, second: Tensor) -> Tensor:
+def covariance(mean: Tensor, second: Tensor) -> Tensor:
+    """Covariance (C, C), from mean (C,) and second moment (C, C)."""
     return second - torch.outer(mean, mean)
-
-
-def _root_trace(matrix: Tensor, noise: Tensor) -> Tensor:
-    """Trace of A^1/2 of a positive semidefinite A, as tr A (A + f)^-1/2 with a small f.
-
-    Args:
-        matrix: (K, K).
-        noise: () size of what was taken from sums in fp32 to make A, and left its rounding in it.
-    """
-    root: Tensor = _RootTrace.apply(matrix, noise)
-    return root
-
-
-class _RootTrace(torch.autograd.Function):
-    """Autograd's own derivative of eigh divides by gaps between eigenvalues; this one need not."""
-
-    # Added to all eigenvalues, as a share of the norm and of the noise: sums in fp32 are as exact.
-    FLOOR = 2e-6
-
-    @staticmethod
-    def forward(ctx: Any, matrix: Tensor, noise: Tensor) -> Tensor:
-        norm = torch.linalg.matrix_norm(matrix)
-        floor = _RootTrace.FLOOR * (norm + noise) + TINY
-        size = norm + floor
-        one = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
-        raised = (matrix + floor * one) / size  # eigenvalues from FLOOR / 2 to 1
-        # Eigenvalues are sooner had on a CPU; an accelerator would have to be waited for.
-        way = by_eigenvalues if matrix.device.type == "cpu" else by_newton_schulz
-        inverse = way(raised) / size.sqrt()  # (A + floor)^-1/2
-        ctx.save_for_backward(inverse, floor)
-        # Not the trace of the root, to which the floor adds: a distance must not fall below 0.
-        trace: Tensor = (inverse * matrix).sum()
-        return trace
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        inverse, floor = ctx.saved_tensors
-        by_matrix = torch.addmm(inverse, floor * inverse, inverse @ inverse)
-        return grad * 0.5 * by_matrix, None
-
-
-def by_eigenvalues(matrix: Tensor) -> Tensor:
-    """A^-1/2 of a symmetric A with eigenvalues from FLOOR / 2 to 1."""
-    try:
-        values, vectors = torch.linalg.eigh(matrix)
-    except RuntimeError:  # LinAlgError: LAPACK's fp32 does not always come to an end
-        return by_newton_schulz(matrix)
-    roots = values.clamp_min(_RootTrace.FLOOR / 2).sqrt()
-    inverse: Tensor = (vectors / roots) @ vectors.T
-    return inverse
-
-
-def by_newton_schulz(matrix: Tensor) -> Tensor:
-    """The same by products of matrices alone.
-
-    The coupled iteration, scaled (Chen & Chow 2014, "A stable scaling of Newton-Schulz"). From a
-    negative eigenvalue it would run away.
-    """
-    one = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
-    root, inverse = matrix, one
-    for scaling in _SCALINGS:
-        step = torch.addmm(one, inverse, root, beta=1.5 * scaling, alpha=-0.5 * scaling**3)
-        root, inverse = root @ step, step @ inverse
-    return inverse
-
-
-def _scalings(least: float) -> list[float]:
-    """Factors by which the iteration takes roots from ``least`` to 1 soonest; 1 when there."""
-    factors = []
-    while least < 1 - 1e-8:
-        factors.append(math.sqrt(3 / (1 + least + least**2)))
-        least = factors[-1] * least * (3 - (factors[-1] * least) ** 2) / 2
-    return factors
-
-
-_SCALINGS = _scalings(math.sqrt(_RootTrace.FLOOR / 2))
