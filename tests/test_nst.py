@@ -528,7 +528,7 @@ def test_colours_looked_up_are_those_worked_out(
     worked_out = recoloring(photo[None], [painting[None]], [1.0])(photo[None])
     away = (looked_up - worked_out).abs() * 255
     assert 0 < away.mean() < 0.25
-    assert away.max() < 5.5
+    assert away.max() < 6
 
 
 def test_a_painting_blended_in_by_no_share_lends_no_colour(photo: Tensor, painting: Tensor) -> None:

@@ -182,6 +182,22 @@ def test_features_that_hardly_vary_have_a_finite_distance(
         assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("spread", [0.01, 0.1, 1.0])
+def test_a_flat_photo_is_pulled_alike_by_both_ways_to_the_root(
+    spread: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Channels of unlike means: what rounding leaves of their products is not symmetric."""
+    generator = torch.Generator().manual_seed(0)
+    means = 50 + 100 * torch.rand(64, 1, generator=generator)
+    flat = means + spread * torch.randn(64, 4096, generator=generator)
+    painting = means + 100 * torch.randn(64, 300, generator=generator)
+    value, gradient = evaluated("wasserstein", flat, painting)
+    monkeypatch.setattr(wasserstein, "by_eigenvalues", by_newton_schulz)
+    other, other_gradient = evaluated("wasserstein", flat, painting)
+    assert float(other) == pytest.approx(float(value), rel=1e-3)
+    assert (other_gradient - gradient).norm() < 0.02 * gradient.norm()
+
+
 @pytest.mark.parametrize("factor", [0.9, 0.99, 1.0, 1.01, 1.1])
 def test_the_wasserstein_distance_is_never_negative(factor: float) -> None:
     """Near the painting, where the floor under its square root is largest beside it."""

@@ -103,12 +103,8 @@ class Moments:
 MomentLoss = Callable[[Moments], tuple[Tensor, Pull]]
 
 
-class MomentStatistic:
-    """A statistic that is a function of mean (C,) and second moment (C, C).
-
-    With L(m, M), m = sum F / N and M = sum F F^T / N: dL/dF = (dL/dm + 2 dL/dM F) / N. The two
-    small derivatives come from autograd on matrices no larger than 512 x 512.
-    """
+class OfMoments:
+    """A statistic whose sums are `Moments`."""
 
     sums = Moments
 
@@ -117,6 +113,14 @@ class MomentStatistic:
     ) -> Moments:
         del like  # moments of any two pictures can be added and compared
         return Moments.of(features, weights)
+
+
+class MomentStatistic(OfMoments):
+    """A statistic that is a function of mean (C,) and second moment (C, C).
+
+    With L(m, M), m = sum F / N and M = sum F F^T / N: dL/dF = (dL/dm + 2 dL/dM F) / N. The two
+    small derivatives come from autograd on matrices no larger than 512 x 512.
+    """
 
     def loss(self, target: Moments) -> MomentLoss:
         distance = self.distance(target.normalised())

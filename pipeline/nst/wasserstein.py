@@ -10,7 +10,7 @@ from pipeline.nst.statistics import (
     TINY,
     MomentLoss,
     Moments,
-    MomentStatistic,
+    OfMoments,
     Pull,
     covariance,
     linear_pull,
@@ -24,7 +24,7 @@ FLOOR = 2e-6
 WIDE = 4  # times as many channels as directions: then two thin products are sooner done than one
 
 
-class Wasserstein(MomentStatistic):
+class Wasserstein(OfMoments):
     """Wasserstein-2 distance of Gaussians (Mroueh 2019, "Wasserstein Style Transfer", section 3).
 
     L = |m - m*|^2 + tr S + tr S* - 2 tr (S*^1/2 S S*^1/2)^1/2, over |m*|^2 + tr S*. The target's
@@ -40,7 +40,7 @@ class Wasserstein(MomentStatistic):
 
 
 class _Distance:
-    """To one target. In closed form: autograd would take twice the time for small matrices."""
+    """To one target. In closed form: autograd would take up to twice the time."""
 
     def __init__(self, target: Moments) -> None:
         self.mean = target.first  # (C,)
@@ -68,6 +68,7 @@ class _Distance:
         mean, second = average.first, average.second
         along = self.base @ mean  # (K,)
         matrix = torch.addmm(-torch.outer(along, along), self.base @ second, self.base.T)
+        matrix = (matrix + matrix.T) / 2  # as Newton-Schulz needs it: rounding is not
         root, inverse = _root(matrix, self.largest * mean.square().sum())
         spread = second.diagonal().sum() - mean.square().sum()  # tr S
         bures = spread + self.trace - 2 * root
@@ -104,7 +105,7 @@ def _root(matrix: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Trace of A^1/2 of a positive semidefinite A, as tr A (A + f)^-1/2 with a small f.
 
     Args:
-        matrix: (K, K).
+        matrix: (K, K), symmetric.
         noise: () size of what was taken from sums in fp32 to make A, and left its rounding in it.
 
     Returns:
@@ -138,7 +139,7 @@ def by_newton_schulz(matrix: Tensor) -> Tensor:
     """The same by products of matrices alone.
 
     The coupled iteration, scaled (Chen & Chow 2014, "A stable scaling of Newton-Schulz"). From a
-    negative eigenvalue it would run away.
+    negative eigenvalue, or from a matrix that is not symmetric, it would run away.
     """
     one = _identity(len(matrix), matrix)
     root, inverse = matrix, one
