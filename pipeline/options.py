@@ -108,7 +108,9 @@ class Transfer(Options):
         description="Compute in blocks of this side in px, for pictures larger than memory: the "
         "same picture, more slowly. Absent: whole.",
     )
-    pooling: Literal["max", "average"] = Field("max", description="VGG-19's pooling.")
+    pooling: Literal["l2", "max", "average"] = Field(
+        "l2", description="VGG-19's pooling: `l2` is the root mean square; `max` as it was trained."
+    )
 
 
 # What each preset lays over the defaults above; a user's own options lie over the preset.

@@ -1,13 +1,18 @@
 """Known artefacts of style transfer are gone: border marks, specks, checkerboards, grey mud."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.nst import Vgg19, stylize
+from pipeline.images import load_image
+from pipeline.nst import Vgg19, pyramid, stylize
 from pipeline.options import Transfer
 
+ROOT = Path(__file__).parent.parent
 OPTIONS = {"size": 96, "steps": (25, 12), "scales": (64, 96), "depths": (5, 3)}
 
 
@@ -101,6 +106,44 @@ def test_there_is_no_checkerboard(painted: Tensor) -> None:
     spectrum = torch.fft.rfft2(painted[:, :90, :96] - painted.mean()).abs().square().mean(0)
     corner = spectrum[40:51, -8:].mean()  # both frequencies near their highest
     assert corner < 0.02 * spectrum.mean()
+
+
+def grid(picture: Tensor) -> float:
+    """How much further apart neighbours are that straddle two pairs of pixels than those of one."""
+    light = picture.mean(0)
+    parities = [
+        (light.diff(dim=side).abs().transpose(0, side)[start:-4:2]).mean()
+        for side in (0, 1)
+        for start in (4, 5)
+    ]
+    (down, lower), (across, right) = parities[:2], parities[2:]
+    return float((down / lower).log().abs() + (across / right).log().abs()) / 2
+
+
+def test_a_picture_made_twice_as_large_between_scales_shows_no_grid(
+    network: Vgg19, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = load_image(ROOT / "inbox/astronaut.jpg").rgb
+    tiles = load_image(ROOT / "pipeline/styles/mosaic.jpg").rgb
+    options = Transfer(size=128, steps=(20, 8), scales=(64, 128), depths=(5, 5))
+    ours = stylize(photo, tiles, options, network=network)
+    monkeypatch.setattr(sys.modules["pipeline.nst.stylize"], "enlarge", pyramid.resize)
+    bicubic = stylize(photo, tiles, options, network=network)
+    assert grid(ours) < 0.2
+    assert grid(bicubic) > 3 * grid(ours)
+
+
+def test_pooling_that_moves_all_pixels_leaves_less_of_a_grid_than_the_maximum(
+    network: Vgg19, weights: dict[str, Tensor]
+) -> None:
+    photo = load_image(ROOT / "inbox/astronaut.jpg").rgb
+    oil = load_image(ROOT / "pipeline/styles/oil_impasto.jpg").rgb
+    options = Transfer(size=128, steps=(20, 8), scales=(64, 128), depths=(5, 5))
+    ours, maximum = (
+        grid(stylize(photo, oil, options, network=each))
+        for each in (network, Vgg19(weights, "max"))
+    )
+    assert maximum > 2 * ours
 
 
 def test_colours_do_not_turn_to_grey_mud(painted: Tensor, woven: Tensor) -> None:

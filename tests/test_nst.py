@@ -1,6 +1,7 @@
 """The transfer: closed forms, references, determinism, convergence."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -16,7 +17,7 @@ from pipeline.nst.colors import SHADE, recoloring, tabled
 from pipeline.nst.losses import ContentLoss, adapted, total_variation
 from pipeline.nst.objective import Evaluation, Objective, style_sums
 from pipeline.nst.optimizers import make_optimizer
-from pipeline.nst.pyramid import per_scale, scale_sides, style_size, target_size, to_depth
+from pipeline.nst.pyramid import enlarge, per_scale, scale_sides, style_size, target_size, to_depth
 from pipeline.nst.search import Search
 from pipeline.nst.statistics import Moments
 from pipeline.options import LAYERS, Transfer
@@ -95,7 +96,17 @@ def test_content_is_adapted_where_asked_and_plain_in_the_papers_way(
     assert distance["adapted"] < 0.9 * distance["photo"]
 
 
-def test_the_network_agrees_with_torchvisions_module(weights: dict[str, Tensor]) -> None:
+@pytest.mark.parametrize(
+    ("pooling", "pool"),
+    [
+        ("max", lambda x: F.max_pool2d(x, 2)),
+        ("average", lambda x: F.avg_pool2d(x, 2)),
+        ("l2", lambda x: F.lp_pool2d(x, 2, 2) / 2),  # torch's is the root of the sum
+    ],
+)
+def test_the_network_agrees_with_torchvisions_module(
+    pooling: str, pool: Callable[[Tensor], Tensor], weights: dict[str, Tensor]
+) -> None:
     """Fed the same numbers and edges, every layer from relu1_1 to relu5_4 agrees."""
     from torchvision.models import vgg19
 
@@ -112,10 +123,10 @@ def test_the_network_agrees_with_torchvisions_module(weights: dict[str, Tensor])
                 # torchvision pads with zeros; give it the edge that ours makes for itself.
                 x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), layer.weight, layer.bias)
                 continue
-            x = layer(x)
+            x = pool(x) if isinstance(layer, torch.nn.MaxPool2d) else layer(x)
             if isinstance(layer, torch.nn.ReLU):
                 expected[next(names)] = x.clone()
-        found = Vgg19(weights)(image, expected)
+        found = Vgg19(weights, pooling)(image, expected)
     for name, features in found.items():
         scale = expected[name].abs().max()
         assert (features - expected[name]).abs().max() / scale < 1e-4, name
@@ -510,6 +521,22 @@ def test_a_hue_that_the_painting_lacks_becomes_the_nearest_it_has() -> None:
     moved = recoloring(photo, [painting], [1.0])(photo)[0, :, :, 40:].mean((1, 2))
     away = [(hue(moved) - hue(torch.tensor(color))).norm() for color in (blue, yellow, white)]
     assert min(away) < 0.18  # 0.25 by mean and covariance alone
+
+
+def test_a_picture_is_enlarged_by_its_cosine_series() -> None:
+    """So that waves, the shortest too, come out as the same waves, at any size."""
+
+    def waves(height: int, width: int) -> Tensor:
+        rows, columns = ((torch.arange(n) + 0.5) / n * torch.pi for n in (height, width))
+        return 0.5 + 0.2 * torch.outer((11 * rows).cos(), (16 * columns).cos()).expand(1, 3, -1, -1)
+
+    torch.testing.assert_close(enlarge(waves(12, 17), (31, 34)), waves(31, 34))
+    torch.testing.assert_close(enlarge(waves(12, 17), (12, 17)), waves(12, 17))
+
+
+def test_one_pixel_is_enlarged_to_as_many_as_wanted() -> None:
+    one = torch.rand(1, 3, 1, 1)
+    torch.testing.assert_close(enlarge(one, (3, 5)), one.expand(1, 3, 3, 5))
 
 
 def test_a_map_of_colours_in_a_table_is_the_map() -> None:

@@ -27,6 +27,7 @@ from pipeline.nst.optimizers import make_optimizer
 from pipeline.nst.pyramid import (
     cover,
     deepest,
+    enlarge,
     inner,
     per_scale,
     resize,
@@ -183,7 +184,7 @@ class _Run:
                 self._skip(self.steps[index], index)
                 continue
             objective = self._objective(size, self.depths[index])
-            picture = self._optimise(resize(picture, size), objective, index)
+            picture = self._optimise(enlarge(picture, size), objective, index)
         return picture
 
     def _objective(self, size: tuple[int, int], depth: int) -> Objective:
