@@ -16,15 +16,16 @@ class Vgg19(nn.Module):
     """The convolutional part of VGG-19, frozen.
 
     Leaves the paper in three places, each marked below: edges are replicated,
-    pooling keeps the last odd row and column, and takes the root mean square.
+    pooling keeps the last odd row and column, and may be averaging.
 
     Args:
         weights: As `load_weights` gives them.
-        pooling: ``l2``, ``max`` (the network as trained) or ``average`` (Gatys et al. 2015,
-            section 2).
+        pooling: ``max`` (the network as trained), ``average`` (Gatys et al. 2015, section 2) or
+            ``l2``, the root mean square (Henaff & Simoncelli 2016, "Geodesics of learned
+            representations"): it moves all pixels, where a maximum moves one of four.
     """
 
-    def __init__(self, weights: Weights, pooling: str = "l2") -> None:
+    def __init__(self, weights: Weights, pooling: str = "max") -> None:
         super().__init__()
         self.pooling = pooling
         self.convs = nn.ModuleDict()
@@ -83,8 +84,5 @@ class Vgg19(nn.Module):
             return F.max_pool2d(x, 2, ceil_mode=True)
         if self.pooling == "average":
             return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
-        # Not the paper: a maximum moves one feature of four, and in few steps the others' pixels
-        # are seen to lag behind, as a grid of 2 px. Their root mean square moves all, as Henaff &
-        # Simoncelli 2016 ("Geodesics of learned representations") have it against aliasing.
-        mean = F.avg_pool2d(x.square(), 2, ceil_mode=True, count_include_pad=False)
-        return mean.add_(TINY).sqrt()
+        squares = F.avg_pool2d(x.square(), 2, ceil_mode=True, count_include_pad=False)
+        return squares.add_(TINY).sqrt()
