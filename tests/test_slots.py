@@ -187,7 +187,10 @@ def test_a_worker_begins_its_next_job_while_the_daemon_is_busy_elsewhere(work, t
     while not list(tmp_path.glob("*/ended")) or len(list(tmp_path.glob("*/ended"))) < 2:
         assert time.monotonic() < until  # nobody polls: both are done all the same
         time.sleep(0.02)
-    assert [end.job for end in outcomes(executor, 2)] == jobs
+    # Work that takes no time: the second may have said that it ended before the first, which
+    # gave the device away and then spoke.
+    ends = outcomes(executor, 2)
+    assert {end.job.content: end.status for end in ends} == {"a.jpg": "done", "b.jpg": "done"}
 
 
 def test_the_next_job_has_the_device_before_the_last_one_goes_on(tmp_path, monkeypatch):
