@@ -225,14 +225,20 @@ def _widened(rgb: Tensor, width: int) -> Tensor:
 
 
 def contact_sheet(cells: Sequence[Tensor], across: int) -> Tensor:
-    """Pictures (3, h, w) of any sizes in rows of ``across`` on white, (3, H, W)."""
-    height = max(cell.shape[1] for cell in cells) + GAP
+    """Pictures (3, h, w) of any sizes in rows of ``across`` on white, (3, H, W).
+
+    Columns are equally wide; a row is as high as the highest picture in it.
+    """
+    rows = [cells[start : start + across] for start in range(0, len(cells), across)]
+    heights = [max(cell.shape[1] for cell in row) + GAP for row in rows]
     width = max(cell.shape[2] for cell in cells) + GAP
-    down = -(-len(cells) // across)
-    sheet = torch.ones(3, down * height + GAP, across * width + GAP)
-    for index, cell in enumerate(cells):
-        top, left = GAP + index // across * height, GAP + index % across * width
-        sheet[:, top : top + cell.shape[1], left : left + cell.shape[2]] = cell
+    sheet = torch.ones(3, sum(heights) + GAP, across * width + GAP)
+    top = GAP
+    for row, height in zip(rows, heights, strict=True):
+        for column, cell in enumerate(row):
+            left = GAP + column * width
+            sheet[:, top : top + cell.shape[1], left : left + cell.shape[2]] = cell
+        top += height
     return sheet
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from pipeline import cli
 from pipeline.errors import PipelineError
 from pipeline.holding import held
+from pipeline.single import contact_sheet
 
 COMMANDS = [
     "run", "watch", "serve", "pause", "resume", "status", "explain", "retry", "accept", "stylize",
@@ -256,6 +257,16 @@ def test_sweep_paints_a_grid_and_a_contact_sheet(pipeline, folder):
     with Image.open(folder / "grid" / "contact-sheet.png") as sheet:
         assert sheet.width > 2 * 48
         assert sheet.height > 2 * 36
+
+
+def test_a_row_of_a_contact_sheet_is_as_high_as_its_highest_picture():
+    tall, flat = torch.zeros(3, 40, 20), torch.full((3, 10, 30), 0.5)
+    sheet = contact_sheet([tall, flat, flat], 2)
+    edge = (sheet.shape[2] - 2 * 30) // 3
+    assert sheet.shape == (3, 40 + 10 + 3 * edge, 2 * 30 + 3 * edge)
+    assert torch.equal(sheet[:, edge : edge + 40, edge : edge + 20], tall)
+    assert torch.equal(sheet[:, edge : edge + 10, -edge - 30 : -edge], flat)
+    assert torch.equal(sheet[:, -edge - 10 : -edge, edge : edge + 30], flat)
 
 
 def test_weights_from_a_file_are_taken(pipeline, folder, weights):
