@@ -76,7 +76,7 @@ def _film() -> float:
             step = len(iterates) + 1
             image = torch.lerp(before, after, step / 80)[None]
             iterates.append(
-                Iterate(scale, 3, step, 80, image, nothing, 0.0, 0, float(step), 80.0 - step)
+                Iterate(scale, 3, step, 80, image, image, nothing, 0.0, 0, float(step), 80.0 - step)
             )
 
     def work() -> None:

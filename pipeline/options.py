@@ -111,7 +111,7 @@ class Transfer(Options):
     pooling: Literal["max", "l2", "average"] = Field(
         "max",
         description="VGG-19's pooling: `max` as it was trained; `l2`, the root mean square, makes "
-        "calmer lines and keeps a little less of faces.",
+        "calmer lines, keeps a little less of faces and takes a third more memory.",
     )
 
 

@@ -87,20 +87,20 @@ class Reporter:
 
 
 class Progressed:
-    """The picture at the end of the last scale, written down now and then."""
+    """The picture that the last scale ended with, written down now and then."""
 
     def __init__(self, job: Job, folder: Path | None) -> None:
         self.job, self.files = job.id, Checkpoints(folder) if folder else None
         self.start: Reached | None = self.files.load(self.job) if self.files else None
-        self._last: Iterate | None = None
+        self._scale = 0
         self._unwritten: Reached | None = None
         self._written_at = 0.0
 
     def saw(self, iterate: Iterate) -> None:
-        last, self._last = self._last, iterate
-        if last is None or iterate.scale == last.scale:
+        before, self._scale = self._scale, iterate.scale
+        if before in (0, iterate.scale):
             return
-        self._unwritten = (last.scale, last.image.squeeze(0))
+        self._unwritten = (iterate.scale - 1, iterate.carried.squeeze(0))
         if iterate.seconds - self._written_at >= CHECKPOINT_SECONDS:
             self._written_at = iterate.seconds
             self.write()

@@ -133,18 +133,6 @@ def test_a_picture_made_twice_as_large_between_scales_shows_no_grid(
     assert grid(bicubic) > 3 * grid(ours)
 
 
-def test_pooling_by_the_root_mean_square_leaves_even_less_of_a_grid(
-    network: Vgg19, weights: dict[str, Tensor]
-) -> None:
-    photo = load_image(ROOT / "inbox/astronaut.jpg").rgb
-    oil = load_image(ROOT / "pipeline/styles/oil_impasto.jpg").rgb
-    options = Transfer(size=128, steps=(20, 8), scales=(64, 128), depths=(5, 5))
-    maximum, mean = (
-        grid(stylize(photo, oil, options, network=each)) for each in (network, Vgg19(weights, "l2"))
-    )
-    assert maximum > 2 * mean
-
-
 def test_colours_do_not_turn_to_grey_mud(painted: Tensor, woven: Tensor) -> None:
     def chroma(picture: Tensor) -> Tensor:
         return (picture - picture.mean(0)).abs().mean()

@@ -182,6 +182,23 @@ def test_an_interrupted_job_goes_on_from_its_last_scale(real_job, tmp_path):
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
+def test_an_interrupted_job_makes_the_picture_that_it_would_have_made(real_job, tmp_path):
+    def stylized(result: JobResult) -> str:
+        assert result.status == "done", result.error
+        (output,) = (output for output in result.outputs if output.kind == "stylized")
+        return output.sha256
+
+    whole = run_job(
+        real_job, Bench("cpu", staging(tmp_path, "whole")), lambda _: None, lambda: False
+    )
+    bench = Bench("cpu", staging(tmp_path), checkpoints=tmp_path / "checkpoints")
+    looks = iter(range(100))
+    with pytest.raises(Interrupted):
+        run_job(real_job, bench, lambda _: None, lambda: next(looks) == 4)
+    again = run_job(real_job, bench, lambda _: None, lambda: False)
+    assert stylized(again) == stylized(whole)
+
+
 @pytest.mark.parametrize("spoil", [b"", b"not a checkpoint", None])
 def test_a_torn_checkpoint_is_as_if_it_were_not_there(tmp_path, spoil):
     checkpoints = Checkpoints(tmp_path)

@@ -17,7 +17,15 @@ from pipeline.nst.colors import SHADE, recoloring, tabled
 from pipeline.nst.losses import ContentLoss, adapted, total_variation
 from pipeline.nst.objective import Evaluation, Objective, style_sums
 from pipeline.nst.optimizers import make_optimizer
-from pipeline.nst.pyramid import enlarge, per_scale, scale_sides, style_size, target_size, to_depth
+from pipeline.nst.pyramid import (
+    enlarge,
+    per_scale,
+    resize,
+    scale_sides,
+    style_size,
+    target_size,
+    to_depth,
+)
 from pipeline.nst.search import Search
 from pipeline.nst.statistics import Moments
 from pipeline.options import LAYERS, Transfer
@@ -130,6 +138,28 @@ def test_the_network_agrees_with_torchvisions_module(
     for name, features in found.items():
         scale = expected[name].abs().max()
         assert (features - expected[name]).abs().max() / scale < 1e-4, name
+
+
+@pytest.mark.parametrize("pooling", ["max", "average", "l2"])
+def test_the_last_odd_row_and_column_are_pooled_like_any_other(
+    pooling: str, weights: dict[str, Tensor]
+) -> None:
+    even = torch.full((1, 3, 9, 13), 0.6)
+    with torch.no_grad():
+        found = Vgg19(weights, pooling)(even, ["relu2_1", "relu3_1", "relu4_1"])
+    sizes = {name: tuple(features.shape[-2:]) for name, features in found.items()}
+    assert sizes == {"relu2_1": (5, 7), "relu3_1": (3, 4), "relu4_1": (2, 2)}
+    for features in found.values():
+        torch.testing.assert_close(features, features[..., :1, :1].expand_as(features))
+
+
+def test_what_one_network_has_measured_is_not_taken_for_another_ones(
+    weights: dict[str, Tensor],
+) -> None:
+    other = weights | {"features.28.bias": weights["features.28.bias"] + 1}
+    networks = [Vgg19(weights, pooling) for pooling in ("max", "average", "l2")]
+    assert len({each.identity for each in [*networks, Vgg19(other)]}) == 4
+    assert Vgg19(weights).identity == networks[0].identity
 
 
 def test_the_whole_gradient_agrees_with_autograd_through_a_ten_line_formula(
@@ -334,18 +364,28 @@ def test_an_interrupted_run_goes_on_from_its_last_scale(
     photo: Tensor, painting: Tensor, network: Vgg19
 ) -> None:
     options = Transfer(size=64, scales=(32, 64), steps=(4, 3))
-    ends: dict[int, Tensor] = {}
+    begun: dict[int, Tensor] = {}  # what each scale began with
     whole = stylize(
         photo,
         painting,
         options,
-        lambda i: ends.update({i.scale: i.image.squeeze(0)}),
+        lambda i: begun.update({i.scale: i.carried.squeeze(0)}),
         network=network,
     )
     seen: list[Iterate] = []
-    again = stylize(photo, painting, options, seen.append, network=network, resume=(1, ends[1]))
+    again = stylize(photo, painting, options, seen.append, network=network, resume=(1, begun[2]))
     assert [(i.scale, i.step) for i in seen] == [(2, 5), (2, 6), (2, 7)]
-    assert (again - whole).abs().mean() < 0.02
+    assert torch.equal(again, whole)
+
+
+def test_colours_beyond_black_and_white_are_not_lost_by_an_interruption(
+    photo: Tensor, painting: Tensor, network: Vgg19
+) -> None:
+    options = Transfer(size=64, scales=(32, 64), steps=(1, 1))
+    reached = resize(photo[None], (32, 32)).squeeze(0) * 1.5 - 0.25
+    seen: list[Iterate] = []
+    stylize(photo, painting, options, seen.append, network=network, resume=(1, reached))
+    assert torch.equal(seen[0].carried.squeeze(0), reached)
 
 
 # --- searching ------------------------------------------------------------------------------
@@ -531,7 +571,8 @@ def test_a_picture_is_enlarged_by_its_cosine_series() -> None:
         return 0.5 + 0.2 * torch.outer((11 * rows).cos(), (16 * columns).cos()).expand(1, 3, -1, -1)
 
     torch.testing.assert_close(enlarge(waves(12, 17), (31, 34)), waves(31, 34))
-    torch.testing.assert_close(enlarge(waves(12, 17), (12, 17)), waves(12, 17))
+    torch.testing.assert_close(enlarge(waves(12, 17), (12, 34)), waves(12, 34))
+    assert torch.equal(enlarge(waves(12, 17), (12, 17)), waves(12, 17))
 
 
 def test_one_pixel_is_enlarged_to_as_many_as_wanted() -> None:

@@ -241,6 +241,25 @@ def test_the_gradient_of_a_moment_statistic_is_exact(name: str) -> None:
         assert float(gradient[index]) == pytest.approx(float(slope), rel=1e-3, abs=1e-8)
 
 
+def test_the_gradient_of_wasserstein_is_exact_where_channels_are_many() -> None:
+    """Many more than directions: two thin products stand for one (C, C) matrix."""
+    f, p = (features(seed, 24, 40, torch.float64) for seed in (1, 2))
+    few = p[:, :6]
+    value, pull = STATISTICS["wasserstein"]().loss(Moments.of(few))(Moments.of(f))
+    assert float(value) > 0
+    towards = torch.randn(f.shape, dtype=f.dtype, generator=torch.Generator().manual_seed(3))
+    there, back = (evaluated("wasserstein", f + step * towards, few)[0] for step in (1e-6, -1e-6))
+    along = float((pull(f, 1.0) * towards).sum())
+    assert along == pytest.approx(float(there - back) / 2e-6, rel=1e-4)
+
+
+def test_a_painting_is_at_no_distance_from_itself_and_is_not_pulled() -> None:
+    painting = features(2, 24, 400)
+    value, gradient = evaluated("wasserstein", painting, painting)
+    assert float(value) == 0
+    assert not gradient.any()
+
+
 @pytest.mark.parametrize("name", ["sliced", "histogram"])
 def test_the_gradient_of_transport_points_downhill_by_its_length(name: str) -> None:
     """Values are binned, so the slope is taken over a way of many bins."""

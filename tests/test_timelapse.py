@@ -32,7 +32,7 @@ FINISHED = torch.full((3, 48, 64), 0.9)
 
 def iterate(step: int, image: Tensor, scale: int = 1) -> Iterate:
     nothing = SimpleNamespace(loss=torch.tensor(1.0), terms={})
-    return Iterate(scale, 2, step, 999, image, nothing, 0.1 * step, 0, step, 1)
+    return Iterate(scale, 2, step, 999, image, image, nothing, 0.1 * step, 0, step, 1)
 
 
 def grey(level: float, side: int = 64) -> Tensor:

@@ -83,20 +83,25 @@ def enlarge(picture: Tensor, size: tuple[int, int]) -> Tensor:
     Bicubic enlarging blurs every other pixel, more so the finer the detail, and a few steps at
     the finer scale leave that to be seen as a grid of 2 px.
     """
-    down, across = (_series(*ends) for ends in zip(picture.shape[-2:], size, strict=True))
-    return down.to(picture) @ picture @ across.to(picture).T
+    across = _along(picture, size[1])
+    return _along(across.mT, size[0]).mT
 
 
-def _series(length: int, size: int) -> Tensor:
-    """(size, length): values at ``length`` points -> those of their cosine series at ``size``."""
-    kept = torch.arange(min(length, size))  # frequencies, in half waves a side
-    weights = torch.where(kept == 0, 1 / length, 2 / length)
-
-    def waves(points: int) -> Tensor:
-        middles = (torch.arange(points, dtype=torch.float64) + 0.5) / points
-        return torch.outer(math.pi * middles, kept).cos()  # (points, kept)
-
-    return (waves(size) * weights) @ waves(length).T
+def _along(picture: Tensor, size: int) -> Tensor:
+    """(..., n) -> (..., size) at the middles of as many equal parts of the same side."""
+    length = picture.shape[-1]
+    if length == size:
+        return picture
+    # A cosine series is the Fourier series of the picture and its mirror image.
+    spectrum = torch.fft.rfft(torch.cat([picture, picture.flip(-1)], -1))
+    waves = torch.arange(min(length, size))  # frequencies kept, in half waves a side
+    # The middle of the first part is now half of another width from the edge.
+    moved = torch.polar(
+        torch.full(waves.shape, size / length), math.pi * waves * (0.5 / size - 0.5 / length)
+    )
+    spectrum = spectrum[..., : len(waves)] * moved.to(picture.device)
+    enlarged: Tensor = torch.fft.irfft(spectrum, n=2 * size)
+    return enlarged[..., :size]
 
 
 def inner(painting: Tensor) -> Tensor:

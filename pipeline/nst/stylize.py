@@ -53,6 +53,8 @@ class Iterate:
         step, steps: Step within the whole run, counted from 1, of how many.
         image: (1, 3, H, W) the picture now, on the device, not clamped. To be copied by whoever
             keeps it: Adam goes on in the same memory.
+        carried: (1, 3, h, w) what this scale began with, before it was enlarged: the picture that
+            the scale before ended with, for ``resume``.
         evaluation: Loss, gradient and terms before this step; scalars on the device.
         seconds: Since the run began.
         restarts: How often the optimisation has had to step back from a divergence.
@@ -64,6 +66,7 @@ class Iterate:
     step: int
     steps: int
     image: Tensor
+    carried: Tensor
     evaluation: Evaluation
     seconds: float
     restarts: int
@@ -115,7 +118,8 @@ def stylize(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         network: A loaded VGG-19 to use again; the embedded weights are loaded when absent.
         resume: Go on after an interruption: how many scales were finished, and the picture
-            (3, h, w) that the last of them ended with.
+            (3, h, w) that the last of them ended with, not clamped (`Iterate.carried`). The end
+            is then that of a run without interruption.
         caches: Where paintings' sums and photos' features are kept for the next run.
 
     Returns:
@@ -134,7 +138,7 @@ def stylize(
     mixture = _normalised(shares, len(prepared))
     run = _Run(photo, prepared, mixture, options, network, on_iterate, caches or Caches())
     if resume is not None:
-        resume = resume[0], _prepared(resume[1], "picture to go on from", on)
+        resume = resume[0], _checked(resume[1], "picture to go on from", on)
     # Accelerators have allocators of their own that keep what is freed.
     with kept() if on.type == "cpu" else nullcontext():
         picture = run.paint(start, seed, resume)
@@ -158,7 +162,8 @@ class _Run:
     ) -> None:
         self.photo, self.styles, self.shares = photo, styles, shares
         painted = options.colors == "style" and options.style_weight
-        self.recolor = recoloring(photo, styles, shares) if painted else None
+        asked_for = options.init == "content" or options.content_target == "adapted"
+        self.recolor = recoloring(photo, styles, shares) if painted and asked_for else None
         self.options, self.network, self.on_iterate = options, network, on_iterate
         size = target_size(*_size(photo), options.size)
         sides = scale_sides(options, max(size))
@@ -184,7 +189,7 @@ class _Run:
                 self._skip(self.steps[index], index)
                 continue
             objective = self._objective(size, self.depths[index])
-            picture = self._optimise(enlarge(picture, size), objective, index)
+            picture = self._optimise(picture, objective, index)
         return picture
 
     def _objective(self, size: tuple[int, int], depth: int) -> Objective:
@@ -245,13 +250,14 @@ class _Run:
         # Not shrunk to the coarsest scale only to be enlarged again: detail is kept where it can.
         return cover(init_image, size)
 
-    def _optimise(self, picture: Tensor, objective: Objective, index: int) -> Tensor:
+    def _optimise(self, carried: Tensor, objective: Objective, index: int) -> Tensor:
         """The steps of one scale; gives the best picture seen, which is always finite."""
-        search = Search(make_optimizer(picture, self.options, deepest(objective.layers)), objective)
+        start = enlarge(carried, self.sizes[index])
+        search = Search(make_optimizer(start, self.options, deepest(objective.layers)), objective)
         for step in range(self.steps[index]):
             self.done += 1
             self.work_done += self.costs[index]
-            self._report(search.step(), search, index)
+            self._report(search.step(), search, index, carried)
             if step % CHECK == CHECK - 1 and search.settled():
                 self._skip(self.steps[index] - step - 1, index)
                 break
@@ -262,7 +268,7 @@ class _Run:
         self.done += steps
         self.work_done += steps * self.costs[index]
 
-    def _report(self, evaluation: Evaluation, search: Search, index: int) -> None:
+    def _report(self, evaluation: Evaluation, search: Search, index: int, carried: Tensor) -> None:
         if self.on_iterate is None:
             return
         self.on_iterate(
@@ -272,6 +278,7 @@ class _Run:
                 step=self.done,
                 steps=sum(self.steps),
                 image=search.optimizer.image,
+                carried=carried,
                 evaluation=evaluation,
                 seconds=time.monotonic() - self.began,
                 restarts=self.restarts + search.restarts,
@@ -282,11 +289,15 @@ class _Run:
 
 
 def _prepared(image: Tensor, name: str, device: torch.device) -> Tensor:
+    return _checked(image, name, device).clamp(0, 1)
+
+
+def _checked(image: Tensor, name: str, device: torch.device) -> Tensor:
     if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
         raise EngineError(f"should be (3, H, W), is {tuple(image.shape)}", where=name)
     if not image.isfinite().all():
         raise EngineError("holds NaN or infinity", where=name)
-    return image.to(device, torch.float32).clamp(0, 1).unsqueeze(0)
+    return image.to(device, torch.float32).unsqueeze(0)
 
 
 def _normalised(shares: Sequence[float] | None, count: int) -> list[float]:
