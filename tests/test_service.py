@@ -622,15 +622,16 @@ def test_hooks_get_the_result_as_data_and_no_shell_reads_the_name(make, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("hook", "words"),
+    ("hook", "seconds", "words"),
     [
-        (["no-such-program-anywhere"], "cannot be started"),
-        (["false"], "ended with 1"),
-        (["sleep", "1000"], "took longer than 1 s"),
+        (["no-such-program-anywhere"], 5, "cannot be started"),
+        (["false"], 5, "ended with 1"),
+        (["sleep", "1000"], 1, "took longer than 1 s"),  # real ones
     ],
 )
-def test_the_loop_survives_a_hook_that(make, hook, words):
-    studio = make(CONFIG + f"hooks: {{on_done: {json.dumps(hook)}, timeout_seconds: 1}}\n")
+def test_the_loop_survives_a_hook_that(make, hook, seconds, words):
+    hooks = f"hooks: {{on_done: {json.dumps(hook)}, timeout_seconds: {seconds}}}\n"
+    studio = make(CONFIG + hooks)
     studio.put("a.png")
     for _ in range(2000):
         studio.tick(0.05)
