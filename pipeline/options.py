@@ -57,18 +57,18 @@ class Transfer(Options):
         description="Long sides in px, coarse to fine, ending at size. Absent: halving down to 64.",
     )
     steps: Annotated[tuple[Steps, ...], Field(min_length=1), FromList] = Field(
-        (40, 40, 28, 12),
+        (30, 30, 32, 24),
         description="Optimiser steps at each scale, coarse to fine, aligned at the finest; "
         "the first one serves every coarser scale.",
     )
     depths: Annotated[
         tuple[Annotated[int, Field(ge=1, le=5)], ...], Field(min_length=1), FromList
     ] = Field(
-        (5, 5, 5, 3),
+        (5, 5, 3, 3),
         description="Deepest VGG block looked at, at each scale, aligned like steps. Fine scales "
         "need no deep layer: coarser ones have settled what those see.",
     )
-    content_weight: Weight = Field(0.2, description="How strongly the photo is kept.")
+    content_weight: Weight = Field(0.08, description="How strongly the photo is kept.")
     style_weight: Weight = Field(1.0, description="How strongly the style is followed.")
     tv_weight: Weight = Field(0.02, description="Total variation: how strongly noise is smoothed.")
     content_layers: dict[LayerName, Weight] = Field(
@@ -117,10 +117,10 @@ class Transfer(Options):
 
 # What each preset lays over the defaults above; a user's own options lie over the preset.
 PRESETS: dict[str, dict[str, Any]] = {
-    "draft": {"size": 256, "steps": (40, 40, 16), "depths": (5, 5, 5)},
-    "balanced": {"size": 512, "steps": (40, 40, 28, 12), "depths": (5, 5, 5, 3)},
-    "fine": {"size": 1024, "steps": (60, 60, 50, 28, 12), "depths": (5, 5, 5, 5, 3)},
-    "print": {"size": 2048, "steps": (60, 60, 50, 28, 12, 8), "depths": (5, 5, 5, 5, 4, 3)},
+    "draft": {"size": 256, "steps": (30, 30, 36), "depths": (5, 5, 3)},
+    "balanced": {"size": 512, "steps": (30, 30, 32, 24), "depths": (5, 5, 3, 3)},
+    "fine": {"size": 1024, "steps": (30, 30, 32, 24, 16), "depths": (5, 5, 3, 3, 3)},
+    "print": {"size": 2048, "steps": (30, 30, 32, 24, 16, 8), "depths": (5, 5, 3, 3, 3, 3)},
 }
 
 PresetName = Literal["draft", "balanced", "fine", "print"]

@@ -30,7 +30,7 @@ from pipeline.single import contact_sheet
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs/pictures/artefacts.jpg"
-DRAFT: dict[str, Any] = {"size": 256, "steps": (40, 40, 16), "depths": (5, 5, 5)}
+DRAFT: dict[str, Any] = {"size": 256, "steps": (30, 30, 36), "depths": (5, 5, 3)}
 SHOWN = 300  # px, long side of each picture on the sheet
 
 
