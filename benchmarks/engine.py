@@ -12,7 +12,7 @@ from pipeline.heap import kept
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
 from pipeline.nst.objective import Objective, style_sums
 from pipeline.nst.optimizers import Lbfgs
-from pipeline.nst.pyramid import deepest, per_scale, scale_sides, to_depth
+from pipeline.nst.pyramid import by_scale, deepest, per_scale, scale_sides
 from pipeline.nst.weights import CONVS
 from pipeline.options import PRESETS, Transfer, resolve_transfer
 
@@ -93,10 +93,11 @@ def presets(network: Vgg19) -> list[Row]:
     for name in PRESETS:
         options, total = resolve_transfer(name), 0.0
         sides = scale_sides(options, int(options.size))
-        steps, depths = per_scale(options.steps, len(sides)), per_scale(options.depths, len(sides))
-        for side, count, depth in zip(sides, steps, depths, strict=True):
-            shallow = to_depth(options.model_copy(update={"size": side}), depth)
-            step = _search(network, sized(photo(), side), painting(), shallow)
+        plan = zip(
+            sides, per_scale(options.steps, len(sides)), by_scale(options, len(sides)), strict=True
+        )
+        for side, count, there in plan:
+            step = _search(network, sized(photo(), side), painting(), there)
             step()
             total += count * min(seconds(step), seconds(step))
         rows.append(

@@ -7,7 +7,6 @@ which the enhancement never sees. Of both 1 is the photo's from the painting.
 import time
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from benchmarks.pictures import painting, photo, sized
@@ -17,7 +16,8 @@ from pipeline.chain import ORDER, PRESETS, Enhance
 from pipeline.enhance import StyleDistance, enhance
 from pipeline.enhance.style import MAX_STYLE_SHIFT
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
-from pipeline.nst.pyramid import per_scale, scale_sides, step_cost, target_size
+from pipeline.nst.objective import layers_of
+from pipeline.nst.pyramid import by_scale, per_scale, scale_sides, step_cost, target_size
 from pipeline.options import resolve_transfer
 
 SIDE = 1024  # px
@@ -109,12 +109,10 @@ def fine_seconds(content: Tensor, style: Tensor, network: Vgg19) -> float:
     options = resolve_transfer("fine")
     sides = scale_sides(options, SIDE)
     plan = zip(
-        sides,
-        per_scale(options.steps, len(sides)),
-        per_scale(options.depths, len(sides)),
-        strict=True,
+        sides, per_scale(options.steps, len(sides)), by_scale(options, len(sides)), strict=True
     )
-    areas = (
-        (torch.Size(target_size(*content.shape[1:], side)).numel(), n, d) for side, n, d in plan
-    )
-    return (ended - began) / (last - first) * sum(n * step_cost(area, d) for area, n, d in areas)
+    units = 0.0
+    for side, steps, there in plan:
+        height, width = target_size(*content.shape[1:], side)
+        units += steps * step_cost(height * width, layers_of(there))
+    return (ended - began) / (last - first) * units

@@ -35,6 +35,8 @@ def absolute(value: Any, info: ValidationInfo) -> Any:
 
 LocalPath = Annotated[Path, BeforeValidator(absolute)]
 
+Depths = Annotated[tuple[Annotated[int, Field(ge=1, le=5)], ...], Field(min_length=1), FromList]
+
 
 class Options(BaseModel):
     """Frozen, exact: an unknown key or a value of the wrong type is an error."""
@@ -57,16 +59,20 @@ class Transfer(Options):
         description="Long sides in px, coarse to fine, ending at size. Absent: halving down to 64.",
     )
     steps: Annotated[tuple[Steps, ...], Field(min_length=1), FromList] = Field(
-        (30, 30, 32, 24),
+        (30, 30, 32, 16),
         description="Optimiser steps at each scale, coarse to fine, aligned at the finest; "
         "the first one serves every coarser scale.",
     )
-    depths: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=5)], ...], Field(min_length=1), FromList
-    ] = Field(
+    depths: Depths = Field(
         (5, 5, 3, 3),
         description="Deepest VGG block looked at, at each scale, aligned like steps. Fine scales "
         "need no deep layer: coarser ones have settled what those see.",
+    )
+    content_depths: Depths = Field(
+        (5, 5, 3, 5),
+        description="Deepest VGG block that keeps the photo, at each scale, where it is deeper "
+        "than depths. Deep at the finest scale: eyes and mouths stay whole under strokes. 1 "
+        "everywhere: a quarter less time, and fainter faces.",
     )
     content_weight: Weight = Field(0.4, description="How strongly the photo is kept.")
     style_weight: Weight = Field(1.0, description="How strongly the style is followed.")
@@ -117,10 +123,20 @@ class Transfer(Options):
 
 # What each preset lays over the defaults above; a user's own options lie over the preset.
 PRESETS: dict[str, dict[str, Any]] = {
-    "draft": {"size": 256, "steps": (30, 30, 36), "depths": (5, 5, 3)},
-    "balanced": {"size": 512, "steps": (30, 30, 32, 24), "depths": (5, 5, 3, 3)},
-    "fine": {"size": 1024, "steps": (30, 30, 32, 24, 16), "depths": (5, 5, 3, 3, 3)},
-    "print": {"size": 2048, "steps": (30, 30, 32, 24, 16, 8), "depths": (5, 5, 3, 3, 3, 3)},
+    "draft": {"size": 256, "steps": (30, 30, 24), "depths": (5, 5, 3)},
+    "balanced": {"size": 512, "steps": (30, 30, 32, 16), "depths": (5, 5, 3, 3)},
+    "fine": {
+        "size": 1024,
+        "steps": (30, 30, 32, 16, 16),
+        "depths": (5, 5, 3, 3, 3),
+        "content_depths": (5, 5, 3, 5, 3),
+    },
+    "print": {
+        "size": 2048,
+        "steps": (30, 30, 32, 16, 16, 8),
+        "depths": (5, 5, 3, 3, 3, 3),
+        "content_depths": (5, 5, 3, 5, 3, 3),
+    },
 }
 
 PresetName = Literal["draft", "balanced", "fine", "print"]

@@ -25,12 +25,12 @@ from pipeline.images import labelled, load_image, resize
 from pipeline.nst import Vgg19, colors, load_weights, pyramid, stylize
 from pipeline.nst.objective import Objective
 from pipeline.nst.smoothing import Smoothing
-from pipeline.options import Transfer, resolve_transfer
+from pipeline.options import PRESETS, Transfer, resolve_transfer
 from pipeline.single import contact_sheet
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs/pictures/artefacts.jpg"
-DRAFT: dict[str, Any] = {"size": 256, "steps": (30, 30, 36), "depths": (5, 5, 3)}
+DRAFT: dict[str, Any] = PRESETS["draft"]
 SHOWN = 300  # px, long side of each picture on the sheet
 
 
@@ -99,9 +99,9 @@ PAIRS = (
          way=zeros_around, corner=(100, 150),),
     Pair("odd", "odd rows and columns dropped", "kept", "coffee", "brush_strokes",
          way=odd_edges_dropped, both={"size": 255}, corner=(96, 144)),
-    Pair("mud", "noise, Gram, one scale, 96 steps", "defaults, 96 steps", "astronaut",
+    Pair("mud", "noise, Gram, one scale, 84 steps", "defaults, 84 steps", "astronaut",
          "stained_glass",
-         {"init": "noise", "statistic": "gram", "scales": (256,), "steps": (96,), "depths": (5,)}),
+         {"init": "noise", "statistic": "gram", "scales": (256,), "steps": (84,), "depths": (5,)}),
     Pair("specks", "Adam, no total variation", "defaults", "astronaut", "oil_impasto",
          {"optimizer": "adam", "learning_rate": 0.1, "tv_weight": 0.0}),
     Pair("fight", "content: the photo's features", "in the painting's manner", "astronaut",

@@ -106,7 +106,7 @@ def test_repainting_is_short_shallow_and_in_blocks() -> None:
     options = brushwork(Transfer(content_weight=0.7, block=128, steps=(500,)), 4096)
     assert (options.size, options.scales, options.content_weight) == (4096, (4096,), 0.7)
     assert sum(options.steps) <= 10
-    assert options.depths == (3,)
+    assert options.depths == options.content_depths == (3,)
     assert options.block == 128
     assert brushwork(Transfer(), 4096).block == 1024
 

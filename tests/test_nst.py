@@ -18,10 +18,12 @@ from pipeline.nst.losses import ContentLoss, adapted, total_variation
 from pipeline.nst.objective import Evaluation, Objective, style_sums
 from pipeline.nst.optimizers import make_optimizer
 from pipeline.nst.pyramid import (
+    by_scale,
     enlarge,
     per_scale,
     resize,
     scale_sides,
+    step_cost,
     style_size,
     target_size,
     to_depth,
@@ -351,6 +353,39 @@ def test_a_shallow_scale_leaves_deep_layers_out_but_keeps_the_photo() -> None:
     assert list(shallow.style_layers) == ["relu1_1", "relu2_1", "relu3_1"]
     assert list(shallow.content_layers) == ["relu3_1"]
     assert to_depth(Transfer(), 5) == Transfer()
+
+
+def test_the_finest_scale_keeps_the_photo_by_its_deep_layer_too() -> None:
+    *_, middle, finest = by_scale(Transfer(), 4)
+    assert list(middle.content_layers) == ["relu3_1"]
+    assert set(finest.content_layers) == {"relu4_2", "relu3_1"}
+    assert finest.content_layers["relu4_2"] > finest.content_layers["relu3_1"]
+    assert finest.style_layers == middle.style_layers
+    assert middle.content_weight < finest.content_weight < Transfer().content_weight
+
+
+def test_without_content_depths_fine_scales_are_shallow_alone() -> None:
+    finest = by_scale(Transfer(content_depths=(1,)), 4)[-1]
+    assert finest == to_depth(Transfer(content_depths=(1,)), 3)
+
+
+def test_a_users_own_deep_layers_share_what_one_would_have() -> None:
+    content = {"relu4_1": 1.0, "relu4_2": 3.0, "relu5_1": 9.0}
+    one = to_depth(Transfer(), 3, 4)
+    held = to_depth(Transfer(content_layers=content), 3, 4)
+    assert "relu5_1" not in held.content_layers
+    assert held.content_layers["relu4_2"] == 3 * held.content_layers["relu4_1"]
+    assert held.content_weight == pytest.approx(one.content_weight)
+
+
+def test_a_step_costs_what_its_convolutions_do() -> None:
+    at_five = step_cost(10_000, ["relu1_1", "relu5_1"])
+    assert at_five == 13_000
+    assert step_cost(10_000, ["relu3_1"]) < step_cost(10_000, ["relu4_2"]) < at_five
+    assert step_cost(20_000, ["relu3_1"]) - step_cost(10_000, ["relu3_1"]) == pytest.approx(
+        10_000 * 12_480 / 40_128
+    )
+    assert step_cost(10_000, []) == 3000
 
 
 def test_a_painting_is_taken_at_the_photos_area_and_never_enlarged() -> None:

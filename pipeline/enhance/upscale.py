@@ -54,6 +54,7 @@ def brushwork(options: Transfer, long_side: int) -> Transfer:
         "scales": (long_side,),
         "steps": (STEPS,),
         "depths": (DEPTH,),
+        "content_depths": (DEPTH,),
         "init": "enlarged",  # no word of its own: the start image given counts
         "block": min(options.block or BLOCK, BLOCK),
     }

@@ -7,10 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.nst.weights import CONVS
 from pipeline.options import Transfer
 
-# A shallow layer holds the photo far more tightly than relu4_2: the same weight would undo strokes.
+# Shares of the content weight where style is looked at by shallow layers alone. A shallow layer
+# holds the photo far more tightly than relu4_2: the same weight would undo strokes. And what
+# relu4_2 holds against strokes, it took at coarser scales from forms as yet without any.
 SHALLOW = 0.06
+DEEP = 0.15
 COARSEST = 64  # below this relu5_1 sees the whole picture in a handful of positions
 EDGE = 0.015  # of a painting's height and width, at each side
 
@@ -38,31 +42,49 @@ def per_scale(values: Sequence[int], scales: int) -> list[int]:
     return [values[0]] * (scales - len(kept)) + kept
 
 
-def step_cost(area: int, depth: int) -> float:
-    """What a step costs, in units of one pixel at full depth; for estimates of time left.
+def step_cost(area: int, layers: Iterable[str]) -> float:
+    """What a step costs, in units of one pixel down to relu5_1; for estimates of time left.
 
-    By the convolutions' operations up to a block's first layer, and a little for every step.
+    By the convolutions' operations down to the deepest layer, and a little for every step.
     """
-    return area * (0.01, 0.16, 0.31, 0.67, 1.0)[depth - 1] + 3000
+    return area * max(map(_operations, layers), default=0.0) / _operations("relu5_1") + 3000
 
 
-def to_depth(options: Transfer, depth: int) -> Transfer:
+def _operations(layer: str) -> float:
+    """Of all convolutions down to a layer, for a pixel of the picture, in units of their kernel."""
+    names = list(CONVS)
+    down_to = names[: names.index(f"conv{layer[4:]}") + 1]
+    return sum(CONVS[name][1] * CONVS[name][2] * 0.25 ** (int(name[4]) - 1) for name in down_to)
+
+
+def by_scale(options: Transfer, scales: int) -> list[Transfer]:
+    """The options at each of so many scales, coarse to fine: with the layers looked at there."""
+    depths = per_scale(options.depths, scales), per_scale(options.content_depths, scales)
+    return [to_depth(options, *both) for both in zip(*depths, strict=True)]
+
+
+def to_depth(options: Transfer, depth: int, content_depth: int = 1) -> Transfer:
     """The options with no layer deeper than VGG block ``depth``.
 
-    Where all content layers go, the first layer of the deepest block left stands in for them.
+    Where that takes all content layers, the first layer of the deepest block left stands in for
+    them, beside those of them that are no deeper than ``content_depth``.
     """
-
-    def shallow(layers: dict[str, float]) -> dict[str, float]:
-        return {name: weight for name, weight in layers.items() if int(name[4]) <= depth}
-
-    content, style = shallow(options.content_layers), shallow(options.style_layers)
+    content, style = _to(options.content_layers, depth), _to(options.style_layers, depth)
     changed: dict[str, object] = {"content_layers": content, "style_layers": style}
     if not style:
         changed["style_layers"] = {f"relu{depth}_1": 1.0}
     if not content:
-        changed["content_layers"] = {f"relu{depth}_1": 1.0}
-        changed["content_weight"] = options.content_weight * SHALLOW
+        deep = _to(options.content_layers, content_depth)
+        whole = sum(deep.values()) or 1.0
+        held = {name: DEEP * weight / whole for name, weight in deep.items()}
+        held[f"relu{depth}_1"] = SHALLOW
+        changed["content_layers"] = held
+        changed["content_weight"] = options.content_weight * sum(held.values())
     return options.model_copy(update=changed)
+
+
+def _to(layers: dict[str, float], depth: int) -> dict[str, float]:
+    return {name: weight for name, weight in layers.items() if int(name[4]) <= depth}
 
 
 def deepest(layers: Iterable[str]) -> int:

@@ -21,8 +21,9 @@ class Smoothing:
 
     Args:
         image: (1, 3, H, W), for size and device.
-        depth: Deepest VGG block looked at. Block 5 has a stride of 16 px, so length is 4 px, and
-            waves longer than 2 pi * 4 = 25 px move about equally easily; for block 3, 6 px.
+        depth: Deepest VGG block that looks at style. Block 5 has a stride of 16 px, so length
+            is 4 px, and waves longer than 2 pi * 4 = 25 px move about equally easily; for block
+            3, 6 px.
     """
 
     def __init__(self, image: Tensor, depth: int) -> None:

@@ -25,6 +25,7 @@ from pipeline.nst.objective import (
 )
 from pipeline.nst.optimizers import make_optimizer
 from pipeline.nst.pyramid import (
+    by_scale,
     cover,
     deepest,
     enlarge,
@@ -34,7 +35,6 @@ from pipeline.nst.pyramid import (
     scale_sides,
     step_cost,
     target_size,
-    to_depth,
 )
 from pipeline.nst.search import CHECK, Search
 from pipeline.nst.statistics import Moments, Sums
@@ -170,9 +170,10 @@ class _Run:
         self.sizes = [target_size(*size, side) for side in sides[:-1]] + [size]
         self.steps = per_scale(options.steps, len(sides))
         self.depths = per_scale(options.depths, len(sides))
+        self.by_scale = by_scale(options, len(sides))
         self.done, self.work_done, self.restarts = 0, 0.0, 0
-        costs = zip(self.sizes, self.depths, strict=True)
-        self.costs = [step_cost(h * w, depth) for (h, w), depth in costs]
+        costs = zip(self.sizes, self.by_scale, strict=True)
+        self.costs = [step_cost(h * w, layers_of(there)) for (h, w), there in costs]
         self.work = sum(n * cost for n, cost in zip(self.steps, self.costs, strict=True))
         self.began = time.monotonic()
         self.caches = caches
@@ -188,13 +189,13 @@ class _Run:
             if index < finished:
                 self._skip(self.steps[index], index)
                 continue
-            objective = self._objective(size, self.depths[index])
+            objective = self._objective(size, self.by_scale[index])
             picture = self._optimise(picture, objective, index)
         return picture
 
-    def _objective(self, size: tuple[int, int], depth: int) -> Objective:
+    def _objective(self, size: tuple[int, int], options: Transfer) -> Objective:
         photo = resize(self.photo, size).clamp(0, 1)
-        options, area = to_depth(self.options, depth), size[0] * size[1]
+        area = size[0] * size[1]
         adapted = options.content_target == "adapted"
         recolored = self.recolor(photo) if self.recolor and adapted else None
         target, style = self._target(area, options), self._manner(area, options)
@@ -253,7 +254,9 @@ class _Run:
     def _optimise(self, carried: Tensor, objective: Objective, index: int) -> Tensor:
         """The steps of one scale; gives the best picture seen, which is always finite."""
         start = enlarge(carried, self.sizes[index])
-        search = Search(make_optimizer(start, self.options, deepest(objective.layers)), objective)
+        # Content may look deeper: it holds on to forms that coarser scales have made.
+        depth = min(self.depths[index], deepest(objective.layers))
+        search = Search(make_optimizer(start, self.options, depth), objective)
         for step in range(self.steps[index]):
             self.done += 1
             self.work_done += self.costs[index]
