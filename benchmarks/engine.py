@@ -74,7 +74,7 @@ def one_step_against_pastiche(network: Vgg19) -> list[Row]:
 
 def _search(network: Vgg19, content: Tensor, style: Tensor, options: Transfer):  # type: ignore[no-untyped-def]
     objective = _objective(network, content, style, options)
-    optimizer = Lbfgs(content.unsqueeze(0), 1.0, deepest(objective.layers))
+    optimizer = Lbfgs(content.unsqueeze(0), 1.0, deepest(options.style_layers))
     return lambda: optimizer.step(objective)
 
 

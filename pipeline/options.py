@@ -65,14 +65,16 @@ class Transfer(Options):
     )
     depths: Depths = Field(
         (5, 5, 3, 3),
-        description="Deepest VGG block looked at, at each scale, aligned like steps. Fine scales "
-        "need no deep layer: coarser ones have settled what those see.",
+        description="Deepest VGG block that looks at style, at each scale, aligned like steps; "
+        "the photo is looked at down to content_depths. Fine scales need no deep layer: coarser "
+        "ones have settled what those see.",
     )
     content_depths: Depths = Field(
         (5, 5, 3, 5),
-        description="Deepest VGG block that keeps the photo, at each scale, where it is deeper "
-        "than depths. Deep at the finest scale: eyes and mouths stay whole under strokes. 1 "
-        "everywhere: a quarter less time, and fainter faces.",
+        description="Deepest VGG block that keeps the photo, at each scale, aligned like steps. "
+        "Has effect only where depths takes all of content_layers: they come back beside the "
+        "shallow layer that stands in for them. Deep at the finest scale: eyes and mouths stay "
+        "whole under strokes. [1]: faster steps, and fainter faces.",
     )
     content_weight: Weight = Field(0.4, description="How strongly the photo is kept.")
     style_weight: Weight = Field(1.0, description="How strongly the style is followed.")

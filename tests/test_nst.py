@@ -1,6 +1,7 @@
 """The transfer: closed forms, references, determinism, convergence."""
 
 import math
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -16,7 +17,7 @@ from pipeline.nst.cache import Caches, MemoryCache
 from pipeline.nst.colors import SHADE, recoloring, tabled
 from pipeline.nst.losses import ContentLoss, adapted, total_variation
 from pipeline.nst.objective import Evaluation, Objective, style_sums
-from pipeline.nst.optimizers import make_optimizer
+from pipeline.nst.optimizers import PictureOptimizer, make_optimizer
 from pipeline.nst.pyramid import (
     by_scale,
     enlarge,
@@ -30,7 +31,7 @@ from pipeline.nst.pyramid import (
 )
 from pipeline.nst.search import Search
 from pipeline.nst.statistics import Moments
-from pipeline.options import LAYERS, Transfer
+from pipeline.options import LAYERS, PresetName, Transfer, resolve_transfer
 
 QUICK = {"size": 64, "steps": (15,)}
 
@@ -357,16 +358,63 @@ def test_a_shallow_scale_leaves_deep_layers_out_but_keeps_the_photo() -> None:
 
 def test_the_finest_scale_keeps_the_photo_by_its_deep_layer_too() -> None:
     *_, middle, finest = by_scale(Transfer(), 4)
-    assert list(middle.content_layers) == ["relu3_1"]
-    assert set(finest.content_layers) == {"relu4_2", "relu3_1"}
-    assert finest.content_layers["relu4_2"] > finest.content_layers["relu3_1"]
-    assert finest.style_layers == middle.style_layers
-    assert middle.content_weight < finest.content_weight < Transfer().content_weight
+    assert list(finest.style_layers) == ["relu1_1", "relu2_1", "relu3_1"]
+    assert middle.style_layers == finest.style_layers
+    assert _held(middle) == pytest.approx({"relu3_1": 0.4 * 0.06})
+    assert _held(finest) == pytest.approx({"relu3_1": 0.4 * 0.06, "relu4_2": 0.4 * 0.15})
+
+
+def _held(options: Transfer) -> dict[str, float]:
+    whole = sum(options.content_layers.values())
+    shares = options.content_layers.items()
+    return {name: options.content_weight * share / whole for name, share in shares}
+
+
+@pytest.mark.parametrize(
+    ("preset", "side"), [("draft", 256), ("balanced", 512), ("fine", 512), ("print", 512)]
+)
+def test_faces_are_kept_at_the_scale_of_strokes(preset: PresetName, side: int) -> None:
+    options = resolve_transfer(preset)
+    sides = scale_sides(options, int(options.size))
+    layers = [set(there.content_layers) for there in by_scale(options, len(sides))]
+    assert sides[layers.index({"relu4_2", "relu3_1"})] == side
+
+
+def test_the_deep_layer_of_content_is_looked_at_where_content_depths_says(network: Vgg19) -> None:
+    photo, style = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    looked_at: list[dict[str, Tensor]] = []
+
+    def watch(iterate: Iterate) -> None:
+        looked_at.append(iterate.evaluation.terms)
+
+    for deep in ((4,), (1,)):
+        options = Transfer(
+            size=64, steps=(1,), depths=(3,), content_depths=deep, content_weight=1e3
+        )
+        stylize(photo, style, options, watch, network=network)
+    with_it, without = (float(terms["content"]) for terms in looked_at)
+    assert with_it != pytest.approx(without, rel=0.01)
+
+
+@pytest.mark.parametrize(("depths", "expected"), [((5, 3), [5, 3]), ((4, 1), [4, 1])])
+def test_the_metric_follows_depths_where_content_looks_deeper(
+    network: Vgg19, monkeypatch: pytest.MonkeyPatch, depths: tuple[int, ...], expected: list[int]
+) -> None:
+    seen: list[int] = []
+
+    def noted(image: Tensor, options: Transfer, depth: int) -> PictureOptimizer:
+        seen.append(depth)
+        return make_optimizer(image, options, depth)
+
+    monkeypatch.setattr(sys.modules["pipeline.nst.stylize"], "make_optimizer", noted)
+    options = Transfer(size=64, scales=(32, 64), steps=(1,), depths=depths, content_depths=(4,))
+    stylize(torch.rand(3, 64, 64), torch.rand(3, 64, 64), options, network=network)
+    assert seen == expected
 
 
 def test_without_content_depths_fine_scales_are_shallow_alone() -> None:
     finest = by_scale(Transfer(content_depths=(1,)), 4)[-1]
-    assert finest == to_depth(Transfer(content_depths=(1,)), 3)
+    assert _held(finest) == pytest.approx({"relu3_1": 0.4 * 0.06})
 
 
 def test_a_users_own_deep_layers_share_what_one_would_have() -> None:

@@ -10,9 +10,9 @@ from torch import Tensor
 from pipeline.nst.weights import CONVS
 from pipeline.options import Transfer
 
-# Shares of the content weight where style is looked at by shallow layers alone. A shallow layer
-# holds the photo far more tightly than relu4_2: the same weight would undo strokes. And what
-# relu4_2 holds against strokes, it took at coarser scales from forms as yet without any.
+# Shares of the content weight where shallow layers alone look at style. A shallow content layer
+# holds the photo far more tightly than relu4_2: the same weight would undo strokes. relu4_2 itself
+# would hold it too tightly there, too: strokes have to be made against it.
 SHALLOW = 0.06
 DEEP = 0.15
 COARSEST = 64  # below this relu5_1 sees the whole picture in a handful of positions
@@ -64,10 +64,10 @@ def by_scale(options: Transfer, scales: int) -> list[Transfer]:
 
 
 def to_depth(options: Transfer, depth: int, content_depth: int = 1) -> Transfer:
-    """The options with no layer deeper than VGG block ``depth``.
+    """The options with no style layer deeper than VGG block ``depth``, and no content layer.
 
     Where that takes all content layers, the first layer of the deepest block left stands in for
-    them, beside those of them that are no deeper than ``content_depth``.
+    them, and those of them that are no deeper than ``content_depth`` stay beside it.
     """
     content, style = _to(options.content_layers, depth), _to(options.style_layers, depth)
     changed: dict[str, object] = {"content_layers": content, "style_layers": style}

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-FINER = 4  # than the stride of the deepest layer looked at: coarser scales have settled the rest
+FINER = 4  # than the stride of the deepest layer of style: coarser scales have settled the rest
 POWER = 0.75  # of the filter; 1 is the H1 metric, which leaves fine detail unfinished
 MARGIN = 32  # px between opposite edges: so far from a point the filter is below 3e-4 of its peak
 EVEN = 16  # padded sides are multiples of it: transforms of prime lengths are slow
@@ -21,7 +21,7 @@ class Smoothing:
 
     Args:
         image: (1, 3, H, W), for size and device.
-        depth: Deepest VGG block that looks at style. Block 5 has a stride of 16 px, so length
+        depth: Deepest VGG block looked at for style. Block 5 has a stride of 16 px, so length
             is 4 px, and waves longer than 2 pi * 4 = 25 px move about equally easily; for block
             3, 6 px.
     """

@@ -254,7 +254,7 @@ class _Run:
     def _optimise(self, carried: Tensor, objective: Objective, index: int) -> Tensor:
         """The steps of one scale; gives the best picture seen, which is always finite."""
         start = enlarge(carried, self.sizes[index])
-        # Content may look deeper: it holds on to forms that coarser scales have made.
+        # By `depths` at most: where content looks deeper, it holds forms that are made already.
         depth = min(self.depths[index], deepest(objective.layers))
         search = Search(make_optimizer(start, self.options, depth), objective)
         for step in range(self.steps[index]):
