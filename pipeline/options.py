@@ -59,7 +59,7 @@ class Transfer(Options):
         description="Long sides in px, coarse to fine, ending at size. Absent: halving down to 64.",
     )
     steps: Annotated[tuple[Steps, ...], Field(min_length=1), FromList] = Field(
-        (30, 30, 32, 16),
+        (30, 30, 32, 15),
         description="Optimiser steps at each scale, coarse to fine, aligned at the finest; "
         "the first one serves every coarser scale.",
     )
@@ -72,9 +72,10 @@ class Transfer(Options):
     content_depths: Depths = Field(
         (5, 5, 3, 5),
         description="Deepest VGG block that keeps the photo, at each scale, aligned like steps. "
-        "Has effect only where depths takes all of content_layers: they come back beside the "
-        "shallow layer that stands in for them. Deep at the finest scale: eyes and mouths stay "
-        "whole under strokes. [1]: faster steps, and fainter faces.",
+        "Where depths takes all of content_layers, two layers stand in for them: the first of "
+        "the deepest block looked at for style, and of this one (of content_layers' deepest, if "
+        "that is less deep). Deep at the finest scale: eyes and mouths stay whole under strokes. "
+        "[1]: faster steps, and fainter faces.",
     )
     content_weight: Weight = Field(0.4, description="How strongly the photo is kept.")
     style_weight: Weight = Field(1.0, description="How strongly the style is followed.")
@@ -126,16 +127,16 @@ class Transfer(Options):
 # What each preset lays over the defaults above; a user's own options lie over the preset.
 PRESETS: dict[str, dict[str, Any]] = {
     "draft": {"size": 256, "steps": (30, 30, 24), "depths": (5, 5, 3)},
-    "balanced": {"size": 512, "steps": (30, 30, 32, 16), "depths": (5, 5, 3, 3)},
+    "balanced": {"size": 512, "steps": (30, 30, 32, 15), "depths": (5, 5, 3, 3)},
     "fine": {
         "size": 1024,
-        "steps": (30, 30, 32, 16, 16),
+        "steps": (30, 30, 32, 15, 16),
         "depths": (5, 5, 3, 3, 3),
         "content_depths": (5, 5, 3, 5, 3),
     },
     "print": {
         "size": 2048,
-        "steps": (30, 30, 32, 16, 16, 8),
+        "steps": (30, 30, 32, 15, 16, 8),
         "depths": (5, 5, 3, 3, 3, 3),
         "content_depths": (5, 5, 3, 5, 3, 3),
     },

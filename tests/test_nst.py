@@ -361,7 +361,7 @@ def test_the_finest_scale_keeps_the_photo_by_its_deep_layer_too() -> None:
     assert list(finest.style_layers) == ["relu1_1", "relu2_1", "relu3_1"]
     assert middle.style_layers == finest.style_layers
     assert _held(middle) == pytest.approx({"relu3_1": 0.4 * 0.06})
-    assert _held(finest) == pytest.approx({"relu3_1": 0.4 * 0.06, "relu4_2": 0.4 * 0.15})
+    assert _held(finest) == pytest.approx({"relu3_1": 0.4 * 0.06, "relu4_1": 0.4 * 0.15})
 
 
 def _held(options: Transfer) -> dict[str, float]:
@@ -377,7 +377,7 @@ def test_faces_are_kept_at_the_scale_of_strokes(preset: PresetName, side: int) -
     options = resolve_transfer(preset)
     sides = scale_sides(options, int(options.size))
     layers = [set(there.content_layers) for there in by_scale(options, len(sides))]
-    assert sides[layers.index({"relu4_2", "relu3_1"})] == side
+    assert sides[layers.index({"relu4_1", "relu3_1"})] == side
 
 
 def test_the_deep_layer_of_content_is_looked_at_where_content_depths_says(network: Vgg19) -> None:
@@ -417,13 +417,19 @@ def test_without_content_depths_fine_scales_are_shallow_alone() -> None:
     assert _held(finest) == pytest.approx({"relu3_1": 0.4 * 0.06})
 
 
-def test_a_users_own_deep_layers_share_what_one_would_have() -> None:
-    content = {"relu4_1": 1.0, "relu4_2": 3.0, "relu5_1": 9.0}
-    one = to_depth(Transfer(), 3, 4)
-    held = to_depth(Transfer(content_layers=content), 3, 4)
-    assert "relu5_1" not in held.content_layers
-    assert held.content_layers["relu4_2"] == 3 * held.content_layers["relu4_1"]
-    assert held.content_weight == pytest.approx(one.content_weight)
+@pytest.mark.parametrize(
+    ("layers", "content_depth", "beside"),
+    [
+        (["relu4_1", "relu5_1"], 5, {"relu5_1"}),
+        (["relu5_1"], 4, {"relu4_1"}),
+        (["relu4_2"], 2, set()),
+    ],
+)
+def test_content_is_kept_no_deeper_than_its_own_layers_and_content_depths(
+    layers: list[str], content_depth: int, beside: set[str]
+) -> None:
+    options = Transfer(content_layers=dict.fromkeys(layers, 1.0))
+    assert set(to_depth(options, 3, content_depth).content_layers) == {"relu3_1"} | beside
 
 
 def test_a_step_costs_what_its_convolutions_do() -> None:

@@ -11,8 +11,8 @@ from pipeline.nst.weights import CONVS
 from pipeline.options import Transfer
 
 # Shares of the content weight where shallow layers alone look at style. A shallow content layer
-# holds the photo far more tightly than relu4_2: the same weight would undo strokes. relu4_2 itself
-# would hold it too tightly there, too: strokes have to be made against it.
+# holds the photo far more tightly than relu4_2: the same weight would undo strokes. A deep one
+# would too, a little: strokes are made against it there.
 SHALLOW = 0.06
 DEEP = 0.15
 COARSEST = 64  # below this relu5_1 sees the whole picture in a handful of positions
@@ -67,16 +67,15 @@ def to_depth(options: Transfer, depth: int, content_depth: int = 1) -> Transfer:
     """The options with no style layer deeper than VGG block ``depth``, and no content layer.
 
     Where that takes all content layers, the first layer of the deepest block left stands in for
-    them, and those of them that are no deeper than ``content_depth`` stay beside it.
+    them; and beside it that of the deepest block they look at, but none beyond ``content_depth``.
     """
     content, style = _to(options.content_layers, depth), _to(options.style_layers, depth)
     changed: dict[str, object] = {"content_layers": content, "style_layers": style}
     if not style:
         changed["style_layers"] = {f"relu{depth}_1": 1.0}
     if not content:
-        deep = _to(options.content_layers, content_depth)
-        whole = sum(deep.values()) or 1.0
-        held = {name: DEEP * weight / whole for name, weight in deep.items()}
+        deep = min(content_depth, deepest(options.content_layers))
+        held = {f"relu{deep}_1": DEEP} if deep > depth else {}
         held[f"relu{depth}_1"] = SHALLOW
         changed["content_layers"] = held
         changed["content_weight"] = options.content_weight * sum(held.values())
