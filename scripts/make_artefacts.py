@@ -140,15 +140,18 @@ def _shown(picture: Tensor, corner: tuple[int, int] | None, side: int = SHOWN) -
 
 
 def sizes(network: Vgg19) -> Tensor:
-    """The same pair with three presets, shown at the first one's size."""
+    """The same pair with three presets, and below each what its pixels hold of the head."""
     photo = load_image(ROOT / "inbox/astronaut.jpg").rgb
     style = load_image(ROOT / "pipeline/styles/mosaic.jpg").rgb
-    shown = []
+    shown, heads = [], []
     for preset in ("draft", "balanced", "fine"):
         options = resolve_transfer(preset)
         picture = stylize(photo, style, options, network=network)
         shown.append(labelled(_shown(picture, None), f"{preset}, {options.size} px"))
-    return contact_sheet(shown, len(shown))
+        top, left, side = (round(share * options.size) for share in (0.02, 0.24, 0.36))
+        head = picture[:, top : top + side, left : left + side]
+        heads.append(labelled(_shown(head, None), "detail"))
+    return contact_sheet([*shown, *heads], len(shown))
 
 
 def hero(network: Vgg19) -> Tensor:
