@@ -40,9 +40,7 @@ def report() -> list[Row]:
         made = _all_tools(content, paint, network)
         for tool, (picture, took) in made.items():
             rows.append(Row(f"{tool}: {name} x {style}", _judged(picture, content, paint, encoder)))
-            cells.append(
-                labelled(picture, f"{tool}, {took:.2g} s" if took < 1 else f"{tool}, {took:.0f} s")
-            )
+            cells.append(labelled(picture, f"{tool}, {took:.1f} s"))
     save_png(contact_sheet(cells, len(made)), SHEET)
     return [*rows, Row("contact sheet", str(SHEET.relative_to(ROOT)))]
 
