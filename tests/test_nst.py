@@ -14,7 +14,7 @@ from pipeline.errors import EngineError
 from pipeline.nst import Iterate, Vgg19, stylize
 from pipeline.nst import colors as nst_colors
 from pipeline.nst.cache import Caches, MemoryCache
-from pipeline.nst.colors import SHADE, recoloring, tabled
+from pipeline.nst.colors import SHADE, recoloring, tabled, with_colors
 from pipeline.nst.losses import ContentLoss, adapted, total_variation
 from pipeline.nst.objective import Evaluation, Objective, style_sums
 from pipeline.nst.optimizers import PictureOptimizer, make_optimizer
@@ -235,6 +235,33 @@ def test_a_colour_that_the_painting_lacks_is_not_painted(photo: Tensor, network:
         return float((picture[0] - picture[1])[20:44, 20:44].mean())
 
     assert abs(pinkness("adapted")) < 0.3 * pinkness("photo")
+
+
+def test_a_pupil_stays_apart_from_its_iris_in_a_dark_painting(network: Vgg19) -> None:
+    """Both would be black if light and dark were moved to the painting's."""
+    rows, columns = torch.meshgrid(
+        torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij"
+    )
+    away = (rows.square() + columns.square()).sqrt()
+    eye = 0.8 + 0.1 * rows
+    eye[away < 0.6], eye[away < 0.25] = 0.35, 0.05
+    down, across = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
+    dark = 0.25 + 0.25 * torch.sin((down + across) / 4)
+    options = Transfer(size=64, steps=(30,), content_weight=2.0)
+    painted = stylize(
+        eye.expand(3, 64, 64), torch.stack([dark, 0.9 * dark, 0.5 * dark]), options, network=network
+    ).mean(0)
+    iris, pupil = painted[(away > 0.35) & (away < 0.55)], painted[away < 0.2]
+    assert float(iris.mean() - pupil.mean()) > 0.06  # 0.04 when both are moved
+
+
+def test_an_image_with_anothers_colours_keeps_its_own_light() -> None:
+    image, other = 0.4 + 0.2 * torch.rand(2, 1, 3, 5, 6)
+    mixed = with_colors(image, other)
+    luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    light, others, found = ((luma * x).sum(1, keepdim=True) for x in (image, other, mixed))
+    torch.testing.assert_close(found, light, atol=1e-5, rtol=0)
+    torch.testing.assert_close(mixed - light, other - others, atol=1e-5, rtol=0)
 
 
 def test_a_painting_of_one_colour_leaves_the_photo_its_shapes(

@@ -26,12 +26,12 @@ SAMPLES = 33  # along each of R, G, B, of a table
 Recoloring = Callable[[Tensor], Tensor]
 
 
-def keep_colors(picture: Tensor, photo: Tensor) -> Tensor:
-    """Luma of the stylised picture, colour differences of the photo; both (1, 3, H, W)."""
-    to_ycc = torch.tensor(_TO_YCC, device=picture.device)  # (3, 3)
-    painted = torch.einsum("ij,njhw->nihw", to_ycc, picture.clamp(0, 1))
-    original = torch.einsum("ij,njhw->nihw", to_ycc, photo.clamp(0, 1))
-    mixed = torch.cat([painted[:, :1], original[:, 1:]], 1)
+def with_colors(image: Tensor, other: Tensor) -> Tensor:
+    """Luma of an image, colour differences of another; both (1, 3, H, W)."""
+    to_ycc = torch.tensor(_TO_YCC, device=image.device)  # (3, 3)
+    light = torch.einsum("ij,njhw->nihw", to_ycc, image.clamp(0, 1))
+    hues = torch.einsum("ij,njhw->nihw", to_ycc, other.clamp(0, 1))
+    mixed = torch.cat([light[:, :1], hues[:, 1:]], 1)
     return torch.einsum("ij,njhw->nihw", torch.linalg.inv(to_ycc), mixed).clamp(0, 1)
 
 

@@ -57,7 +57,7 @@ class Objective:
         photo: The content image's features by layer, if they are known.
         manner: The style's moments at the content layers, as `manner` gives them: what content
             is adapted to. Absent: the photo's own features are held to (the paper).
-        recolored: The content image in the style's colours, whose features content then is.
+        recolored: The content image in the style's hues, whose features content then is.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from torch import Tensor
 from pipeline.errors import EngineError
 from pipeline.heap import kept
 from pipeline.nst.cache import Caches, fingerprint, pack, unpack
-from pipeline.nst.colors import keep_colors, recoloring
+from pipeline.nst.colors import recoloring, with_colors
 from pipeline.nst.devices import choose_device
 from pipeline.nst.objective import (
     STATISTICS,
@@ -143,7 +143,7 @@ def stylize(
     with kept() if on.type == "cpu" else nullcontext():
         picture = run.paint(start, seed, resume)
     if options.colors == "content":
-        picture = keep_colors(picture, resize(photo, _size(picture)))
+        picture = with_colors(picture, resize(photo, _size(picture)))
     return picture.clamp(0, 1).squeeze(0).cpu()
 
 
@@ -197,7 +197,9 @@ class _Run:
         photo = resize(self.photo, size).clamp(0, 1)
         area = size[0] * size[1]
         adapted = options.content_target == "adapted"
-        recolored = self.recolor(photo) if self.recolor and adapted else None
+        # Light and dark are the photo's: moved to a dark painting's, a pupil and the iris around it
+        # are one black, and no scale can tell them apart.
+        recolored = with_colors(photo, self.recolor(photo)) if self.recolor and adapted else None
         target, style = self._target(area, options), self._manner(area, options)
         if self._in_blocks(area):
             tiled = TiledObjective.of(self.options.block or area)
