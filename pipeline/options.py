@@ -85,7 +85,7 @@ class Transfer(Options):
     )
     content_target: Literal["adapted", "photo"] = Field(
         "adapted",
-        description="What content is held to: the photo in the painting's colours (with `colors: "
+        description="What content is held to: the photo in the painting's hues (with `colors: "
         "style`), its features given the painting's means and deviations, so that it does not "
         "fight the style; or the photo's own features (the paper).",
     )
