@@ -79,6 +79,12 @@ def photos_own_hues() -> Way[None]:
     return swapped(colors, "_nearest", lambda _: lambda image: image)
 
 
+def paintings_light() -> Way[None]:
+    """Content held to the photo with its light and dark moved to the painting's too."""
+    scales = sys.modules["pipeline.nst.stylize"]
+    return swapped(scales, "with_colors", lambda _, recolored: recolored)
+
+
 @dataclass(frozen=True)
 class Pair:
     """An artefact: what brings it back, and where it is looked for."""
@@ -112,6 +118,8 @@ PAIRS = (
          "ink_hatching", way=photos_own_colors),
     Pair("hues", "colours by mean and covariance", "hues of the painting's", "coffee",
          "brush_strokes", way=photos_own_hues),
+    Pair("light", "the painting's light and dark", "the photo's", "astronaut", "brush_strokes",
+         way=paintings_light),
     Pair("grid", "bicubic between scales", "by cosine series", "astronaut", "oil_impasto",
          way=bicubic, corner=(80, 80)),
 )  # fmt: skip
