@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs/pictures/artefacts.jpg"
 DRAFT: dict[str, Any] = PRESETS["draft"]
 SHOWN = 300  # px, long side of each picture on the sheet
+SCALES = sys.modules["pipeline.nst.stylize"]  # the package gives this name to the function
 
 
 @contextmanager
@@ -59,8 +60,7 @@ def odd_edges_dropped() -> Way[None]:
 
 def bicubic() -> Way[None]:
     """Scales enlarged as photos are."""
-    scales = sys.modules["pipeline.nst.stylize"]  # the package gives this name to the function
-    return swapped(scales, "enlarge", pyramid.resize)
+    return swapped(SCALES, "enlarge", pyramid.resize)
 
 
 def plain_gradient() -> Way[None]:
@@ -81,8 +81,7 @@ def photos_own_hues() -> Way[None]:
 
 def paintings_light() -> Way[None]:
     """Content held to the photo with its light and dark moved to the painting's too."""
-    scales = sys.modules["pipeline.nst.stylize"]
-    return swapped(scales, "with_colors", lambda _, recolored: recolored)
+    return swapped(SCALES, "with_colors", lambda _, recolored: recolored)
 
 
 @dataclass(frozen=True)

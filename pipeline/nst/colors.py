@@ -29,9 +29,9 @@ Recoloring = Callable[[Tensor], Tensor]
 def with_colors(image: Tensor, other: Tensor) -> Tensor:
     """Luma of an image, colour differences of another; both (1, 3, H, W)."""
     to_ycc = torch.tensor(_TO_YCC, device=image.device)  # (3, 3)
-    light = torch.einsum("ij,njhw->nihw", to_ycc, image.clamp(0, 1))
-    hues = torch.einsum("ij,njhw->nihw", to_ycc, other.clamp(0, 1))
-    mixed = torch.cat([light[:, :1], hues[:, 1:]], 1)
+    own = torch.einsum("ij,njhw->nihw", to_ycc, image.clamp(0, 1))
+    theirs = torch.einsum("ij,njhw->nihw", to_ycc, other.clamp(0, 1))
+    mixed = torch.cat([own[:, :1], theirs[:, 1:]], 1)
     return torch.einsum("ij,njhw->nihw", torch.linalg.inv(to_ycc), mixed).clamp(0, 1)
 
 
