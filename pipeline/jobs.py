@@ -20,7 +20,7 @@ from pipeline.options import Options, Transfer
 from pipeline.sections import Limits, Timelapse
 
 # Raised when the same options would give visibly different pixels: pairs are then made anew.
-ENGINE_VERSION = 11
+ENGINE_VERSION = 12
 
 Status = Literal["done", "failed", "skipped"]
 Kind = Literal["stylized", "enhanced", "timelapse", "still"]

@@ -56,28 +56,29 @@ class Transfer(Options):
     )
     scales: Annotated[tuple[Side, ...] | None, FromList] = Field(
         None,
-        description="Long sides in px, coarse to fine, ending at size. Absent: halving down to 64.",
+        description="Long sides in px, coarse to fine, ending at size. Absent: halving down to "
+        "128, or a side near it (96 to 191).",
     )
     steps: Annotated[tuple[Steps, ...], Field(min_length=1), FromList] = Field(
-        (30, 30, 32, 15),
-        description="Optimiser steps at each scale, coarse to fine, aligned at the finest; "
-        "the first one serves every coarser scale.",
+        (50, 16, 14),
+        description="Optimiser steps at each scale, coarse to fine; the finest scale has the last, "
+        "and so have any beyond.",
     )
     depths: Depths = Field(
-        (5, 5, 3, 3),
+        (5, 5, 3),
         description="Deepest VGG block that looks at style, at each scale, aligned like steps; "
         "the photo is looked at down to content_depths. Fine scales need no deep layer: coarser "
         "ones have settled what those see.",
     )
     content_depths: Depths = Field(
-        (5, 5, 3, 5),
+        (5,),
         description="Deepest VGG block that keeps the photo, at each scale, aligned like steps. "
         "Where depths takes all of content_layers, two layers stand in for them: the first of "
         "the deepest block looked at for style, and of this one (of content_layers' deepest, if "
         "that is less deep). Deep at the finest scale: eyes and mouths stay whole under strokes. "
         "[1]: faster steps, and fainter faces.",
     )
-    content_weight: Weight = Field(0.4, description="How strongly the photo is kept.")
+    content_weight: Weight = Field(0.3, description="How strongly the photo is kept.")
     style_weight: Weight = Field(1.0, description="How strongly the style is followed.")
     tv_weight: Weight = Field(0.02, description="Total variation: how strongly noise is smoothed.")
     content_layers: dict[LayerName, Weight] = Field(
@@ -89,8 +90,13 @@ class Transfer(Options):
         "style`), its features given the painting's means and deviations, so that it does not "
         "fight the style; or the photo's own features (the paper).",
     )
+    content_focus: Literal["detail", "even"] = Field(
+        "detail",
+        description="Where the photo is kept: where it has detail, which leaves skies and walls to "
+        "the painting's own motifs; or everywhere alike (the paper).",
+    )
     style_layers: dict[LayerName, Weight] = Field(
-        {"relu1_1": 4.0, "relu2_1": 2.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},
+        {"relu1_1": 4.0, "relu2_1": 2.0, "relu3_1": 1.0, "relu4_1": 2.0, "relu5_1": 2.0},
         min_length=1,
         description="Layers that describe the style, with weights.",
     )
@@ -126,19 +132,19 @@ class Transfer(Options):
 
 # What each preset lays over the defaults above; a user's own options lie over the preset.
 PRESETS: dict[str, dict[str, Any]] = {
-    "draft": {"size": 256, "steps": (30, 30, 24), "depths": (5, 5, 3)},
-    "balanced": {"size": 512, "steps": (30, 30, 32, 15), "depths": (5, 5, 3, 3)},
+    "draft": {"size": 256, "steps": (50, 24), "depths": (5, 3)},
+    "balanced": {"size": 512, "steps": (50, 16, 14), "depths": (5, 5, 3)},
     "fine": {
         "size": 1024,
-        "steps": (30, 30, 32, 15, 16),
-        "depths": (5, 5, 3, 3, 3),
-        "content_depths": (5, 5, 3, 5, 3),
+        "steps": (50, 16, 14, 16),
+        "depths": (5, 5, 3, 3),
+        "content_depths": (5, 5, 5, 3),
     },
     "print": {
         "size": 2048,
-        "steps": (30, 30, 32, 15, 16, 8),
-        "depths": (5, 5, 3, 3, 3, 3),
-        "content_depths": (5, 5, 3, 5, 3, 3),
+        "steps": (50, 16, 14, 16, 8),
+        "depths": (5, 5, 3, 3, 3),
+        "content_depths": (5, 5, 5, 3, 3),
     },
 }
 

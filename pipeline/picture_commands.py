@@ -83,7 +83,7 @@ def sweep(
     out: Annotated[Path, typer.Option("-o", "--out", help="A folder.", metavar="DIR")],
     rows: Annotated[
         str, typer.Option(help="Option and values down the sheet.", metavar="NAME=V,V")
-    ] = "content_weight=0.1,0.4,1.5",
+    ] = "content_weight=0.1,0.3,1.0",
     columns: Annotated[
         str, typer.Option(help="Option and values across the sheet.", metavar="NAME=V,V")
     ] = "style_scale=0.5,1,2",

@@ -15,6 +15,7 @@ from pipeline.nst import Iterate, Vgg19, stylize
 from pipeline.nst import colors as nst_colors
 from pipeline.nst.cache import Caches, MemoryCache
 from pipeline.nst.colors import SHADE, recoloring, tabled, with_colors
+from pipeline.nst.focus import focus, on_grid
 from pipeline.nst.losses import ContentLoss, adapted, total_variation
 from pipeline.nst.objective import Evaluation, Objective, style_sums
 from pipeline.nst.optimizers import PictureOptimizer, make_optimizer
@@ -34,6 +35,14 @@ from pipeline.nst.statistics import Moments
 from pipeline.options import LAYERS, PresetName, Transfer, resolve_transfer
 
 QUICK = {"size": 64, "steps": (15,)}
+
+
+@pytest.fixture
+def checked() -> Tensor:
+    """(1, 3, 128, 128): a photo of an even left half and a checkered right one."""
+    rows, columns = torch.meshgrid(torch.arange(128), torch.arange(128), indexing="ij")
+    squares = 0.2 + 0.6 * ((rows // 4 + columns // 4) % 2)
+    return torch.where(columns < 64, 0.5, squares).expand(1, 3, -1, -1)
 
 
 def direct_gram(features: Tensor) -> Tensor:
@@ -71,6 +80,68 @@ def test_the_content_loss_gives_the_gradient_that_autograd_finds() -> None:
     loss, gradient = ContentLoss(target)(features.detach())
     torch.testing.assert_close(loss, expected.detach())
     torch.testing.assert_close(gradient, by_autograd)
+
+
+def test_content_held_here_and_there_is_weighed_place_by_place_and_adds_up_from_parts() -> None:
+    features, target = torch.rand(1, 4, 5, 6, requires_grad=True), torch.rand(1, 4, 5, 6)
+    held = torch.rand(1, 1, 5, 6)
+    expected = ((features - target).square() * held).sum() / target.square().sum()
+    (by_autograd,) = torch.autograd.grad(expected, features)
+    whole, found = ContentLoss(target, held), features.detach()
+    loss, gradient = whole(found)
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(gradient, by_autograd)
+    columns = slice(0, 2), slice(2, 6)
+    parts = [whole.part(slice(0, 5), c)(found[..., c]) for c in columns]
+    torch.testing.assert_close(parts[0][0] + parts[1][0], loss)
+    torch.testing.assert_close(torch.cat([parts[0][1], parts[1][1]], 3), gradient)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (16, 900), (128, 128)])
+def test_a_photo_without_detail_is_held_alike_everywhere(size: tuple[int, int]) -> None:
+    held = focus(torch.full((1, 3, *size), 0.4))
+    torch.testing.assert_close(held, torch.ones_like(held), atol=1e-4, rtol=0)
+
+
+def test_a_photo_is_held_where_it_has_detail_and_alike_at_any_size(checked: Tensor) -> None:
+    held = focus(checked)
+    assert float(held.mean()) == pytest.approx(1)
+    assert float(held[..., 96:].mean()) > 4 * float(held[..., :32].mean())
+    large = focus(resize(checked, (512, 512)).clamp(0, 1))
+    torch.testing.assert_close(large, held, atol=0.1, rtol=0)
+    assert on_grid(held, torch.zeros(1, 7, 3, 5)).shape == (1, 1, 3, 5)
+
+
+def test_the_noise_of_a_file_is_no_detail() -> None:
+    """An 8-bit file cannot say a grey better than by half a level."""
+    torch.manual_seed(0)
+    grey = (0.4 + (torch.rand(1, 3, 128, 128) - 0.5) / 255).expand(1, 3, -1, -1)
+    assert float(focus(grey).std()) < 0.02
+
+
+def test_a_paintings_motifs_find_room_where_the_photo_has_no_detail(
+    checked: Tensor, network: Vgg19
+) -> None:
+    down, across = torch.meshgrid(torch.arange(128.0), torch.arange(128.0), indexing="ij")
+    rings = 0.5 + 0.4 * torch.sin(((down - 64).square() + (across - 64).square()).sqrt() / 3)
+    painting = torch.stack([rings, rings, 1 - rings])
+
+    def painted(focused: str) -> tuple[float, float]:
+        """Contrast where the photo is even; likeness to it where it has detail."""
+        options = Transfer(
+            size=128,
+            steps=(30,),
+            content_weight=1.0,
+            content_target="photo",
+            content_focus=focused,
+        )
+        picture = stylize(checked[0], painting, options, network=network).mean(0)
+        both = torch.stack([picture, checked[0].mean(0)])[..., 80:].flatten(1)
+        return float(picture[:, :40].std()), float(torch.corrcoef(both)[0, 1])
+
+    (focused, kept), (even, kept_evenly) = painted("detail"), painted("even")
+    assert focused > 1.5 * even
+    assert kept > kept_evenly
 
 
 def test_adapted_content_has_the_paintings_means_and_deviations() -> None:
@@ -171,7 +242,12 @@ def test_the_whole_gradient_agrees_with_autograd_through_a_ten_line_formula(
     torch.manual_seed(3)
     content, style, image = (torch.rand(1, 3, 32, 40) for _ in range(3))
     options = Transfer(
-        size=40, tv_weight=0.3, content_weight=0.7, style_weight=1.3, statistic="gram"
+        size=40,
+        tv_weight=0.3,
+        content_weight=0.7,
+        content_focus="even",
+        style_weight=1.3,
+        statistic="gram",
     )
     target = style_sums(network, [style], [1.0], 32 * 40, options)
     found = Objective(network, content, target, options)(image)
@@ -184,7 +260,7 @@ def test_the_whole_gradient_agrees_with_autograd_through_a_ten_line_formula(
     for name, weight in options.style_layers.items():
         a = direct_gram(then[name])
         far = (direct_gram(first[name]) - a).square().sum()
-        loss = loss + 1.3 * weight / 9 * (direct_gram(now[name]) - a).square().sum() / far
+        loss = loss + 1.3 * weight / 11 * (direct_gram(now[name]) - a).square().sum() / far
     loss = loss + 0.3 * total_variation(leaf)
     (expected,) = torch.autograd.grad(loss, leaf)
     torch.testing.assert_close(found.loss, loss.detach(), rtol=1e-4, atol=0)
@@ -230,7 +306,9 @@ def test_a_colour_that_the_painting_lacks_is_not_painted(photo: Tensor, network:
     seen = torch.where(photo[:1] > 0.5, pink, photo)
 
     def pinkness(target: str) -> float:
-        options = Transfer(size=64, steps=(40,), content_target=target, content_weight=5.0)
+        options = Transfer(
+            size=64, steps=(40,), depths=(3,), content_target=target, content_weight=5.0
+        )
         picture = stylize(seen, two, options, network=network)
         return float((picture[0] - picture[1])[20:44, 20:44].mean())
 
@@ -247,12 +325,12 @@ def test_a_pupil_stays_apart_from_its_iris_in_a_dark_painting(network: Vgg19) ->
     eye[away < 0.6], eye[away < 0.25] = 0.35, 0.05
     down, across = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
     dark = 0.25 + 0.25 * torch.sin((down + across) / 4)
-    options = Transfer(size=64, steps=(30,), content_weight=2.0)
+    options = Transfer(size=64, steps=(30,), depths=(3,), content_weight=2.0)
     painted = stylize(
         eye.expand(3, 64, 64), torch.stack([dark, 0.9 * dark, 0.5 * dark]), options, network=network
     ).mean(0)
     iris, pupil = painted[(away > 0.35) & (away < 0.55)], painted[away < 0.2]
-    assert float(iris.mean() - pupil.mean()) > 0.06  # 0.04 when both are moved
+    assert float(iris.mean() - pupil.mean()) > 0.08  # 0.05 when both are moved
 
 
 def test_an_image_with_anothers_colours_keeps_its_own_light() -> None:
@@ -365,15 +443,21 @@ def test_odd_small_and_narrow_photos_come_out_whole(
 # --- scales ---------------------------------------------------------------------------------
 
 
-def test_scales_halve_down_to_sixty_four() -> None:
-    assert scale_sides(Transfer(), 512) == [64, 128, 256, 512]
+def test_scales_halve_down_to_a_side_near_128() -> None:
+    assert scale_sides(Transfer(), 512) == [128, 256, 512]
+    assert scale_sides(Transfer(), 384) == [96, 192, 384]
+    assert scale_sides(Transfer(), 256) == [128, 256]
+    assert scale_sides(Transfer(), 191) == [191]
     assert scale_sides(Transfer(), 48) == [48]
     assert scale_sides(Transfer(scales=(100, 900)), 300) == [100, 300]
 
 
-def test_steps_are_aligned_at_the_finest_scale() -> None:
-    assert per_scale((150, 60, 10), 2) == [60, 10]
-    assert per_scale((150, 60, 10), 5) == [150, 150, 150, 60, 10]
+def test_the_first_of_the_steps_is_the_coarsest_scales_and_the_last_the_finests() -> None:
+    assert per_scale((150, 60, 10), 1) == [150]
+    assert per_scale((150, 60, 10), 2) == [150, 10]
+    assert per_scale((150, 60, 10), 3) == [150, 60, 10]
+    assert per_scale((150, 60, 10), 5) == [150, 60, 10, 10, 10]
+    assert per_scale((40,), 3) == [40, 40, 40]
 
 
 def test_a_shallow_scale_leaves_deep_layers_out_but_keeps_the_photo() -> None:
@@ -384,11 +468,10 @@ def test_a_shallow_scale_leaves_deep_layers_out_but_keeps_the_photo() -> None:
 
 
 def test_the_finest_scale_keeps_the_photo_by_its_deep_layer_too() -> None:
-    *_, middle, finest = by_scale(Transfer(), 4)
+    *_, middle, finest = by_scale(Transfer(), 3)
     assert list(finest.style_layers) == ["relu1_1", "relu2_1", "relu3_1"]
-    assert middle.style_layers == finest.style_layers
-    assert _held(middle) == pytest.approx({"relu3_1": 0.4 * 0.06})
-    assert _held(finest) == pytest.approx({"relu3_1": 0.4 * 0.06, "relu4_1": 0.4 * 0.15})
+    assert middle == Transfer()
+    assert _held(finest) == pytest.approx({"relu3_1": 0.3 * 0.03, "relu4_1": 0.3 * 0.15})
 
 
 def _held(options: Transfer) -> dict[str, float]:
@@ -441,7 +524,7 @@ def test_the_metric_follows_depths_where_content_looks_deeper(
 
 def test_without_content_depths_fine_scales_are_shallow_alone() -> None:
     finest = by_scale(Transfer(content_depths=(1,)), 4)[-1]
-    assert _held(finest) == pytest.approx({"relu3_1": 0.4 * 0.06})
+    assert _held(finest) == pytest.approx({"relu3_1": 0.3 * 0.03})
 
 
 @pytest.mark.parametrize(
@@ -464,7 +547,7 @@ def test_a_step_costs_what_its_convolutions_do() -> None:
     assert at_five == 13_000
     assert step_cost(10_000, ["relu3_1"]) < step_cost(10_000, ["relu4_2"]) < at_five
     assert step_cost(20_000, ["relu3_1"]) - step_cost(10_000, ["relu3_1"]) == pytest.approx(
-        10_000 * 12_480 / 40_128
+        10_000 * 12_480 / 40_128, abs=1
     )
     assert step_cost(10_000, []) == 3000
 

@@ -16,6 +16,8 @@ Repaint = Callable[[Tensor], Tensor]
 
 STEPS = 8
 DEPTH = 3  # forms are settled: only strokes and their texture are looked at
+KEPT = {"relu3_1": 1.0}  # the picture itself is kept, everywhere alike,
+HOLD = 0.08  # by this share of the content weight: so shallow a layer holds far more tightly
 BLOCK = 1024  # px; larger pictures are repainted in blocks of this side
 
 
@@ -54,7 +56,9 @@ def brushwork(options: Transfer, long_side: int) -> Transfer:
         "scales": (long_side,),
         "steps": (STEPS,),
         "depths": (DEPTH,),
-        "content_depths": (DEPTH,),
+        "content_layers": KEPT,
+        "content_weight": HOLD * options.content_weight,
+        "content_focus": "even",
         "init": "enlarged",  # no word of its own: the start image given counts
         "block": min(options.block or BLOCK, BLOCK),
     }

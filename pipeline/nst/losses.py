@@ -1,24 +1,41 @@
 """Content and total variation losses. Style: see `pipeline.nst.statistics`."""
 
+from copy import copy
+
 import torch
 from torch import Tensor
 
+from pipeline.nst.focus import on_grid
 from pipeline.nst.statistics import TINY, Moments, deviation
 
 MOST = 4.0  # times a channel is stretched or shrunk: a dead one must not be made into noise
 
 
 class ContentLoss:
-    """Squared distance of features (Gatys et al. 2015, equation 1), over the target's own size."""
+    """Squared distance of features (Gatys et al. 2015, equation 1), over the target's own size.
 
-    def __init__(self, target: Tensor) -> None:
-        self.target = target  # (1, C, H, W)
+    Args:
+        target: P, (1, C, H, W).
+        held: How strongly each place is held, (1, 1, h, w); absent: all alike (the paper).
+    """
+
+    def __init__(self, target: Tensor, held: Tensor | None = None) -> None:
+        self.target = target
+        self.held = None if held is None else on_grid(held, target)  # (1, 1, H, W)
         self.size = target.float().square().sum() + TINY
 
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss |F - P|^2 / |P|^2, and its gradient at the features."""
+        """The loss |F - P|^2 / |P|^2, each place as it is held, and its gradient at F."""
         difference = features - self.target
-        return difference.float().square().sum() / self.size, difference * (2 / self.size)
+        pulled = difference if self.held is None else difference * self.held
+        return (pulled * difference).float().sum() / self.size, pulled * (2 / self.size)
+
+    def part(self, rows: slice, columns: slice) -> "ContentLoss":
+        """The same loss of some places alone: over all parts they add up to the whole."""
+        part = copy(self)  # `size` stays that of the whole
+        part.target = self.target[..., rows, columns]
+        part.held = None if self.held is None else self.held[..., rows, columns]
+        return part
 
 
 def adapted(features: Tensor, style: Moments) -> Tensor:

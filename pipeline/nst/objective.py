@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.nst.focus import focus
 from pipeline.nst.losses import ContentLoss, adapted, total_variation
 from pipeline.nst.pyramid import resize, style_size
 from pipeline.nst.statistics import (
@@ -85,7 +86,8 @@ class Objective:
                 kept, _ = self._look_at(recolored, self.content_shares, ())
             for layer in manner or {}:
                 kept[layer] = adapted(kept[layer], (manner or {})[layer])
-            self.content = {layer: ContentLoss(kept[layer]) for layer in self.content_shares}
+            held = focus(content) if options.content_focus == "detail" else None
+            self.content = {layer: ContentLoss(kept[layer], held) for layer in self.content_shares}
             self.style = {
                 layer: _relative(self.statistic.loss(target[layer]), sums[layer])
                 for layer in self.style_shares

@@ -13,9 +13,9 @@ from pipeline.options import Transfer
 # Shares of the content weight where shallow layers alone look at style. A shallow content layer
 # holds the photo far more tightly than relu4_2: the same weight would undo strokes. A deep one
 # would too, a little: strokes are made against it there.
-SHALLOW = 0.06
+SHALLOW = 0.03
 DEEP = 0.15
-COARSEST = 64  # below this relu5_1 sees the whole picture in a handful of positions
+COARSEST = 96  # px: what coarser scales settle is too coarse for finer ones to undo
 EDGE = 0.015  # of a painting's height and width, at each side
 
 
@@ -37,17 +37,26 @@ def scale_sides(options: Transfer, long_side: int) -> list[int]:
 
 
 def per_scale(values: Sequence[int], scales: int) -> list[int]:
-    """One value for each of ``scales``, aligned at the finest; the first serves coarser ones."""
-    kept = list(values[-scales:])
-    return [values[0]] * (scales - len(kept)) + kept
+    """One value for each of ``scales``, coarse to fine; the finest of several has the last one.
+
+    The last serves finer scales too where values are too few; those before it are left out where
+    they are too many. All pictures begin at about the same side, so the first means the same in
+    all, and a large one has no deep steps more.
+    """
+    if scales == 1:
+        return [values[0]]
+    coarser = list(values[: scales - 1])
+    return coarser + [values[-1]] * (scales - len(coarser))
 
 
 def step_cost(area: int, layers: Iterable[str]) -> float:
     """What a step costs, in units of one pixel down to relu5_1; for estimates of time left.
 
-    By the convolutions' operations down to the deepest layer, and a little for every step.
+    By the convolutions' operations down to the deepest layer, and a little for every step. A
+    whole number, so that what is left after the last step is nothing.
     """
-    return area * max(map(_operations, layers), default=0.0) / _operations("relu5_1") + 3000
+    share = max(map(_operations, layers), default=0.0) / _operations("relu5_1")
+    return float(round(area * share) + 3000)
 
 
 def _operations(layer: str) -> float:

@@ -141,9 +141,8 @@ class TiledObjective(Objective):
             self._add(sums, features, self.style_shares)
             for layer, share in self.content_shares.items():
                 stride, loss = stride_of(layer), self.content[layer]
-                target = loss.target[..., rows.within(stride), columns.within(stride)]
-                error = (features[layer] - target).float().square().sum() / loss.size
-                terms["content"] = terms["content"] + share * error
+                part = loss.part(rows.within(stride), columns.within(stride))
+                terms["content"] = terms["content"] + share * part(features[layer])[0]
         for layer, share in self.style_shares.items():
             terms["style"] = terms["style"] + share * self.style[layer](sums[layer])[0]
         return terms | {"tv": total_variation(image)}, sums
@@ -191,8 +190,8 @@ class TiledObjective(Objective):
             gradient = pulls[layer](flat(features), strength).view_as(features)
         if layer in self.content_shares:
             stride, loss = stride_of(layer), self.content[layer]
-            target = loss.target[..., rows.around(stride), columns.around(stride)]
             strength = self.options.content_weight * self.content_shares[layer]
-            at_features = (features - target) * (2 * strength / loss.size)
+            part = loss.part(rows.around(stride), columns.around(stride))
+            at_features = part(features)[1].mul_(strength)
             gradient = at_features if gradient is None else gradient.add_(at_features)
         return torch.zeros_like(features) if gradient is None else gradient
