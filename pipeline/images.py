@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pipeline.codec import (
     DEFAULT_LIMITS,
@@ -20,6 +19,7 @@ from pipeline.codec import (
 from pipeline.encode import NO_LABELS, Labels, caption, encode, encode_small
 from pipeline.errors import OutputError
 from pipeline.formats import OutputFormat, Profile
+from pipeline.resampling import antialiased
 from pipeline.undecodable import shown
 
 __all__ = [
@@ -145,10 +145,7 @@ def labelled(rgb: Tensor, text: str) -> Tensor:
 
 def resize(rgb: Tensor, size: tuple[int, int]) -> Tensor:
     """(C, H, W) -> (C, *size), antialiased bicubic, clamped to [0, 1], which bicubic may leave."""
-    resized = functional.interpolate(
-        rgb[None], size=size, mode="bicubic", align_corners=False, antialias=True
-    )
-    return resized[0].clamp(0, 1)
+    return antialiased(rgb[None], size)[0].clamp(0, 1)
 
 
 def preview(rgb: Tensor, long_side: int) -> tuple[int, int, bytes]:

@@ -57,12 +57,12 @@ class Transfer(Options):
     scales: Annotated[tuple[Side, ...] | None, FromList] = Field(
         None,
         description="Long sides in px, coarse to fine, ending at size. Absent: halving down to "
-        "128, or a side near it (96 to 191).",
+        "128, or a side near it (96 to 192).",
     )
     steps: Annotated[tuple[Steps, ...], Field(min_length=1), FromList] = Field(
         (50, 16, 14),
-        description="Optimiser steps at each scale, coarse to fine; the finest scale has the last, "
-        "and so have any beyond.",
+        description="Optimiser steps at each scale, coarse to fine; the finest of several scales "
+        "has the last, and so have those beyond. A single one has the first.",
     )
     depths: Depths = Field(
         (5, 5, 3),

@@ -105,10 +105,9 @@ def test_upscaling_by_transfer_paints_at_the_new_size(
 def test_repainting_is_short_shallow_and_in_blocks() -> None:
     options = brushwork(Transfer(content_weight=0.7, block=128, steps=(500,)), 4096)
     assert (options.size, options.scales, options.content_focus) == (4096, (4096,), "even")
-    assert options.content_weight == pytest.approx(0.7 * 0.08)
-    assert options.content_layers == {"relu3_1": 1.0}
+    assert options.content_weight == pytest.approx(0.7 * 8 / 3)
     assert sum(options.steps) <= 10
-    assert options.depths == (3,)
+    assert options.depths == options.content_depths == (3,)
     assert options.block == 128
     assert brushwork(Transfer(), 4096).block == 1024
 

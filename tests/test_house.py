@@ -17,7 +17,7 @@ FLOORS = [
      "yamlfile",
      "complaints", "config", "manifest", "jobs"],
     ["disk", "icc", "ifd", "metadata", "provenance", "undecodable", "colour", "codec", "deep",
-     "encode", "nst", "images", "enhance", "stylecache", "database", "records", "stamp",
+     "resampling", "encode", "nst", "images", "enhance", "stylecache", "database", "records", "stamp",
      "tables", "diary", "sightings", "lookup", "ledger", "runlog", "outbox", "terminal", "mounts",
      "lock", "preview", "view", "faults", "pause", "nursery", "decoder", "checkpoint", "folder",
      "journal", "metrics", "notify", "pulse", "batch", "rows", "lanes", "units",

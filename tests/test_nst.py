@@ -112,6 +112,20 @@ def test_a_photo_is_held_where_it_has_detail_and_alike_at_any_size(checked: Tens
     assert on_grid(held, torch.zeros(1, 7, 3, 5)).shape == (1, 1, 3, 5)
 
 
+def test_a_tall_photo_is_held_like_the_same_lying_down(checked: Tensor) -> None:
+    held = focus(resize(checked, (16, 256)).mT.contiguous().clamp(0, 1))
+    lying = focus(resize(checked, (16, 256)).clamp(0, 1))
+    torch.testing.assert_close(held.mT, lying)
+    narrow = torch.zeros(1, 4, 16, 1)
+    torch.testing.assert_close(on_grid(held, narrow).mT, on_grid(lying, narrow.mT))
+
+
+def test_the_only_subject_in_an_even_sky_is_not_held_without_bounds(checked: Tensor) -> None:
+    sky = torch.full((1, 3, 512, 512), 0.6)
+    sky[..., 200:328, 200:328] = checked.roll(32, 3)
+    assert float(focus(sky).max()) <= 3.0
+
+
 def test_the_noise_of_a_file_is_no_detail() -> None:
     """An 8-bit file cannot say a grey better than by half a level."""
     torch.manual_seed(0)

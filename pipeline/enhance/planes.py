@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.resampling import antialiased
+
 LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709, taken on the gamma-coded values
 DARK = 0.05  # luma below which changes fade, so that noise in the shadows is not raised
 
@@ -63,9 +65,7 @@ def guided_lines(
 
 def scaled(planes: Tensor, size: tuple[int, int]) -> Tensor:
     """(C, H, W) -> (C, *size), bilinear, antialiased."""
-    return functional.interpolate(
-        planes[None], size=size, mode="bilinear", align_corners=False, antialias=True
-    )[0]
+    return antialiased(planes[None], size, "bilinear")[0]
 
 
 def small(planes: Tensor, side: int) -> Tensor:

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pipeline.chain import (
     FINISHING,
@@ -29,6 +28,7 @@ from pipeline.enhance.style import Distance, style_held
 from pipeline.enhance.texture import canvas, grain
 from pipeline.enhance.tone import contrast, tone, vibrance, white_balance
 from pipeline.enhance.upscale import Repaint, upscaled
+from pipeline.resampling import antialiased
 
 
 class Enhanced(NamedTuple):
@@ -134,7 +134,4 @@ def _stepped(step: AnyStep, rgb: Tensor, photo: Tensor | None) -> Tensor:
 def _as(photo: Tensor, rgb: Tensor) -> Tensor:
     """The photo at the picture's size, on its device."""
     size = rgb.shape[1], rgb.shape[2]
-    resized = functional.interpolate(
-        photo[None].to(rgb), size=size, mode="bicubic", align_corners=False, antialias=True
-    )
-    return resized[0].clamp(0, 1)
+    return antialiased(photo[None].to(rgb), size)[0].clamp(0, 1)

@@ -10,6 +10,7 @@ from pipeline.nst import Vgg19
 from pipeline.nst.objective import Objective, style_sums
 from pipeline.nst.pyramid import inner, to_depth
 from pipeline.options import Transfer
+from pipeline.resampling import antialiased
 
 MAX_STYLE_SHIFT = 0.1  # of the photo's own distance from the paintings
 ROUNDS = 8  # of holding a step back, before it is left out
@@ -53,9 +54,7 @@ class StyleDistance:
     def _objective(self, like: Tensor) -> Objective:
         size = like.shape[1], like.shape[2]
         if size not in self._objectives:
-            photo = torch.nn.functional.interpolate(
-                self.photo[None].to(like), size=size, mode="bilinear", antialias=True
-            )
+            photo = antialiased(self.photo[None].to(like), size, "bilinear")
             paintings = [inner(painting[None].to(like)) for painting in self.paintings]
             area = size[0] * size[1]
             sums = style_sums(self.network, paintings, self.shares, area, self.options)

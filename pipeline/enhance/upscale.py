@@ -16,8 +16,7 @@ Repaint = Callable[[Tensor], Tensor]
 
 STEPS = 8
 DEPTH = 3  # forms are settled: only strokes and their texture are looked at
-KEPT = {"relu3_1": 1.0}  # the picture itself is kept, everywhere alike,
-HOLD = 0.08  # by this share of the content weight: so shallow a layer holds far more tightly
+HOLD = 8 / 3  # times the content weight, everywhere alike: no motif is to come where none is
 BLOCK = 1024  # px; larger pictures are repainted in blocks of this side
 
 
@@ -56,7 +55,7 @@ def brushwork(options: Transfer, long_side: int) -> Transfer:
         "scales": (long_side,),
         "steps": (STEPS,),
         "depths": (DEPTH,),
-        "content_layers": KEPT,
+        "content_depths": (DEPTH,),
         "content_weight": HOLD * options.content_weight,
         "content_focus": "even",
         "init": "enlarged",  # no word of its own: the start image given counts

@@ -11,12 +11,13 @@ from pipeline.nst.pyramid import resize, target_size
 SEEN = 128  # px, long side at which detail is looked for
 FINE, AROUND = 1 / 64, 1 / 32  # of the long side: detail is finer than the first, and lasts so far
 HALF = 0.5  # of a photo's mean detail: where content is held half as strongly as it ever is
+MOST = 3.0  # times the mean: the only face in an even sky is not made a photograph
 LEAST = 1 / 1024  # a quarter of a level of 8 bits: less is noise
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def focus(photo: Tensor) -> Tensor:
-    """How strongly content is held at each place of a photo, 1 in the mean.
+    """How strongly content is held at each place of a photo, 1 in the mean (less where capped).
 
     Not the paper, which holds every place alike: an even sky then stays even, and the painting's
     stars and swirls have nowhere to go, while a face is held no better than the wall behind it.
@@ -37,19 +38,18 @@ def focus(photo: Tensor) -> Tensor:
     detail = _blurred(fine.square(), AROUND * side).sqrt() + LEAST
     half = HALF * (detail.mean() - LEAST)  # nothing for a photo without detail
     held = detail.square() / (detail.square() + half.square())
-    return held / held.mean()
+    return (held / held.mean()).clamp_max(MOST)
 
 
 def on_grid(held: Tensor, features: Tensor) -> Tensor:
     """The hold on the grid of features (1, C, H, W): (1, 1, H, W)."""
-    size = features.shape[-2:]
-    return F.interpolate(held, size, mode="bilinear", antialias=True, align_corners=False)
+    return resize(held, (features.shape[-2], features.shape[-1]), "bilinear")
 
 
 def _blurred(image: Tensor, deviation: float) -> Tensor:
     """(1, 1, H, W) -> the same, by a Gaussian of a standard deviation in px, edges drawn out."""
     reach = math.ceil(3 * deviation)
-    at = torch.arange(-reach, reach + 1, device=image.device) / deviation
+    at = torch.arange(-reach, reach + 1, device=image.device, dtype=image.dtype) / deviation
     kernel = torch.softmax(-at.square() / 2, 0)
     padded = F.pad(image, [reach] * 4, mode="replicate")
     return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))

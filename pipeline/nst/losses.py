@@ -28,7 +28,8 @@ class ContentLoss:
         """The loss |F - P|^2 / |P|^2, each place as it is held, and its gradient at F."""
         difference = features - self.target
         pulled = difference if self.held is None else difference * self.held
-        return (pulled * difference).float().sum() / self.size, pulled * (2 / self.size)
+        loss = (pulled.float() * difference.float()).sum() / self.size
+        return loss, pulled.mul_(2 / self.size)
 
     def part(self, rows: slice, columns: slice) -> "ContentLoss":
         """The same loss of some places alone: over all parts they add up to the whole."""

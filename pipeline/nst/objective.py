@@ -86,7 +86,8 @@ class Objective:
                 kept, _ = self._look_at(recolored, self.content_shares, ())
             for layer in manner or {}:
                 kept[layer] = adapted(kept[layer], (manner or {})[layer])
-            held = focus(content) if options.content_focus == "detail" else None
+            focused = self.content_shares and options.content_focus == "detail"
+            held = focus(content) if focused else None
             self.content = {layer: ContentLoss(kept[layer], held) for layer in self.content_shares}
             self.style = {
                 layer: _relative(self.statistic.loss(target[layer]), sums[layer])
@@ -222,7 +223,8 @@ def manner(
     look: Look = whole,
 ) -> dict[str, Any]:
     """The style's `Moments` at the content layers; see `style_sums` for the arguments."""
-    if options.content_target != "adapted" or not options.content_weight:
+    kept = options.content_weight and shares_of(options.content_layers)
+    if options.content_target != "adapted" or not kept:
         return {}
     at_content = {"style_layers": options.content_layers, "statistic": "mean_std"}
     return style_sums(network, styles, shares, area, options.model_copy(update=at_content), look)

@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.nst.weights import CONVS
 from pipeline.options import Transfer
+from pipeline.resampling import antialiased
 
 # Shares of the content weight where shallow layers alone look at style. A shallow content layer
 # holds the photo far more tightly than relu4_2: the same weight would undo strokes. A deep one
@@ -41,7 +41,7 @@ def per_scale(values: Sequence[int], scales: int) -> list[int]:
 
     The last serves finer scales too where values are too few; those before it are left out where
     they are too many. All pictures begin at about the same side, so the first means the same in
-    all, and a large one has no deep steps more.
+    all, and a large one has no more steps of deep layers of style.
     """
     if scales == 1:
         return [values[0]]
@@ -100,11 +100,11 @@ def deepest(layers: Iterable[str]) -> int:
     return max((int(name[4]) for name in layers), default=1)
 
 
-def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """(1, 3, H, W) -> (1, 3, *size), bicubic; antialiased when it shrinks."""
+def resize(image: Tensor, size: tuple[int, int], mode: str = "bicubic") -> Tensor:
+    """(1, C, H, W) -> (1, C, *size); antialiased when it shrinks."""
     if tuple(image.shape[-2:]) == size:
         return image
-    return F.interpolate(image, size, mode="bicubic", antialias=True, align_corners=False)
+    return antialiased(image, size, mode)
 
 
 def enlarge(picture: Tensor, size: tuple[int, int]) -> Tensor:
