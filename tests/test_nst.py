@@ -120,6 +120,24 @@ def test_a_tall_photo_is_held_like_the_same_lying_down(checked: Tensor) -> None:
     torch.testing.assert_close(on_grid(held, narrow).mT, on_grid(lying, narrow.mT))
 
 
+def test_a_photo_shrunk_to_one_pixel_of_width_keeps_its_rows() -> None:
+    """torch 2.14 alone repeats the first one."""
+    rows = torch.linspace(0, 1, 64).view(1, 1, 64, 1).expand(1, 3, 64, 4).contiguous()
+    shrunk = resize(rows, (8, 1)).squeeze(3)
+    assert (shrunk.diff(dim=2) > 0.1).all()
+
+
+def test_without_any_content_layer_the_photo_is_free(
+    photo: Tensor, painting: Tensor, network: Vgg19
+) -> None:
+    """It ended in a KeyError of no name."""
+    nothing, weightless = (
+        stylize(photo, painting, Transfer(size=64, steps=(4,), **free), network=network)
+        for free in ({"content_layers": {"relu4_2": 0.0}}, {"content_weight": 0.0})
+    )
+    torch.testing.assert_close(nothing, weightless)
+
+
 def test_the_only_subject_in_an_even_sky_is_not_held_without_bounds(checked: Tensor) -> None:
     sky = torch.full((1, 3, 512, 512), 0.6)
     sky[..., 200:328, 200:328] = checked.roll(32, 3)

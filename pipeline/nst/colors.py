@@ -11,7 +11,8 @@ from pipeline.nst.pyramid import resize, target_size
 from pipeline.nst.statistics import Moments
 
 # ITU-R BT.601 luma and colour differences, full range.
-_TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+LUMA = (0.299, 0.587, 0.114)
+_TO_YCC = (LUMA, (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 SEEN = 256  # px, long side at which colours are measured
 # Least variances, of values in [0, 1]: of a photo's colours in any direction (else the noise of a
 # grey one would be made into colours), and of a painting's light and dark.

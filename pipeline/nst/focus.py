@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.nst.colors import LUMA
 from pipeline.nst.pyramid import resize, target_size
 
 SEEN = 128  # px, long side at which detail is looked for
@@ -13,7 +14,6 @@ FINE, AROUND = 1 / 64, 1 / 32  # of the long side: detail is finer than the firs
 HALF = 0.5  # of a photo's mean detail: where content is held half as strongly as it ever is
 MOST = 3.0  # times the mean: the only face in an even sky is not made a photograph
 LEAST = 1 / 1024  # a quarter of a level of 8 bits: less is noise
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def focus(photo: Tensor) -> Tensor:
