@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import EngineError, InputError, JobError, Reason
+from pipeline.errors import EngineError, InputError, JobError, PlaceError, Reason
 from pipeline.sections import Limits
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Decoder:
 
         Raises:
             InputError: As there, and ``decode_crash``, ``decode_timeout``, ``too_large``.
-            EngineError: No process can be started.
+            PlaceError: No process can be started.
         """
         import numpy as np
 
@@ -151,7 +151,8 @@ class Decoder:
         except (OSError, EOFError, ValueError) as error:
             self._end()
             what = f"the decoder process cannot be started: {error}"
-            raise EngineError(what, code=Reason.OUT_OF_MEMORY) from None
+            mend = "`doctor` tries it"
+            raise PlaceError(what, mend=mend, code=Reason.DECODER_UNAVAILABLE) from None
         return self._process
 
     def _lost(self, path: Path, code: Reason) -> InputError:

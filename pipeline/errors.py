@@ -12,7 +12,8 @@
     `-- JobError             1  one photograph or one pair failed; carries a reason code
         |-- InputError          the content or style image is at fault: trying again is useless
         |-- EngineError         the transfer is at fault (numbers, memory, device)
-        `-- OutputError         the result could not be written or did not verify
+        |-- OutputError         the result could not be written or did not verify
+        `-- PlaceError       2  the machine is at fault: work pauses, and no photo fails
 
 Libraries' own errors are translated where the library is called; none of them crosses a module.
 """
@@ -48,6 +49,9 @@ class Reason(StrEnum):
     PUBLISH_CONFLICT = "publish_conflict"
     IO_ERROR = "io_error"
     DISK_FULL = "disk_full"
+    DECODER_UNAVAILABLE = "decoder_unavailable"
+    ENGINE_UNAVAILABLE = "engine_unavailable"
+    WEIGHTS_INVALID = "weights_invalid"
     INTERRUPTED = "interrupted"
 
 
@@ -153,6 +157,13 @@ class OutputError(JobError):
     """A result could not be written or did not verify."""
 
     default_code = Reason.OUTPUT_INVALID
+
+
+class PlaceError(JobError):
+    """The machine is at fault: no photo can be worked on until it is repaired, and none fails."""
+
+    default_code = Reason.ENGINE_UNAVAILABLE
+    exit_code = 2
 
 
 def _rebuild(kind: type[PipelineError], state: dict[str, object]) -> PipelineError:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.decoder import Decoder
 from pipeline.errors import InputError, JobError, Reason
+from pipeline.faults import OF_THE_PLACE
 from pipeline.inbox import Found
 from pipeline.jobs import Failure
 from pipeline.sections import Limits
@@ -18,7 +19,7 @@ from pipeline.stamp import hash_file
 # The machine's moment of weakness, perhaps, and not the file: these are looked at twice.
 TWICE = frozenset({Reason.DECODE_CRASH, Reason.DECODE_TIMEOUT})
 # Nothing about the file itself: looked at again with the next scan.
-PASSING = frozenset({Reason.UNREADABLE, Reason.OUT_OF_MEMORY, Reason.VANISHED})
+PASSING = OF_THE_PLACE | {Reason.UNREADABLE, Reason.OUT_OF_MEMORY, Reason.VANISHED}
 
 
 @dataclass(frozen=True, slots=True)

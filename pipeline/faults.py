@@ -1,6 +1,7 @@
 """Which failures are tried again, how often and when. Pure functions; time is an argument."""
 
 import zlib
+from enum import StrEnum
 
 from pipeline.errors import Reason
 
@@ -25,8 +26,38 @@ MAX_ATTEMPTS = 24
 FIRST_SECONDS = 5.0
 FACTOR = 3.0
 LONGEST_SECONDS = 600.0
-# The fault lies with the place, not with the job: work pauses, and no attempt is counted.
-OF_THE_PLACE = frozenset({Reason.DISK_FULL})
+
+
+class Blame(StrEnum):
+    """What is at fault, and so what has to wait or to fail."""
+
+    PHOTO = "photo"  # this file fails, with all its styles
+    PAIR = "pair"  # this photo with this style fails, once the same style works with another photo
+    STYLE = "style"  # all pairs of these paintings wait until the paintings are repaired
+    PLACE = "place"  # everything waits: work pauses, and no attempt is counted
+    NOBODY = "nobody"  # not a fault
+
+
+_BLAMED = {
+    Blame.PHOTO: (
+        *(Reason.UNSUPPORTED_FORMAT, Reason.TRUNCATED, Reason.TOO_MANY_PIXELS),
+        *(Reason.TOO_MANY_FRAMES, Reason.TOO_LARGE, Reason.ANIMATED, Reason.DECODE_CRASH),
+        *(Reason.DECODE_TIMEOUT, Reason.NOT_REGULAR_FILE, Reason.HARDLINKED, Reason.UNREADABLE),
+        *(Reason.VANISHED, Reason.SIDECAR_INVALID),
+    ),
+    Blame.PAIR: (
+        *(Reason.ENGINE_ERROR, Reason.OUT_OF_MEMORY, Reason.WORKER_CRASHED, Reason.STALLED),
+        *(Reason.IO_ERROR, Reason.OUTPUT_INVALID, Reason.PUBLISH_CONFLICT),
+    ),
+    Blame.STYLE: (Reason.STYLE_INVALID,),
+    Blame.PLACE: (
+        *(Reason.DISK_FULL, Reason.DECODER_UNAVAILABLE, Reason.ENGINE_UNAVAILABLE),
+        Reason.WEIGHTS_INVALID,
+    ),
+    Blame.NOBODY: (Reason.IGNORED, Reason.NO_MATCH, Reason.DUPLICATE, Reason.INTERRUPTED),
+}
+BLAME = {code: blame for blame, codes in _BLAMED.items() for code in codes}
+OF_THE_PLACE = frozenset(_BLAMED[Blame.PLACE])
 
 
 def wait_seconds(code: Reason, times: int, job: str) -> float | None:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from pipeline import codec
 from pipeline.decoder import Decoder
-from pipeline.errors import EngineError, InputError, Reason
+from pipeline.errors import InputError, PlaceError, Reason
 from pipeline.sections import Limits
 
 
@@ -185,7 +185,7 @@ def test_an_answer_that_a_broken_in_decoder_makes_up_is_not_believed(good, monke
 def test_no_decoder_to_be_had_is_the_machines_fault_not_the_files(good, monkeypatch):
     program = (sys.executable, "-c", "raise SystemExit(1)")
     monkeypatch.setattr("pipeline.decoder._PROGRAM", program)
-    with pytest.raises(EngineError, match="cannot be started"):
+    with pytest.raises(PlaceError, match="cannot be started"):
         Decoder(Limits()).probe(good)
 
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from pipeline.errors import Reason
-from pipeline.faults import TRIES
+from pipeline.faults import BLAME, TRIES
 from pipeline.inbox import IGNORED
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -26,3 +26,7 @@ def test_the_documented_number_of_tries_is_the_real_one():
 def test_the_documented_list_of_ignored_names_is_the_real_one():
     text = (DOCS / "reliability.md").read_text()
     assert all(f"`{pattern}`" in text for pattern in IGNORED)
+
+
+def test_every_reason_code_says_what_is_to_blame():
+    assert set(BLAME) == set(Reason)
