@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
@@ -30,12 +30,6 @@ if TYPE_CHECKING:  # a decoder process starts sooner without the models
 
 Bytes = npt.NDArray[np.uint8]
 
-SUFFIXES = frozenset(
-    (
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".tif", ".tiff"),
-        *(".bmp", ".gif", ".avif", ".heic", ".heif", ".hif"),
-    )
-)
 # Pillow would otherwise try its other 36 decoders too, PostScript among them.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 MOVING = ("PNG", "WEBP", "GIF", "AVIF")  # those of which several pictures are a film
@@ -88,11 +82,6 @@ class Decoded:
     exif: bytes
     xmp: bytes
     icc: bytes
-
-
-def is_picture_name(name: str) -> bool:
-    """Whether a file of this name is taken for a picture at all."""
-    return PurePath(name).suffix.lower() in SUFFIXES
 
 
 def rehearse() -> None:

@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from pipeline.kinds import FILMS
 from pipeline.thumbnails import SHOWN, before_name, large_name, small_name
 
 KINDS = ("stylized", "enhanced")  # of a hostile value it can be asked whether it is one of them
-FILMS = (".webp", ".gif", ".mp4")
 POINTS = 120  # of a loss curve; more than a plot can show
 
 _TEXTS = ("ts", "job", "style", "recipe", "device")

@@ -15,14 +15,8 @@ from typing import Literal
 
 from pipeline.errors import InboxError, Reason
 from pipeline.jobs import Failure
+from pipeline.kinds import PHOTOS, PHOTOS_LISTED
 from pipeline.stamp import unreadable
-
-PICTURE_SUFFIXES = frozenset(
-    (
-        *(".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
-        *(".avif", ".heic", ".heif", ".hif"),
-    )
-)
 
 # Files and folders that are not meant for us, whatever they hold; matched without regard to case.
 IGNORED = (
@@ -127,7 +121,7 @@ class Folder:
             return Failure(Reason.NOT_REGULAR_FILE, f"is {kind}, not a regular file")
         if depth >= MAX_DEPTH:
             return Failure(Reason.IGNORED, f"lies more than {MAX_DEPTH} folders deep")
-        if _suffix(name) in PICTURE_SUFFIXES:
+        if _suffix(name) in PHOTOS:
             # Reported, because somebody may take it for a picture; entered, because the pictures in
             # it are pictures like any other.
             return Failure(Reason.NOT_REGULAR_FILE, "is a folder, not a regular file")
@@ -138,9 +132,9 @@ class Folder:
         if self._ignored.match(name.lower()):
             return Failure(Reason.IGNORED, "its name is on the list of names that are ignored")
         suffix = _suffix(name)
-        if suffix not in PICTURE_SUFFIXES:
+        if suffix not in PHOTOS:
             given = f"{suffix!a} is no picture" if suffix else "no suffix tells a picture"
-            return Failure(Reason.UNSUPPORTED_FORMAT, f"{given}; accepted: {_ACCEPTED}")
+            return Failure(Reason.UNSUPPORTED_FORMAT, f"{given}; accepted: {PHOTOS_LISTED}")
         return None
 
 
@@ -159,9 +153,6 @@ _KINDS = (
 
 def _may_enter(failure: Failure | None) -> bool:
     return failure is None or failure.code is Reason.NOT_REGULAR_FILE
-
-
-_ACCEPTED = " ".join(sorted(PICTURE_SUFFIXES))
 
 
 def _suffix(name: str) -> str:

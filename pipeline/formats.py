@@ -1,12 +1,12 @@
 """The files that pictures become: format, quality, depth, colour space, metadata."""
 
 from importlib.util import find_spec
-from pathlib import PurePath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
 from pipeline.errors import MissingExtraError
+from pipeline.kinds import KINDS, kind_of
 from pipeline.options import Options
 
 Format = Literal["png", "jpeg", "webp", "tiff", "avif", "heif"]
@@ -14,14 +14,7 @@ Profile = Literal["srgb", "display-p3"]
 Ground = Literal["white", "grey", "black"]
 
 # The first suffix of a format is the one that the outbox gives; all are taken on a command line.
-SUFFIXES: dict[Format, tuple[str, ...]] = {
-    "png": (".png",),
-    "jpeg": (".jpg", ".jpeg"),
-    "webp": (".webp",),
-    "tiff": (".tif", ".tiff"),
-    "avif": (".avif",),
-    "heif": (".heic", ".heif"),
-}
+SUFFIXES = {cast(Format, kind.name): kind.suffixes for kind in KINDS if kind.written}
 # Where a format loses something: the quality at which nobody sees it on painted texture.
 QUALITY: dict[Format, int] = {"jpeg": 92, "webp": 90, "avif": 80, "heif": 80}
 
@@ -87,5 +80,5 @@ class OutputFormat(Options):
 
 def format_of(name: str) -> Format | None:
     """The format that a file name's suffix asks for; None when we write none such."""
-    suffix = PurePath(name).suffix.lower()
-    return next((found for found, suffixes in SUFFIXES.items() if suffix in suffixes), None)
+    kind = kind_of(name)
+    return cast(Format, kind.name) if kind and kind.written else None

@@ -14,7 +14,6 @@ from pipeline.codec import (
     Decoded,
     Limits,
     decode_file,
-    is_picture_name,
 )
 from pipeline.encode import NO_LABELS, Labels, caption, encode, encode_small
 from pipeline.errors import OutputError
@@ -27,7 +26,6 @@ __all__ = [
     "Limits",
     "Picture",
     "as_picture",
-    "is_picture_name",
     "labelled",
     "load_image",
     "preview",

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import InboxError, Reason
-from pipeline.folder import IGNORED, MAX_DEPTH, PICTURE_SUFFIXES, Folder, Refused
+from pipeline.folder import IGNORED, MAX_DEPTH, Folder, Refused
 from pipeline.jobs import Failure
 from pipeline.sidecar import governing, is_side_file
 from pipeline.stamp import Stamp, being_written, lacks_end, unreadable
 
-__all__ = ["IGNORED", "MAX_DEPTH", "PICTURE_SUFFIXES", "Found", "Inbox", "Refused", "Scan"]
+__all__ = ["IGNORED", "MAX_DEPTH", "Found", "Inbox", "Refused", "Scan"]
 
 ASK_AGAIN_SECONDS = 0.5  # how soon to look again at a file that somebody holds open
 

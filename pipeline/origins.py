@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.codec import is_picture_name
 from pipeline.config import BUILTIN, WEIGHTS_WORDS, Config, load_config
 from pipeline.decoder import Decoder
 from pipeline.errors import PipelineError, UsageError
 from pipeline.formats import SUFFIXES, format_of
 from pipeline.jobs import ENGINE_VERSION, Job, Recipe
+from pipeline.kinds import is_photo_name
 from pipeline.manifest import starter_styles
 from pipeline.metadata import recorded
 from pipeline.provenance import Ingredient, Provenance, parse
@@ -193,7 +193,7 @@ class _Search:
     def __call__(self, part: Ingredient, role: str) -> Path:
         name = part.name.removeprefix(BUILTIN)
         hit = self._holding(part.sha256, lambda path: name in (path.name, path.stem))
-        hit = hit or self._holding(part.sha256, lambda path: is_picture_name(path.name))
+        hit = hit or self._holding(part.sha256, lambda path: is_photo_name(path.name))
         if hit is None:
             self.missing.append(f"{role} {part.name} (SHA-256 {part.sha256})")
         return hit or Path(part.name)

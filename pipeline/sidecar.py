@@ -18,7 +18,7 @@ from pipeline.complaints import explain
 from pipeline.config import Config
 from pipeline.disk import READ
 from pipeline.errors import ConfigError, InputError, Reason
-from pipeline.folder import PICTURE_SUFFIXES
+from pipeline.kinds import PHOTOS
 from pipeline.manifest import Manifest
 from pipeline.options import FromList, Options, Transfer
 from pipeline.sections import Limits
@@ -29,7 +29,7 @@ SUFFIX = ".yaml"
 MAX_BYTES = 64 << 10
 MAX_STEPS = 2000  # at each scale: a dropped file must not keep the machine for a week
 
-_PHOTO_SUFFIXES = tuple(PICTURE_SUFFIXES)
+_PHOTO_SUFFIXES = tuple(PHOTOS)
 
 
 class SideTransfer(Transfer):

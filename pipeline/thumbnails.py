@@ -8,12 +8,14 @@ no harm. JPEG: on painted texture WebP saves nothing and takes twelve times as l
 
 import re
 
+from pipeline.kinds import BROWSERS_SHOW
+
 STAGED = "small"
 SMALL = 640  # px, long side on the wall: sharp on a dense screen, some 100 kB
 LARGE = 1600  # px, long side of a photo beside its painting
 
 # What a browser can show by itself; of other pictures (TIFF, HEIC) it gets a large copy.
-SHOWN = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif"})
+SHOWN = BROWSERS_SHOW
 
 NAME = re.compile(r"[0-9a-f]{20}(-[0-9]{1,5})?\.jpg")
 _DIGEST = re.compile(r"[0-9a-f]{64}")

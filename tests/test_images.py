@@ -14,7 +14,8 @@ from picture_stock import EXACT, KINDS, NEWER, Load, loader, photo, tensor
 from PIL import Image
 from test_colours import profile_bytes
 
-from pipeline.images import Limits, is_picture_name, load_image, preview, resize
+from pipeline.images import Limits, load_image, preview, resize
+from pipeline.kinds import is_photo_name
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_each_format_is_read_by_what_it_holds_not_by_its_name(kind: str, load: L
     [("a.jpg", 1), ("A.JPEG", 1), ("b.c.webp", 1), ("x.tif", 1), ("notes.txt", 0), (".jpg", 0)],
 )
 def test_a_picture_is_known_by_its_ending(name: str, taken: int) -> None:
-    assert is_picture_name(name) == bool(taken)
+    assert is_photo_name(name) == bool(taken)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr", "LAB"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pipeline.errors import InputError, JobError, OutputError, Reason
-from pipeline.inbox import PICTURE_SUFFIXES
+from pipeline.kinds import PHOTOS
 from pipeline.live import ask
 from pipeline.markup import page
 from pipeline.serving.shelf import HEAD, SCRIPT, Opened
@@ -115,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
             "now": ask(wing.state, time.time()),
             "upload": wing.upload,
             "bytes": wing.limits.bytes,
-            "suffixes": sorted(PICTURE_SUFFIXES),
+            "suffixes": sorted(PHOTOS),
         }
 
     def _file(self, path: str) -> None:

@@ -16,21 +16,9 @@ from typing import Any, BinaryIO
 from pipeline.disk import READ, opened_folder
 from pipeline.exhibits import url
 from pipeline.gallery import FOLDER, PICTURES, arguments_in, chunk_name
+from pipeline.kinds import kind_of
 from pipeline.thumbnails import NAME
 
-TYPES = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".webp": "image/webp",
-    ".gif": "image/gif",
-    ".avif": "image/avif",
-    ".heic": "image/heic",
-    ".heif": "image/heif",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-    ".mp4": "video/mp4",
-}
 SCRIPT = "text/javascript; charset=utf-8"
 HEAD = f"{FOLDER}/head.js"
 _DATA = re.compile(rf"{re.escape(FOLDER)}/(head|chunk-[0-9]{{4,7}})\.js")
@@ -60,7 +48,7 @@ class Shelf:
     def open(self, path: str) -> Opened | None:
         """The file at a path of the outbox, if it may be seen and is there."""
         data, copy = _DATA.fullmatch(path), _COPY.fullmatch(path)
-        kind = SCRIPT if data else TYPES.get(PurePosixPath(path).suffix.lower(), "")
+        kind = SCRIPT if data else _media(path)
         if not kind or not (data or copy or self._is_named(path)):
             return None
         try:
@@ -102,6 +90,11 @@ class Shelf:
             self._read = (version, chunks)
         except (OSError, ValueError, TypeError, LookupError, RecursionError):
             return  # being told anew: the next question looks again
+
+
+def _media(path: str) -> str:
+    kind = kind_of(path)
+    return kind.media if kind else ""
 
 
 def _addresses(entry: Any) -> list[str]:

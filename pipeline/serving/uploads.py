@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 
 from pipeline.disk import disk_errors, opened_folder
 from pipeline.errors import InputError, OutputError, Reason
-from pipeline.inbox import PICTURE_SUFFIXES
+from pipeline.kinds import PHOTOS, PHOTOS_LISTED
 from pipeline.sections import Limits
 
 BLOCK = 1 << 16
@@ -68,9 +68,9 @@ def cleaned(name: str) -> str:
     plain = "".join(sign for sign in last if not unicodedata.category(sign).startswith("C"))
     plain = "".join("_" if sign in '<>:"|?*' else sign for sign in plain)
     path = PurePath(plain.strip())
-    if path.suffix.lower() not in PICTURE_SUFFIXES:
-        accepted = " ".join(sorted(PICTURE_SUFFIXES))
-        raise InputError("not a picture by its name", where=plain, mend=f"accepted: {accepted}")
+    if path.suffix.lower() not in PHOTOS:
+        mend = f"accepted: {PHOTOS_LISTED}"
+        raise InputError("not a picture by its name", where=plain, mend=mend)
     stem = path.stem.strip(" .~") or "photo"
     while len(stem.encode()) > LONGEST_STEM:
         stem = stem[:-1]

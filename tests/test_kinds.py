@@ -1,0 +1,70 @@
+"""One table says which file names are pictures, for every part of the program."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from pipeline import codec, folder, formats, kinds, sidecar, thumbnails
+from pipeline.errors import InputError
+from pipeline.serving import shelf, uploads
+
+PACKAGE = Path(kinds.__file__).parent
+PHOTO_NAMES = sorted(kinds.PHOTOS)
+
+
+def test_no_suffix_stands_for_two_kinds() -> None:
+    listed = [suffix for kind in kinds.KINDS for suffix in kind.suffixes]
+    assert len(listed) == len(set(listed)) == len(kinds.OF_SUFFIX)
+
+
+@pytest.mark.parametrize("suffix", PHOTO_NAMES)
+def test_a_photo_name_is_one_for_inbox_upload_and_side_file_in_either_case(suffix: str) -> None:
+    for name in ("a" + suffix, "A" + suffix.upper()):
+        assert folder.Folder(Path()).by_name(name) is None
+        assert uploads.cleaned(name) == name
+        assert sidecar.is_side_file(f"{name}.yaml")
+        assert kinds.is_photo_name(name)
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".pjpeg", ".apng", ".hif"])
+def test_what_browsers_and_cameras_call_their_files_is_taken(suffix: str) -> None:
+    assert suffix in kinds.PHOTOS
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "notes.txt", "photo", ".jpg", "a.svg", "a.jpg.exe"])
+def test_other_names_are_refused_everywhere_with_the_same_list(name: str) -> None:
+    refused = folder.Folder(Path()).by_name(name)
+    assert refused is not None
+    if not name.startswith("."):
+        assert refused.message.endswith(kinds.PHOTOS_LISTED)
+    with pytest.raises(InputError) as caught:
+        uploads.cleaned(name)
+    assert caught.value.mend.endswith(kinds.PHOTOS_LISTED)
+
+
+def test_every_suffix_that_can_be_written_is_served_with_its_media_type() -> None:
+    for suffixes in formats.SUFFIXES.values():
+        for suffix in suffixes:
+            assert shelf._media("a" + suffix).startswith("image/")
+            assert formats.format_of("a" + suffix) is not None
+    assert {s for kind in kinds.KINDS for s in kind.suffixes} >= thumbnails.SHOWN
+    assert shelf._media("index.html") == ""
+
+
+def test_every_kind_of_photo_has_a_decoder() -> None:
+    decoders = {name.lower() for name in (*codec.FORMATS, "HEIF")}
+    assert {kind.name for kind in kinds.KINDS if kind.photo} == decoders
+
+
+def test_no_other_module_lists_suffixes_or_media_types_of_pictures() -> None:
+    """Two in one literal are a table; a single one is a name."""
+    known = kinds.OF_SUFFIX.keys() | {kind.media for kind in kinds.KINDS}
+    for path in PACKAGE.rglob("*.py"):
+        if path.name == "kinds.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Dict | ast.Set | ast.List | ast.Tuple):
+                texts = [c.value for c in ast.walk(node) if isinstance(c, ast.Constant)]
+                listed = known.intersection(text for text in texts if isinstance(text, str))
+                assert len(listed) < 2, f"{path.name}:{node.lineno} lists {listed}"
