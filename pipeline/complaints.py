@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from pipeline.yamlfile import Lines
 
+MOST_SAID = 300  # characters of what was given: the reader has the file
 # Where pydantic speaks of Python, to people who write YAML.
 _PLAIN = {
     "is_instance_of": "input should be a path",
@@ -33,19 +34,32 @@ def explain(
     if first["type"] == "extra_forbidden":
         what = f"unknown key {key!r}"
         mend = nearest(document_path[-1], _fields_at(model, first["loc"][:-1])).strip("; ")
-        return {"what": what, "where": where, "mend": mend}
+        return {"what": _cut(what), "where": where, "mend": mend}
     message = _PLAIN.get(first["type"]) or first["msg"].removeprefix("Value error, ")
     given = first["input"]
-    shown = f", not {given!r}" if isinstance(given, str | int | float | bool | None) else ""
+    shown = f", not {_shown(given)}" if isinstance(given, str | int | float | bool | None) else ""
     # A message that pydantic wrote names the rule only; add what was given.
     if first["type"] in ("value_error", "missing"):
         shown = ""
     what = f"{key}: {message[:1].lower()}{message[1:]}{shown}" if key else message
     mend = ""
+    what = _cut(what)
     if first["type"] == "literal_error" and isinstance(given, str):
         words = re.findall(r"'([^']+)'", first.get("ctx", {}).get("expected", ""))
         mend = nearest(given, words).strip("; ")
     return {"what": what, "where": where, "mend": mend}
+
+
+def _shown(given: object) -> str:
+    """What was given, briefly."""
+    try:
+        return _cut(repr(given))
+    except ValueError:  # a number of thousands of digits
+        return "a number of this size"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_SAID else f"{text[:MOST_SAID]}..."
 
 
 def _worst(error: ValidationError, lines: Lines) -> ErrorDetails:

@@ -11,8 +11,19 @@ from pipeline.complaints import explain, nearest
 from pipeline.errors import ConfigError
 from pipeline.formats import OutputFormat
 from pipeline.options import FromList, LocalPath, Options, PresetName, Transfer, absolute
+from pipeline.paths import absolute_path, real_path
 from pipeline.schedule import Schedule
-from pipeline.sections import Hooks, Limits, Log, Metrics, Queue, Serve, Timelapse, Watch
+from pipeline.sections import (
+    Hooks,
+    Limits,
+    Log,
+    Metrics,
+    Pattern,
+    Queue,
+    Serve,
+    Timelapse,
+    Watch,
+)
 from pipeline.yamlfile import read_yaml
 
 BUILTIN = "builtin:"
@@ -61,7 +72,7 @@ class StyleEntry(Options):
         images = value.get("images") if isinstance(value, dict) else None
         if not isinstance(images, dict):
             return value
-        base = (info.context or {}).get("base", Path.cwd())
+        base = (info.context or {}).get("base") or Path.cwd()
         return value | {"images": {_source(key, base): w for key, w in images.items()}}
 
     @property
@@ -75,7 +86,7 @@ class StyleEntry(Options):
 class MatchRule(Options):
     """Photos whose path in the inbox fits the pattern get these styles."""
 
-    inbox: Annotated[str, Field(min_length=1)] = Field(
+    inbox: Pattern = Field(
         "**", description="A glob pattern, relative to the inbox; ** spans folders."
     )
     styles: Annotated[tuple[str, ...], FromList] = Field(
@@ -161,7 +172,7 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _folders_apart(self) -> Self:
-        inbox, outbox, state = (p.resolve() for p in (self.inbox, self.outbox, self.state))
+        inbox, outbox, state = map(real_path, (self.inbox, self.outbox, self.state))
         if outbox.is_relative_to(inbox):
             raise ValueError("outbox lies inside the inbox: results would be taken for photos")
         if inbox.is_relative_to(outbox):
@@ -169,16 +180,16 @@ class Config(Options):
         if state.is_relative_to(inbox) or inbox == state or outbox == state:
             raise ValueError("state must be a folder of its own, outside the inbox")
         for key in ("archive", "quarantine"):
-            if getattr(self, key).resolve().is_relative_to(inbox):
+            if real_path(getattr(self, key)).is_relative_to(inbox):
                 raise ValueError(f"{key} lies inside the inbox: it would be taken for new photos")
-        held = self.quarantine.resolve()
+        held = real_path(self.quarantine)
         for key in (
             "inbox",
             "outbox",
             "state",
             "archive",
         ):  # `retry` brings back all that lies in it
-            if getattr(self, key).resolve().is_relative_to(held):
+            if real_path(getattr(self, key)).is_relative_to(held):
                 raise ValueError(f"{key} lies inside the quarantine, a folder of its own")
         return self
 
@@ -206,7 +217,7 @@ def load_config(path: Path) -> Config:
     if not isinstance(document, dict):
         raise ConfigError("the top level must be a mapping", where=str(path))
     try:
-        return Config.model_validate(document, context={"base": path.parent.resolve()})
+        return Config.model_validate(document, context={"base": real_path(path.parent)})
     except ValidationError as error:
         raise ConfigError(**explain(error, Config, path, lines)) from None
 
@@ -219,4 +230,4 @@ def json_schema() -> dict[str, Any]:
 def _source(value: Any, base: Path) -> Any:
     if not isinstance(value, str) or value.startswith(BUILTIN):
         return value
-    return str(base / Path(value).expanduser())
+    return str(absolute_path(value, base)) if value else value

@@ -1,21 +1,20 @@
 """Styles and match rules: which styles a content image gets."""
 
 import difflib
+import errno
 import os
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from wcmatch import glob
-
 from pipeline.config import BUILTIN, WEIGHTS_WORDS, Config, MatchRule
 from pipeline.errors import ConfigError
 from pipeline.options import Transfer, resolve_transfer
+from pipeline.paths import real_path, why_no_file
+from pipeline.patterns import fits
 
-# Case counts on every system, and "**" spans folders, so one manifest means one thing everywhere.
-_GLOB = glob.GLOBSTAR | glob.CASE | glob.DOTGLOB | glob.BRACE
+MOST_SAID = 300  # characters of a path: the reader has the config
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +40,6 @@ class Manifest:
             if fits(content, rule.inbox):
                 return tuple(self.styles[style] for style in dict.fromkeys(rule.styles))
         return ()
-
-
-def fits(content: str, pattern: str) -> bool:
-    """Whether a path relative to the inbox fits a pattern of the config."""
-    # wcmatch refuses lone surrogates nowhere, but a backslash is data here, not a separator.
-    name = content.replace(os.sep, "/")
-    return any(regex.match(name) for regex in _compiled(pattern))
-
-
-@lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> tuple[re.Pattern[str], ...]:
-    """One regular expression for each alternative in braces; ten thousand photos ask for it."""
-    wanted, _ = glob.translate(pattern, flags=_GLOB)
-    return tuple(map(re.compile, wanted))
 
 
 def load_manifest(config: Config, config_path: Path | str = "config.yaml") -> Manifest:
@@ -84,9 +69,10 @@ def _check_models(config: Config, path: Path | str) -> None:
     weights = None if config.weights in WEIGHTS_WORDS else Path(config.weights)
     wanted = {"weights": weights, "enhance.upscale_model": config.enhance.enlarging_model}
     for key, file in wanted.items():
-        if file is not None and not file.is_file():
-            mend = "paths are relative to the config file"
-            raise ConfigError(f"{key}: no such file: {file}", where=str(path), mend=mend)
+        why = why_no_file(file) if file is not None else ""
+        if why:
+            what = f"{key}: {_unreadable('file', why)}: {file}"
+            raise ConfigError(what, where=str(path), mend=_RELATIVE)
 
 
 def starter_styles() -> dict[str, Path]:
@@ -117,10 +103,20 @@ def find_image(source: str, key: str) -> Path:
             raise ConfigError(f"there is no starter style {name!r}", where=key, mend=mend)
         return known[name]
     path = Path(source)
-    if not path.is_file():
-        mend = "paths are relative to the config file"
-        raise ConfigError(f"no such image: {source}", where=key, mend=mend)
-    return path.resolve()
+    why = why_no_file(path)
+    if why:
+        raise ConfigError(
+            f"{_unreadable('image', why)}: {source[:MOST_SAID]}", where=key, mend=_RELATIVE
+        )
+    return real_path(path)
+
+
+_RELATIVE = "paths are relative to the config file"
+
+
+def _unreadable(noun: str, why: str) -> str:
+    missing = os.strerror(errno.ENOENT).lower()
+    return f"no such {noun}" if why == missing else f"this {noun} cannot be used ({why})"
 
 
 def _check_init(transfer: Transfer, key: str) -> None:

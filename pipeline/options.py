@@ -7,7 +7,16 @@ all validate against the model below. No torch is imported here.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+)
+
+from pipeline.paths import absolute_path, system_text
 
 # relu layers of VGG-19 up to the deepest one the losses look at (Simonyan & Zisserman 2014).
 LAYERS = tuple(
@@ -29,11 +38,12 @@ FromList = BeforeValidator(lambda value: tuple(value) if isinstance(value, list)
 
 def absolute(value: Any, info: ValidationInfo) -> Any:
     """Paths in a config file are relative to the file."""
-    base = (info.context or {}).get("base", Path.cwd())
-    return base / Path(value).expanduser() if isinstance(value, str | Path) and value else value
+    base = (info.context or {}).get("base") or Path.cwd()
+    return absolute_path(value, base) if isinstance(value, str | Path) and value else value
 
 
 LocalPath = Annotated[Path, BeforeValidator(absolute)]
+SystemText = Annotated[str, AfterValidator(system_text)]  # an argument of a program, a host
 
 Depths = Annotated[tuple[Annotated[int, Field(ge=1, le=5)], ...], Field(min_length=1), FromList]
 

@@ -12,7 +12,7 @@ from pipeline.estimate import work_of
 from pipeline.faults import is_due
 from pipeline.inbox import Found
 from pipeline.jobs import Job
-from pipeline.manifest import fits
+from pipeline.patterns import fits
 from pipeline.sections import Queue
 
 

@@ -4,9 +4,10 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from pipeline.options import FromList, LocalPath, Options
+from pipeline.options import FromList, LocalPath, Options, SystemText
+from pipeline.patterns import checked_pattern
 
 
 class Watch(Options):
@@ -26,6 +27,7 @@ class Watch(Options):
     )
 
 
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(checked_pattern)]
 Bytes = Annotated[int, Field(ge=0, le=1 << 50)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
 
@@ -62,13 +64,13 @@ class Limits(Options):
 class Hooks(Options):
     """Programs told of results: an argument list, no shell; the result as JSON on stdin."""
 
-    on_done: Annotated[tuple[str, ...], FromList] = Field(
+    on_done: Annotated[tuple[SystemText, ...], FromList] = Field(
         (), description="Program and arguments, called after a result."
     )
-    on_failed: Annotated[tuple[str, ...], FromList] = Field(
+    on_failed: Annotated[tuple[SystemText, ...], FromList] = Field(
         (), description="The same, after a failure."
     )
-    on_batch: Annotated[tuple[str, ...], FromList] = Field(
+    on_batch: Annotated[tuple[SystemText, ...], FromList] = Field(
         (), description="The same, once for all results of a batch: see docs/operations.md."
     )
     batch_seconds: Annotated[float, Field(ge=0, le=86400)] = Field(
@@ -83,12 +85,10 @@ class Queue(Options):
     order: Literal["name", "newest", "oldest", "smallest"] = Field(
         "name", description="By the photos' paths, the times of their files, or their bytes."
     )
-    folders: dict[Annotated[str, Field(min_length=1)], Annotated[int, Field(ge=-1000, le=1000)]] = (
-        Field(
-            {},
-            description="Priorities by pattern, relative to the inbox: greater ones first, 0 where "
-            "none fits; the first pattern that fits counts.",
-        )
+    folders: dict[Pattern, Annotated[int, Field(ge=-1000, le=1000)]] = Field(
+        {},
+        description="Priorities by pattern, relative to the inbox: greater ones first, 0 where "
+        "none fits; the first pattern that fits counts.",
     )
     fair: bool = Field(
         True, description="Folders take turns, photo by photo, so that a large one starves none."
@@ -184,7 +184,7 @@ class Log(Options):
 class Serve(Options):
     """The gallery as a local web page, live (`pipeline serve`)."""
 
-    host: Annotated[str, Field(min_length=1)] = Field(
+    host: Annotated[SystemText, Field(min_length=1)] = Field(
         "127.0.0.1", description="Address to listen on; all but this machine's own need a token."
     )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(

@@ -9,6 +9,7 @@ import yaml
 from pipeline.errors import ConfigError
 
 MAX_CONFIG_BYTES = 1 << 20
+MOST_SAID = 200  # characters of an error that is not ours
 
 
 class _Loader(yaml.SafeLoader):
@@ -70,10 +71,15 @@ def parse_yaml(text: bytes, path: str, max_bytes: int = MAX_CONFIG_BYTES) -> tup
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         what = error.problem or "not valid YAML"
         raise ConfigError(what, where=f"{path}:{line}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         # ValueError: PyYAML's own for impossible dates; RecursionError: nesting as a weapon.
-        what = " ".join(str(error).split()) or "not valid YAML"
+        what = " ".join(str(error).split())[:MOST_SAID] or "not valid YAML"
         raise ConfigError(f"not valid YAML: {what}", where=path) from None
+    except Exception:
+        # PyYAML has errors of its own for wrong syntax only. A value that does not fit its tag
+        # (`!!bool x`, `!!int ""`, `!!set [1]`) ends in a KeyError, IndexError, TypeError ...
+        what = "not valid YAML: a value does not fit its tag (as in !!bool x)"
+        raise ConfigError(what, where=path) from None
     finally:
         if loader is not None:
             loader.dispose()

@@ -1,0 +1,78 @@
+"""Paths that people write: made absolute and checked here; what the system says becomes words."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+# Longer paths leave no room for the names of pictures below them (PATH_MAX is 4096 bytes).
+MOST_BYTES = 3072
+MOST_NAME_BYTES = 255
+
+
+def absolute_path(text: str | Path, base: Path) -> Path:
+    """A path from a config file, relative to ``base``.
+
+    Raises:
+        ValueError: In words of the config's reader, when no file can ever lie there.
+    """
+    system_text(str(text))
+    try:
+        path = base / Path(text).expanduser()
+    except RuntimeError:
+        user = Path(text).parts[0]
+        raise ValueError(f"there is no user {user.removeprefix('~')!r} on this machine") from None
+    names = [os.fsencode(part) for part in path.parts]
+    if max(map(len, names), default=0) > MOST_NAME_BYTES:
+        raise ValueError(f"a name in this path is longer than {MOST_NAME_BYTES} bytes")
+    if len(os.fsencode(path)) > MOST_BYTES:
+        raise ValueError(f"this path is longer than {MOST_BYTES} bytes")
+    if _status(path) == errno.ELOOP:
+        raise ValueError(f"{path} is a link that leads back to itself")
+    return path
+
+
+def system_text(text: str) -> str:
+    """A text that the system takes: a path, a program's argument.
+
+    Raises:
+        ValueError: It holds a NUL character, or half a surrogate pair.
+    """
+    if "\0" in text:
+        raise ValueError("a NUL character cannot be used here")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise ValueError("these characters cannot be used here: half a surrogate pair") from None
+    return text
+
+
+def real_path(path: Path) -> Path:
+    """The path without links, as far as it exists. Unlike ``Path.resolve`` it never raises."""
+    return Path(os.path.realpath(path))
+
+
+def why_no_file(path: Path) -> str:
+    """Why a path cannot be read as a regular file, in words; "" where it can be."""
+    found = _status(path)
+    if isinstance(found, int):
+        return os.strerror(found).lower()
+    if not stat.S_ISREG(found.st_mode):
+        return "is a folder, not a file" if stat.S_ISDIR(found.st_mode) else "not a regular file"
+    return "" if os.access(path, os.R_OK) else os.strerror(errno.EACCES).lower()
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder lies there and can be seen. Unlike ``Path.is_dir`` it never raises."""
+    found = _status(path)
+    return not isinstance(found, int) and stat.S_ISDIR(found.st_mode)
+
+
+def _status(path: Path) -> os.stat_result | int:
+    """What lies there, through links; the number of the system's error where it cannot be said."""
+    try:
+        return path.stat()
+    except OSError as error:
+        return error.errno or errno.EIO
+    except ValueError:  # NUL: there is no such name
+        return errno.ENOENT
