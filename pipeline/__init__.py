@@ -3,6 +3,13 @@
 The library call is ``from pipeline.nst import stylize``; the program is ``python -m pipeline``.
 """
 
+import sys
+
+if sys.argv[:1] == ["-m"]:  # `python -m pipeline` is starting: before anything else is loaded
+    from pipeline.interpreter import leave_current_folder
+
+    leave_current_folder()
+
 import logging
 
 __version__ = "0.1.0"

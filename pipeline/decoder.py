@@ -12,7 +12,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import EngineError, InputError, JobError, PlaceError, Reason
+from pipeline.interpreter import bare_environment, command, last_words
 from pipeline.sections import Limits
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 START_SECONDS = 120.0  # of a nursery, on a machine that is busy
 MAX_HEADER = 1 << 16
 PIPE_BYTES = 1 << 20  # a picture of 512 px goes through in one piece
-_ROOT = str(Path(__file__).parent.parent)
-_PROGRAM = (sys.executable, "-c", "from pipeline.nursery import main; main()")
+MAX_COMPLAINT = 1 << 16  # bytes of a start's error output
+_PROGRAM = "from pipeline.nursery import main; main()"
 AT_HAND = 16 << 20  # bytes: what decoding a large photo for 512 px takes
 # A child's memory is all new to it, and each page's first touch is a fault. So: pages of 2 MB and
 # not of 4 kB, and what is freed is used again, instead of going back to the system.
@@ -63,7 +63,7 @@ class Decoder:
 
         Raises:
             InputError: As there, and ``decode_crash``, ``decode_timeout``, ``too_large``.
-            PlaceError: No process can be started.
+            PlaceError: No process can be started; ``decoder_unavailable``.
         """
         import numpy as np
 
@@ -84,6 +84,14 @@ class Decoder:
         """Decode a file to its end and keep nothing: raises as :meth:`decode`."""
         self._ask(path, {"long_side": 64, "pixels": False, "below": below})
 
+    def start(self) -> None:
+        """Start the process now, so that no file waits for it.
+
+        Raises:
+            PlaceError: It cannot be started.
+        """
+        self._running()
+
     def close(self) -> None:
         """End the process, whatever it does, and start no other; another thread may wait for it."""
         with self._starting:
@@ -96,7 +104,7 @@ class Decoder:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)  # its own session: the forked child too
             process.wait()
-            for pipe in (process.stdin, process.stdout):
+            for pipe in (process.stdin, process.stdout, process.stderr):
                 assert pipe is not None  # noqa: S101  # both were asked for
                 with suppress(OSError):
                     pipe.close()
@@ -127,33 +135,46 @@ class Decoder:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self._end()
-        environment = {
-            name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "HOME")
-        }
-        # One thread: idle ones of a maths library would only hold address space.
-        environment |= {"PYTHONPATH": _ROOT, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        environment["GLIBC_TUNABLES"] = _MEMORY
         try:
             with self._starting:
                 if self._closed:
                     raise EOFError("it was closed")
-                self._process = subprocess.Popen(  # noqa: S603  # ourselves
-                    [*_PROGRAM, self.limits.model_dump_json(), str(self.at_hand)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,  # decoders' chatter about strangers' bytes
-                    env=environment,
-                    start_new_session=True,  # Ctrl-C is not for it
-                )
-            assert self._process.stdout is not None  # noqa: S101  # it was asked for
-            self._answers = _Answers(self._process.stdout.fileno())
+                self._process = process = self._started()
+            assert process.stdout is not None  # noqa: S101  # it was asked for
+            self._answers = _Answers(process.stdout.fileno())
             self._answers.line(time.monotonic() + START_SECONDS)
         except (OSError, EOFError, ValueError) as error:
-            self._end()
-            what = f"the decoder process cannot be started: {error}"
-            mend = "`doctor` tries it"
-            raise PlaceError(what, mend=mend, code=Reason.DECODER_UNAVAILABLE) from None
-        return self._process
+            raise self._not_started(error) from None
+        assert process.stderr is not None  # noqa: S101  # it was asked for
+        process.stderr.close()  # the nursery says nothing there from now on
+        return process
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        # One thread: idle ones of a maths library would only hold address space.
+        threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(  # noqa: S603  # ourselves
+            command(_PROGRAM, self.limits.model_dump_json(), str(self.at_hand)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,  # of the start only; later decoders chatter about files
+            env=bare_environment() | threads | {"GLIBC_TUNABLES": _MEMORY},
+            start_new_session=True,  # Ctrl-C is not for it
+        )
+
+    def _not_started(self, error: Exception) -> PlaceError:
+        """The process did not come up; its own last words say why, where it had any."""
+        cause = str(error)
+        if (process := self._process) is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            status = process.wait()
+            cause = _complaint(process) or cause or _cause(status)
+        if isinstance(error, TimeoutError):
+            cause = f"not ready after {START_SECONDS:g} s; {cause}".removesuffix("; ")
+        self._end()
+        what = f"the decoder process cannot be started: {cause}"
+        mend = "`pipeline doctor` tries the same"
+        return PlaceError(what, mend=mend, code=Reason.DECODER_UNAVAILABLE)
 
     def _lost(self, path: Path, code: Reason) -> InputError:
         """The process is lost, and the error tells of what."""
@@ -170,6 +191,17 @@ class Decoder:
             return InputError(what, where=_shown(path), mend="save it anew", code=code)
         what = "the decoder broke on it" + (f" ({cause})" if cause else "")
         return InputError(what, where=_shown(path), mend="save it anew as PNG", code=code)
+
+
+def _complaint(process: subprocess.Popen[bytes]) -> str:
+    """The cause that a process named on its error output before it ended; "" where it did not."""
+    assert process.stderr is not None  # noqa: S101  # it was asked for
+    fd = process.stderr.fileno()
+    os.set_blocking(fd, False)
+    with suppress(OSError):
+        text = os.read(fd, MAX_COMPLAINT).decode("utf-8", "replace")
+        return last_words(text) if text.strip() else ""
+    return ""
 
 
 def _cause(status: int) -> str:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config
+from pipeline.decoder import Decoder
 from pipeline.errors import ConfigError, EngineError, PipelineError
 from pipeline.running import Loaded
+from pipeline.sections import Limits
 
 Finding = dict[str, Any]
 LOW_BYTES = 1 << 30
@@ -25,6 +27,7 @@ def examine(loaded: Loaded) -> dict[str, Any]:
         _tried("inbox folder", _inbox, config.inbox),
         _tried("outbox folder", _folder, config.outbox),
         _tried("state folder", _folder, config.state),
+        _tried("decoder", _decoder, config.limits),
         _tried("weights", _weights, config.weights),
         *_engine(config),
     ]
@@ -86,6 +89,16 @@ def _can_link(folder: Path) -> str:
     except OSError:
         return "no hard links (renaming instead)"
     return "hard links"
+
+
+def _decoder(limits: Limits) -> str:
+    """Start one, as for a photo."""
+    decoder = Decoder(limits, at_hand=0)
+    try:
+        decoder.start()
+    finally:
+        decoder.close()
+    return "starts, in a process of its own"
 
 
 def _weights(source: str) -> str:

@@ -34,6 +34,7 @@ def main() -> None:
     import resource  # noqa: F401
 
     gc.freeze()
+    _fall_silent()
     os.write(1, b"ready\n")
     while True:
         child = os.fork()
@@ -42,6 +43,13 @@ def main() -> None:
         _, status = os.waitpid(child, 0)
         if status:  # the answer is torn, or there is no question: end as the child did
             sys.exit(128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else _exit_code(status))
+
+
+def _fall_silent() -> None:
+    """Up to here the error output says why no decoder starts; libraries' remarks are for nobody."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def _exit_code(status: int) -> int:

@@ -9,16 +9,17 @@ import os
 import secrets
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import chdir, contextmanager
 from typing import Any
 
 from pipeline.cluster import Cluster
 from pipeline.errors import ConfigError, MissingExtraError
+from pipeline.interpreter import command, environment, last_words, one_line, package_root
 
 MEND = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH on every node and here"
-_PROBE = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False, logging_level='ERROR')"
+_PROBE = "import ray; ray.init(sys.argv[1], log_to_driver=False, logging_level='ERROR')"
 
 
 def connect(cluster: Cluster) -> Any:
@@ -34,10 +35,12 @@ def connect(cluster: Cluster) -> Any:
         if address == "local":
             # Newer Ray asks for a token on its own clusters too: one of this run only.
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-            ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+            with _no_code_from_here():
+                ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
         else:
             check_reachable(cluster)
-            context = ray.init(address, namespace="pipeline", **quiet)
+            with _no_code_from_here():
+                context = ray.init(address, namespace="pipeline", **quiet)
             check_dashboard(str(getattr(context, "dashboard_url", "") or ""), token_required())
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(one_line(str(error)), where=f"ray.address: {address}") from None
@@ -45,6 +48,14 @@ def connect(cluster: Cluster) -> Any:
         ray.shutdown()
         raise
     return ray
+
+
+@contextmanager
+def _no_code_from_here() -> Iterator[None]:
+    """Ray puts the current folder first on its workers' path of modules: let it be ours."""
+    root = package_root()
+    with chdir(root if os.path.isdir(root) else "/"):  # noqa: PTH112
+        yield
 
 
 def load_ray() -> Any:
@@ -113,7 +124,9 @@ def check_reachable(cluster: Cluster) -> None:
             raise ConfigError(f"does not answer: {error}", where=where, mend=mend) from None
     try:
         asked = subprocess.run(  # noqa: S603  # ourselves
-            [sys.executable, "-c", _PROBE, address],
+            command(f"import sys; {_PROBE}", address),
+            env=environment(),
+            cwd="/",
             capture_output=True,
             text=True,
             timeout=max(1.0, until - time.monotonic()),
@@ -122,7 +135,7 @@ def check_reachable(cluster: Cluster) -> None:
         what = f"no Ray answers within {cluster.connect_seconds:g} s"
         raise ConfigError(what, where=where, mend="see ray.connect_seconds") from None
     if asked.returncode:
-        raise ConfigError(cause(asked.stderr), where=where, mend="`ray status` tells more")
+        raise ConfigError(last_words(asked.stderr), where=where, mend="`ray status` tells more")
 
 
 def check_private(nodes: list[Mapping[str, Any]], token: bool) -> None:
@@ -164,15 +177,3 @@ def connection_lost(error: Exception) -> bool:
         or type(error).__module__.partition(".")[0] == "grpc"
         or "closed channel" in str(error)
     )
-
-
-def one_line(text: str) -> str:
-    """A message of any length and shape, fit for a line."""
-    return " ".join(text.split())[:300]
-
-
-def cause(text: str) -> str:
-    """The last line of a traceback that says something."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    named = [line for line in lines if "Error" in line.partition(":")[0]]
-    return one_line((named or lines or ["it ended without a word"])[-1])

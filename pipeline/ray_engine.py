@@ -17,16 +17,10 @@ from pipeline.checkpoint import Checkpoints
 from pipeline.cluster import Cluster
 from pipeline.config import Config
 from pipeline.errors import ConfigError, Reason
+from pipeline.interpreter import last_words, one_line
 from pipeline.jobs import Failure, Job, JobResult
 from pipeline.ray_cargo import Cargo, unpacked
-from pipeline.ray_connect import (
-    cause,
-    check_private,
-    connect,
-    connection_lost,
-    one_line,
-    token_required,
-)
+from pipeline.ray_connect import check_private, connect, connection_lost, token_required
 from pipeline.ray_hired import Hired, places, worker_on
 from pipeline.ray_node import LEAVE_SECONDS, Delivery, Look, Parcel, needed
 from pipeline.slots import AHEAD, Silence
@@ -269,7 +263,7 @@ class RayExecutor:
             self._hired.remove(hired)
             return [GivenBack(job) for job, _ in hired.calls.values()]
         if not hired.device:
-            self._unfit[hired.node] = f"node {hired.host}: {cause(why)}"
+            self._unfit[hired.node] = f"node {hired.host}: {last_words(why)}"
         return self._dropped(hired, Reason.WORKER_CRASHED, f"the worker on {hired.name} died")
 
     def _dropped(self, hired: Hired, code: Reason, why: str) -> list[Event]:

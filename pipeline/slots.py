@@ -1,19 +1,19 @@
 """A device slot as the daemon sees it: a process, the jobs it was given, and its signs of life."""
 
 import logging
-import multiprocessing
 import signal
+import subprocess
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
 from pipeline.cores import computing_on
 from pipeline.errors import Reason
+from pipeline.interpreter import command, environment
 from pipeline.jobs import Failure, Job, JobResult, Progress
 from pipeline.voice import Beat
 from pipeline.workshop import (
@@ -26,11 +26,11 @@ from pipeline.workshop import (
     Refused,
     Stop,
     Take,
-    serve,
 )
 
 log = logging.getLogger(__name__)
 
+_PROGRAM = "from pipeline.workshop import main; main()"
 AHEAD = 2  # jobs a process has at most: one at the device, one decoded ahead or being written
 TOGETHER_SIDE = 2048  # px; larger pictures have the memory of a process to themselves
 WARM_STYLES = 8  # paintings that a process remembers (see worker)
@@ -106,7 +106,7 @@ class Slot:
         self.photo = ""  # SHA-256 of the last photo
         self.styles: deque[str] = deque(maxlen=WARM_STYLES)
         self.pipe: Connection[Any, Any] | None = None
-        self.process: Any = None
+        self.process: subprocess.Popen[bytes] | None = None
         self._clock = clock
         self.silence = Silence(clock)
 
@@ -130,18 +130,21 @@ class Slot:
 
     def start(self) -> None:
         """Start the process, if it is not there."""
-        if self.process is not None and self.process.is_alive():
+        if self.process is not None and self.process.poll() is None:
             return
-        context = multiprocessing.get_context("spawn")  # CUDA cannot be used after a fork
-        self.pipe, theirs = context.Pipe()
+        self.pipe, theirs = Pipe()
         log = self.place.state and self.place.state / "logs" / f"worker-{self.number}.log"
         self.found = ()
-        self.process = context.Process(
-            target=serve, args=(theirs, self.device, self.threads, self.place, log), daemon=True
-        )
-        with _signals_later(), computing_on(self.threads):
-            self.process.start()
-        theirs.close()
+        # Never a fork of this process: CUDA cannot be used after one.
+        with theirs, _signals_later(), computing_on(self.threads):
+            self.process = subprocess.Popen(  # noqa: S603  # ourselves
+                command(_PROGRAM, str(theirs.fileno())),
+                env=environment(),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+        with suppress(OSError):  # died at once: drain() finds the pipe closed and says so
+            self.pipe.send((self.device, self.threads, self.place, log))
 
     def _send(self) -> None:
         """Send what may be sent: a job that needs all memory waits until it is alone."""
@@ -203,8 +206,10 @@ class Slot:
         return self._lost(Failure(Reason.STALLED, why))
 
     def _crashed(self) -> list[Event]:
-        self.process.join(STOP_SECONDS)
-        code = self.process.exitcode
+        assert self.process is not None  # noqa: S101  # its pipe was there
+        code = None
+        with suppress(subprocess.TimeoutExpired):
+            code = self.process.wait(STOP_SECONDS)
         cause = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit {code}"
         self.close(force=True)
         why = f"the worker process on {self.device} ended ({cause})"
@@ -264,10 +269,11 @@ class Slot:
             self.process.kill()
         if self.pipe is not None:
             self.pipe.close()  # the child ends when it finds nobody at the other end
-        self.process.join(STOP_SECONDS)
-        if self.process.is_alive():
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.join()
+            self.process.wait()
         self.process = self.pipe = None
 
 
@@ -288,8 +294,6 @@ def _signals_later() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    # Its start would lift the block again, before the child's.
-    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline.config import Config
 from pipeline.errors import UsageError
+from pipeline.interpreter import module_command
 
 KINDS = ("systemd", "launchd")
 LABEL = "org.pipeline.watch"
@@ -182,7 +183,7 @@ def _written(config: Config) -> list[Path]:
 
 
 def _command(path: Path) -> list[str]:
-    return [sys.executable, "-m", "pipeline", "watch", "--config", str(path)]
+    return module_command("pipeline", "watch", "--config", str(path))
 
 
 def _specifiers(text: str) -> str:

@@ -11,6 +11,7 @@ device never waits for a disk, nor for the daemon.
 
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -113,6 +114,17 @@ class Begun:
 
 
 # --- the process ----------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Run the process that `pipeline.slots` starts; its argument is the descriptor of its pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    pipe: Connection[Any, Any] = Connection(int(sys.argv[1]))
+    with suppress(EOFError, OSError):  # the daemon is gone again
+        device, threads, place, log = pipe.recv()
+        serve(pipe, device, threads, place, log)
 
 
 def serve(

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import struct
-import sys
 import time
 import zlib
 from pathlib import Path
@@ -174,7 +173,7 @@ def test_what_a_decoder_may_do_is_bounded_for_good(tmp_path):
 )
 def test_an_answer_that_a_broken_in_decoder_makes_up_is_not_believed(good, monkeypatch, answer):
     program = f"import os; os.write(1, b'ready\\n'); os.read(0, 9999); os.write(1, {answer!r})"
-    monkeypatch.setattr("pipeline.decoder._PROGRAM", (sys.executable, "-c", program))
+    monkeypatch.setattr("pipeline.decoder._PROGRAM", program)
     decoder = Decoder(Limits())
     with pytest.raises(InputError) as caught:
         decoder.decode(good, None)
@@ -182,11 +181,23 @@ def test_an_answer_that_a_broken_in_decoder_makes_up_is_not_believed(good, monke
     decoder.close()
 
 
-def test_no_decoder_to_be_had_is_the_machines_fault_not_the_files(good, monkeypatch):
-    program = (sys.executable, "-c", "raise SystemExit(1)")
+@pytest.mark.parametrize(
+    ("program", "cause"),
+    [
+        ("raise SystemExit(7)", "exit 7"),
+        ("raise ImportError('libjpeg.so.8: no such file')", "ImportError: libjpeg.so.8"),
+        ("import os; os.kill(os.getpid(), 9)", "SIGKILL"),
+    ],
+)
+def test_a_decoder_that_does_not_start_names_its_cause_and_blames_no_photo(
+    good, monkeypatch, program, cause
+):
     monkeypatch.setattr("pipeline.decoder._PROGRAM", program)
-    with pytest.raises(PlaceError, match="cannot be started"):
+    with pytest.raises(PlaceError, match="cannot be started") as caught:
         Decoder(Limits()).probe(good)
+    assert caught.value.code is Reason.DECODER_UNAVAILABLE
+    assert cause in caught.value.what
+    assert good.name not in str(caught.value)
 
 
 # --- a corpus of broken files ---------------------------------------------------------------

@@ -154,7 +154,7 @@ def test_the_agent_is_a_property_list_that_names_this_config(tmp_path, name):
     """Absolute paths, as they are: launchd puts nothing into them."""
     path = a_config(tmp_path / name)
     agent = plistlib.loads(text("launchd", load_config(path), path).encode())
-    command = [sys.executable, "-m", "pipeline", "watch", "--config", str(path)]
+    command = [sys.executable, "-P", "-m", "pipeline", "watch", "--config", str(path)]
     assert agent["ProgramArguments"] == command
     assert agent["WorkingDirectory"] == str(tmp_path / name)
     assert agent["RunAtLoad"] is True

@@ -3,7 +3,6 @@
 import errno
 import os
 import shutil
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -505,7 +504,7 @@ def test_a_file_that_grows_as_fast_as_it_is_read_is_left_for_later(tmp_path, mon
 
 def test_a_stop_does_not_wait_for_a_file_that_hangs_its_decoder(tmp_path, monkeypatch):
     program = "import os, time; os.write(1, b'ready\\n'); os.read(0, 99999); time.sleep(600)"
-    monkeypatch.setattr("pipeline.decoder._PROGRAM", (sys.executable, "-c", program))
+    monkeypatch.setattr("pipeline.decoder._PROGRAM", program)
     path = photo(tmp_path / "a.png")
     examiner = Examiner(Limits())
     examiner.ask(Found("a.png", path, Stamp.of(path.stat())))
