@@ -95,7 +95,7 @@ def test_no_command_runs_code_of_the_current_folder(downloads, flags):
     photo(downloads / "inbox/a.png")
     (downloads / "config.yaml").write_text(CONFIG)
     spare(downloads, LOADED_FOR_DASH_M if not flags else set())
-    commands = ["run --json", "status", "explain inbox/a.png", "doctor"] if flags else ["check"]
+    commands = ["run --json", "status", "explain inbox/a.png"] if flags else ["check"]
     for words in [*commands, "styles", "--help"]:
         done = pipeline(*words.split(), flags=flags)
         assert done.returncode == 0, done.stderr
