@@ -57,7 +57,7 @@ def _plan(loaded: Loaded) -> tuple[list[Planned], dict[str, Found]]:
         recognise(config.inbox, scan.names, ledger)
         photos = _photos(loaded, scan, ledger, recipes)
         known, finished = ledger.known(), ledger.finished()
-    plan = plan_jobs(photos, loaded.manifest, recipes.of, known, finished)
+    plan = plan_jobs(photos, loaded.manifest, recipes.usable, known, finished)
     return plan, {found.content: found for found in scan.still}
 
 

@@ -76,7 +76,7 @@ def serve(
     from pipeline import running
     from pipeline import serve as serving
 
-    raise typer.Exit(serving.serve(running.load(config), host, port))
+    raise typer.Exit(serving.serve(running.load(config, complete=False), host, port))
 
 
 @app.command()
@@ -92,7 +92,7 @@ def pause(
     """Begin no more jobs until `resume`, also after a restart."""
     from pipeline import holding, running
 
-    loaded = running.load(config)
+    loaded = running.load(config, complete=False)
     found = holding.Hold(_moment(until, loaded.config.schedule), now)
     holding.hold(loaded.config.state, found)
     print(found.words(time.time(), _zone(loaded.config.schedule)))
@@ -103,7 +103,7 @@ def resume(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """End a pause."""
     from pipeline import holding, running
 
-    paused = holding.resume(running.load(config).config.state)
+    paused = holding.resume(running.load(config, complete=False).config.state)
     print("goes on" if paused else "was not paused")
 
 
@@ -127,10 +127,11 @@ def status(
     from pipeline import reports, running
 
     if healthy:
-        wrong = reports.health(running.load(config), within)
+        wrong = reports.health(running.load(config, complete=False), within)
         print_report({"healthy": not wrong, "why": wrong}, as_json, lambda _: wrong or "well")
         raise typer.Exit(FAILED if wrong else OK)
-    print_report(reports.status(running.load(config)), as_json, reports.status_text)
+    report = reports.status(running.load(config, complete=False))
+    print_report(report, as_json, reports.status_text)
 
 
 @app.command()
@@ -161,7 +162,8 @@ def explain(
     if (told := origins.told(file, config)) is not None:
         print_report(told, as_json, origins.text)
         return
-    print_report(reports.explain(running.load(config), file), as_json, reports.explain_text)
+    report = reports.explain(running.load(config, complete=False), file)
+    print_report(report, as_json, reports.explain_text)
 
 
 @app.command()
@@ -181,7 +183,7 @@ def retry(
 
     if bool(jobs) == everything:
         raise UsageError("give job ids (see `status`) or --all", where="retry")
-    count = retries.retry(running.load(config), jobs or None)
+    count = retries.retry(running.load(config, complete=False), jobs or None)
     if jobs and not count:
         raise UsageError("no such job", where=", ".join(jobs), mend="`status` lists them")
     print(f"{counted(count, 'job')} back in the queue; `run` or `watch` takes them up")
@@ -196,7 +198,7 @@ def accept(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """
     from pipeline import retries, running
 
-    print(f"accepted: the inbox lies on {retries.accept(running.load(config))}")
+    print(f"accepted: the inbox lies on {retries.accept(running.load(config, complete=False))}")
 
 
 def _moment(text: str | None, schedule: Any) -> float | None:

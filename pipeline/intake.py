@@ -128,7 +128,7 @@ class Intake:
         except OSError:
             return ""
 
-    def _own_recipes(self, content: str) -> dict[str, Recipe] | None:
+    def _own_recipes(self, content: str) -> dict[str, Recipe | None] | None:
         side = None
         if self.sides:
             side = wishes(content, self.sides, self.manifest, self.config)
@@ -163,7 +163,7 @@ class Intake:
 
 def own_recipes(
     content: str, side: Side, manifest: Manifest, recipes: Recipes
-) -> dict[str, Recipe]:
+) -> dict[str, Recipe | None]:
     """The recipes of a photo that side files speak about, by style."""
     chosen: Iterable[str] = side.styles or (s.name for s in manifest.styles_for(content))
-    return {name: recipes.of(manifest.styles[name], side) for name in dict.fromkeys(chosen)}
+    return {name: recipes.usable(manifest.styles[name], side) for name in dict.fromkeys(chosen)}

@@ -102,7 +102,8 @@ class Photo:
     content: str  # path relative to the inbox, "/" between folders; surrogateescape for odd bytes
     path: Path
     sha256: str
-    recipes: Mapping[str, Recipe] | None = None  # by style, where side files ask for their own
+    # By style, where side files ask for their own; None: it waits for a file that it needs.
+    recipes: Mapping[str, Recipe | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +222,7 @@ class Known:
 
 
 Verdict = Literal["new", "photo changed", "recipe changed", "unfinished"]
-Settled = Literal["done", "failed before", "duplicate", "no match"]
+Settled = Literal["done", "failed before", "duplicate", "no match", "style waits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +244,7 @@ class Planned:
 def plan_jobs(
     photos: Iterable[Photo],
     manifest: Manifest,
-    recipe_of: Callable[[Style], Recipe],
+    recipe_of: Callable[[Style], Recipe | None],
     known: Mapping[tuple[str, str], Known],
     finished: Mapping[tuple[str, str, str], str],
 ) -> list[Planned]:
@@ -252,27 +253,28 @@ def plan_jobs(
     Args:
         photos: The still photos of the inbox.
         manifest: Styles and rules.
-        recipe_of: The full recipe of a style.
+        recipe_of: The full recipe of a style; None while a file that it needs cannot be read.
         known: The ledger's pairs by (content, style).
         finished: Content of a finished result by (sha256, style, recipe digest).
     """
     plan: list[Planned] = []
     recipes = {name: recipe_of(style) for name, style in manifest.styles.items()}
-    digests = {name: recipe.digest for name, recipe in recipes.items()}
     promised = dict(finished)
     for photo in photos:
         names: Iterable[str] = [style.name for style in manifest.styles_for(photo.content)]
-        theirs: Mapping[str, Recipe] = recipes
-        made_by = digests
+        theirs: Mapping[str, Recipe | None] = recipes
         if photo.recipes is not None:
             names, theirs = photo.recipes, photo.recipes
-            made_by = {name: recipe.digest for name, recipe in theirs.items()}
         if not names:
             plan.append(Planned(photo.content, "", "no match"))
         for name in names:
-            pair = _plan_pair(photo, name, theirs, made_by, known, promised)
+            recipe = theirs[name]
+            if recipe is None:
+                plan.append(Planned(photo.content, name, "style waits"))
+                continue
+            pair = _plan_pair(photo, name, recipe, known, promised)
             if pair.due:
-                promised.setdefault((photo.sha256, name, made_by[name]), photo.content)
+                promised.setdefault((photo.sha256, name, recipe.digest), photo.content)
             plan.append(pair)
     return plan
 
@@ -280,23 +282,22 @@ def plan_jobs(
 def _plan_pair(
     photo: Photo,
     style: str,
-    recipes: Mapping[str, Recipe],
-    digests: Mapping[str, str],
+    recipe: Recipe,
     known: Mapping[tuple[str, str], Known],
     promised: Mapping[tuple[str, str, str], str],
 ) -> Planned:
-    job = Job(photo.content, photo.path, photo.sha256, style, recipes[style])
+    job = Job(photo.content, photo.path, photo.sha256, style, recipe)
     before = known.get((photo.content, style))
-    same = before and (before.sha256, before.recipe) == (photo.sha256, digests[style])
+    same = before and (before.sha256, before.recipe) == (photo.sha256, recipe.digest)
     if before and same and before.state is JobState.DONE:
         return Planned(photo.content, style, "done")
     if before and same and before.state is JobState.FAILED:
         return Planned(photo.content, style, "failed before")
-    twin = promised.get((photo.sha256, style, digests[style]))
+    twin = promised.get((photo.sha256, style, recipe.digest))
     if twin is not None and twin != photo.content:
         told = bool(before and same and before.state is JobState.SKIPPED)
         return Planned(photo.content, style, "done" if told else "duplicate", job, twin)
-    return Planned(photo.content, style, _why(before, photo, digests[style]), job)
+    return Planned(photo.content, style, _why(before, photo, recipe.digest), job)
 
 
 def _why(before: Known | None, photo: Photo, digest: str) -> Verdict:

@@ -42,23 +42,32 @@ class Manifest:
         return ()
 
 
-def load_manifest(config: Config, config_path: Path | str = "config.yaml") -> Manifest:
+def load_manifest(
+    config: Config, config_path: Path | str = "config.yaml", *, complete: bool = True
+) -> Manifest:
     """The manifest of a config.
+
+    Args:
+        config: The config.
+        config_path: Where it was read, for the words of an error.
+        complete: Whether every file that it names must be there.
 
     Raises:
         ConfigError: When a style's image does not exist, with the key that names it.
     """
-    _check_models(config, config_path)
+    if complete:
+        _check_models(config, config_path)
     styles = {}
     for name, entry in config.styles.items():
         images = tuple(
-            (find_image(source, f"{config_path}: styles.{name}"), weight)
+            (find_image(source, f"{config_path}: styles.{name}", there=complete), weight)
             for source, weight in entry.sources.items()
         )
         transfer = resolve_transfer(
             config.preset, config.transfer.chosen(), entry.transfer.chosen()
         )
-        _check_init(transfer, f"{config_path}: styles.{name}.transfer.init")
+        if complete:
+            _check_init(transfer, f"{config_path}: styles.{name}.transfer.init")
         styles[name] = Style(name, images, tuple(entry.sources), transfer)
     everything = (MatchRule(inbox="**", styles=tuple(styles)),)
     return Manifest(styles, everything if config.match is None else config.match)
@@ -88,11 +97,16 @@ def source_of(path: Path) -> str:
     return f"{BUILTIN}{path.stem}" if path == starter else str(path)
 
 
-def find_image(source: str, key: str) -> Path:
+def find_image(source: str, key: str, *, there: bool = True) -> Path:
     """The file behind ``builtin:NAME`` or a path.
 
+    Args:
+        source: As the config has it.
+        key: Who asks for it.
+        there: Whether the file of a path must be there now.
+
     Raises:
-        ConfigError: When there is none; ``key`` says who asked for it.
+        ConfigError: When there is none.
     """
     if source.startswith(BUILTIN):
         name = source.removeprefix(BUILTIN)
@@ -103,11 +117,10 @@ def find_image(source: str, key: str) -> Path:
             raise ConfigError(f"there is no starter style {name!r}", where=key, mend=mend)
         return known[name]
     path = Path(source)
-    why = why_no_file(path)
+    why = why_no_file(path) if there else ""
     if why:
-        raise ConfigError(
-            f"{_unreadable('image', why)}: {source[:MOST_SAID]}", where=key, mend=_RELATIVE
-        )
+        what = f"{_unreadable('image', why)}: {source[:MOST_SAID]}"
+        raise ConfigError(what, where=key, mend=_RELATIVE)
     return real_path(path)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from pipeline.accounts import Accounts
 from pipeline.config import Config
-from pipeline.errors import ConfigError, Reason
+from pipeline.errors import Reason
 from pipeline.estimate import work_of
 from pipeline.examiner import Examiner
 from pipeline.inbox import Refused
@@ -81,14 +81,11 @@ class Planner:
         self.settling = len(scan.unsettled)
         for refused in scan.refused:
             self._refuse(refused, wall)
-        try:
-            recipes = [self.intake.recipes.of(s).digest for s in self.manifest.styles.values()]
-        except ConfigError as error:
-            # A painting was taken away while we run: keep what is planned, say so, look again.
-            self.trouble, self.stale = str(error), False
-            return
-        self.trouble = ""
-        basis = (recipes, self.accounts.ledger.revision()[0])
+        # A style whose painting was taken away waits until it is back; the others go on.
+        recipes = [self.intake.recipes.usable(s) for s in self.manifest.styles.values()]
+        self.trouble = self.intake.recipes.trouble
+        digests = [recipe and recipe.digest for recipe in recipes]
+        basis = (digests, self.accounts.ledger.revision()[0])
         if self.stale or scan.changed or basis != self._basis:
             self._plan(now, wall, running)
             self._basis = basis
@@ -117,7 +114,8 @@ class Planner:
             for content in self.intake.files:
                 if content not in refused and self.intake.photo(content) is None:
                     styles = self.manifest.styles_for(content)
-                    works.update(work_of(style.transfer) for style in styles)
+                    waits = self.intake.recipes.troubles
+                    works.update(work_of(s.transfer) for s in styles if s.name not in waits)
         return works
 
     def ended(self, content: str) -> None:
@@ -167,7 +165,7 @@ class Planner:
 
     def _planned(self, photos: list[Photo], finished: Finished) -> list[Planned]:
         known = self.accounts.ledger.known()
-        return plan_jobs(photos, self.manifest, self.intake.recipes.of, known, finished)
+        return plan_jobs(photos, self.manifest, self.intake.recipes.usable, known, finished)
 
     def _no_match(self, content: str, wall: float) -> None:
         failure = Failure(Reason.NO_MATCH, "no match rule of the config gives it a style")
@@ -194,7 +192,7 @@ class Planner:
     def _see_to_original(self, photo: Photo) -> None:
         ledger = self.accounts.ledger  # of this photo alone: a batch ends ten thousand of them
         before, finished = ledger.known(photo.content), ledger.finished(photo.sha256)
-        pairs = plan_jobs([photo], self.manifest, self.intake.recipes.of, before, finished)
+        pairs = plan_jobs([photo], self.manifest, self.intake.recipes.usable, before, finished)
         whys = {pair.why for pair in pairs}
         # For a twin the pictures of the other name stand.
         known = [self.accounts.known(p.same_as or p.content, p.style) for p in pairs]

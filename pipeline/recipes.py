@@ -20,6 +20,7 @@ class Recipes:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.troubles: dict[str, str] = {}  # by style
 
     def of(self, style: Style, side: Side | None = None) -> Recipe:
         """The recipe of one style, with a side file's wishes laid over it.
@@ -44,9 +45,33 @@ class Recipes:
             upscale_sha256=digest(model) if model else "",
         )
 
+    def usable(self, style: Style, side: Side | None = None) -> Recipe | None:
+        """The same; None while one of its files cannot be read: `troubles` then says why."""
+        try:
+            recipe = self.of(style, side)
+        except ConfigError as error:
+            self.troubles[style.name] = str(error)
+            return None
+        self.troubles.pop(style.name, None)
+        return recipe
+
+    @property
+    def trouble(self) -> str:
+        """Which styles wait, and for what; "" where none does."""
+        names: dict[str, list[str]] = {}  # weights that are gone are one trouble of all styles
+        for name, why in self.troubles.items():
+            names.setdefault(why, []).append(name)
+        return "; ".join(f"{_styles(found)} until {why}" for why, found in names.items())
+
     def _weights(self) -> str:
         source = self.config.weights
         return source if source in WEIGHTS_WORDS else digest(Path(source))
+
+
+def _styles(names: list[str]) -> str:
+    """Who waits, in words."""
+    shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    return f"style {shown} waits" if len(names) == 1 else f"styles {shown} wait"
 
 
 def digest(path: Path) -> str:

@@ -51,7 +51,7 @@ def status(loaded: Loaded) -> Report:
             "next_opening": next_opening(loaded.config.schedule, time.time()),
             "queue": {key: (instance or {}).get(key) for key in _OF_THE_QUEUE},
             "waiting": {"files": found.waiting, "at_least": not found.whole},
-            "trouble": found.trouble,
+            "trouble": "; ".join(filter(None, (found.trouble, _trouble(instance)))),
             "jobs": {state.value: counts.get(state, 0) for state in JobState},
             "running": [
                 _pair(p) | {"progress": lanes.get(p.job)} for p in ledger.pairs(JobState.RUNNING)
@@ -73,6 +73,11 @@ def _why_held(loaded: Loaded, instance: Report | None) -> str | None:
     found = holding.held(loaded.config.state, wall)
     zone = schedule.zone if schedule else MACHINE
     return told or (found.words(wall, zone) if found else None)
+
+
+def _trouble(instance: Report | None) -> str:
+    """What the running instance cannot do just now, while it does the rest."""
+    return str((instance or {}).get("trouble") or "")
 
 
 def health(loaded: Loaded, within: float) -> str:
@@ -195,6 +200,8 @@ def explain_text(report: Report) -> str:
 
 
 def _plan_line(pair: Report) -> str:
+    if pair["why"] == "style waits":
+        return f"  {pair['style']}: waits until its painting and its weights can be read"
     verb = "will be made" if pair["will_be_made"] else "not made again"
     same = f", the same photo as {pair['same_as']}" if pair["same_as"] else ""
     mend = "; `retry` tries again" if pair["why"] == "failed before" else ""

@@ -43,10 +43,16 @@ class Loaded:
     manifest: Manifest
 
 
-def load(path: Path) -> Loaded:
-    """Read and check everything that a config names."""
+def load(path: Path, *, complete: bool = True) -> Loaded:
+    """Read and check a config.
+
+    Args:
+        path: The file.
+        complete: Whether every painting and weights file that it names must be there. Commands
+            that only look need none: a daemon at work waits for one that was moved away.
+    """
     config = load_config(path)
-    return Loaded(path, config, load_manifest(config, path))
+    return Loaded(path, config, load_manifest(config, path, complete=complete))
 
 
 def run(
@@ -161,7 +167,11 @@ class _Loop:
     def _tick(self) -> None:
         self.service.tick(time.monotonic(), time.time(), TICK_SECONDS)
         paused, closed = self.service.paused, self.service.closed
-        self.card.tell(paused=paused and paused.why, closed=closed and closed.why)
+        self.card.tell(
+            paused=paused and paused.why,
+            closed=closed and closed.why,
+            trouble=self.service.planner.trouble,
+        )
         self.dashboard.update(self.service.view, time.time())
         self.live.tell(self.service.view, time.time())
         self.observers.update(self.service, time.monotonic(), time.time())
