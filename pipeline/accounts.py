@@ -1,6 +1,7 @@
 """What happened, brought once into every book: ledger, outbox, run log, dashboard, hooks."""
 
 import datetime
+import logging
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,16 +12,20 @@ from pipeline.errors import OutputError, Reason
 from pipeline.faults import wait_seconds
 from pipeline.gallery import Gallery
 from pipeline.inbox import Refused
-from pipeline.jobs import Failure, JobResult
+from pipeline.jobs import Failure, JobResult, Output
+from pipeline.journal import note
 from pipeline.ledger import Ledger
 from pipeline.outbox import RUN_LOG, Outbox, stems
 from pipeline.records import Pair, Staged
 from pipeline.runlog import RunLog, run_log_line
+from pipeline.sections import Versions as Bounds
 from pipeline.thumbnails import STAGED
+from pipeline.versions import Versions, relative
 from pipeline.view import Result, View
 
 Line = dict[str, Any]
 FLUSH_SECONDS = 1.0  # between two writings of the run log: each waits for the disk
+USUAL = Bounds()  # the defaults
 NAMES_TRIED = 5  # when strangers keep taking the names of a result
 _OF_THE_DISK = frozenset({Reason.DISK_FULL, Reason.IO_ERROR})
 
@@ -33,11 +38,20 @@ class Accounts:
         outbox: Where pictures and run log stand.
         view: The dashboard's.
         tell: Called with each line of the run log as it happens.
+        bounds: How much is kept of pictures that are replaced; None: nothing.
     """
 
     def __init__(
-        self, ledger: Ledger, outbox: Outbox, view: View, tell: Callable[[Line], None]
+        self,
+        ledger: Ledger,
+        outbox: Outbox,
+        view: View,
+        tell: Callable[[Line], None],
+        bounds: Bounds | None = USUAL,
     ) -> None:
+        self.bounds, self._versions = bounds, Versions(outbox.root)
+        self._kept_some = True  # whether there may be more earlier pictures than the bounds allow
+        self._revision: tuple[int, int] | None = None
         self.ledger, self.outbox, self.view, self._tell = ledger, outbox, view, tell
         self.run_id = uuid.uuid4().hex[:12]
         self.unpublished = True  # whether the ledger may hold results that are not in the outbox
@@ -97,17 +111,52 @@ class Accounts:
             yield staged, again
         self.unpublished = False
 
+    def look_for_restored(self) -> None:
+        """See whether another process (`restore`) has asked for an earlier version."""
+        revision = self.ledger.revision()
+        others = self._revision is None or revision[0] != self._revision[0]
+        self._revision = revision
+        self.unpublished = self.unpublished or (others and bool(self.ledger.staged()))
+
+    def sweep(self) -> None:
+        """Remove what a crash left among the earlier pictures."""
+        self._versions.sweep(self.ledger.standing_ids())
+
     def flush(self, now: float, force: bool = False) -> None:
         """Write the run log, at most once in a while."""
         if force or now >= self._flushed_at + FLUSH_SECONDS:
             self._flushed_at = now
             self.ledger.flush_log(self._log.append)
+            self._prune()
             with self._showing():
                 self._gallery.update()
                 if force:
-                    self._gallery.tidy()
+                    kept = (o.sha256 for v in self.ledger.earlier() for o in v.outputs)
+                    self._gallery.tidy(kept)
+
+    def _prune(self) -> None:
+        """Let the oldest pictures go that are beyond the bounds."""
+        if self._kept_some and self.bounds is not None:
+            wanted = {staged.restores for staged in self.ledger.staged()}
+            for version in self.ledger.surplus(self.bounds.per_pair, self.bounds.bytes):
+                if version.id not in wanted:
+                    self._versions.drop(version.outputs)
+                    self.ledger.forget_version(version)
+        self._kept_some = False
+
+    def _keep(self, staged: Staged) -> tuple[Output, ...]:
+        """Keep the pictures that are about to be replaced, where that is wanted."""
+        new = {output.sha256 for output in staged.outputs}
+        standing = self.ledger.standing(staged.content, staged.style)
+        earlier = tuple(output for output in staged.previous if output.sha256 not in new)
+        before = standing.outputs if standing else earlier
+        if self.bounds is None or {output.sha256 for output in before} <= new:
+            return ()
+        self._kept_some = True
+        return self._versions.keep(before, standing.id if standing else staged.job)
 
     def _publish(self, staged: Staged, wall: float) -> None:
+        kept = self._keep(staged)
         for left in reversed(range(NAMES_TRIED)):
             try:
                 outputs = self.outbox.publish(staged.outputs, staged.target, staged.previous)
@@ -116,13 +165,18 @@ class Accounts:
                 if error.code is not Reason.PUBLISH_CONFLICT or not left:
                     raise
                 staged = self._renamed(staged)
-        with self._showing():
-            new = {output.sha256 for output in outputs}
-            replaced = {output.sha256 for output in staged.previous} - new
-            self._gallery.keep(Path(staged.outputs[0].path).parent / STAGED, replaced)
-        line = self.ledger.finish(staged, outputs)
+        if not staged.restores:
+            with self._showing():
+                shown = {output.sha256 for output in (*outputs, *kept)}
+                replaced = {output.sha256 for output in staged.previous} - shown
+                self._gallery.keep(Path(staged.outputs[0].path).parent / STAGED, replaced)
+        line = self.ledger.finish(staged, outputs, kept)
         self._cleared(staged)
-        if line is not None:
+        if line is None:
+            return
+        if staged.restores:
+            note("restored", content=staged.content, style=staged.style, job=staged.job)
+        else:
             self._ended(staged, line, wall)
 
     @contextmanager
@@ -145,6 +199,10 @@ class Accounts:
 
     def _unpublishable(self, staged: Staged, error: OutputError, wall: float) -> bool:
         """Staged pictures are damaged or their place is unfit; whether they are made again."""
+        if staged.restores:
+            note("restore_failed", logging.WARNING, content=staged.content, why=str(error))
+            self.ledger.withdraw(staged)
+            return True
         failure = Failure(error.code, str(error))
         times = self.ledger.failures(staged, error.code) + 1
         again = wait_seconds(error.code, times, staged.job) is not None
@@ -159,6 +217,8 @@ class Accounts:
         return again
 
     def _cleared(self, staged: Staged) -> None:
+        if staged.restores:
+            self._versions.drop(relative(self.outbox.root, staged.outputs))
         self.outbox.discard(staged.job, staged.attempt)
         self.view.drop(staged.job)
 

@@ -22,6 +22,7 @@ from pipeline.sections import (
     Queue,
     Serve,
     Timelapse,
+    Versions,
     Watch,
 )
 from pipeline.yamlfile import read_yaml
@@ -141,6 +142,12 @@ class Config(Options):
     quarantine: LocalPath = Field(
         Path("quarantine"), validate_default=True, description="Where failed: quarantine puts them."
     )
+    keep: Literal["replaced", "latest"] = Field(
+        "replaced",
+        description="Finished pictures that newer ones of the same photo and style take the place "
+        "of: replaced keeps them in outbox/.versions, where `restore` finds them; latest does not.",
+    )
+    versions: Versions = Field(Versions(), description="How much keep: replaced keeps.")
     transfer: Transfer = Field(
         Transfer(), description="Options of the transfer, over the preset's."
     )
@@ -169,6 +176,11 @@ class Config(Options):
         "local", description="Who runs the jobs: this machine, or a Ray cluster."
     )
     ray: Cluster = Field(Cluster(), description="The cluster of engine: ray.")
+
+    @property
+    def bounds(self) -> Versions | None:
+        """How much is kept of pictures that are replaced; None: nothing."""
+        return self.versions if self.keep == "replaced" else None
 
     @model_validator(mode="after")
     def _folders_apart(self) -> Self:

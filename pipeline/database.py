@@ -66,6 +66,34 @@ MIGRATIONS = (
     # The same photo under another name is looked up for each one that is done with.
     # (of both columns, or SQLite takes the index of states, which holds them all)
     "CREATE INDEX pairs_photo ON pairs (sha256, state);",
+    # Every finished set of pictures: those that stand in the outbox, and the earlier ones that were
+    # kept. Of sets that stood before this version only some of the facts are known.
+    """
+    CREATE TABLE versions (
+        id TEXT PRIMARY KEY,
+        content BLOB NOT NULL,
+        style TEXT NOT NULL,
+        job TEXT NOT NULL,
+        sha256 TEXT NOT NULL,                 -- of the photo
+        recipe TEXT NOT NULL,
+        made REAL NOT NULL,
+        kept REAL NOT NULL DEFAULT 0,         -- when it was replaced; 0: it stands in the outbox
+        outputs TEXT NOT NULL,                -- where its files are now
+        bytes INTEGER NOT NULL DEFAULT 0,     -- of an earlier set
+        line TEXT NOT NULL DEFAULT '{}'       -- of the run log, without its long parts
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX versions_pair ON versions (content, style, kept);
+    CREATE INDEX versions_kept ON versions (kept, bytes) WHERE kept > 0;
+    INSERT INTO versions (id, content, style, job, sha256, recipe, made, outputs)
+    SELECT lower(hex(randomblob(6))), content, style,
+        CASE state WHEN 'done' THEN job ELSE '' END,
+        CASE state WHEN 'done' THEN sha256 ELSE '' END,
+        CASE state WHEN 'done' THEN recipe ELSE '' END,
+        updated, outputs
+    FROM pairs WHERE outputs <> '[]' AND state <> 'staged';
+    -- the photo for which an earlier version was brought back, which stays until `retry`
+    ALTER TABLE pairs ADD COLUMN restored TEXT NOT NULL DEFAULT '';
+    """,
 )
 
 

@@ -15,6 +15,7 @@ from pipeline.ledger import FILE as LEDGER
 from pipeline.ledger import Ledger
 from pipeline.queueing import ordered
 from pipeline.recipes import Recipes
+from pipeline.replacing import Replacing, replacing
 from pipeline.running import Loaded
 from pipeline.sidecar import wishes
 from pipeline.stamp import hash_file
@@ -26,7 +27,7 @@ def dry_run(loaded: Loaded, as_json: bool, limit: int | None = None) -> int:
 
     The estimate goes to stderr, so that there is one line per pair.
     """
-    plan, files = _plan(loaded)
+    plan, files, replaced = _plan(loaded)
     due = _in_order([pair for pair in plan if pair.due], files, loaded)[:limit]
     for pair in (*due, *(pair for pair in plan if not pair.due)):
         if as_json:
@@ -40,6 +41,8 @@ def dry_run(loaded: Loaded, as_json: bool, limit: int | None = None) -> int:
     works = Counter(work_of(pair.job.recipe.transfer) for pair in due if pair.job)
     found = estimate(works, Rates(loaded.config.state), devices, len(devices))
     print(found.words(), file=sys.stderr)
+    if replaced.pictures:
+        print(replaced.words(), file=sys.stderr)
     return 0
 
 
@@ -48,8 +51,8 @@ def planned(loaded: Loaded) -> list[Planned]:
     return _plan(loaded)[0]
 
 
-def _plan(loaded: Loaded) -> tuple[list[Planned], dict[str, Found]]:
-    """The plan, and the files that it is about."""
+def _plan(loaded: Loaded) -> tuple[list[Planned], dict[str, Found], Replacing]:
+    """The plan, the files that it is about, and the pictures that it takes the place of."""
     config = loaded.config
     scan = Inbox(config.inbox, 0.0, config.watch.ignore).scan(time.monotonic(), time.time())
     with Ledger(config.state / LEDGER, read_only=True) as ledger:
@@ -57,8 +60,9 @@ def _plan(loaded: Loaded) -> tuple[list[Planned], dict[str, Found]]:
         recognise(config.inbox, scan.names, ledger)
         photos = _photos(loaded, scan, ledger, recipes)
         known, finished = ledger.known(), ledger.finished()
-    plan = plan_jobs(photos, loaded.manifest, recipes.usable, known, finished)
-    return plan, {found.content: found for found in scan.still}
+        plan = plan_jobs(photos, loaded.manifest, recipes.usable, known, finished)
+        replaced = replacing(plan, ledger, config.outbox, kept=config.bounds is not None)
+    return plan, {found.content: found for found in scan.still}, replaced
 
 
 def _in_order(due: list[Planned], files: dict[str, Found], loaded: Loaded) -> list[Planned]:

@@ -190,6 +190,35 @@ def retry(
 
 
 @app.command()
+def restore(
+    versions: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Ids of versions (see `explain`), or files: one in .versions, or a photo or "
+            "picture, whose latest earlier version is meant.",
+            metavar="VERSION|FILE",
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="The latest earlier version of every picture.")
+    ] = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring earlier pictures back.
+
+    Those that stand now become an earlier version themselves. What was brought back stays until
+    `retry`, or until its photo changes.
+    """
+    from pipeline import restoring, running
+
+    if bool(versions) == everything:
+        raise UsageError("name versions (see `explain FILE`) or give --all", where="restore")
+    done = restoring.restore(running.load(config), versions or (), everything)
+    print_report(restoring.report(done), as_json, restoring.text)
+
+
+@app.command()
 def accept(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Take the inbox as it is now, on another disk.
 

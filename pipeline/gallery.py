@@ -82,8 +82,10 @@ class Gallery:
                 for name in (small_name(sha256), large_name(sha256)):
                     (self.pictures / name).unlink(missing_ok=True)
 
-    def tidy(self) -> int:
+    def tidy(self, kept: Iterable[str] = ()) -> int:
         """Remove copies that no picture on the wall names any more; returns how many.
+
+        Those of pictures with the SHA-256 in ``kept``, which may be back one day, stay.
 
         Reads all that was told, so it is for the end of a run that told something, and works once
         a day at most. Copies made within an hour before the last telling stay.
@@ -97,6 +99,7 @@ class Gallery:
             mark.touch()
             until = told_at - TIDY_SECONDS
             named = {name for entry in self._wall(self._head.chunks) for name in _copies(entry)}
+            named |= {name(sha256) for sha256 in kept for name in (small_name, large_name)}
             copies = [path for path in self.pictures.iterdir() if NAME.fullmatch(path.name)]
             old = [p for p in copies if p.name not in named and p.stat().st_mtime < until]
             for path in old:

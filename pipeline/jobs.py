@@ -162,9 +162,16 @@ class Output:
 
     def under(self, stem: str) -> "Output":
         """This picture as it stands in the outbox under a name without suffix."""
-        staged = PurePath(self.path)
-        mark = MARKS.get(self.kind, f".{staged.stem}")  # a still: .step-0040
-        return replace(self, path=stem + mark + staged.suffix)
+        return replace(self, path=stem + self._ending(PurePath(self.path)))
+
+    @property
+    def stem(self) -> str:
+        """The name without suffix that this picture stands under in the outbox."""
+        return self.path.removesuffix(self._ending(PurePath(self.path)))
+
+    def _ending(self, place: PurePath) -> str:
+        step = place.stem.rpartition(".")[2]  # of a still: step-0040
+        return MARKS.get(self.kind, f".{step}") + place.suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,10 +226,16 @@ class Known:
     recipe: str
     state: JobState
     content: str
+    restored: str = ""  # the photo (SHA-256) for which an earlier version was brought back
+
+    def stays_for(self, photo: str) -> bool:
+        """Whether an earlier version was brought back, and is to stay for a photo (SHA-256)."""
+        here = photo in (self.restored, self.sha256)
+        return bool(self.restored) and self.state is JobState.DONE and here
 
 
 Verdict = Literal["new", "photo changed", "recipe changed", "unfinished"]
-Settled = Literal["done", "failed before", "duplicate", "no match", "style waits"]
+Settled = Literal["done", "restored", "failed before", "duplicate", "no match", "style waits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +306,8 @@ def _plan_pair(
         return Planned(photo.content, style, "done")
     if before and same and before.state is JobState.FAILED:
         return Planned(photo.content, style, "failed before")
+    if before and before.stays_for(photo.sha256):
+        return Planned(photo.content, style, "restored")
     twin = promised.get((photo.sha256, style, recipe.digest))
     if twin is not None and twin != photo.content:
         told = bool(before and same and before.state is JobState.SKIPPED)

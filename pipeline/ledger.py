@@ -20,20 +20,28 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
+from pipeline.database import Row
 from pipeline.diary import Line
 from pipeline.errors import OutputError, StateError
+from pipeline.history import History
 from pipeline.jobs import Failure, Job, JobResult, JobState, Output
 from pipeline.lookup import Lookup
-from pipeline.records import Pair, Staged, published_of, told
+from pipeline.records import Pair, Staged, Version, published_of, told
 from pipeline.sightings import Sightings
 
 FILE = "jobs.sqlite3"  # in the state folder
+
+# What of a pair's row is about its job: it comes back where an earlier version cannot.
+_OF_THE_JOB = (
+    *("state", "job", "sha256", "recipe", "attempt", "seconds", "device", "losses"),
+    *("code", "message", "restored"),
+)
 
 # Whether a stranger's file stands under a name in the outbox, where a pair has published before.
 Taken = Callable[[str, Sequence[Output]], bool]
 
 
-class Ledger(Sightings, Lookup):
+class Ledger(Sightings, Lookup, History):
     """The jobs database; a context manager.
 
     Args:
@@ -47,10 +55,17 @@ class Ledger(Sightings, Lookup):
 
     # --- a pair's life ------------------------------------------------------------------
 
-    def begin(self, job: Job) -> Job:
-        """Count an attempt at a job, before any work on it; returns the job with its attempt."""
+    def begin(self, job: Job) -> Job | None:
+        """Count an attempt at a job, before any work on it.
+
+        Returns:
+            The job with its attempt; None where an earlier version is wanted in its place, which
+            another process (`restore`) has asked for since this was planned.
+        """
         with self._db.write():
             row = self._row(job.content, job.style)
+            if row is not None and _restored(row, job.sha256):
+                return None
             same = row is not None and row["job"] == job.id
             before, faults = (row["attempt"], row["faults"]) if row and same else (0, 0)
             counted = replace(job, attempt=before + 1, caution=faults)
@@ -91,8 +106,15 @@ class Ledger(Sightings, Lookup):
         with self._db.write():
             return self._named(staged, stems, taken, JobState.STAGED)
 
-    def finish(self, staged: Staged, outputs: Sequence[Output]) -> dict[str, Any] | None:
+    def finish(
+        self, staged: Staged, outputs: Sequence[Output], kept: Sequence[Output] = ()
+    ) -> dict[str, Any] | None:
         """The pair is done: ``outputs`` stand in the outbox.
+
+        Args:
+            staged: What was published.
+            outputs: The pictures that stand now.
+            kept: Those they replaced, where they are now; none: they are gone.
 
         Returns:
             The run log line; None if it was done before, and nothing changed.
@@ -106,6 +128,7 @@ class Ledger(Sightings, Lookup):
             if row is None or not self._change(*key, **done, **well):
                 return None
             line: dict[str, Any] = json.loads(row["staged"])["line"] | {"outputs": shown}
+            self._stand(staged, row["sha256"], row["recipe"], line, outputs, kept)
             self._log(line)
         return line
 
@@ -161,21 +184,78 @@ class Ledger(Sightings, Lookup):
             self._log(line)
         return line
 
+    # --- an earlier version -------------------------------------------------------------
+
+    def restore(
+        self, version: Version, files: Sequence[Output], line: Line, stems: Iterable[str],
+        taken: Taken,
+    ) -> Staged:  # fmt: skip
+        """Settle that an earlier version of a pair is to be published in place of the present one.
+
+        From here on it goes the way of every staged pair, through crashes and pauses. Once it is
+        done the planner leaves it alone until `retry`, or until the photo changes.
+
+        Args:
+            version: Which.
+            files: Its pictures where they lie now (absolute paths).
+            line: For the run log.
+            stems: As for :meth:`stage`.
+            taken: The same.
+        """
+        with self._db.write():
+            row = self._row(version.content, version.style)
+            if row is None or row["state"] == JobState.STAGED:
+                where = f"{version.content} x {version.style}"
+                what = "its pictures are just being published"
+                raise StateError(what, where=where, mend="try again in a moment")
+            before = {name: row[name] for name in _OF_THE_JOB}
+            if row["state"] == JobState.RUNNING:
+                before["state"] = JobState.QUEUED
+            waiting = {"outputs": told(files), "line": dict(line), "restores": version.id,
+                       "before": before}  # fmt: skip
+            columns = {
+                "state": JobState.STAGED,
+                "staged": json.dumps(waiting),
+                "job": version.job or version.id,
+                "sha256": version.sha256,
+                "recipe": version.recipe,
+                "attempt": 0,
+                "seconds": line.get("seconds", 0.0),
+                "device": line.get("device", ""),
+                "losses": json.dumps(line.get("losses", {})),
+                "restored": row["restored"] or row["sha256"],
+            }
+            name, ours = os.fsdecode(row["target"]), published_of(row)
+            key = (version.content, version.style, row["job"], 0)
+            pair = Staged(*key, name, tuple(files), ours, version.id)
+            pair = self._named(pair, stems, taken, JobState(row["state"]), **columns)
+            return replace(pair, job=version.job or version.id)
+
+    def withdraw(self, staged: Staged) -> None:
+        """An earlier version cannot be brought back: the pair is what it was before."""
+        key = (staged.content, staged.style, staged.job, JobState.STAGED)
+        with self._db.write():
+            row = self._row(staged.content, staged.style)
+            if row is not None:
+                self._change(*key, staged="{}", **json.loads(row["staged"])["before"])
+
     def retry(self, jobs: Collection[str] | None = None) -> int:
         """Put jobs and files back into the queue, with all their attempts; returns how many.
 
         Args:
             jobs: Ids of failed or skipped jobs, or of done ones whose pictures are wanted again;
-                or files (relative to the inbox) that failed, themselves or with some style.
-                None: everything that failed.
+                or files (relative to the inbox) that failed, themselves or with some style, or
+                of which an earlier version was brought back. None: everything that failed.
         """
         ended = (JobState.FAILED, JobState.SKIPPED, JobState.DONE)
-        fresh = {"attempt": 0, "faults": 0, "next_at": 0, "code": "", "message": ""}
+        fresh = {"attempt": 0, "faults": 0, "next_at": 0, "code": "", "message": "",
+                 "restored": ""}  # fmt: skip
         chosen = [
             pair
             for pair in self.pairs(*ended)
             if (pair.state is JobState.FAILED and (jobs is None or pair.content in jobs))
             or (jobs is not None and pair.job in jobs)
+            or (jobs is not None and pair.restored and pair.content in jobs)
         ]
         with self._db.write():
             return self._forget_failed(jobs) + sum(
@@ -240,6 +320,14 @@ class Ledger(Sightings, Lookup):
             WHERE target_key IN (?, ?, ?) AND target_key <> x'' AND (content, style) <> (?, ?)
             """
         return self._db.one(sql, *rivals, *key) is not None
+
+
+def _restored(row: Row, photo: str) -> bool:
+    """Whether an earlier version stands, or is about to, in place of what this photo would get."""
+    if row["state"] == JobState.STAGED:
+        return "restores" in json.loads(row["staged"])
+    here = (row["restored"], row["sha256"])
+    return bool(row["state"] == JobState.DONE and row["restored"] and photo in here)
 
 
 def _folded(stem: str) -> bytes:

@@ -16,12 +16,12 @@ class Lookup(Tables):
         """What the plan needs of every pair, or of those of one photo, by (content, style)."""
         states = {state.value: state for state in JobState}
         pairs = {}
-        sql = "SELECT content, style, job, sha256, recipe, state FROM pairs"
+        sql = "SELECT content, style, job, sha256, recipe, state, restored FROM pairs"
         of_one = () if content is None else (os.fsencode(content),)
         for row in self._db.all(sql + " WHERE content = ?" * len(of_one), *of_one):
-            raw, style, job, sha256, recipe, state = row
+            raw, style, job, sha256, recipe, state, restored = row
             name = os.fsdecode(raw)
-            pairs[name, style] = Known(job, sha256, recipe, states[state], name)
+            pairs[name, style] = Known(job, sha256, recipe, states[state], name, restored)
         return pairs
 
     def finished(self, sha256: str | None = None) -> dict[tuple[str, str, str], str]:

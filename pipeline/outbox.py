@@ -20,11 +20,12 @@ from pipeline.errors import OutputError, Reason
 from pipeline.jobs import LONGEST_SUFFIX, Job, Kind, Output
 
 STAGING = ".staging"
+VERSIONS = ".versions"  # earlier pictures: see versions.py
 RUN_LOG = "runs.jsonl"
 MAX_NAME_BYTES = 255  # of one file name, on every file system that matters here
 MAX_NAMES = 10_000  # that are tried for one pair
 
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 # --- names ----------------------------------------------------------------------------------
@@ -220,7 +221,7 @@ def _place(source: Path, fd: int, name: str, replacing: bool) -> bool:
         if not replacing:
             os.link(source, name, dst_dir_fd=fd, follow_symlinks=False)
             return True
-        spare = source.with_name(source.name + ".new")  # so that the staged picture stays
+        spare = source.with_name(half_name(source.name))  # so that the staged picture stays
         spare.unlink(missing_ok=True)
         os.link(source, spare, follow_symlinks=False)
         os.replace(spare, name, dst_dir_fd=fd)
@@ -229,7 +230,7 @@ def _place(source: Path, fd: int, name: str, replacing: bool) -> bool:
     except OSError as error:
         if error.errno == errno.EXDEV:  # a folder of the outbox lies on a disk of its own
             return _carry(source, fd, name, replacing)
-        if error.errno not in _NO_LINKS:
+        if error.errno not in NO_LINKS:
             raise
         # No hard links here (FAT, some network shares): rename. Who took the name since it was
         # looked at loses it; nothing half-written is ever seen.
@@ -239,7 +240,7 @@ def _place(source: Path, fd: int, name: str, replacing: bool) -> bool:
 
 def _carry(source: Path, fd: int, name: str, replacing: bool) -> bool:
     """The same over to another disk: a whole copy beside the name, then one step."""
-    half = _half(name)
+    half = half_name(name)
     _forget_half(fd, name)
     copy = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=fd)
     with os.fdopen(copy, "wb") as file, os.fdopen(os.open(source, READ), "rb") as whole:
@@ -254,19 +255,19 @@ def _carry(source: Path, fd: int, name: str, replacing: bool) -> bool:
         except FileExistsError:
             raise _not_ours(name) from None
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in NO_LINKS:
                 raise
     os.replace(half, name, src_dir_fd=fd, dst_dir_fd=fd)
     return False
 
 
-def _half(name: str) -> str:
+def half_name(name: str) -> str:
     return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}.part"
 
 
 def _forget_half(fd: int, name: str) -> None:
     with suppress(FileNotFoundError):
-        os.unlink(_half(name), dir_fd=fd)
+        os.unlink(half_name(name), dir_fd=fd)
 
 
 def _not_ours(name: str) -> OutputError:

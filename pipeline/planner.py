@@ -1,7 +1,7 @@
 """What is to be done next: the inbox looked at, the plan made, the queue kept."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from pipeline.accounts import Accounts
 from pipeline.config import Config
@@ -14,6 +14,7 @@ from pipeline.jobs import Failure, Job, JobResult, Photo, Planned, plan_jobs
 from pipeline.manifest import Manifest
 from pipeline.originals import Originals
 from pipeline.queueing import Waiting
+from pipeline.replacing import Replacing, replacing
 
 # Between two plans while many new files are examined; for a queue of a thousand twice as long, and
 # so on: the more waits, the less does it matter what comes behind it, and the longer a plan takes.
@@ -33,11 +34,19 @@ class Planner:
         config, manifest: What is wanted.
         accounts: What was done, and where refusals go.
         examiner: Looks into new files.
+        on_replace: Told once, before any job of the first plan is begun, which finished pictures
+            that plan takes the place of.
     """
 
     def __init__(
-        self, config: Config, manifest: Manifest, accounts: Accounts, examiner: Examiner
+        self,
+        config: Config,
+        manifest: Manifest,
+        accounts: Accounts,
+        examiner: Examiner,
+        on_replace: Callable[[Replacing], None] = lambda _: None,
     ) -> None:
+        self._on_replace: Callable[[Replacing], None] | None = on_replace
         self.config, self.manifest, self.accounts = config, manifest, accounts
         self.examiner = examiner
         self.intake = Intake(config, manifest, accounts.ledger, examiner)
@@ -138,6 +147,7 @@ class Planner:
             self._refuse(file, wall)
         finished = self.accounts.ledger.finished()
         plan = self._planned(photos, finished)
+        self._announce(plan)
         due = (p.job for p in plan if p.due and p.job and p.job.id not in running)
         self.queue.fill(due, self.intake.files, self.accounts.ledger.waits())
         self.twins = set()
@@ -148,6 +158,15 @@ class Planner:
             elif pair.why == "duplicate" and pair.job:
                 self._twin(pair, pair.job, finished, wall)
         self._look_after(plan)
+
+    def _announce(self, plan: list[Planned]) -> None:
+        told = self._on_replace
+        if told is not None and self.intake.files:
+            self._on_replace = None
+            ledger, kept = self.accounts.ledger, self.config.bounds is not None
+            replaced = replacing(plan, ledger, self.config.outbox, kept=kept)
+            if replaced.pictures:
+                told(replaced)
 
     def _look_after(self, plan: list[Planned]) -> None:
         """See to originals that were done with before: a kill may have fallen in between.

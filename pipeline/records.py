@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from pathlib import PurePath
 from typing import Any, Literal
 
 from pipeline.database import Row
@@ -29,6 +30,7 @@ class Pair:
     device: str
     failure: Failure | None
     updated: float  # seconds since 1970
+    restored: str = ""  # SHA-256 of the photo for which an earlier version was brought back
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,45 @@ class Staged:
     target: str
     outputs: tuple[Output, ...]
     previous: tuple[Output, ...]
+    restores: str = ""  # id of the earlier version that is brought back
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One finished set of pictures of a pair: the one that stands, or an earlier one."""
+
+    id: str
+    content: str
+    style: str
+    job: str  # "" (as the next two) where a set is older than this record
+    sha256: str  # of the photo
+    recipe: str
+    made: float  # seconds since 1970
+    kept: float  # when it was replaced; 0: it stands in the outbox
+    outputs: tuple[Output, ...]  # relative to the outbox
+    line: Mapping[str, Any]  # of the run log
+
+    @property
+    def bytes(self) -> int:
+        """Size of all its files."""
+        return sum(output.bytes for output in self.outputs)
+
+    @property
+    def summary(self) -> str:
+        """What it was made by, in a few words; the pictures themselves hold all of it."""
+        plain = next((o for o in self.outputs if o.kind == "stylized"), None)
+        size = [f"{plain.width} x {plain.height} px"] if plain else []
+        options = self.line.get("options", {})
+        style = options.get("styles", {}).get(self.style, {})
+        paintings = ", ".join(PurePath(image).name for image in style.get("images", {}))
+        steps = style.get("transfer", {}).get("steps")
+        return ", ".join([
+            self.style + (f" ({paintings})" if paintings else ""),
+            *size,
+            *([f"steps {'/'.join(map(str, steps))}"] if steps else []),
+            *([f"seed {options['seed']}"] if "seed" in options else []),
+            *([f"recipe {self.recipe}"] if self.recipe else []),
+        ])  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +128,36 @@ def pair_of(row: Row) -> Pair:
         device=row["device"],
         failure=_failure(row),
         updated=row["updated"],
+        restored=row["restored"],
     )
 
 
 def staged_of(row: Row) -> Staged:
+    waiting = json.loads(row["staged"])
     return Staged(
         content=os.fsdecode(row["content"]),
         style=row["style"],
         job=row["job"],
         attempt=row["attempt"],
         target=os.fsdecode(row["target"]),
-        outputs=_outputs(json.loads(row["staged"])["outputs"]),
+        outputs=_outputs(waiting["outputs"]),
         previous=published_of(row),
+        restores=waiting.get("restores", ""),
+    )
+
+
+def version_of(row: Row) -> Version:
+    return Version(
+        id=row["id"],
+        content=os.fsdecode(row["content"]),
+        style=row["style"],
+        job=row["job"],
+        sha256=row["sha256"],
+        recipe=row["recipe"],
+        made=row["made"],
+        kept=row["kept"],
+        outputs=_outputs(json.loads(row["outputs"])),
+        line=json.loads(row["line"]),
     )
 
 

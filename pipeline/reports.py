@@ -19,7 +19,7 @@ from pipeline.lock import holder
 from pipeline.manifest import starter_styles
 from pipeline.pulse import ailment
 from pipeline.quarantine import Held, held
-from pipeline.records import Pair
+from pipeline.records import Pair, Version
 from pipeline.retries import content_of
 from pipeline.running import Loaded
 from pipeline.terminal import visible
@@ -63,6 +63,7 @@ def status(loaded: Loaded) -> Report:
                 for r in refusals
             ],
             "quarantine": [_held(one) for one in held(loaded.config.quarantine)],
+            "versions": dict(zip(("count", "bytes"), ledger.kept_size(), strict=True)),
         }
 
 
@@ -135,6 +136,9 @@ def status_text(report: Report) -> str:
     if report["quarantine"]:
         lines += ["", f"in quarantine: {len(report['quarantine'])}; `retry FILE` brings one back:"]
         lines += [f"  {_held_line(file)}" for file in report["quarantine"]]
+    if (kept := report["versions"])["count"]:
+        size = f"{kept['bytes'] / 1e6:.1f} MB"
+        lines += ["", f"earlier versions kept: {kept['count']}, {size}; see `explain FILE`"]
     return "\n".join(map(visible, lines))
 
 
@@ -152,6 +156,7 @@ def explain(loaded: Loaded, file: Path) -> Report:
             for pair in ledger.pairs(content=content)
         ]
         sighting = ledger.sighting(content)
+        versions = [_version(config.outbox, version) for version in ledger.earlier(content)]
     inbox = Inbox(config.inbox, config.watch.settle_seconds, config.watch.ignore)
     scan = inbox.scan(time.monotonic(), time.time())
     refusal = next((r for r in scan.refused if r.content == content), None)
@@ -167,6 +172,7 @@ def explain(loaded: Loaded, file: Path) -> Report:
         "quarantine": [_held(one) for one in aside],
         "styles": styles,
         "pairs": pairs,
+        "versions": versions,
         "plan": [
             {"style": p.style, "why": p.why, "will_be_made": p.due, "same_as": _safe(p.same_as)}
             for p in plan
@@ -196,6 +202,9 @@ def explain_text(report: Report) -> str:
                 f"  deleted from the outbox: {', '.join(pair['deleted'])}; "
                 f"`retry {pair['job']}` makes it again"
             )
+    if report["versions"]:
+        lines += ["", "  earlier versions; `restore VERSION` brings one back:"]
+        lines += [f"  {_version_line(version)}" for version in report["versions"]]
     return "\n".join(map(visible, lines))
 
 
@@ -204,7 +213,10 @@ def _plan_line(pair: Report) -> str:
         return f"  {pair['style']}: waits until its painting and its weights can be read"
     verb = "will be made" if pair["will_be_made"] else "not made again"
     same = f", the same photo as {pair['same_as']}" if pair["same_as"] else ""
-    mend = "; `retry` tries again" if pair["why"] == "failed before" else ""
+    mend = {
+        "failed before": "; `retry` tries again",
+        "restored": ", an earlier version was brought back; `retry FILE` makes it as configured",
+    }.get(pair["why"], "")
     return f"  {pair['style']}: {verb}: {pair['why']}{same}{mend}"
 
 
@@ -264,6 +276,29 @@ def _pair(pair: Pair) -> Report:
         "error": _failure(pair.failure),
         "updated": pair.updated,
     }
+
+
+def _version(outbox: Path, version: Version) -> Report:
+    there = [o for o in version.outputs if os.path.lexists(outbox / o.path)]
+    return {
+        "version": version.id,
+        "style": version.style,
+        "made": version.made,
+        "replaced": version.kept,
+        "job": version.job or None,
+        "recipe": version.recipe or None,
+        "summary": _safe(version.summary),
+        "bytes": version.bytes,
+        "outputs": [asdict(output) | {"path": _safe(output.path)} for output in there],
+        "missing": [_safe(o.path) for o in version.outputs if o not in there],
+    }
+
+
+def _version_line(version: Report) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(version["made"]))
+    size = f"{version['bytes'] / 1e6:.1f} MB"
+    files = ", ".join(output["path"] for output in version["outputs"]) or "files are gone"
+    return f"{version['version']}  {when}  {version['summary']}  {size}  {files}"
 
 
 def _held(one: Held) -> Report:

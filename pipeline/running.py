@@ -285,7 +285,11 @@ def _exit_code(view: View, asked: Asked, keep_going: bool) -> int:
 
 def _say(event: dict[str, Any], dashboard: Dashboard) -> None:
     """What a run promises and what came of it, in words."""
-    if event.pop("event") == "run_started":
+    kind = event.pop("event")
+    if kind == "replaces":
+        dashboard.line(event["words"])
+        return
+    if kind == "run_started":
         found = Estimate(**event)
         if found.pairs:
             dashboard.line(found.words())

@@ -61,6 +61,15 @@ class Limits(Options):
     )
 
 
+class Versions(Options):
+    """How much is kept of earlier pictures, in outbox/.versions; the oldest go first."""
+
+    per_pair: Annotated[int, Field(ge=1, le=1000)] = Field(
+        3, description="At most so many earlier versions of each pair of photo and style."
+    )
+    bytes: Bytes = Field(5_000_000_000, description="At most so many bytes of all of them.")
+
+
 class Hooks(Options):
     """Programs told of results: an argument list, no shell; the result as JSON on stdin."""
 

@@ -21,12 +21,14 @@ from pipeline.faults import MAX_ATTEMPTS
 from pipeline.gate import Closed, Gate
 from pipeline.hooks import HookRunner
 from pipeline.jobs import Failure, Job, JobResult, JobState, Progress
+from pipeline.journal import note
 from pipeline.ledger import Ledger
 from pipeline.manifest import Manifest
 from pipeline.outbox import Outbox, staging_name
 from pipeline.outcomes import Outcomes
 from pipeline.pause import Pause, after, full, is_over, too_full, unusable
 from pipeline.planner import Planner
+from pipeline.replacing import Replacing
 from pipeline.view import View
 
 Line = dict[str, Any]
@@ -45,8 +47,8 @@ class Service:
         limit: At most so many jobs are begun.
         patient: Wait for an inbox or an outbox that has vanished, instead of raising.
         gate: Whether jobs may be begun at a time of day; absent: as config and state have it.
-        on_run: Called with what a run promises before its first job, and with what a scheduled
-            one has come to.
+        on_run: Called with what a run promises before its first job, with the finished pictures
+            that a plan will replace, and with what a scheduled run has come to.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class Service:
         self.checkpoints = Checkpoints(config.state / "checkpoints")
         self.examiner = Examiner(config.limits)
         self.hooks = HookRunner(config.hooks, config.state / "logs" / "hooks.log")
-        self.accounts = Accounts(ledger, self.outbox, view, self._tell)
+        self.accounts = Accounts(ledger, self.outbox, view, self._tell, config.bounds)
         self.gate = gate or Gate(config.state, config.schedule)
         devices = [config.device] if isinstance(config.device, str) else config.device
         self.bulk = Bulk(view, Rates(config.state), devices, lambda: executor.slots, on_run)
@@ -78,7 +80,8 @@ class Service:
         self.begun = 0
         self._put_off = False  # whether running jobs were asked to end
         self._message = view.message
-        self.planner = Planner(config, manifest, self.accounts, self.examiner)
+        self._on_run = on_run
+        self.planner = self._planner(config, manifest)
         self.outcomes = Outcomes(self.accounts, self.checkpoints, self.planner)
         self.events = self.outcomes.events
         self.config = config
@@ -86,10 +89,18 @@ class Service:
     def configure(self, config: Config, manifest: Manifest) -> None:
         """Take up another config; the plan is made anew at the next look."""
         self.config = config
-        self.planner = Planner(config, manifest, self.accounts, self.examiner)
+        self.planner = self._planner(config, manifest)
         self.outcomes.planner = self.planner
         self.hooks.hooks = config.hooks
+        self.accounts.bounds = config.bounds
         self.gate.take_up(config.schedule)
+
+    def _planner(self, config: Config, manifest: Manifest) -> Planner:
+        return Planner(config, manifest, self.accounts, self.examiner, self._replaces)
+
+    def _replaces(self, replaced: Replacing) -> None:
+        note("replaces", words=replaced.words())
+        self._on_run({"event": "replaces", **replaced.told(), "words": replaced.words()})
 
     # --- life ---------------------------------------------------------------------------
 
@@ -98,6 +109,7 @@ class Service:
         self.outbox.prepare()
         self.ledger.interrupted()
         self.outbox.sweep(self._waiting())
+        self.accounts.sweep()
         self.checkpoints.sweep({pair.job for pair in self.ledger.pairs(JobState.QUEUED)})
 
     def tick(self, now: float, wall: float, timeout: float = 0.0) -> None:
@@ -131,6 +143,7 @@ class Service:
             return  # neither ledger nor outbox takes anything now
         self._feed(now, wall)
         self.outcomes.settle(wall)
+        self.accounts.look_for_restored()
         if self.accounts.unpublished:
             self.outcomes.publish(wall)
         rest = 0.0 if self.executor.running() else EXAMINE_SECONDS
@@ -254,6 +267,9 @@ class Service:
 
     def _begin(self, job: Job, now: float, wall: float) -> None:
         begun = self.ledger.begin(job)
+        if begun is None:
+            self.planner.wake(stale=True)
+            return
         if begun.attempt > MAX_ATTEMPTS:
             what = f"{MAX_ATTEMPTS} attempts ended without a result"
             failed = JobResult(begun, "failed", error=Failure(Reason.WORKER_CRASHED, what))

@@ -40,6 +40,7 @@ class Tables:
             "losses": "{}",
             "faults": 0,
             "next_at": 0.0,
+            "restored": "",
         }
         values: dict[str, object] = {
             "content": os.fsencode(job.content),

@@ -20,11 +20,12 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-from stock import make, make_job, pictures, read_log, recover
+from stock import bring_back, make, make_job, pictures, read_log, recover
 
 from pipeline.jobs import JobState
 from pipeline.ledger import Ledger
-from pipeline.outbox import Outbox
+from pipeline.outbox import VERSIONS, Outbox
+from pipeline.versions import Versions
 
 STEPS = {"open", "os.link", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.scandir"}
 STRANGER = "a~2--mosaic.png"
@@ -35,12 +36,22 @@ def jobs(seed: int):
     return [make_job(name, seed=seed) for name in ("a.jpg", "a.png")]
 
 
+RESTORED = -1  # instead of a seed: the pictures of the life before come back
+
+
 def one_life(root: Path, seed: int) -> None:
     """What a service does from its start to its clean end."""
     outbox = Outbox(root / "outbox")
     outbox.prepare()
     with Ledger(root / "state" / "jobs.sqlite3") as ledger:
         recover(ledger, outbox)
+        if seed == RESTORED:
+            first = {job.id for job in jobs(0)}
+            for version in ledger.earlier():
+                if version.job in first:
+                    bring_back(ledger, outbox, version)
+            outbox.sweep()
+            return
         for job in jobs(seed):
             known = ledger.known().get((job.content, job.style))
             if known is None or (known.job, known.state) != (job.id, JobState.DONE):
@@ -96,7 +107,7 @@ def wrong(root: Path, seeds: list[int]) -> list[str]:
     found = []
     with Ledger(root / "state" / "jobs.sqlite3", read_only=True) as ledger:
         pairs = ledger.pairs()
-    want = {job.id for job in jobs(seeds[-1])}
+    want = {job.id for job in jobs(max(seeds[-1], 0))}
     if {pair.job for pair in pairs if pair.state is JobState.DONE} != want:
         found.append(f"not done: {pairs}")
     ours = sorted(output.path for pair in pairs for output in pair.outputs)
@@ -108,13 +119,38 @@ def wrong(root: Path, seeds: list[int]) -> list[str]:
             found.append(f"pictures of two renderings: {pair.target}")
     if (outbox.root / STRANGER).read_text() != "not ours":
         found.append("the stranger's file was touched")
+    found += amiss_among_versions(root, seeds)
     lines = Counter(line["job"] for line in read_log(outbox) if line["status"] == "done")
-    if lines != Counter(job.id for seed in seeds for job in jobs(seed)):
+    if lines != Counter(job.id for seed in seeds for job in jobs(max(seed, 0))):
         found.append(f"run log: {lines}")
     if (outbox.root / ".staging").exists():
         found.append("staging is left")
-    if list(outbox.root.glob(".*.part")):
+    if list(outbox.root.rglob(".*.part")):
         found.append("half a copy is left")
+    return found
+
+
+def amiss_among_versions(root: Path, seeds: list[int]) -> list[str]:
+    """Of each life but the last there is one whole set a pair, and no file besides."""
+    outbox = Outbox(root / "outbox")
+    with Ledger(root / "state" / "jobs.sqlite3", read_only=True) as ledger:
+        kept = ledger.earlier()
+    replaced = {RESTORED: [1]}.get(seeds[-1], seeds[:-1])
+    found = []
+    if Counter(version.job for version in kept) != Counter(
+        job.id for seed in replaced for job in jobs(seed)
+    ):
+        found.append(f"versions: {kept}")
+    paths = {output.path for version in kept for output in version.outputs}
+    standing = {
+        path.relative_to(outbox.root).as_posix()
+        for path in (outbox.root / VERSIONS).rglob("*")
+        if path.is_file()
+    }
+    if standing != paths or not all(
+        Versions(outbox.root).whole(output) for version in kept for output in version.outputs
+    ):
+        found.append(f"files of versions: {standing}, not {paths}")
     return found
 
 
@@ -123,7 +159,8 @@ def far_apart() -> None:
     near = os.link
 
     def link(source, name, *, src_dir_fd=None, dst_dir_fd=None, **options):
-        if src_dir_fd is None and dst_dir_fd is not None:
+        apart = src_dir_fd is None or str(source)[:1] != "."  # not a copy beside its name
+        if apart and dst_dir_fd is not None:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
         near(source, name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd, **options)
 
@@ -134,12 +171,12 @@ def prepare(root: Path, scenario: str) -> list[int]:
     """The folders before the life that will be cut short; returns the recipes of all lives."""
     (root / "outbox").mkdir(parents=True)
     (root / "outbox" / STRANGER).write_text("not ours")
-    if scenario == "far":
+    if scenario.startswith("far"):
         far_apart()
-    if scenario != "anew":
-        return [0]
-    one_life(root, 0)  # their pictures stand, and a changed recipe replaces them
-    return [0, 1]
+    lives = {"anew": [0, 1], "far anew": [0, 1], "back": [0, 1, RESTORED]}.get(scenario, [0])
+    for seed in lives[:-1]:
+        one_life(root, seed)  # their pictures stand, and the last life replaces them
+    return lives
 
 
 def main() -> None:

@@ -11,6 +11,8 @@ from pipeline.jobs import Job, JobResult, Output, Recipe
 from pipeline.ledger import Ledger, Staged
 from pipeline.options import Transfer
 from pipeline.outbox import RUN_LOG, Outbox, staged_output, staging_name, stems
+from pipeline.records import Version
+from pipeline.restoring import settle
 from pipeline.runlog import RunLog, run_log_line
 from pipeline.view import View
 
@@ -61,6 +63,7 @@ def complete(ledger: Ledger, outbox: Outbox, staged: Staged) -> tuple[Output, ..
 def recover(ledger: Ledger, outbox: Outbox) -> None:
     """What a service does first."""
     ledger.interrupted()
+    books(ledger, outbox).sweep()
     outbox.sweep({staging_name(staged.job, staged.attempt) for staged in ledger.staged()})
     publish(books(ledger, outbox))
 
@@ -76,8 +79,15 @@ def make(ledger: Ledger, outbox: Outbox, job: Job, mark: str = "") -> tuple[Outp
     return pair.outputs
 
 
-def books(ledger: Ledger, outbox: Outbox) -> Accounts:
-    return Accounts(ledger, outbox, View(), lambda _: None)
+def bring_back(ledger: Ledger, outbox: Outbox, version: Version) -> None:
+    """An earlier version's whole way, as `restore` goes it."""
+    accounts = books(ledger, outbox)
+    settle(accounts, version)
+    publish(accounts)
+
+
+def books(ledger: Ledger, outbox: Outbox, **options) -> Accounts:
+    return Accounts(ledger, outbox, View(), lambda _: None, **options)
 
 
 def publish(accounts: Accounts) -> None:
@@ -95,6 +105,6 @@ def pictures(outbox: Outbox) -> list[str]:
     found = []
     for folder, _, names in os.walk(outbox.root):
         inside = Path(folder).relative_to(outbox.root)
-        if ".staging" not in inside.parts:
+        if not {".staging", ".versions"} & set(inside.parts):
             found += [str(inside / name) for name in names if name.endswith(".png")]
     return sorted(found)

@@ -19,8 +19,8 @@ from pipeline.holding import held
 from pipeline.single import contact_sheet
 
 COMMANDS = [
-    "run", "watch", "serve", "pause", "resume", "status", "explain", "retry", "accept", "stylize",
-    "sweep", "styles", "check", "schema", "doctor", "service",
+    "run", "watch", "serve", "pause", "resume", "status", "explain", "retry", "restore", "accept",
+    "stylize", "sweep", "styles", "check", "schema", "doctor", "service",
 ]  # fmt: skip
 SMALL = ["--size", "48", "--steps", "2"]
 

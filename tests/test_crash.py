@@ -13,7 +13,7 @@ PROGRAM = Path(__file__).with_name("crash_points.py")
 MEMORY = Path("/dev/shm")  # where syncing costs nothing; killing a process loses no page either way
 
 
-@pytest.mark.parametrize("scenario", ["new", "anew", "far"])
+@pytest.mark.parametrize("scenario", ["new", "anew", "far", "far anew", "back"])
 def test_a_kill_at_any_step_leaves_exactly_one_complete_set_of_pictures(scenario):
     folder = tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None)
     try:

@@ -101,7 +101,7 @@ def pictures(root: Path) -> dict[str, int]:
     outbox = root / "outbox"
     found = [path for path in outbox.rglob("*") if path.is_file()]
     names = {path.relative_to(outbox).as_posix(): path.stat().st_mtime_ns for path in found}
-    shown = ("runs.jsonl", "index.html", ".gallery/")
+    shown = ("runs.jsonl", "index.html", ".gallery/", ".versions/")
     return {name: at for name, at in names.items() if not name.startswith(shown)}
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from stock import complete, line_of, make, make_job, pictures, read_log, recover, render, stage
 
+from pipeline.database import APPLICATION_ID, MIGRATIONS
 from pipeline.errors import JobError, Reason, StateError
 from pipeline.jobs import Failure, JobResult, JobState
 from pipeline.ledger import Ledger
@@ -364,20 +365,28 @@ def test_another_programs_database_is_refused_untouched(path):
     assert len(path.read_bytes()) == len(before)
 
 
-def test_an_older_versions_database_is_read_and_left_as_it_is(path):
-    """Between an upgrade and the next run `status` tells what there is, and changes nothing."""
-    with Ledger(path) as ledger:
-        ledger.remember("a.jpg", "v", "a" * 64)
+def older(path: Path, version: int) -> None:
+    """A database as an earlier version of the program left it."""
+    path.parent.mkdir()
     with sqlite3.connect(path) as db:
-        db.execute("DROP INDEX pairs_photo")
-        db.execute("PRAGMA user_version = 3")
+        for script in MIGRATIONS[:version]:
+            db.executescript(script)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {version}")
+        db.execute("INSERT INTO seen (content, stamp, sha256) VALUES (x'61', 'v', 'abc')")
     db.close()
+
+
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+def test_an_older_versions_database_is_read_and_left_as_it_is(path, version):
+    """Between an upgrade and the next run `status` tells what there is, and changes nothing."""
+    older(path, version)
     before = path.read_bytes()
     with Ledger(path, read_only=True) as ledger:
-        assert ledger.hashes() == {("a.jpg", "v"): "a" * 64}
+        assert ledger.hashes() == {("a", "v"): "abc"}
     assert path.read_bytes() == before
     with Ledger(path) as ledger:
-        assert ledger.hashes() == {("a.jpg", "v"): "a" * 64}
+        assert ledger.hashes() == {("a", "v"): "abc"}
 
 
 def test_a_newer_versions_database_is_refused(path):

@@ -10,7 +10,7 @@ import pytest
 from stock import make_job, pictures, render
 
 from pipeline.errors import OutputError, Reason
-from pipeline.outbox import Outbox, _half, staged_output, stems
+from pipeline.outbox import Outbox, half_name, staged_output, stems
 from pipeline.runlog import RunLog
 
 
@@ -180,7 +180,7 @@ def test_a_folder_of_the_outbox_on_another_disk_is_published_to_all_the_same(out
 def test_what_a_crash_leaves_of_a_copy_to_another_disk_goes_with_the_next_publishing(outbox, far):
     first = render(outbox, make_job("sub/a.jpg")).outputs
     outbox.publish(first, "sub/a--mosaic")
-    half = outbox.root / "sub" / _half("a--mosaic.png")
+    half = outbox.root / "sub" / half_name("a--mosaic.png")
     half.write_text("half")
     outbox.publish(first, "sub/a--mosaic")
     assert not half.exists()

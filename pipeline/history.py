@@ -1,0 +1,108 @@
+"""Finished sets of pictures, as the ledger knows them: which stands, and which came before it."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.jobs import Output
+from pipeline.records import Staged, Version, told, version_of
+from pipeline.tables import Tables
+
+# What a later look at a version has no use for, and is most of a line.
+_LONG = frozenset({"curve", "enhanced", "outputs", "error"})
+
+
+class History(Tables):
+    """The part of the ledger that knows earlier versions."""
+
+    def standing(self, content: str, style: str) -> Version | None:
+        """The set that stands in the outbox for a pair."""
+        sql = "SELECT * FROM versions WHERE content = ? AND style = ? AND kept = 0"
+        row = self._db.one(sql, os.fsencode(content), style)
+        return version_of(row) if row else None
+
+    def earlier(self, content: str | None = None) -> list[Version]:
+        """Earlier sets that were kept, of one photo or of all; latest first."""
+        of_one = () if content is None else (os.fsencode(content),)
+        test = " AND content = ?" * len(of_one)
+        sql = f"SELECT * FROM versions WHERE kept > 0{test} ORDER BY kept DESC, id"  # noqa: S608  # of our own words
+        return [version_of(row) for row in self._db.all(sql, *of_one)]
+
+    def kept_size(self) -> tuple[int, int]:
+        """How many earlier sets there are, and their bytes."""
+        sql = "SELECT count(*), coalesce(sum(bytes), 0) FROM versions WHERE kept > 0"
+        ((count, size),) = self._db.all(sql)
+        return count, size
+
+    def surplus(self, per_pair: int, most_bytes: int) -> list[Version]:
+        """Earlier sets beyond a bound for each pair and for the bytes of all, oldest first."""
+        sql = """
+            SELECT * FROM (
+                SELECT *,
+                    row_number() OVER (PARTITION BY content, style ORDER BY kept DESC, id) AS place,
+                    sum(bytes) OVER (ORDER BY kept DESC, id) AS total
+                FROM versions WHERE kept > 0)
+            WHERE place > ? OR total > ? ORDER BY kept, id DESC
+            """
+        return [version_of(row) for row in self._db.all(sql, per_pair, most_bytes)]
+
+    def forget_version(self, version: Version) -> None:
+        """An earlier set is not there any more."""
+        with self._db.write(synced=False):
+            self._db.change("DELETE FROM versions WHERE id = ? AND kept > 0", version.id)
+
+    def standing_ids(self) -> set[str]:
+        """Ids of all sets that stand in the outbox."""
+        return {row["id"] for row in self._db.all("SELECT id FROM versions WHERE kept = 0")}
+
+    def _stand(
+        self,
+        staged: Staged,
+        photo: str,
+        recipe: str,
+        line: Mapping[str, Any],
+        outputs: Sequence[Output],
+        kept: Sequence[Output],
+    ) -> None:
+        """Within a transaction: a pair's new set stands, and the one before it was kept or not."""
+        now, last = self._clock(), self._db.one("SELECT max(kept) AS kept FROM versions")
+        if last is not None and last["kept"]:
+            now = max(now, last["kept"] + 1e-6)  # in order, even if the clock was set back
+        key = (os.fsencode(staged.content), staged.style)
+        before = self.standing(staged.content, staged.style)
+        if before and kept:
+            size = sum(output.bytes for output in kept)
+            sql = "UPDATE versions SET kept = ?, outputs = ?, bytes = ? WHERE id = ?"
+            self._db.change(sql, now, json.dumps(told(kept)), size, before.id)
+        elif before:
+            self._db.change("DELETE FROM versions WHERE id = ?", before.id)
+        elif kept:  # a set that was staged when the program was brought up to this version
+            values = {"content": key[0], "style": key[1], "job": "", "sha256": "", "recipe": ""}
+            self._upsert(
+                "versions",
+                ("id",),
+                {"id": _id(staged, "before"), **values, "made": now, "kept": now,
+                 "outputs": json.dumps(told(kept)), "bytes": sum(o.bytes for o in kept)},
+            )  # fmt: skip
+        shown = json.dumps(told(outputs))
+        if staged.restores:
+            sql = "UPDATE versions SET kept = 0, outputs = ?, bytes = 0 WHERE id = ?"
+            self._db.change(sql, shown, staged.restores)
+            return
+        short = {name: value for name, value in line.items() if name not in _LONG}
+        values = {"content": key[0], "style": key[1], "job": staged.job, "sha256": photo}
+        self._upsert(
+            "versions",
+            ("id",),
+            {"id": _id(staged, str(line.get("ts", ""))), **values, "recipe": recipe,
+             "made": self._clock(), "kept": 0.0, "outputs": shown, "bytes": 0,
+             "line": json.dumps(short)},
+        )  # fmt: skip
+
+
+def _id(staged: Staged, when: str) -> str:
+    """12 hexadecimal digits; the same however often a staged set is brought to its end."""
+    key = "\0".join((staged.content, staged.style, staged.job, when))
+    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:12]

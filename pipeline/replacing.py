@@ -1,0 +1,69 @@
+"""Which finished pictures a plan takes the place of: said before it happens."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.history import History
+from pipeline.jobs import Planned
+
+SIZES_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Replacing:
+    """So many finished pictures, each with its enhanced one, and their long sides in px."""
+
+    pictures: int = 0
+    sizes: Counter[tuple[int, int | str]] = field(default_factory=Counter)  # before, after
+    kept: bool = True
+
+    def words(self) -> str:
+        """One line for people; "" where nothing is replaced."""
+        if not self.pictures:
+            return ""
+        noun = "finished picture" + "s" * (self.pictures != 1)
+        changed = {pair: count for pair, count in self.sizes.items() if pair[0] != pair[1]}
+        named = sorted(changed.items(), key=lambda item: -item[1])[:SIZES_NAMED]
+        alone = len(self.sizes) == 1
+        sizes = [
+            f"{before} -> {_px(after)}" + ("" if alone else f" ({count} of them)")
+            for (before, after), count in named
+        ]
+        fate = "the earlier ones go to .versions" if self.kept else "the earlier ones are not kept"
+        return ", ".join([f"replaces {self.pictures} {noun}", *sizes]) + f"; {fate}"
+
+    def told(self) -> dict[str, Any]:
+        """The same for machines."""
+        sizes = [
+            {"before": before, "after": after, "pictures": count}
+            for (before, after), count in sorted(self.sizes.items(), key=str)
+        ]
+        return {"pictures": self.pictures, "sizes": sizes, "kept": self.kept}
+
+
+def replacing(plan: Iterable[Planned], history: History, outbox: Path, *, kept: bool) -> Replacing:
+    """What the pairs of a plan that are due will take the place of.
+
+    Args:
+        plan: Pairs.
+        history: Knows what stands.
+        outbox: Pictures that somebody removed from it are not replaced.
+        kept: Whether the earlier ones are kept.
+    """
+    sizes: Counter[tuple[int, int | str]] = Counter()
+    for pair in plan:
+        if not pair.due or pair.job is None or pair.why == "new":
+            continue
+        standing = history.standing(pair.content, pair.style)
+        outputs = standing.outputs if standing else ()
+        plain = next((o for o in outputs if o.kind == "stylized"), None)
+        if plain and (outbox / plain.path).is_file():
+            sizes[max(plain.width, plain.height), pair.job.recipe.transfer.size] += 1
+    return Replacing(sizes.total(), sizes, kept)
+
+
+def _px(size: int | str) -> str:
+    return f"{size} px" if isinstance(size, int) else "the photo's own size"

@@ -1,0 +1,207 @@
+"""`restore`: earlier pictures of a pair come back into the place of the present ones."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.accounts import Accounts, timestamp
+from pipeline.errors import LockedError, StateError, UsageError
+from pipeline.ledger import FILE, Ledger
+from pipeline.lock import instance_lock, refuse_shared
+from pipeline.outbox import Outbox, stems
+from pipeline.records import Version
+from pipeline.retries import content_of
+from pipeline.running import Loaded
+from pipeline.terminal import visible
+from pipeline.versions import Versions, absolute
+from pipeline.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What came of it."""
+
+    versions: tuple[Version, ...]
+    by: str = ""  # who brings them back, where another instance works on the outbox
+
+
+def restore(loaded: Loaded, names: Sequence[str], everything: bool) -> Restored:
+    """Bring earlier pictures back; those that stand now become an earlier version themselves.
+
+    Args:
+        loaded: The config.
+        names: Ids of versions, or files: one of a version, or a photo or picture whose latest
+            earlier version is meant.
+        everything: The latest earlier version of every pair.
+
+    Raises:
+        UsageError: There is none of that name, or its files are not there any more.
+    """
+    config = loaded.config
+    if not (config.state / FILE).exists():
+        raise UsageError("nothing was made here yet", where=str(config.state))
+    refuse_shared(config.state)
+    with ExitStack() as opened:
+        by = ""
+        try:
+            opened.enter_context(instance_lock(config.state, "restore"))
+        except LockedError as error:
+            by = error.what.removeprefix("in use by ")
+        ledger = opened.enter_context(Ledger(config.state / FILE))
+        wanted = _latest(ledger.earlier()) if everything else _chosen(loaded, ledger, names)
+        _check(config.outbox, wanted)
+        accounts = Accounts(
+            ledger, Outbox(config.outbox), View(), lambda _: None, bounds=config.bounds
+        )
+        for version in wanted:
+            settle(accounts, version)
+        if not by:
+            for _ in accounts.publish_all(time.time()):
+                pass
+            accounts.flush(0.0, force=True)
+            _check_done(ledger, wanted)
+    return Restored(tuple(wanted), by)
+
+
+def settle(accounts: Accounts, version: Version) -> None:
+    """The intention, which survives a crash: a staged pair like any other."""
+    outbox = accounts.outbox
+    files = absolute(outbox.root, version.outputs)
+    accounts.ledger.restore(
+        version,
+        files,
+        _line(version, accounts.run_id, time.time()),
+        stems(version.content, version.style),
+        lambda stem, before: outbox.taken(stem, files, before),
+    )
+
+
+def _line(version: Version, run: str, wall: float) -> dict[str, object]:
+    """For the run log: the version's own line, as far as it is known, once more."""
+    unknown = {"seconds": 0.0, "device": "", "attempt": 0, "losses": {}}
+    now: dict[str, object] = {
+        "ts": timestamp(wall),
+        "run": run,
+        "job": version.job or version.id,
+        "event": "job_restored",
+        "content": version.content,
+        "content_sha256": version.sha256 or None,
+        "style": version.style,
+        "recipe": version.recipe or None,
+        "status": "done",
+        "outputs": [],
+        "error": None,
+    }
+    return unknown | dict(version.line) | now
+
+
+# --- which ----------------------------------------------------------------------------------
+
+
+def _chosen(loaded: Loaded, ledger: Ledger, names: Sequence[str]) -> list[Version]:
+    kept = ledger.earlier()
+    wanted: dict[str, Version] = {}
+    for name in names:
+        found = _named(loaded, ledger, kept, name)
+        if not found:
+            mend = "`explain FILE` lists the earlier versions of a photo's pictures"
+            raise UsageError("no earlier version", where=name, mend=mend)
+        wanted |= {version.id: version for version in found}
+    pairs = Counter((version.content, version.style) for version in wanted.values())
+    for (content, style), count in pairs.items():
+        if count > 1:
+            what = f"{count} versions of one picture are named"
+            raise UsageError(what, where=f"{content} x {style}", mend="name one of them")
+    return list(wanted.values())
+
+
+def _named(loaded: Loaded, ledger: Ledger, kept: list[Version], name: str) -> list[Version]:
+    if by_id := [version for version in kept if version.id == name]:
+        return by_id
+    if by_job := _latest(version for version in kept if version.job == name):
+        return by_job
+    place = _inside(loaded.config.outbox, Path(name))
+    if place:
+        if of_set := [v for v in kept if place in {output.path for output in v.outputs}]:
+            return of_set
+        pairs = {
+            (pair.content, pair.style)
+            for pair in ledger.pairs()
+            if place in {output.path for output in pair.outputs}
+        }
+        return _latest(v for v in kept if (v.content, v.style) in pairs)
+    with suppress(UsageError):
+        content = content_of(loaded.config.inbox, Path(name))
+        return _latest(version for version in kept if version.content == content)
+    return []
+
+
+def _latest(versions: Iterable[Version]) -> list[Version]:
+    """Of each pair the first: they come latest first."""
+    found: dict[tuple[str, str], Version] = {}
+    for version in versions:
+        found.setdefault((version.content, version.style), version)
+    return list(found.values())
+
+
+def _inside(outbox: Path, file: Path) -> str:
+    """A file's path relative to the outbox; "" where it lies elsewhere."""
+    if not os.path.lexists(file):
+        return ""
+    place, root = file.parent.resolve() / file.name, outbox.resolve()
+    return place.relative_to(root).as_posix() if place.is_relative_to(root) else ""
+
+
+# --- whether --------------------------------------------------------------------------------
+
+
+def _check(root: Path, wanted: Iterable[Version]) -> None:
+    versions = Versions(root)
+    for version in wanted:
+        for output in version.outputs:
+            if not versions.whole(output):
+                what = "is not there any more, or was changed"
+                mend = f"`restore {version.id}` needs it as it was"
+                raise UsageError(what, where=str(root / output.path), mend=mend)
+
+
+def _check_done(ledger: Ledger, wanted: Iterable[Version]) -> None:
+    for version in wanted:
+        standing = ledger.standing(version.content, version.style)
+        if standing is None or standing.id != version.id:
+            where = f"{version.content} x {version.style}"
+            raise StateError("could not be brought back; nothing was changed", where=where)
+
+
+# --- words ----------------------------------------------------------------------------------
+
+
+def report(done: Restored) -> dict[str, Any]:
+    """What was done, as JSON has it."""
+    restored = [
+        {"version": v.id, "content": _safe(v.content), "style": v.style} for v in done.versions
+    ]
+    return {"restored": restored, "by": done.by or None}
+
+
+def text(report: dict[str, Any]) -> str:
+    """The report for people."""
+    if not report["restored"]:
+        return "there are no earlier versions"
+    verb = "will be brought back" if report["by"] else "brought back"
+    by = f" by {report['by']}" if report["by"] else ""
+    lines = [
+        f"{verb}{by}: {one['content']} x {one['style']}, version {one['version']}"
+        for one in report["restored"]
+    ]
+    lines.append("`retry FILE` has a picture made again as the config says")
+    return "\n".join(map(visible, lines))
+
+
+def _safe(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()

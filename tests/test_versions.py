@@ -1,0 +1,454 @@
+"""Finished pictures survive a change of mind: earlier ones are kept, listed and brought back."""
+
+import errno
+import json
+import os
+import sqlite3
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from fake_work import done
+from stock import books, bring_back, make, make_job, pictures, publish, read_log, render
+from test_service import CONFIG, STYLES, Studio
+
+from pipeline import restoring
+from pipeline.database import APPLICATION_ID, MIGRATIONS
+from pipeline.dryrun import dry_run
+from pipeline.errors import OutputError, Reason, UsageError
+from pipeline.jobs import JobState
+from pipeline.ledger import Ledger
+from pipeline.outbox import VERSIONS, Outbox
+from pipeline.reports import explain, explain_text, status
+from pipeline.retries import retry
+from pipeline.running import Loaded
+from pipeline.sections import Versions as Bounds
+from pipeline.versions import Versions
+
+LARGE = CONFIG.replace("watch", "transfer: {size: 64, steps: [2]}\nwatch")
+SMALL = LARGE.replace("64", "32")
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Outbox:
+    outbox = Outbox(tmp_path / "outbox")
+    outbox.prepare()
+    return outbox
+
+
+@pytest.fixture
+def ledger(tmp_path: Path):
+    with Ledger(tmp_path / "state" / "jobs.sqlite3") as ledger:
+        yield ledger
+
+
+def read(outbox: Outbox, name: str) -> str:
+    return (outbox.root / name).read_text().split()[1]
+
+
+def kept(outbox: Outbox) -> list[str]:
+    """The marks of all earlier pictures."""
+    shelf = outbox.root / VERSIONS
+    return sorted(p.read_text().split()[1] for p in shelf.rglob("*") if p.is_file())
+
+
+def paint(ledger: Ledger, outbox: Outbox, mark: str, seed: int, **options) -> None:
+    """A pair made by another recipe for each seed."""
+    begun = ledger.begin(make_job("sub/a.jpg", seed=seed))
+    accounts = books(ledger, outbox, **options)
+    accounts.stage(render(outbox, begun, mark), 0.0)
+    publish(accounts)
+
+
+# --- kept -----------------------------------------------------------------------------------
+
+
+def test_pictures_that_are_replaced_are_kept_and_listed_latest_first(ledger, outbox):
+    for seed, mark in enumerate(("one", "two", "three")):
+        paint(ledger, outbox, mark, seed)
+    assert read(outbox, "sub/a--mosaic.png") == "three"
+    assert pictures(outbox) == ["sub/a--mosaic.enhanced.png", "sub/a--mosaic.png"]
+    versions = ledger.earlier("sub/a.jpg")
+    assert [version.job for version in versions] == [
+        make_job("sub/a.jpg", seed=seed).id for seed in (1, 0)
+    ]
+    assert kept(outbox) == ["one", "one", "two", "two"]
+    for version in versions:
+        for output in version.outputs:
+            assert output.path.startswith(f".versions/sub/a--mosaic~{version.id}.")
+            assert Versions(outbox.root).whole(output)
+
+
+def test_pictures_made_again_byte_by_byte_are_no_earlier_version(ledger, outbox):
+    paint(ledger, outbox, "one", 0)
+    (pair,) = ledger.pairs()
+    ledger.retry([pair.job])
+    paint(ledger, outbox, "one", 0)
+    assert (ledger.earlier(), kept(outbox)) == ([], [])
+
+
+def test_keep_latest_keeps_none_and_leaves_what_was_kept(ledger, outbox):
+    paint(ledger, outbox, "one", 0)
+    paint(ledger, outbox, "two", 1)
+    paint(ledger, outbox, "three", 2, bounds=None)
+    assert kept(outbox) == ["one", "one"]
+
+
+def test_what_somebody_deleted_or_retouched_is_not_kept_as_ours(ledger, outbox):
+    paint(ledger, outbox, "one", 0)
+    (outbox.root / "sub/a--mosaic.png").unlink()
+    (outbox.root / "sub/a--mosaic.enhanced.png").write_text("retouched by hand")
+    paint(ledger, outbox, "two", 1)
+    assert (ledger.earlier(), kept(outbox)) == ([], [])
+    assert (outbox.root / "sub/a--mosaic.enhanced.png").read_text() == "retouched by hand"
+
+
+def test_the_oldest_go_first_beyond_so_many_for_each_pair(ledger, outbox):
+    for seed in range(5):
+        paint(ledger, outbox, f"{seed}", seed, bounds=Bounds(per_pair=2))
+    assert kept(outbox) == ["2", "2", "3", "3"]
+    assert [version.line["seconds"] for version in ledger.earlier()] == [1.5, 1.5]
+
+
+def test_the_oldest_go_first_beyond_so_many_bytes_of_all(ledger, outbox):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        for seed in (0, 1):
+            make(ledger, outbox, make_job(name, seed=seed), mark=f"{name}-{seed}")
+    _, size = ledger.kept_size()
+    accounts = books(ledger, outbox, bounds=Bounds(bytes=size - 1))
+    accounts.flush(0.0, force=True)
+    assert {mark[0] for mark in kept(outbox)} == {"b", "c"}
+    accounts = books(ledger, outbox, bounds=Bounds(bytes=0))
+    accounts.flush(0.0, force=True)
+    assert not (outbox.root / VERSIONS).exists()
+    assert len(pictures(outbox)) == 6
+
+
+def test_a_clock_that_was_set_back_does_not_make_the_newest_the_oldest(tmp_path, outbox):
+    clock = iter(range(10**9, 0, -1000))
+    with Ledger(tmp_path / "state" / "jobs.sqlite3", clock=lambda: next(clock)) as ledger:
+        for seed in range(4):
+            paint(ledger, outbox, f"{seed}", seed, bounds=Bounds(per_pair=1))
+    assert kept(outbox) == ["2", "2"]
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM])
+def test_on_another_disk_and_on_one_without_links_whole_copies_are_kept(
+    ledger, outbox, monkeypatch, number
+):
+    near = os.link
+
+    def no_link(source, name, **options):
+        if number == errno.EXDEV and str(source).startswith("."):  # a copy beside its name
+            return near(source, name, **options)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", no_link)
+    paint(ledger, outbox, "one", 0)
+    paint(ledger, outbox, "two", 1)
+    assert kept(outbox) == ["one", "one"]
+    assert read(outbox, "sub/a--mosaic.png") == "two"
+    (version,) = ledger.earlier()
+    bring_back(ledger, outbox, version)
+    assert kept(outbox) == ["two", "two"]
+    assert read(outbox, "sub/a--mosaic.png") == "one"
+    assert not list(outbox.root.rglob(".*.part"))
+
+
+def test_no_picture_is_replaced_while_the_earlier_one_cannot_be_kept(ledger, outbox, tmp_path):
+    paint(ledger, outbox, "one", 0)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for spoil in (
+        lambda: (outbox.root / VERSIONS).write_text("a file"),
+        lambda: (outbox.root / VERSIONS).symlink_to(outside),
+    ):
+        spoil()
+        with pytest.raises(OutputError, match=r"\.versions") as caught:
+            paint(ledger, outbox, "two", 1)
+        assert caught.value.code is Reason.IO_ERROR  # waited out: no photo fails for it
+        assert read(outbox, "sub/a--mosaic.png") == "one"
+        (outbox.root / VERSIONS).unlink()
+        publish(books(ledger, outbox))  # goes on where it stopped
+        assert read(outbox, "sub/a--mosaic.png") == "two"
+        (version,) = ledger.earlier()
+        bring_back(ledger, outbox, version)
+        assert list(outside.iterdir()) == []
+        for path in sorted((outbox.root / VERSIONS).rglob("*"), reverse=True):
+            path.unlink() if path.is_file() else path.rmdir()
+        (outbox.root / VERSIONS).rmdir()
+        ledger.retry([make_job("sub/a.jpg", seed=0).id])
+
+
+def test_names_at_the_limit_of_a_disk_are_kept_and_brought_back(ledger, outbox):
+    for seed in (0, 1):
+        make(ledger, outbox, make_job("x" * 240 + ".jpg", seed=seed), mark=f"{seed}")
+    assert kept(outbox) == ["0", "0"]
+    (version,) = ledger.earlier()
+    bring_back(ledger, outbox, version)
+    assert kept(outbox) == ["1", "1"]
+
+
+def test_pictures_that_an_older_version_of_the_program_made_are_kept_too(tmp_path, outbox):
+    path = tmp_path / "state" / "jobs.sqlite3"
+    with Ledger(path) as ledger:
+        paint(ledger, outbox, "one", 0)
+    with sqlite3.connect(path) as db:  # as it was before there were versions
+        db.executescript("DROP TABLE versions; ALTER TABLE pairs DROP COLUMN restored;")
+        db.execute("PRAGMA user_version = 4")
+    db.close()
+    assert len(MIGRATIONS) >= 5
+    assert APPLICATION_ID
+    with Ledger(path) as ledger:
+        paint(ledger, outbox, "two", 1)
+        (version,) = ledger.earlier()
+        assert (version.job, version.recipe) == (make_job("sub/a.jpg").id, make_job().recipe.digest)
+        bring_back(ledger, outbox, version)
+    assert (read(outbox, "sub/a--mosaic.png"), kept(outbox)) == ("one", ["two", "two"])
+
+
+# --- brought back ---------------------------------------------------------------------------
+
+
+def test_what_is_brought_back_changes_places_with_what_stands(ledger, outbox):
+    for seed, mark in enumerate(("one", "two")):
+        paint(ledger, outbox, mark, seed)
+    (first,) = ledger.earlier()
+    bring_back(ledger, outbox, first)
+    assert read(outbox, "sub/a--mosaic.png") == read(outbox, "sub/a--mosaic.enhanced.png") == "one"
+    assert kept(outbox) == ["two", "two"]
+    (second,) = ledger.earlier()
+    bring_back(ledger, outbox, second)
+    assert (read(outbox, "sub/a--mosaic.png"), kept(outbox)) == ("two", ["one", "one"])
+    events = [(line["event"], line["job"], line["status"]) for line in read_log(outbox)]
+    jobs = [make_job("sub/a.jpg", seed=seed).id for seed in (0, 1)]
+    assert events == [
+        ("job_done", jobs[0], "done"),
+        ("job_done", jobs[1], "done"),
+        ("job_restored", jobs[0], "done"),
+        ("job_restored", jobs[1], "done"),
+    ]
+
+
+def test_a_job_planned_before_an_earlier_version_was_asked_for_does_not_begin(ledger, outbox):
+    paint(ledger, outbox, "one", 0)
+    paint(ledger, outbox, "two", 1)
+    planned = make_job("sub/a.jpg", seed=2)
+    (version,) = ledger.earlier()
+    restoring.settle(books(ledger, outbox), version)
+    assert ledger.begin(planned) is None
+    publish(books(ledger, outbox))
+    assert ledger.begin(planned) is None
+    assert ledger.begin(make_job("sub/a.jpg", sha="6" * 64, seed=2)) is not None  # another photo
+
+
+def test_a_version_damaged_at_the_last_moment_leaves_all_as_it_was(ledger, outbox):
+    paint(ledger, outbox, "one", 0)
+    paint(ledger, outbox, "two", 1)
+    (version,) = ledger.earlier()
+    before = ledger.pair("sub/a.jpg", "mosaic")
+    restoring.settle(books(ledger, outbox), version)
+    (outbox.root / version.outputs[0].path).write_text("rotten")
+    publish(books(ledger, outbox))
+    after = ledger.pair("sub/a.jpg", "mosaic")
+    assert (after.job, after.state, after.restored) == (before.job, JobState.DONE, "")
+    assert read(outbox, "sub/a--mosaic.png") == "two"
+
+
+# --- the whole program ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def studio(tmp_path):
+    studio = Studio(tmp_path, LARGE)
+    yield studio
+    studio.close()
+
+
+def loaded(studio: Studio) -> Loaded:
+    return Loaded(studio.root / "config.yaml", studio.config, studio.manifest)
+
+
+def reconfigure(studio: Studio, text: str) -> None:
+    studio.configure(text)
+    studio.service.configure(studio.config, studio.manifest)
+
+
+@contextmanager
+def stopped(studio: Studio):
+    """While no instance works on it."""
+    studio.close()
+    yield
+    studio.open()
+
+
+def changed_mind(studio: Studio) -> None:
+    """Two photos painted, and painted again in another size."""
+    studio.put("a.png", 1)
+    studio.put("b.png", 2)
+    studio.until_idle()
+    reconfigure(studio, SMALL)
+    studio.until_idle(lambda job, staging: done(job, staging, "small"))
+
+
+def marks(studio: Studio) -> list[bool]:
+    """Whether each painting that stands is of the second size."""
+    names = ("a--mosaic.png", "b--mosaic.png")
+    return [" small " in (studio.outbox.root / name).read_text() for name in names]
+
+
+def test_a_dry_run_says_what_will_be_replaced_before_it_is(studio, capsys):
+    studio.put("a.png", 1)
+    studio.put("b.png", 2)
+    studio.until_idle()
+    studio.put("c.png", 3)  # new: it replaces nothing
+    studio.configure(SMALL)
+    dry_run(loaded(studio), as_json=False)
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 3
+    assert "replaces 2 finished pictures, 64 -> 32 px; the earlier ones go to .versions" in said.err
+    studio.configure(SMALL + "keep: latest\n")
+    dry_run(loaded(studio), as_json=False)
+    assert "64 -> 32 px; the earlier ones are not kept" in capsys.readouterr().err
+    (studio.outbox.root / "a--mosaic.png").unlink()
+    dry_run(loaded(studio), as_json=False)
+    assert "replaces 1 finished picture," in capsys.readouterr().err
+    studio.configure(LARGE)
+    dry_run(loaded(studio), as_json=False)
+    assert "replaces" not in capsys.readouterr().err
+
+
+def test_a_config_taken_up_while_watching_says_it_before_any_job_begins(studio):
+    said = []
+    studio.service._on_run = lambda event: said.append((event, len(studio.executor.begun)))
+    studio.put("a.png", 1)
+    studio.until_idle()
+    studio.put("b.png", 2)
+    studio.until_idle()
+    assert [event for event, _ in said if event["event"] == "replaces"] == []
+    begun = len(studio.executor.begun)
+    reconfigure(studio, SMALL)
+    studio.until_running()
+    ((event, at),) = [(e, at) for e, at in said if e["event"] == "replaces"]
+    assert at == begun
+    assert event["pictures"] == 2
+    assert event["sizes"] == [{"before": 64, "after": 32, "pictures": 2}]
+    assert event["words"].startswith("replaces 2 finished pictures, 64 -> 32 px")
+
+
+def test_what_was_brought_back_stays_until_retry(studio):
+    changed_mind(studio)
+    assert marks(studio) == [True, True]
+    with stopped(studio):
+        back = restoring.restore(loaded(studio), [], everything=True)
+        assert len(back.versions) == 2
+    assert marks(studio) == [False, False]
+    begun = len(studio.executor.begun)
+    studio.until_idle()
+    reconfigure(studio, SMALL + "seed: 5\n")  # whatever is configured
+    studio.until_idle()
+    assert len(studio.executor.begun) == begun
+    report = explain(loaded(studio), Path("a.png"))
+    assert [(pair["why"], pair["will_be_made"]) for pair in report["plan"]] == [("restored", False)]
+    assert "`retry FILE` makes it as configured" in explain_text(report)
+    assert retry(loaded(studio), ["a.png"]) == 1
+    studio.until_idle(lambda job, staging: done(job, staging, "small"))
+    assert marks(studio) == [True, False]
+
+
+def test_another_photo_in_its_place_is_painted_though_an_earlier_version_was_brought_back(studio):
+    changed_mind(studio)
+    with stopped(studio):
+        restoring.restore(loaded(studio), ["a.png"], everything=False)
+    studio.put("a.png", 7)
+    studio.until_idle(lambda job, staging: done(job, staging, "small"))
+    assert marks(studio) == [True, True]
+    assert len(explain(loaded(studio), Path("a.png"))["versions"]) == 2
+
+
+def test_the_original_is_not_consumed_for_an_earlier_version(studio):
+    changed_mind(studio)
+    with stopped(studio):
+        restoring.restore(loaded(studio), ["a.png"], everything=False)
+        studio.configure(SMALL + "after: delete\n")
+    studio.until_idle()
+    assert sorted(path.name for path in studio.inbox.iterdir()) == ["a.png"]
+
+
+def test_a_running_watch_brings_it_back_itself(studio):
+    changed_mind(studio)
+    with Ledger(studio.root / ".state" / "jobs.sqlite3") as other:  # `restore`, another process
+        accounts = books(other, studio.outbox)
+        for version in other.earlier():
+            restoring.settle(accounts, version)
+    studio.tick()
+    assert marks(studio) == [False, False]
+    studio.until_idle()
+    assert studio.executor.begun[4:] == []
+
+
+def test_a_pair_that_is_just_painted_gives_way_to_the_earlier_version(studio):
+    changed_mind(studio)
+    reconfigure(studio, SMALL + "seed: 5\n")
+    studio.until_running()
+    with Ledger(studio.root / ".state" / "jobs.sqlite3") as other:
+        accounts = books(other, studio.outbox)
+        (wanted,) = (v for v in other.earlier() if v.content == studio.executor.jobs[0][0].content)
+        restoring.settle(accounts, wanted)
+    studio.until_idle(lambda job, staging: done(job, staging, "small"))
+    assert sorted(marks(studio)) == [False, True]
+
+
+def test_versions_are_named_by_id_job_file_photo_and_picture(studio):
+    changed_mind(studio)
+    first = explain(loaded(studio), Path("a.png"))["versions"][0]
+    outbox = studio.outbox.root
+    for name in (
+        lambda v: v["version"],
+        lambda v: v["job"],
+        lambda v: str(outbox / v["outputs"][1]["path"]),
+        lambda v: "a.png",
+        lambda v: str(outbox / "a--mosaic.enhanced.png"),
+    ):
+        with stopped(studio):
+            (version,) = explain(loaded(studio), Path("a.png"))["versions"]
+            back = restoring.restore(loaded(studio), [name(version)], everything=False)
+            assert [v.id for v in back.versions] == [version["version"]]
+    assert explain(loaded(studio), Path("a.png"))["versions"][0]["job"] != first["job"]
+
+
+def test_explain_lists_when_what_how_large_and_where(studio):
+    changed_mind(studio)
+    report = explain(loaded(studio), Path("a.png"))
+    (version,) = report["versions"]
+    assert version["summary"].startswith("mosaic (builtin:mosaic), 64 x 48 px, steps 2, seed 0")
+    assert version["missing"] == []
+    text = explain_text(report)
+    assert f"  {version['version']}  " in text
+    assert version["outputs"][0]["path"] in text
+    assert json.loads(json.dumps(report)) == report
+    assert status(loaded(studio))["versions"]["count"] == 2
+
+
+def test_what_cannot_be_brought_back_is_refused_with_its_cause(studio):
+    changed_mind(studio)
+    (version,) = explain(loaded(studio), Path("a.png"))["versions"]
+    (studio.outbox.root / version["outputs"][0]["path"]).write_text("changed")
+    with stopped(studio):
+        for name, words in (
+            (version["version"], "is not there any more, or was changed"),
+            ("nowhere.png", "no earlier version"),
+        ):
+            with pytest.raises(UsageError, match=words):
+                restoring.restore(loaded(studio), [name], everything=False)
+    assert marks(studio) == [True, True]
+
+
+def test_a_style_of_one_name_for_another_painting_keeps_what_the_first_one_made(studio):
+    studio.put("a.png", 1)
+    studio.until_idle()
+    swapped = LARGE.replace(STYLES, STYLES.replace("builtin:mosaic", "builtin:ink_hatching"))
+    assert swapped != LARGE
+    reconfigure(studio, swapped)
+    studio.until_idle(lambda job, staging: done(job, staging, "small"))
+    assert len(studio.ledger.earlier("a.png")) == 1
