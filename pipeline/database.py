@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import DiskFullError, StateError
+from pipeline.errors import BusyError, DiskFullError, StateError
 
 Row = sqlite3.Row
 
 NEEDS_SQLITE = (3, 37)  # STRICT tables
 APPLICATION_ID = 0x6E73740A  # written into the file's header, so that no other database is taken
-BUSY_MS = 10_000
+BUSY_SECONDS = 10.0  # that one statement waits for another program; a service goes on waiting
 
 # One script per version of the schema; PRAGMA user_version counts those that ran.
 # File names are bytes (os.fsencode): not every name is text. Stamps are text, because times after
@@ -104,16 +104,20 @@ class Database:
         path: The file; it and its folder are made if missing.
         read_only: Look without creating or changing anything, beside a running writer if there is
             one. A missing file reads as an empty database.
+        busy_seconds: How long one statement waits for another program that holds the database.
 
     Raises:
         StateError: From every method, when the database is damaged, foreign, busy, on a full disk.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, read_only: bool = False, busy_seconds: float = BUSY_SECONDS
+    ) -> None:
         self.path = path
         self._synced: bool | None = None  # how the last transaction was
         with self.door():
-            self._db = _connect_reader(path) if read_only else _connect_writer(path)
+            connect = _connect_reader if read_only else _connect_writer
+            self._db = connect(path, busy_seconds)
         try:
             with self.door():
                 self._set_up(read_only)
@@ -170,8 +174,8 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            full = getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
-            kind = DiskFullError if full else StateError
+            name = getattr(error, "sqlite_errorname", "")
+            kind = next((kind for start, kind in _KINDS if name.startswith(start)), StateError)
             raise kind(**_explain(error), where=str(self.path)) from error
 
     def _check_place(self) -> None:
@@ -226,7 +230,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _connect_writer(path: Path) -> sqlite3.Connection:
+def _connect_writer(path: Path, busy_seconds: float) -> sqlite3.Connection:
     if sqlite3.sqlite_version_info < NEEDS_SQLITE:
         needed = ".".join(map(str, NEEDS_SQLITE))
         raise StateError(f"SQLite {sqlite3.sqlite_version} is too old", mend=f"{needed} is needed")
@@ -235,35 +239,49 @@ def _connect_writer(path: Path) -> sqlite3.Connection:
     except OSError as error:
         what = f"the state folder cannot be made: {os.strerror(error.errno or 0).lower()}"
         raise StateError(what, where=str(path.parent), mend=_FOLDER_MEND) from error
-    db = _configured(sqlite3.connect(path, isolation_level=None))
-    db.execute("PRAGMA journal_mode=WAL")
+    db = _configured(sqlite3.connect(path, isolation_level=None), busy_seconds)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
-def _connect_reader(path: Path) -> sqlite3.Connection:
+def _connect_reader(path: Path, busy_seconds: float) -> sqlite3.Connection:
     if not path.exists():
         return _connect_empty()
     # Without a write-ahead log nobody has the database open: reading it as immutable keeps SQLite
     # from making one. With it, a plain reader sees what the writer has committed so far.
     alone = not Path(f"{path}-wal").exists()
     uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
-    return _configured(sqlite3.connect(uri, uri=True, isolation_level=None))
+    return _configured(sqlite3.connect(uri, uri=True, isolation_level=None), busy_seconds)
 
 
 def _connect_empty() -> sqlite3.Connection:
-    return _configured(sqlite3.connect(":memory:", isolation_level=None))
+    return _configured(sqlite3.connect(":memory:", isolation_level=None), BUSY_SECONDS)
 
 
-def _configured(db: sqlite3.Connection) -> sqlite3.Connection:
+def _configured(db: sqlite3.Connection, busy_seconds: float) -> sqlite3.Connection:
     db.row_factory = Row
-    db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+    db.execute(f"PRAGMA busy_timeout={round(busy_seconds * 1000)}")
     return db
 
 
 _FOLDER_MEND = "make the state folder writable, or set state: to another one"
 _MOVE_MEND = "move it away: a new one is made, and every picture is made again beside the old ones"
+# PROTOCOL: too many that open the file at once took its locks from one another.
+_KINDS = (
+    ("SQLITE_BUSY", BusyError),
+    ("SQLITE_LOCKED", BusyError),
+    ("SQLITE_PROTOCOL", BusyError),
+    ("SQLITE_FULL", DiskFullError),
+)
+_HELD = ("the jobs database is busy", "another program holds it, a backup perhaps: wait for it")
 _TROUBLES = (
-    ("SQLITE_BUSY", "the jobs database is busy", "another process holds it; try again"),
+    ("SQLITE_BUSY", *_HELD),
+    ("SQLITE_LOCKED", *_HELD),
+    ("SQLITE_PROTOCOL", *_HELD),
     ("SQLITE_FULL", "the disk is full", "free some space; nothing was lost"),
     ("SQLITE_IOERR", "the disk failed", "is the state folder on a sound, local disk?"),
     ("SQLITE_CORRUPT", "the jobs database is damaged", _MOVE_MEND),

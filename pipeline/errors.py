@@ -8,6 +8,7 @@
     |-- MissingExtraError    2  an optional dependency; carries the install line
     |-- StateError           1  the jobs database or a folder cannot be used
     |   |-- InboxError       2  the inbox is gone, or not the one it was: never taken for empty
+    |   |-- BusyError        1  another program holds the jobs database: waited out, not failed
     |   `-- DiskFullError    1  the state folder's disk is full: waited out, not failed
     `-- JobError             1  one photograph or one pair failed; carries a reason code
         |-- InputError          the content or style image is at fault: trying again is useless
@@ -123,6 +124,10 @@ class InboxError(StateError):
     """The inbox cannot be read, or another folder lies in its place."""
 
     exit_code = 2
+
+
+class BusyError(StateError):
+    """Another program (a backup, a check) holds the jobs database; work goes on when it lets go."""
 
 
 class DiskFullError(StateError):

@@ -48,6 +48,7 @@ class Ledger(Sightings, Lookup, History):
         path: The database file; it and its folder are made if missing.
         read_only: For looking: creates and changes nothing, and works beside a running writer.
         clock: The time of day in seconds since 1970.
+        busy_seconds: How long one question waits for another program that holds the database.
 
     Raises:
         StateError: From every method, when the database is damaged, foreign, busy, on a full disk.

@@ -22,7 +22,7 @@ class Pause:
     to try in any case.
     """
 
-    cause: Literal["disk", "inbox", "outbox"]
+    cause: Literal["disk", "inbox", "outbox", "database"]
     why: str
     again: float
     folder: Path | None = None
@@ -57,8 +57,8 @@ def too_full(folders: list[Path], free_bytes: int, look: Space = space) -> Pause
     return None
 
 
-def unusable(cause: Literal["inbox", "outbox"], why: str, now: float) -> Pause:
-    """The pause while a folder, or the disk or share under it, is not there."""
+def unusable(cause: Literal["inbox", "outbox", "database"], why: str, now: float) -> Pause:
+    """The pause while a folder, or the disk or share under it, or the database is out of reach."""
     return Pause(cause, why, now + LOOK_SECONDS)
 
 

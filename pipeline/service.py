@@ -13,7 +13,7 @@ from pipeline.bulk import Bulk
 from pipeline.checkpoint import Checkpoints
 from pipeline.config import Config
 from pipeline.disk import disk_errors
-from pipeline.errors import DiskFullError, OutputError, Reason, StateError
+from pipeline.errors import BusyError, DiskFullError, OutputError, Reason, StateError
 from pipeline.estimate import Rates
 from pipeline.examiner import Examiner
 from pipeline.executors import Executor, GivenBack
@@ -130,6 +130,8 @@ class Service:
             self.planner.wake(stale=True)
         try:
             self._work(now, wall)
+        except BusyError as error:
+            self.paused = unusable("database", str(error), now)
         except DiskFullError:
             self.paused = full(self.config.state, self.config.limits.free_bytes, now)
         except OutputError as error:
@@ -197,7 +199,7 @@ class Service:
             self.bulk.rates.save()
             self.accounts.flush(0.0, force=True)
             self.outbox.sweep(self._waiting())
-        except (OutputError, DiskFullError):
+        except (OutputError, BusyError, DiskFullError):
             if self.paused is None:
                 raise
 
@@ -248,7 +250,7 @@ class Service:
         try:
             self.planner.look(now, wall, self._running(), pace)
         except StateError as error:
-            if isinstance(error, DiskFullError) or not self.patient:
+            if isinstance(error, BusyError | DiskFullError) or not self.patient:
                 raise
             self.planner.next_scan = now + watch.poll_seconds
             self.paused = unusable("inbox", str(error), now)

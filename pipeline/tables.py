@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
-from pipeline.database import Database, Row
+from pipeline.database import BUSY_SECONDS, Database, Row
 from pipeline.jobs import Job, JobState
 
 
@@ -14,9 +14,14 @@ class Tables:
     """The open database; a context manager."""
 
     def __init__(
-        self, path: Path, *, read_only: bool = False, clock: Callable[[], float] = time.time
+        self,
+        path: Path,
+        *,
+        read_only: bool = False,
+        clock: Callable[[], float] = time.time,
+        busy_seconds: float = BUSY_SECONDS,
     ) -> None:
-        self._db = Database(path, read_only=read_only)
+        self._db = Database(path, read_only=read_only, busy_seconds=busy_seconds)
         self._clock = clock
 
     def __enter__(self) -> Self:

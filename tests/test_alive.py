@@ -1,5 +1,8 @@
 """The daemon lives: what people do to its config, its paintings, its disk and its terminal."""
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -99,3 +102,53 @@ def test_weights_that_are_gone_hold_every_style_back_in_one_line(make) -> None:
     weights.write_bytes(b"weights")
     studio.until_idle()
     assert len(pictures(studio.outbox)) == 4
+
+
+# --- the jobs database ----------------------------------------------------------------------
+
+
+@contextmanager
+def held_by_a_backup(studio: Studio) -> Iterator[None]:
+    other = sqlite3.connect(studio.root / ".state" / "jobs.sqlite3", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    yield
+    other.execute("ROLLBACK")
+    other.close()
+
+
+@pytest.mark.parametrize("moment", ["before the scan", "while a job runs", "when it has ended"])
+def test_work_waits_for_a_backup_that_holds_the_database_and_goes_on(make, moment) -> None:
+    studio = make()
+    studio.put("a.png", 1)
+    if moment != "before the scan":
+        studio.until_running()
+    if moment == "when it has ended":
+        studio.executor.end()
+    with held_by_a_backup(studio):
+        for _ in range(4):
+            studio.tick(3.0)
+            if studio.executor.jobs:
+                studio.executor.end()
+        assert studio.view.message.startswith("paused:")
+        assert "the jobs database is busy" in studio.view.message
+        assert pictures(studio.outbox) == []
+        assert not studio.service.idle  # a run, too, waits for it
+    studio.tick(3.0)
+    studio.until_idle()
+    assert studio.service.paused is None
+    assert [line["status"] for line in studio.lines] == ["done"]
+    assert len(studio.executor.begun) == 1
+    assert studio.ledger.pairs()[0].attempt == 1
+
+
+def test_a_stop_does_not_fail_for_a_backup(make) -> None:
+    studio = make()
+    studio.put("a.png", 1)
+    studio.until_running()
+    with held_by_a_backup(studio):
+        studio.service.stop()
+        studio.tick()
+        studio.service.finish()
+    studio.again()
+    studio.until_idle()
+    assert [line["status"] for line in studio.lines] == ["done"]

@@ -44,7 +44,8 @@ class Studio:
         self.manifest = load_manifest(self.config, path)
 
     def open(self) -> None:
-        self.ledger = Ledger(self.root / ".state" / "jobs.sqlite3", clock=lambda: self.wall)
+        path = self.root / ".state" / "jobs.sqlite3"
+        self.ledger = Ledger(path, clock=lambda: self.wall, busy_seconds=0.0)
         self.executor, self.view = FakeExecutor(self.slots), View()
         self.lines: list[dict] = []
         self.service = Service(
