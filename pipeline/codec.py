@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from pipeline.colour import coloured, plain
 from pipeline.disk import READ, opened_folder
 from pipeline.errors import InputError, MissingExtraError, Reason
+from pipeline.stated import adobe_rgb
+from pipeline.survey import Survey, hear, surveyed
+from pipeline.tiffs import INK, SIGNED, WHOLE, Tiff
 from pipeline.undecodable import damaged, errors_naming, not_regular, too_large, unsupported
 
 if TYPE_CHECKING:  # a decoder process starts sooner without the models
@@ -54,8 +57,16 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-PHOTOMETRIC, INK = 262, 0  # TIFF 6.0: what grey means, and that 0 is white
+# In what Pillow says when a file is whole, and of a kind that it has no decoder for.
+_NOT_DECODED = (
+    "unknown pixel mode",
+    "unknown data organization",
+    "cannot handle",
+    "nsupported",
+    "not supported",
+    "not yet",
+)
+_NAMES = {"exif": "EXIF", "xmp": "XMP", "icc_profile": "colour profile"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,7 @@ class Limits:
     max_icc: int = 8_000_000  # profiles of printing presses run to 3 MB
     animation: Literal["first", "refuse"] = "first"
     max_frames: int = 10_000
+    damaged: Literal["refuse", "take"] = "refuse"  # a JPEG
 
 
 DEFAULT_LIMITS = Limits()
@@ -82,6 +94,7 @@ class Decoded:
     exif: bytes
     xmp: bytes
     icc: bytes
+    notes: tuple[str, ...] = ()  # what of the file is left out of account
 
 
 def rehearse() -> None:
@@ -138,22 +151,65 @@ def decode(
     ``long_side`` reduces to that many px and never enlarges. Raises InputError, or whatever
     Pillow raises on bytes that it does not like.
     """
-    with _guarded_pillow(limits), Image.open(file, formats=_formats()) as image:
+    found = surveyed(file, limits.max_exif, limits.max_icc, limits.max_frames)
+    with _guarded_pillow(limits), _pillow_opened(found) as image:
         if limits.animation == "refuse" and image.format in MOVING:
             _refuse_film(image)
         _check_frames(image, limits)
+        if image.format in ("JPEG", "MPO"):
+            hear(found, limits.damaged)
+            ImageFile.LOAD_TRUNCATED_IMAGES = found.partly
+        if found.tiff.page:
+            image.seek(found.tiff.page)
         if long_side is not None:
             # JPEG only: decodes at 1/2, 1/4 or 1/8 size, at least twice the size wanted.
             image.draft(None, _fitted(image.size, 2 * long_side))
         image.load()
+        if found.transparent is not None:
+            image.info["transparency"] = found.transparent
         if image.format == "TIFF":  # there the file's own tags are what is EXIF elsewhere
             image.info["exif"] = _tags(image)
-        exif = _metadata(image, "exif", limits.max_exif)
-        xmp = _metadata(image, "xmp", limits.max_exif)
-        icc = _metadata(image, "icc_profile", limits.max_icc)
-        picture = reduced(plain(_positive(_upright(image), image)), long_side)
-        rgb = np.array(coloured(picture, icc, profile))
-        return Decoded(rgb, _alpha(picture), exif, xmp, icc)
+        notes = found.notes
+        exif = _metadata(image, "exif", limits.max_exif, notes)
+        xmp = _metadata(image, "xmp", limits.max_exif, notes)
+        icc = _metadata(image, "icc_profile", limits.max_icc, notes)
+        stated = _stated(found, image, icc)
+        picture = reduced(plain(_measured(_upright(image), found.tiff)), long_side)
+        rgb = np.array(coloured(picture, icc, profile, notes, stated))
+        return Decoded(rgb, _alpha(picture), exif, xmp, icc, tuple(notes))
+
+
+def _pillow_opened(found: Survey) -> Image.Image:
+    """Pillow's image; where no decoder takes the file, what each of them said decides why."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        Image.WARN_POSSIBLE_FORMATS = True
+        try:
+            return Image.open(found.file, formats=_formats())
+        except UnidentifiedImageError:
+            said = " ".join(str(warning.message) for warning in heard)
+            if found.colours.note or any(phrase in said for phrase in _NOT_DECODED):
+                kind = found.tiff.described or found.colours.note or said
+                raise unsupported(f"a picture of a kind that is not decoded: {kind}") from None
+            raise
+        finally:
+            Image.WARN_POSSIBLE_FORMATS = False
+
+
+def _stated(found: Survey, image: Image.Image, icc: bytes) -> bytes:
+    """A profile of the colours that the file states in numbers, where they come first."""
+    if icc and not found.before_profile:
+        return b""
+    if not found.colours.icc and not icc and image.format in ("JPEG", "MPO"):
+        return adobe_rgb().icc if _says_adobe_rgb(image) else b""
+    return found.colours.icc
+
+
+def _says_adobe_rgb(image: Image.Image) -> bool:
+    with suppress(Exception):  # unreadable EXIF says nothing
+        return bool(image.getexif().get_ifd(ExifTags.IFD.Interop).get(1) == "R03")
+    return False
 
 
 def _opened(path: Path, below: int) -> int:
@@ -206,6 +262,9 @@ def _guarded_pillow(limits: Limits) -> Iterator[None]:
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = limits.max_pixels
     ImageFile.LOAD_TRUNCATED_IMAGES = False
+    # Of PNGs, in which larger ones were left out before.
+    PngImagePlugin.MAX_TEXT_CHUNK = max(limits.max_exif, limits.max_icc)
+    PngImagePlugin.MAX_TEXT_MEMORY = 4 * PngImagePlugin.MAX_TEXT_CHUNK
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata; what matters is raised
@@ -216,6 +275,7 @@ def _guarded_pillow(limits: Limits) -> Iterator[None]:
         raise InputError(what, mend="scale it down", code=Reason.TOO_MANY_PIXELS) from error
     finally:
         Image.MAX_IMAGE_PIXELS = before
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
 def _refuse_film(image: Image.Image) -> None:
@@ -238,29 +298,38 @@ def _tags(image: Image.Image) -> bytes:
     return b""
 
 
-def _metadata(image: Image.Image, key: str, limit: int) -> bytes:
+def _metadata(image: Image.Image, key: str, limit: int, notes: list[str]) -> bytes:
     """Metadata as bytes; beyond its limit it is dropped from the picture too, so never parsed."""
     value = image.info.get(key)
     if isinstance(value, bytes) and len(value) <= limit:
         return value
+    if isinstance(value, bytes):
+        notes.append(f"its {_NAMES[key]} is beyond its limit: left out")
     image.info.pop(key, None)
     return b""
 
 
 def _upright(image: Image.Image) -> Image.Image:
     orientation = 1
+    if image.format == "AVIF":
+        image.info.pop("xmp", None)  # its boxes have the only say; Pillow would ask XMP as well
     with suppress(Exception):  # unreadable EXIF turns nothing
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     turn = UPRIGHT.get(orientation)
     return image if turn is None else image.transpose(turn)
 
 
-def _positive(image: Image.Image, file: Image.Image) -> Image.Image:
-    """Light as light: some files store grey as ink, and of 16 bits Pillow does not turn that."""
-    if image.mode != "I;16" or file.format != "TIFF":
-        return image
-    is_ink = getattr(file, "tag_v2", {}).get(PHOTOMETRIC) == INK
-    return Image.fromarray(65535 - np.array(image)) if is_ink else image
+def _measured(image: Image.Image, tiff: Tiff) -> Image.Image:
+    """Numbers of a TIFF as they are meant, where Pillow takes them as they stand."""
+    if image.mode == "I;16" and tiff.photometric == INK:
+        return Image.fromarray(65535 - np.array(image))
+    if image.mode == "L" and tiff.format == SIGNED:
+        return Image.fromarray(np.array(image) ^ 128)
+    if image.mode == "I" and (tiff.format, tiff.bits) == (WHOLE, 32):
+        values = np.array(image).view(np.uint32)
+        if values.max() >= 1 << 31:  # the smaller ones are right as they are
+            return Image.fromarray((values / np.float64(2**32 - 1)).astype(np.float32))
+    return image
 
 
 def _fitted(size: tuple[int, int], long_side: int) -> tuple[int, int]:

@@ -44,13 +44,32 @@ def _from_deep_grey(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(share * 255).astype(np.uint8))
 
 
-def coloured(image: Image.Image, icc: bytes, target: "Profile") -> Image.Image:
-    """RGB in the target's colours; without a profile, or with a useless one, numbers are sRGB."""
+def coloured(
+    image: Image.Image, icc: bytes, target: "Profile", notes: list[str], stated: bytes = b""
+) -> Image.Image:
+    """RGB in the target's colours; without a profile, or with a useless one, numbers are sRGB.
+
+    Args:
+        image: Of a mode that `plain` gives.
+        icc: The file's own profile.
+        target: The colours that are wanted.
+        notes: Gets what cannot be used.
+        stated: A profile of RGB that comes before the file's own.
+    """
     colour = image.convert(image.mode.removesuffix("A"))
+    if stated and colour.mode != "CMYK":
+        return _through(colour.convert("RGB"), _profile(stated), target)
     if icc:
         with suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            return _through(colour, ImageCms.ImageCmsProfile(io.BytesIO(icc)), target)
+            return _through(colour, _profile(icc), target)
+        notes.append("its colour profile cannot be used: read as sRGB")
+    elif colour.mode == "CMYK":
+        notes.append("CMYK without a colour profile: its inks are guessed")
     return between(colour.convert("RGB"), "srgb", target)
+
+
+def _profile(icc: bytes) -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(io.BytesIO(icc))
 
 
 def between(image: Image.Image, source: "Profile", target: "Profile") -> Image.Image:
@@ -60,7 +79,7 @@ def between(image: Image.Image, source: "Profile", target: "Profile") -> Image.I
 
 @cache
 def _own_profile(name: "Profile") -> ImageCms.ImageCmsProfile:
-    return ImageCms.ImageCmsProfile(io.BytesIO(icc_bytes(name)))
+    return _profile(icc_bytes(name))
 
 
 def _through(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 START_SECONDS = 120.0  # of a nursery, on a machine that is busy
 MAX_HEADER = 1 << 16
+MOST_NOTES, LONGEST_NOTE = 8, 300
 PIPE_BYTES = 1 << 20  # a picture of 512 px goes through in one piece
 MAX_COMPLAINT = 1 << 16  # bytes of a start's error output
 _PROGRAM = "from pipeline.nursery import main; main()"
@@ -78,7 +79,8 @@ class Decoder:
             start += size
         rgb = np.frombuffer(parts[0], np.uint8).reshape(height, width, 3)
         alpha = np.frombuffer(parts[1], np.uint8).reshape(height, width) if parts[1] else None
-        return Decoded(rgb, alpha, *(bytes(part) for part in parts[2:]))
+        exif, xmp, icc = (bytes(part) for part in parts[2:])
+        return Decoded(rgb, alpha, exif, xmp, icc, header["notes"])
 
     def probe(self, path: Path, below: int = 1) -> None:
         """Decode a file to its end and keep nothing: raises as :meth:`decode`."""
@@ -222,7 +224,8 @@ def _header(line: bytes, limits: Limits) -> dict[str, Any]:
         raise ValueError("more than was asked for")
     if any(not 0 <= size <= bound for size, bound in zip(sizes, most, strict=False)):
         raise ValueError("more than was asked for")
-    return {"shape": (height, width), "sizes": sizes}
+    notes = tuple(str(note)[:LONGEST_NOTE] for note in list(header.get("notes", ()))[:MOST_NOTES])
+    return {"shape": (height, width), "sizes": sizes, "notes": notes}
 
 
 def _told(error: Mapping[str, str], path: Path) -> JobError:

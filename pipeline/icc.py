@@ -1,10 +1,11 @@
-"""ICC profiles of the two colour spaces that pictures are written in, made from their definitions.
+"""ICC profiles made from the definitions of colour spaces: of the two that we write, of any RGB.
 
 Version 4 matrix profiles (ICC.1:2010) with the parametric curve of sRGB, half a kB and the same
 bytes every time; littleCMS would write the day into its own.
 """
 
 import struct
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -34,34 +35,54 @@ CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 
 def to_d50(profile: "Profile") -> Matrix:
     """(3, 3): linear RGB of a profile -> XYZ relative to D50."""
-    columns = np.array([(x / y, 1.0, (1 - x - y) / y) for x, y in PRIMARIES[profile]]).T
-    to_d65 = columns * np.linalg.solve(columns, D65)
-    cones = np.diag((BRADFORD @ D50) / (BRADFORD @ D65))
-    adapted: Matrix = np.linalg.inv(BRADFORD) @ cones @ BRADFORD @ to_d65
+    return rgb_to_d50(PRIMARIES[profile], D65)
+
+
+def rgb_to_d50(primaries: Sequence[tuple[float, float]], white: Matrix) -> Matrix:
+    """(3, 3): linear RGB with primaries (x, y) and a white (XYZ, Y = 1) -> XYZ relative to D50."""
+    columns = np.array([(x / y, 1.0, (1 - x - y) / y) for x, y in primaries]).T
+    to_white = columns * np.linalg.solve(columns, white)
+    adapted: Matrix = _adaptation(white) @ to_white
     return adapted
 
 
 @cache
 def icc_bytes(profile: "Profile") -> bytes:
-    """The ICC profile."""
+    """The ICC profile of one of our colour spaces."""
+    return matrix_profile(NAMES[profile], to_d50(profile), D65)
+
+
+def matrix_profile(name: str, colorants: Matrix, white: Matrix, gamma: float = 0.0) -> bytes:
+    """An ICC profile of RGB with linear ``colorants`` (`rgb_to_d50`), adapted from ``white``.
+
+    Without ``gamma`` its curve is that of sRGB.
+    """
     tags = [
-        (b"desc", _text(NAMES[profile])),
+        (b"desc", _text(name)),
         (b"cprt", _text("No copyright, use freely")),
         (b"wtpt", _xyz(D50)),
-        (b"chad", _adaptation()),
-        *((name, _xyz(c)) for name, c in zip(_COLORANTS, to_d50(profile).T, strict=True)),
+        (b"chad", b"sf32\0\0\0\0" + _fixed(*_adaptation(white).flat)),
+        *((name, _xyz(c)) for name, c in zip(_COLORANTS, colorants.T, strict=True)),
     ]
-    curve = b"para\0\0\0\0\0\x03\0\0" + _fixed(*CURVE)
+    power, srgb = b"para\0\0\0\0\0\0\0\0", b"para\0\0\0\0\0\x03\0\0"
+    curve = power + _fixed(gamma) if gamma else srgb + _fixed(*CURVE)
     start = 132 + 12 * (len(tags) + len(_CURVES))
     table, body = b"", b""
-    for name, content in tags:
-        table += name + struct.pack(">2I", start + len(body), len(content))
+    for tag, content in tags:
+        table += tag + struct.pack(">2I", start + len(body), len(content))
         body += content + bytes(-len(content) % 4)
-    for name in _CURVES:  # all three share one
-        table += name + struct.pack(">2I", start + len(body), len(curve))
+    for tag in _CURVES:  # all three share one
+        table += tag + struct.pack(">2I", start + len(body), len(curve))
     body += curve
     count = struct.pack(">I", len(tags) + len(_CURVES))
     return _header(start + len(body)) + count + table + body
+
+
+def _adaptation(white: Matrix) -> Matrix:
+    """(3, 3): XYZ relative to ``white`` -> relative to D50 (Bradford)."""
+    cones = np.diag((BRADFORD @ D50) / (BRADFORD @ white))
+    adaptation: Matrix = np.linalg.inv(BRADFORD) @ cones @ BRADFORD
+    return adaptation
 
 
 _COLORANTS = (b"rXYZ", b"gXYZ", b"bXYZ")
@@ -82,11 +103,6 @@ def _text(text: str) -> bytes:
 
 def _xyz(values: Matrix) -> bytes:
     return b"XYZ \0\0\0\0" + _fixed(*values)
-
-
-def _adaptation() -> bytes:
-    cones = np.diag((BRADFORD @ D50) / (BRADFORD @ D65))
-    return b"sf32\0\0\0\0" + _fixed(*(np.linalg.inv(BRADFORD) @ cones @ BRADFORD).flat)
 
 
 def _fixed(*values: float) -> bytes:

@@ -50,6 +50,7 @@ class Picture:
     exif: bytes = b""
     xmp: bytes = b""
     icc: bytes = b""
+    notes: tuple[str, ...] = ()  # what of the file was left out of account
 
 
 def load_image(
@@ -81,7 +82,7 @@ def as_picture(decoded: Decoded) -> Picture:
     alpha = None if decoded.alpha is None else _tensor(decoded.alpha[..., None])
     if alpha is not None:
         rgb = _composited(rgb, alpha)
-    return Picture(rgb, alpha, decoded.exif, decoded.xmp, decoded.icc)
+    return Picture(rgb, alpha, decoded.exif, decoded.xmp, decoded.icc, decoded.notes)
 
 
 def save(

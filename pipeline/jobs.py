@@ -195,6 +195,7 @@ class JobResult:
     error: Failure | None = None
     curve: Sequence[tuple[int, float, int]] = ()  # step, total loss, scale
     enhanced: Sequence[Mapping[str, object]] = ()  # what each step of the enhancement did
+    notes: Sequence[str] = ()  # what of the photo's file was left out of account
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from pipeline.errors import EngineError, InputError, JobError, Reason
 
 MAX_LINE = 1 << 16
 OPEN_FILES = 32
+MOST_NOTES = 8
 NOBODY = 64  # exit status of a child that nobody asked any more
 
 Limits = Mapping[str, Any]  # as in config.yaml, where they were checked
@@ -101,7 +102,7 @@ def _asked() -> bytes:
 def _decoded(
     path: Path, request: Mapping[str, Any], limits: Limits
 ) -> tuple[dict[str, Any], list[Any]]:
-    names = ("pixels", "bytes", "exif", "icc", "animation", "frames")
+    names = ("pixels", "bytes", "exif", "icc", "animation", "frames", "damaged")
     bounds = codec.Limits(*(limits[name] for name in names))
     try:
         profile, below = request.get("profile", "srgb"), request.get("below", 1)
@@ -115,7 +116,8 @@ def _decoded(
     alpha = b"" if found.alpha is None else found.alpha.data
     parts = [found.rgb.data, alpha, found.exif, found.xmp, found.icc]
     views = [memoryview(part).cast("B") for part in parts]
-    return {"shape": (height, width), "sizes": [view.nbytes for view in views]}, views
+    header = {"shape": (height, width), "sizes": [view.nbytes for view in views]}
+    return header | {"notes": found.notes[:MOST_NOTES]}, views
 
 
 def _send(part: Any) -> None:

@@ -78,7 +78,8 @@ def _read(fd: int, start: int, end: int) -> bytes:
 def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
     """One line of ``runs.jsonl`` (names: the contract; see docs/run-log.md)."""
     job = result.job
-    return {
+    notes = {"notes": list(result.notes)} if result.notes else {}
+    return notes | {
         "ts": ts,
         "run": run,
         "job": job.id,

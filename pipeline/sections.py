@@ -44,6 +44,11 @@ class Limits(Options):
     animation: Literal["first", "refuse"] = Field(
         "first", description="Of an animation the first picture is painted, or none."
     )
+    damaged: Literal["refuse", "take"] = Field(
+        "refuse",
+        description="A JPEG that ends early or decodes with errors is failed (`truncated`), or "
+        "painted as viewers show it, with a note in the run log.",
+    )
     frames: Annotated[int, Field(ge=1, le=2**31)] = Field(
         10_000, description="Pictures in an animation or pages in a TIFF; beyond it is refused."
     )
@@ -112,6 +117,11 @@ class Timelapse(Options):
     )
     side: Annotated[int, Field(ge=16, le=2048)] = Field(
         320, description="Long side in px; never more than the picture's own."
+    )
+    damaged: Literal["refuse", "take"] = Field(
+        "refuse",
+        description="A JPEG that ends early or decodes with errors is failed (`truncated`), or "
+        "painted as viewers show it, with a note in the run log.",
     )
     frames: Annotated[int, Field(ge=2, le=240)] = Field(
         24, description="At most so many, spread evenly over what changed to the eye."

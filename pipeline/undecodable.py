@@ -29,7 +29,7 @@ def _translated(error: Exception) -> InputError | EngineError:
         return EngineError("too little memory to decode it", mend=mend, code=Reason.OUT_OF_MEMORY)
     if isinstance(error, OSError) and error.errno:  # Pillow's own, on bad bytes, have no number
         return _of_system(error)
-    if "not supported" in str(error) or "not available" in str(error):
+    if any(phrase in str(error) for phrase in ("not supported", "not available", "Unsupported")):
         return unsupported(f"this kind of picture cannot be decoded: {error}")
     return damaged("the file is cut off or damaged")
 

@@ -86,7 +86,15 @@ def run_job(
         reached.drop()
         seconds = time.monotonic() - began
         return JobResult(
-            job, "done", seconds, device, outputs, losses, curve=report.curve, enhanced=steps
+            job,
+            "done",
+            seconds,
+            device,
+            outputs,
+            losses,
+            curve=report.curve,
+            enhanced=steps,
+            notes=photo.notes,
         )
     except (PipelineError, MemoryError, RuntimeError, OSError) as error:
         failure = _failure(error)
