@@ -25,6 +25,7 @@ from pipeline.ledger import Ledger
 from pipeline.manifest import load_manifest, starter_styles
 from pipeline.options import Transfer
 from pipeline.outbox import staged_output
+from pipeline.recipes import digest
 from pipeline.service import Service
 from pipeline.view import View
 
@@ -230,9 +231,10 @@ def _rounds(executor: Any, root: Path, photo: Path, count: int, kind: int) -> No
 
 def _job(photo: Path, name: str) -> Job:
     transfer = Transfer(size=128, steps=(20, 10))
-    image = StyleImage(starter_styles()["mosaic"], 1.0, "0" * 64)
+    mosaic = starter_styles()["mosaic"]
+    image = StyleImage(mosaic, 1.0, digest(mosaic))
     recipe = Recipe((image,), transfer, Enhance(), "embedded", 0)
-    return Job(name, photo, "1" * 64, "mosaic", recipe, 1)
+    return Job(name, photo, digest(photo), "mosaic", recipe, 1)
 
 
 # --- a cluster ------------------------------------------------------------------------------

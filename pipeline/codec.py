@@ -5,6 +5,7 @@ a small child process can run it.
 Eight bits a channel are kept: more would give other strokes, not better ones (docs/notes.md).
 """
 
+import hashlib
 import io
 import os
 import stat
@@ -22,7 +23,7 @@ from PIL import ExifTags, Image, ImageFile, PngImagePlugin, UnidentifiedImageErr
 
 from pipeline.colour import coloured, plain
 from pipeline.disk import READ, opened_folder
-from pipeline.errors import InputError, MissingExtraError, Reason
+from pipeline.errors import ChangedError, InputError, MissingExtraError, Reason
 from pipeline.stated import adobe_rgb
 from pipeline.survey import Survey, hear, surveyed
 from pipeline.tiffs import INK, SIGNED, WHOLE, Tiff
@@ -127,20 +128,30 @@ def _formats() -> tuple[str, ...]:
 
 
 def decode_file(
-    path: Path, long_side: int | None, limits: Limits, profile: "Profile" = "srgb", below: int = 1
+    path: Path,
+    long_side: int | None,
+    limits: Limits,
+    profile: "Profile" = "srgb",
+    below: int = 1,
+    sha256: str = "",
 ) -> Decoded:
     """``decode`` for the regular file at ``path``; every error names it.
 
     Of the path's last ``below`` names no link is followed: strangers may have made them, and a
     folder of theirs could turn into a way out of it.
 
+    With ``sha256`` the file is read into memory once, and only what holds that is decoded.
+
     Raises:
+        ChangedError: It does not hold what ``sha256`` says.
         InputError: The file cannot be used; ``code`` says why.
         EngineError: There is not memory enough to decode it.
     """
     with errors_naming(path), os.fdopen(_opened(path, below), "rb") as file:
-        _check_file(file, limits)
-        return decode(file, long_side, limits, profile)
+        _check_size(file, limits)
+        source = _verified(file, sha256, path) if sha256 else file
+        _check_format(source)
+        return decode(source, long_side, limits, profile)
 
 
 def decode(
@@ -212,21 +223,32 @@ def _says_adobe_rgb(image: Image.Image) -> bool:
     return False
 
 
+def _verified(file: BinaryIO, sha256: str, path: Path) -> BinaryIO:
+    content = file.read()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ChangedError(path)
+    return io.BytesIO(content)
+
+
 def _opened(path: Path, below: int) -> int:
     with opened_folder(path.parents[below - 1], path.parts[-below:-1]) as folder:
         return os.open(path.name, READ, dir_fd=folder)
 
 
-def _check_file(file: BinaryIO, limits: Limits) -> None:
-    """Refuses what is no regular file, empty, too large or of a format we do not decode."""
+def _check_size(file: BinaryIO, limits: Limits) -> None:
+    """Refuses what is no regular file, or too large."""
     found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode):
         raise not_regular()
     if found.st_size > limits.max_bytes:
         raise too_large(found.st_size, limits.max_bytes)
-    if found.st_size == 0:
-        raise damaged("the file is empty")
+
+
+def _check_format(file: BinaryIO) -> None:
+    """Refuses what is empty, or of a format that is not decoded."""
     head = file.read(128)
+    if not head:
+        raise damaged("the file is empty")
     if not _known_format(head):
         raise unsupported("this is not a JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIC picture")
     if _brands(head) and _brands(head).isdisjoint(AVIF_BRANDS) and "HEIF" not in _formats():

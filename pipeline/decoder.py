@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import EngineError, InputError, JobError, PlaceError, Reason
+from pipeline.errors import ChangedError, EngineError, InputError, JobError, PlaceError, Reason
 from pipeline.interpreter import bare_environment, command, last_words
 from pipeline.sections import Limits
 
@@ -58,11 +58,17 @@ class Decoder:
         self._answers: _Answers
 
     def decode(
-        self, path: Path, long_side: int | None, profile: "Profile" = "srgb", below: int = 1
+        self,
+        path: Path,
+        long_side: int | None,
+        profile: "Profile" = "srgb",
+        below: int = 1,
+        sha256: str = "",
     ) -> "Decoded":
         """As `codec.decode_file`, elsewhere.
 
         Raises:
+            ChangedError: The file does not hold what ``sha256`` says.
             InputError: As there, and ``decode_crash``, ``decode_timeout``, ``too_large``.
             PlaceError: No process can be started; ``decoder_unavailable``.
         """
@@ -70,7 +76,8 @@ class Decoder:
 
         from pipeline.codec import Decoded
 
-        how = {"long_side": long_side, "pixels": True, "profile": profile, "below": below}
+        how: dict[str, Any] = {"long_side": long_side, "pixels": True, "profile": profile}
+        how |= {"below": below, "sha256": sha256}
         header, payload = self._ask(path, how)
         height, width = header["shape"]
         parts, start = [], 0
@@ -82,9 +89,10 @@ class Decoder:
         exif, xmp, icc = (bytes(part) for part in parts[2:])
         return Decoded(rgb, alpha, exif, xmp, icc, header["notes"])
 
-    def probe(self, path: Path, below: int = 1) -> None:
+    def probe(self, path: Path, below: int = 1, sha256: str = "") -> None:
         """Decode a file to its end and keep nothing: raises as :meth:`decode`."""
-        self._ask(path, {"long_side": 64, "pixels": False, "below": below})
+        how = {"long_side": 64, "pixels": False, "below": below, "sha256": sha256}
+        self._ask(path, how)
 
     def start(self) -> None:
         """Start the process now, so that no file waits for it.
@@ -229,6 +237,8 @@ def _header(line: bytes, limits: Limits) -> dict[str, Any]:
 
 
 def _told(error: Mapping[str, str], path: Path) -> JobError:
+    if error["kind"] == ChangedError.__name__:
+        return ChangedError(path)
     kind = EngineError if error["kind"] == "EngineError" else InputError
     return kind(error["what"], where=_shown(path), mend=error["mend"], code=Reason(error["code"]))
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.errors import OutputError, Reason
+from pipeline.errors import ChangedError, OutputError, Reason
 
 # Never a symbolic link, never a wait for the other end of a FIFO.
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -90,6 +90,30 @@ def digest_of(fd: int, size: int = sys.maxsize) -> str:
         digest.update(block)
         size -= len(block)
     return digest.hexdigest()
+
+
+def read_verified(path: Path, sha256: str = "") -> bytes:
+    """All bytes of a regular file, read once; links on the way to it are followed.
+
+    Whoever uses these bytes has used what ``sha256`` names, whatever becomes of the file.
+
+    Raises:
+        ChangedError: ``sha256`` is given, and there is no file that holds this.
+        OSError: It cannot be read, or is no regular file.
+    """
+    try:
+        fd = os.open(path, READ & ~os.O_NOFOLLOW)
+        with os.fdopen(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise IsADirectoryError(errno.EISDIR, "not a regular file", str(path))
+            content = file.read()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        if sha256:
+            raise ChangedError(path) from None
+        raise
+    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+        raise ChangedError(path)
+    return content
 
 
 def digest_at(folder: int | None, name: str) -> str | None:

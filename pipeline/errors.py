@@ -12,6 +12,7 @@
     |   `-- DiskFullError    1  the state folder's disk is full: waited out, not failed
     `-- JobError             1  one photograph or one pair failed; carries a reason code
         |-- InputError          the content or style image is at fault: trying again is useless
+        |   `-- ChangedError    a file holds something else than was planned: to be planned again
         |-- EngineError         the transfer is at fault (numbers, memory, device)
         |-- OutputError         the result could not be written or did not verify
         `-- PlaceError       2  the machine is at fault: work pauses, and no photo fails
@@ -19,7 +20,9 @@
 Libraries' own errors are translated where the library is called; none of them crosses a module.
 """
 
+import os
 from enum import StrEnum
+from pathlib import Path
 
 
 class Reason(StrEnum):
@@ -150,6 +153,17 @@ class InputError(JobError):
     """The picture itself is at fault."""
 
     default_code = Reason.UNSUPPORTED_FORMAT
+
+
+class ChangedError(InputError):
+    """A file does not hold what the job's recipe says: nothing failed, the plan is out of date."""
+
+    default_code = Reason.VANISHED
+
+    def __init__(self, path: Path) -> None:
+        where = os.fspath(path).encode("utf-8", "backslashreplace").decode()
+        super().__init__("was replaced after the work was planned", where=where, mend="try again")
+        self.path = path
 
 
 class EngineError(JobError):

@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass
 
 from pipeline.decoder import Decoder
-from pipeline.errors import InputError, JobError, Reason
+from pipeline.errors import ChangedError, InputError, JobError, Reason
 from pipeline.faults import OF_THE_PLACE
 from pipeline.inbox import Found
 from pipeline.jobs import Failure
@@ -89,22 +89,24 @@ def examine(found: Found, decoder: Decoder) -> Examined:
         digest = hash_file(found.path, found.stamp, decoder.limits.bytes)
         if digest is None:
             return Examined(found)
-        _probe(found, decoder)
+        _probe(found, decoder, digest)
         return Examined(found, digest)
+    except ChangedError:
+        return Examined(found)
     except JobError as error:
         return Examined(found, failure=Failure(error.code, _told(error)))
     except Exception as error:
         return Examined(found, failure=Failure(Reason.UNREADABLE, f"cannot be examined: {error}"))
 
 
-def _probe(found: Found, decoder: Decoder) -> None:
+def _probe(found: Found, decoder: Decoder, sha256: str) -> None:
     below = found.content.count("/") + 1
     try:
-        decoder.probe(found.path, below)
+        decoder.probe(found.path, below, sha256)
     except InputError as error:
         if error.code not in TWICE:
             raise
-        decoder.probe(found.path, below)
+        decoder.probe(found.path, below, sha256)
 
 
 def _told(error: JobError) -> str:

@@ -183,7 +183,11 @@ class LocalExecutor:
         for slot in list(self._slots):
             moving = {given.job.id: given for given in slot.given if given.moving}
             for event in [*slot.drain(), *slot.watch()]:
-                if isinstance(event, GivenBack) and event.job.id in moving:
+                if (
+                    isinstance(event, GivenBack)
+                    and event.job.id in moving
+                    and not event.changed  # no slot can do it
+                ):
                     self._move(moving[event.job.id])
                 else:
                     events.append(self._noted(event, slot))

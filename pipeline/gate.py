@@ -15,6 +15,7 @@ from pipeline.clock import spoken
 from pipeline.errors import StateError
 from pipeline.holding import NAME, Hold, held, resume
 from pipeline.schedule import AtEnd, Schedule, Stretch, next_run, stretch
+from pipeline.stamp import Stamp
 from pipeline.statefile import read_facts, write_facts
 
 RUNS = "bulk-runs.json"
@@ -66,7 +67,7 @@ class Gate:
         self._state, self._bulk, self._until, self._anyway = state, bulk, until, anyway
         self._runs = Runs(state / RUNS)
         self._held: Hold | None = None
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: Stamp | None = None
         self.take_up(schedule)
 
     def take_up(self, schedule: Schedule | None) -> None:
@@ -99,7 +100,7 @@ class Gate:
             self._runs.end(wall)
 
     def _person(self, wall: float) -> Closed | None:
-        stamp = _stamp(self._state / NAME)
+        stamp = Stamp.at(self._state / NAME)
         if stamp != self._stamp:
             self._stamp = stamp
             self._held = held(self._state, wall)
@@ -187,14 +188,6 @@ class Runs:
     def _write(self, considered: float, on: bool) -> None:
         write_facts(self._path, {"considered": considered, "on": on})
         self._considered, self.on = considered, on
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino
 
 
 def _forget(state: Path) -> None:

@@ -108,6 +108,10 @@ class Intake:
         except InputError:
             return None
 
+    def doubt(self, content: str) -> None:
+        """A job found something else in a photo: it is examined again, whatever its stamp says."""
+        self._digests.pop((content, self.version(content)), None)
+
     def refused(self, refused: Refused) -> None:
         """The books hold a refusal now."""
         if refused.failure.code in _MAY_END:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import Literal
 
 from pipeline.chain import Enhance
+from pipeline.config import WEIGHTS_WORDS
 from pipeline.errors import Reason
 from pipeline.formats import OutputFormat
 from pipeline.manifest import Manifest, Style
@@ -76,6 +77,18 @@ class Recipe:
         if not self._digest:
             object.__setattr__(self, "_digest", self._compute())
         return self._digest
+
+    @property
+    def files(self) -> dict[Path, str]:
+        """The files that it is made of, and the SHA-256 of what they must hold."""
+        named = [(image.path, image.sha256) for image in self.images]
+        if self.init_sha256:
+            named.append((Path(self.transfer.init), self.init_sha256))
+        if self.weights_sha256 and self.weights not in WEIGHTS_WORDS:
+            named.append((Path(self.weights), self.weights_sha256))
+        if self.upscale_sha256 and self.enhance.upscale_model is not None:
+            named.append((self.enhance.upscale_model, self.upscale_sha256))
+        return dict(named)
 
     def _compute(self) -> str:
         # The start image counts by what it holds, not by where it lies.

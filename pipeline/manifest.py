@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.config import BUILTIN, WEIGHTS_WORDS, Config, MatchRule
 from pipeline.errors import ConfigError
 from pipeline.options import Transfer, resolve_transfer
-from pipeline.paths import real_path, why_no_file
+from pipeline.paths import why_no_file
 from pipeline.patterns import fits
 
 MOST_SAID = 300  # characters of a path: the reader has the config
@@ -121,7 +121,7 @@ def find_image(source: str, key: str, *, there: bool = True) -> Path:
     if why:
         what = f"{_unreadable('image', why)}: {source[:MOST_SAID]}"
         raise ConfigError(what, where=key, mend=_RELATIVE)
-    return real_path(path)
+    return path.absolute()  # a link stays one: it may be pointed elsewhere
 
 
 _RELATIVE = "paths are relative to the config file"

@@ -106,7 +106,8 @@ def _decoded(
     bounds = codec.Limits(*(limits[name] for name in names))
     try:
         profile, below = request.get("profile", "srgb"), request.get("below", 1)
-        found = codec.decode_file(path, request["long_side"], bounds, profile, below)
+        sha256 = request.get("sha256", "")
+        found = codec.decode_file(path, request["long_side"], bounds, profile, below, sha256)
     except EngineError as error:  # no memory: here that is the limit, not the machine
         what = f"decoding it takes more than the {limits['decode_bytes'] / 1e9:.1f} GB allowed"
         raise InputError(what, mend="scale it down", code=Reason.TOO_LARGE) from error

@@ -61,6 +61,8 @@ class Outcomes:
         job = event.job
         known = self.accounts.known(job.content, job.style)
         mine = known is not None and (known.job, known.state) == (job.id, JobState.RUNNING)
+        if isinstance(event, GivenBack) and event.changed:
+            self.planner.doubt(job, event.changed)
         if isinstance(event, GivenBack) or not mine or self._replaced(job):
             self._give_back(job)
         elif event.status == "done":

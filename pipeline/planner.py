@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 from pipeline.accounts import Accounts
 from pipeline.config import Config
@@ -9,11 +10,13 @@ from pipeline.errors import Reason
 from pipeline.estimate import work_of
 from pipeline.examiner import Examiner
 from pipeline.inbox import Refused
+from pipeline.ingredients import Ingredients
 from pipeline.intake import Intake
 from pipeline.jobs import Failure, Job, JobResult, Photo, Planned, plan_jobs
 from pipeline.manifest import Manifest
 from pipeline.originals import Originals
 from pipeline.queueing import Waiting
+from pipeline.recipes import forget_digest
 from pipeline.replacing import Replacing, replacing
 
 # Between two plans while many new files are examined; for a queue of a thousand twice as long, and
@@ -50,10 +53,12 @@ class Planner:
         self.config, self.manifest, self.accounts = config, manifest, accounts
         self.examiner = examiner
         self.intake = Intake(config, manifest, accounts.ledger, examiner)
+        self.ingredients = Ingredients(config.watch.settle_seconds)
         self.originals = Originals(config, accounts.outbox)
         self.queue = Waiting(config.queue)
         self.twins: set[str] = set()  # photos on whose results the same photo elsewhere waits
         self.settling = 0
+        self.held_back = False  # whether a job waits until a file of its recipe is still
         self.trouble = ""
         self.next_scan = 0.0
         self.stale = True  # a plan is wanted, whatever the next look finds
@@ -64,14 +69,24 @@ class Planner:
     @property
     def waiting(self) -> bool:
         """Whether anything is still to be looked at, planned or handed out."""
-        return bool(
-            self.queue or self.settling or self.twins or self.stale or self.examiner.pending
+        return (
+            bool(self.queue or self.settling or self.twins or self.stale or self.examiner.pending)
+            or self.held_back
         )
 
     def wake(self, stale: bool = False) -> None:
         """Look at the inbox at the next tick."""
         self.next_scan = 0.0
         self.stale = self.stale or stale
+
+    def doubt(self, job: Job, path: Path) -> None:
+        """A job found something else in a file than was planned with: it is read again."""
+        if path == job.path:
+            self.intake.doubt(job.content)
+        else:
+            forget_digest(path)
+        self.ingredients.doubt(path)
+        self.wake(stale=True)
 
     def look(self, now: float, wall: float, running: Collection[str], scan_seconds: float) -> None:
         """Read the inbox, and plan anew if it, the ledger or a painting has changed.
@@ -93,8 +108,10 @@ class Planner:
         # A style whose painting was taken away waits until it is back; the others go on.
         recipes = [self.intake.recipes.usable(s) for s in self.manifest.styles.values()]
         self.trouble = self.intake.recipes.trouble
+        self.ingredients.look(filter(None, recipes), now)
+        self.next_scan = min(self.next_scan, self.ingredients.still_at)
         digests = [recipe and recipe.digest for recipe in recipes]
-        basis = (digests, self.accounts.ledger.revision()[0])
+        basis = (digests, self.ingredients.moving, self.accounts.ledger.revision()[0])
         if self.stale or scan.changed or basis != self._basis:
             self._plan(now, wall, running)
             self._basis = basis
@@ -148,8 +165,10 @@ class Planner:
         finished = self.accounts.ledger.finished()
         plan = self._planned(photos, finished)
         self._announce(plan)
-        due = (p.job for p in plan if p.due and p.job and p.job.id not in running)
-        self.queue.fill(due, self.intake.files, self.accounts.ledger.waits())
+        due = [p.job for p in plan if p.due and p.job and p.job.id not in running]
+        ready = [job for job in due if not self.ingredients.holds_back(job)]
+        self.held_back = len(ready) < len(due)
+        self.queue.fill(ready, self.intake.files, self.accounts.ledger.waits())
         self.twins = set()
         self.intake.accepted({pair.content for pair in plan if pair.style})
         for pair in plan:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pipeline.disk import read_verified
 from pipeline.jobs import Output
 
 SHIPPED = 500  # files held as objects at most; older ones are shipped again when needed
@@ -29,13 +30,10 @@ class Cargo:
 
         Raises:
             OSError: It cannot be read.
-            ValueError: It does not hold what it did.
+            ChangedError: It is gone, or does not hold this.
         """
         if sha256 not in self._files:
-            content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() != sha256:
-                raise ValueError(f"{path.name} has changed since it was looked at")
-            self._files[sha256] = self._put(content)
+            self._files[sha256] = self._put(read_verified(path, sha256))
         self._files.move_to_end(sha256)
         while len(self._files) > SHIPPED:
             self._files.popitem(last=False)

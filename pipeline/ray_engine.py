@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.checkpoint import Checkpoints
 from pipeline.cluster import Cluster
 from pipeline.config import Config
-from pipeline.errors import ConfigError, Reason
+from pipeline.errors import ChangedError, ConfigError, Reason
 from pipeline.interpreter import last_words, one_line
 from pipeline.jobs import Failure, Job, JobResult
 from pipeline.ray_cargo import Cargo, unpacked
@@ -85,7 +85,10 @@ class RayExecutor:
         """Ship a job to the worker that can begin it first."""
         try:
             files = {sha: self._cargo.shipped(sha, path) for sha, path in needed(job).items()}
-        except (OSError, ValueError) as error:
+        except ChangedError as error:
+            self._back.append(GivenBack(job, error.path))
+            return
+        except OSError as error:
             failure = Failure(Reason.IO_ERROR, f"cannot be shipped: {error}")
             self._back.append(JobResult(job, "failed", error=failure))
             return
@@ -217,7 +220,7 @@ class RayExecutor:
             self.shipped[key] = self.shipped.get(key, 0) + 1
         self._keep(job.id, delivery.reached)
         if isinstance(delivery.result, GivenBack):
-            return GivenBack(job)
+            return replace(delivery.result, job=job)
         result = replace(delivery.result, job=job, device=hired.name)
         if result.status != "done":
             return result

@@ -102,6 +102,10 @@ class Worker:
             result = self.answers.pop(job.id)
             self.told.pop(job.id, None)
             reached = self.checkpoints.packed(job.id)
+            if isinstance(result, GivenBack) and result.changed:
+                # This node's copy is damaged: the next job that needs it brings another.
+                result.changed.unlink(missing_ok=True)
+                result = GivenBack(job, needed(job).get(result.changed.name))
             return Delivery(replace(result, job=job), _contents(staging), fetched, reached)
         except (JobError, OSError) as error:
             code = error.code if isinstance(error, JobError) else Reason.IO_ERROR
@@ -161,13 +165,7 @@ class Worker:
 
 def needed(job: Job) -> dict[str, Path]:
     """The files that a job reads, by their SHA-256."""
-    recipe = job.recipe
-    files = {job.sha256: job.path, **{image.sha256: image.path for image in recipe.images}}
-    if recipe.init_sha256:
-        files[recipe.init_sha256] = Path(recipe.transfer.init)
-    if _ships_weights(job):
-        files[recipe.weights_sha256] = Path(recipe.weights)
-    return files
+    return {job.sha256: job.path} | {sha: path for path, sha in job.recipe.files.items()}
 
 
 def localised(job: Job, at: Callable[[str], Path]) -> Job:
@@ -177,16 +175,13 @@ def localised(job: Job, at: Callable[[str], Path]) -> Job:
     transfer = recipe.transfer
     if recipe.init_sha256:
         transfer = transfer.model_copy(update={"init": str(at(recipe.init_sha256))})
-    weights = str(at(recipe.weights_sha256)) if _ships_weights(job) else recipe.weights
-    return replace(
-        job,
-        path=at(job.sha256),
-        recipe=replace(recipe, images=images, transfer=transfer, weights=weights),
-    )
-
-
-def _ships_weights(job: Job) -> bool:
-    return job.recipe.weights not in ("embedded", "torchvision") and bool(job.recipe.weights_sha256)
+    weights, enhance = recipe.weights, recipe.enhance
+    if Path(weights) in recipe.files:
+        weights = str(at(recipe.weights_sha256))
+    if recipe.upscale_sha256:
+        enhance = enhance.model_copy(update={"upscale_model": at(recipe.upscale_sha256)})
+    there = replace(recipe, images=images, transfer=transfer, weights=weights, enhance=enhance)
+    return replace(job, path=at(job.sha256), recipe=there)
 
 
 def _tried(place: Place, device: str, weights: str, threads: int) -> tuple[Any, str]:

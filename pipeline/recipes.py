@@ -1,18 +1,44 @@
 """From a style in force to the full recipe of its pictures: what every image file holds."""
 
-import hashlib
-from functools import cache
+import errno
+import os
+import stat
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.chain import Enhance
 from pipeline.config import WEIGHTS_WORDS, Config
+from pipeline.disk import digest_of
 from pipeline.errors import ConfigError
 from pipeline.jobs import Recipe, StyleImage
 from pipeline.manifest import Style
 from pipeline.options import Transfer
+from pipeline.paths import real_path
 from pipeline.sidecar import Side
+from pipeline.stamp import Stamp
 
 INIT_WORDS = ("content", "noise", "style")
+# The clocks of file systems go in steps, of 2 s at most: a file that was written to so lately may
+# be written to again under the same stamp, so what it holds counts for one plan only.
+COARSE_NS, PLAN_NS = 2_000_000_000, 200_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a file held, and when it was read, in ns since 1970."""
+
+    stamp: Stamp
+    sha256: str
+    at: int
+
+    def counts_for(self, found: Stamp) -> bool:
+        """Whether a file of this stamp still holds the same."""
+        young = 0 <= self.at - max(found.mtime_ns, found.ctime_ns) < COARSE_NS
+        return self.stamp == found and (not young or 0 <= time.time_ns() - self.at < PLAN_NS)
+
+
+_known: dict[Path, _Known] = {}
 
 
 class Recipes:
@@ -34,7 +60,7 @@ class Recipes:
             enhance = Enhance(**enhance.chosen() | side.enhance.chosen())
         init, model = transfer.init, enhance.enlarging_model
         return Recipe(
-            images=tuple(StyleImage(path, weight, digest(path)) for path, weight in style.images),
+            images=tuple(_painting(path, weight) for path, weight in style.images),
             transfer=transfer,
             enhance=enhance,
             weights=self.config.weights,
@@ -74,16 +100,39 @@ def _styles(names: list[str]) -> str:
     return f"style {shown} waits" if len(names) == 1 else f"styles {shown} wait"
 
 
+def _painting(path: Path, weight: float) -> StyleImage:
+    """A painting, where a link leads to at this moment."""
+    real = real_path(path)
+    return StyleImage(real, weight, digest(real))
+
+
 def digest(path: Path) -> str:
-    """SHA-256 of an image or weight file; read again only when size or time changed."""
+    """SHA-256 of an image or weight file; read again only when it may have changed.
+
+    This decides what is planned. What a job uses is proven by the bytes that it reads.
+    """
     try:
-        stat = path.stat()
-        return _digest(path, stat.st_size, stat.st_mtime_ns)
+        found, known = Stamp.of(path.stat()), _known.get(path)
+        return known.sha256 if known and known.counts_for(found) else _read_digest(path)
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from None
 
 
-@cache
-def _digest(path: Path, _size: int, _mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def forget_digest(path: Path) -> None:
+    """A job has found something else in a file: it is read again, whatever its stamp says."""
+    _known.pop(path, None)
+
+
+def _read_digest(path: Path) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        before = os.fstat(fd)
+        if not stat.S_ISREG(before.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        sha256 = digest_of(fd)
+        stamp = Stamp.of(os.fstat(fd))
+    finally:
+        os.close(fd)
+    if stamp == Stamp.of(before):
+        _known[path] = _Known(stamp, sha256, time.time_ns())
+    return sha256

@@ -25,6 +25,7 @@ from pipeline.lock import Card, instance_lock
 from pipeline.manifest import Manifest, load_manifest
 from pipeline.observers import Observers
 from pipeline.service import Service
+from pipeline.stamp import Stamp
 from pipeline.tally import words
 from pipeline.view import View
 from pipeline.watcher import Watcher
@@ -41,6 +42,7 @@ class Loaded:
     path: Path
     config: Config
     manifest: Manifest
+    stamp: Stamp | None = None  # of the file, from before it was read
 
 
 def load(path: Path, *, complete: bool = True) -> Loaded:
@@ -51,8 +53,9 @@ def load(path: Path, *, complete: bool = True) -> Loaded:
         complete: Whether every painting and weights file that it names must be there. Commands
             that only look need none: a daemon at work waits for one that was moved away.
     """
+    stamp = Stamp.at(path)
     config = load_config(path)
-    return Loaded(path, config, load_manifest(config, path, complete=complete))
+    return Loaded(path, config, load_manifest(config, path, complete=complete), stamp)
 
 
 def run(
@@ -138,7 +141,7 @@ class _Loop:
     ) -> None:
         self.service, self.loaded, self.asked, self.dashboard = service, loaded, asked, dashboard
         self.card, self.observers = card, observers
-        self.stamp = _stamp(loaded.path)
+        self.stamp = loaded.stamp
         self.live = Teller(loaded.config.state)
 
     def until_idle(self) -> None:
@@ -193,12 +196,13 @@ class _Loop:
 
     def _reload(self) -> None:
         """A changed config counts from the next look; a wrong one is told and not taken."""
-        stamp = _stamp(self.loaded.path)
+        stamp = Stamp.at(self.loaded.path)
         if stamp == self.stamp:
             return
         self.stamp = stamp
         try:
             loaded = load(self.loaded.path)
+            self.stamp = loaded.stamp
             fixed = ("inbox", "outbox", "state", *_FIXED)
             if any(getattr(loaded.config, f) != getattr(self.loaded.config, f) for f in fixed):
                 at_start = ", ".join(_FIXED)
@@ -304,11 +308,3 @@ def _silent(_: object) -> None: ...
 
 def _print_line(line: dict[str, Any]) -> None:
     print(json.dumps(line), flush=True)
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size

@@ -33,6 +33,14 @@ class Stamp:
         """The stamp of a file as the system describes it."""
         return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
+    @classmethod
+    def at(cls, path: Path) -> Self | None:
+        """The stamp of the file that a path leads to, through links; None where there is none."""
+        try:
+            return cls.of(path.stat())
+        except (OSError, ValueError):
+            return None
+
     def __str__(self) -> str:
         """One word, for the ledger."""
         return f"{self.size}.{self.mtime_ns}.{self.ctime_ns}.{self.inode}"

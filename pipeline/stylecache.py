@@ -12,9 +12,11 @@ from pathlib import Path
 
 import torch
 
+from pipeline.jobs import ENGINE_VERSION
 from pipeline.nst.cache import Tensors
 
-VERSION = 1  # raised when what is measured changes without its key changing
+# What is measured may change without its key changing, and then the engine is another one.
+VERSION = f"{ENGINE_VERSION}"
 ENTRIES = 200  # files kept, about 1 to 3 MB each; the least lately used go first
 
 

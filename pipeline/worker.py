@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.decoder import Decoder
 from pipeline.enhance import StyleDistance, brushwork, enhance
-from pipeline.errors import EngineError, JobError, PipelineError, Reason
+from pipeline.errors import ChangedError, EngineError, JobError, PipelineError, Reason
 from pipeline.formats import Profile
 from pipeline.images import Picture, as_picture, resize
 from pipeline.jobs import (
@@ -24,18 +24,20 @@ from pipeline.jobs import (
     Interrupted,
     Job,
     JobResult,
+    StyleImage,
 )
 from pipeline.nst import Vgg19, load_weights, stylize
 from pipeline.nst.cache import Caches, MemoryCache
 from pipeline.nst.devices import choose_device
+from pipeline.paths import real_path
 from pipeline.reporter import OnProgress, Progressed, Reporter
 from pipeline.sections import Limits
 from pipeline.staging import stage
-from pipeline.stamp import Stamp
 from pipeline.stylecache import DiskCache
 from pipeline.timelapse import Recorder
 
 CAREFUL_BLOCK = 256  # px
+STYLE_SIDE = 4096  # px; larger paintings are reduced
 SCALES_KEPT = 8  # one photo's features at all its scales, for its next style
 LAST_CAUTION = 2  # memory was short so often: a device without much is given up for the CPU
 
@@ -56,6 +58,9 @@ def run_job(
 ) -> JobResult:
     """Do one job. Every failure but `Interrupted` comes back as a result with a reason code.
 
+    Every file is read once and must hold what the job says of it: `ChangedError` goes through too,
+    for then nothing has failed and the job is to be planned again.
+
     It is within ``turn`` while it needs the device: another job of this process may be loading
     its photo before, and writing its pictures after.
     """
@@ -66,12 +71,11 @@ def run_job(
         size, profile = job.recipe.transfer.size, job.recipe.output.profile
         with _LOADING:
             if size == "source":  # too large, perhaps, to be held for the next style
-                photo = _load(job.path, None, bench.limits, profile, _below(job))
+                photo = _load(job.path, None, bench.limits, profile, _below(job), job.sha256)
             else:
-                version = _version(job.path)
-                photo = _photo(version, job.path, size, bench.limits, profile, _below(job))
+                photo = _photo(job.sha256, job.path, size, bench.limits, profile, _below(job))
             for image in job.recipe.images:
-                _load_style(image.path, bench.limits, profile)
+                _load_style(image, bench.limits, profile)
         reached = Progressed(job, bench.checkpoints)
         film = Recorder(bench.timelapse, job.recipe.output.profile)
         report = Reporter(job, on_progress, should_stop, losses, reached, film)
@@ -96,6 +100,8 @@ def run_job(
             enhanced=steps,
             notes=photo.notes,
         )
+    except ChangedError:
+        raise
     except (PipelineError, MemoryError, RuntimeError, OSError) as error:
         failure = _failure(error)
         return JobResult(job, "failed", time.monotonic() - began, bench.device, error=failure)
@@ -113,10 +119,10 @@ def _paint(job: Job, photo: Picture, device: str, report: Reporter, bench: Bench
         options = options.model_copy(update={"block": CAREFUL_BLOCK})
     init = None
     if options.init not in ("content", "noise", "style"):
-        init = _load(Path(options.init).resolve(), None, limits, profile).rgb
+        init = _load_made(Path(options.init), None, limits, profile, job.recipe.init_sha256)
     return stylize(
         photo.rgb,
-        [_load_style(image.path, limits, profile) for image in job.recipe.images],
+        [_load_style(image, limits, profile) for image in job.recipe.images],
         options,
         report,
         shares=[image.weight for image in job.recipe.images],
@@ -124,7 +130,7 @@ def _paint(job: Job, photo: Picture, device: str, report: Reporter, bench: Bench
         seed=job.recipe.seed,
         device=device,
         resume=report.reached.start,
-        network=_network(job.recipe.weights, options.pooling, device),
+        network=_network(job.recipe.weights, job.recipe.weights_sha256, options.pooling, device),
         caches=_caches(bench.checkpoints.parent if bench.checkpoints else None),
     )
 
@@ -136,7 +142,8 @@ def _enhanced(
     repaint = partial(_repaint, job, device, report, bench)
     distance = _distance(job, photo, device, bench)
     chain = job.recipe.enhance
-    finished = enhance(picture.to(device), chain, photo.rgb, repaint, distance)
+    model = job.recipe.upscale_sha256
+    finished = enhance(picture.to(device), chain, photo.rgb, repaint, distance, model)
     return finished.picture.cpu(), finished.steps
 
 
@@ -146,9 +153,9 @@ def _distance(job: Job, photo: Picture, device: str, bench: Bench) -> StyleDista
     if not options.style_weight:
         return None
     return StyleDistance(
-        _network(job.recipe.weights, options.pooling, device),
+        _network(job.recipe.weights, job.recipe.weights_sha256, options.pooling, device),
         photo.rgb,
-        [_load_style(image.path, bench.limits, job.recipe.output.profile) for image in images],
+        [_load_style(image, bench.limits, job.recipe.output.profile) for image in images],
         [image.weight for image in images],
         options.style_scale,
     )
@@ -165,27 +172,27 @@ def _repaint(job: Job, device: str, report: Reporter, bench: Bench, enlarged: Te
     size = enlarged.shape[1], enlarged.shape[2]
     options, profile = brushwork(job.recipe.transfer, max(size)), job.recipe.output.profile
     # The photo may have been decoded smaller than the picture is now.
-    photo = _load(job.path, max(size), bench.limits, profile, _below(job))
+    photo = _load(job.path, max(size), bench.limits, profile, _below(job), job.sha256)
     return stylize(
         resize(photo.rgb, size),
-        [_load_style(image.path, bench.limits, profile) for image in job.recipe.images],
+        [_load_style(image, bench.limits, profile) for image in job.recipe.images],
         options,
         _quiet(report),
         shares=[image.weight for image in job.recipe.images],
         init_image=enlarged,
         seed=job.recipe.seed,
         device=device,
-        network=_network(job.recipe.weights, options.pooling, device),
+        network=_network(job.recipe.weights, job.recipe.weights_sha256, options.pooling, device),
         caches=_caches(bench.checkpoints.parent if bench.checkpoints else None),
     )
 
 
 @lru_cache(maxsize=2)  # of the job at work, and of the next
 def _photo(
-    _version: str, path: Path, long_side: int, limits: Limits, profile: Profile, below: int = 1
+    sha256: str, path: Path, long_side: int, limits: Limits, profile: Profile, below: int = 1
 ) -> Picture:
     """A photo is decoded once for all its styles, which come one after the other."""
-    return _load(path, long_side, limits, profile, below)
+    return _load(path, long_side, limits, profile, below, sha256)
 
 
 def _below(job: Job) -> int:
@@ -194,19 +201,16 @@ def _below(job: Job) -> int:
     return len(names) if job.path.parts[-len(names) :] == names else 1
 
 
-def _version(path: Path) -> str:
-    """Which version of a photo lies there now; "" if none does, and loading it will say so."""
-    try:
-        return str(Stamp.of(path.lstat()))
-    except OSError:
-        return ""
-
-
 def _load(
-    path: Path, long_side: int | None, limits: Limits, profile: Profile, below: int = 1
+    path: Path,
+    long_side: int | None,
+    limits: Limits,
+    profile: Profile,
+    below: int = 1,
+    sha256: str = "",
 ) -> Picture:
     with _LOADING:
-        return as_picture(_decoder(limits).decode(path, long_side, profile, below))
+        return as_picture(_decoder(limits).decode(path, long_side, profile, below, sha256))
 
 
 @lru_cache(maxsize=1)
@@ -216,18 +220,32 @@ def _decoder(limits: Limits) -> Decoder:
     return decoder
 
 
-def _load_style(path: Path, limits: Limits, profile: Profile) -> Tensor:
+def _load_style(image: StyleImage, limits: Limits, profile: Profile) -> Tensor:
     try:
-        return _cached_style(path, path.stat().st_mtime_ns, limits, profile)
+        return _cached_style(image.sha256, image.path, limits, profile)
+    except ChangedError:
+        raise
     except JobError as error:
         raise JobError(
             error.what, where=error.where, mend=error.mend, code=Reason.STYLE_INVALID
         ) from None
 
 
-@lru_cache(maxsize=8)
-def _cached_style(path: Path, _mtime_ns: int, limits: Limits, profile: Profile) -> Tensor:
-    return _load(path, 4096, limits, profile).rgb
+@lru_cache(maxsize=8)  # by what they hold: what became of the file since is another recipe's
+def _cached_style(sha256: str, path: Path, limits: Limits, profile: Profile) -> Tensor:
+    return _load_made(path, STYLE_SIDE, limits, profile, sha256)
+
+
+def _load_made(
+    path: Path, long_side: int | None, limits: Limits, profile: Profile, sha256: str
+) -> Tensor:
+    """A picture that the config names, which may be a link; ChangedError also where it is gone."""
+    try:
+        return _load(real_path(path), long_side, limits, profile, sha256=sha256).rgb
+    except JobError as error:
+        if sha256 and error.code in (Reason.VANISHED, Reason.NOT_REGULAR_FILE):
+            raise ChangedError(path) from None
+        raise
 
 
 @lru_cache(maxsize=1)
@@ -238,8 +256,8 @@ def _caches(state: Path | None) -> Caches:
 
 
 @lru_cache(maxsize=2)
-def _network(weights: str, pooling: str, device: str) -> Vgg19:
-    return Vgg19(load_weights(weights), pooling).to(torch.device(device))
+def _network(weights: str, sha256: str, pooling: str, device: str) -> Vgg19:
+    return Vgg19(load_weights(weights, sha256), pooling).to(torch.device(device))
 
 
 def _failure(error: Exception) -> Failure:

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipeline.errors import PipelineError
+from pipeline.errors import ChangedError, PipelineError
 from pipeline.heap import one_arena
 from pipeline.jobs import (
     NO_LIMITS_SET,
@@ -50,9 +50,13 @@ Find = Callable[[str], tuple[tuple[str, int], ...]]  # `pipeline.nst.devices.fin
 
 @dataclass(frozen=True, slots=True)
 class GivenBack:
-    """A job that was stopped before its end, on request, or whose place was lost."""
+    """A job that was stopped before its end, on request, or whose place was lost.
+
+    Or one that no longer can be done as planned, because the file ``changed`` holds something else.
+    """
 
     job: Job
+    changed: Path | None = None
 
 
 Event = Progress | JobResult | GivenBack
@@ -220,6 +224,8 @@ class Room:
             result: Any = self.do(take.job, bench, self.say, ticket.asked, ticket)
         except Interrupted:
             result = GivenBack(take.job)
+        except ChangedError as error:
+            result = GivenBack(take.job, error.path)
         except BaseException:
             traceback.print_exc()  # into the log; the parent sees a process that crashed
             os._exit(1)

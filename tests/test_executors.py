@@ -19,6 +19,7 @@ from pipeline.executors import GivenBack, LocalExecutor, Place
 from pipeline.jobs import Bench, Interrupted, Job, JobResult, Progress, Recipe, StyleImage
 from pipeline.manifest import starter_styles
 from pipeline.options import Transfer
+from pipeline.recipes import digest
 from pipeline.sections import Limits
 from pipeline.worker import run_job
 
@@ -159,9 +160,10 @@ def alive(process: int) -> bool:
 def real_job(tmp_path) -> Job:
     path = photo(tmp_path / "a.png")
     transfer = Transfer(size=48, scales=(32, 40, 48), steps=(2,))
-    image = StyleImage(starter_styles()["mosaic"], 1.0, "0" * 64)
+    mosaic = starter_styles()["mosaic"]
+    image = StyleImage(mosaic, 1.0, digest(mosaic))
     recipe = Recipe((image,), transfer, Enhance(), "embedded", 0)
-    return Job("a.png", path, "1" * 64, "mosaic", recipe, 1)
+    return Job("a.png", path, digest(path), "mosaic", recipe, 1)
 
 
 def test_an_interrupted_job_goes_on_from_its_last_scale(real_job, tmp_path):

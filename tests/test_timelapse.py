@@ -22,6 +22,7 @@ from pipeline.errors import UsageError
 from pipeline.jobs import Bench, Interrupted, Job, JobResult, Output, Recipe, StyleImage
 from pipeline.nst import Iterate
 from pipeline.options import Transfer
+from pipeline.recipes import digest
 from pipeline.sections import Timelapse
 from pipeline.single import check_film
 from pipeline.timelapse import CANDIDATES, HOLD_SECONDS, Recorder, evenly, write_film
@@ -185,10 +186,11 @@ def test_settings_that_mean_nothing_are_refused(wrong: dict, about: str) -> None
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     folder = tmp_path_factory.mktemp("photos")
-    images = (StyleImage(photo(folder / "style.png", 7), 1.0, "5" * 64),)
+    painting, content = photo(folder / "style.png", 7), photo(folder / "a.png")
+    images = (StyleImage(painting, 1.0, digest(painting)),)
     transfer = Transfer(size=48, scales=(32, 48), steps=(3, 2))
     recipe = Recipe(images, transfer, Enhance(), "embedded", 0)
-    return Job("a.png", photo(folder / "a.png"), "6" * 64, "s", recipe)
+    return Job("a.png", content, digest(content), "s", recipe)
 
 
 def test_a_job_leaves_its_film_and_stills_among_its_outputs(job: Job, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Enlarging by a learned model from a file of the user's; the only door to spandrel."""
 
+import hashlib
+import io
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -7,20 +9,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.errors import EngineError
+from pipeline.disk import read_verified
+from pipeline.errors import ChangedError, EngineError
 
 TILE = 256  # px of the picture before it is enlarged
 OVERLAP = 32  # px computed around a tile and cut off, so that no seam is seen
 MEND = 'pip install "pipeline[upscale]"'
 
 
-def learned(rgb: Tensor, path: Path) -> Tensor:
+def learned(rgb: Tensor, path: Path, sha256: str = "") -> Tensor:
     """(3, H, W) in [0, 1] -> (3, s H, s W) in [0, 1], s the model's own scale.
 
+    Args:
+        rgb: The picture.
+        path: The model's file.
+        sha256: What it must hold; absent: whatever it does.
+
     Raises:
+        ChangedError: It does not hold what ``sha256`` says.
         EngineError: The file is missing, is no model for colour pictures, or spandrel is missing.
     """
-    model = _model(path, path.stat().st_mtime_ns if path.exists() else 0).to(rgb.device)
+    model = _model(path, sha256 or _digest(path)).to(rgb.device)
     height, width = rgb.shape[1:]
     out = rgb.new_empty(3, height * model.scale, width * model.scale)
     with torch.inference_mode():
@@ -46,16 +55,26 @@ def _span(start: int, length: int) -> tuple[int, int, int]:
     return max(0, start - OVERLAP), end, min(end + OVERLAP, length)
 
 
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(read_verified(path)).hexdigest()
+    except FileNotFoundError:
+        raise EngineError("there is no such file", where=str(path), mend="upscale_model") from None
+    except OSError as error:
+        raise EngineError(f"cannot be read: {error.strerror}", where=str(path)) from None
+
+
 @lru_cache(maxsize=1)
-def _model(path: Path, _mtime_ns: int) -> Any:
+def _model(path: Path, sha256: str) -> Any:
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, canonicalize_state_dict
     except ImportError:
         raise EngineError("enlarging by a model needs spandrel", mend=MEND) from None
     try:
-        model = ModelLoader().load_from_state_dict(canonicalize_state_dict(_state(path)))
-    except FileNotFoundError:
-        raise EngineError("there is no such file", where=str(path), mend="upscale_model") from None
+        state = _state(read_verified(path, sha256))
+        model = ModelLoader().load_from_state_dict(canonicalize_state_dict(state))
+    except ChangedError:
+        raise
     except Exception as error:  # torch and spandrel raise anything at all on files that are none
         line = " ".join(str(error).split())[:200]
         raise EngineError(f"is no model that can be used: {line}", where=str(path)) from None
@@ -64,10 +83,10 @@ def _model(path: Path, _mtime_ns: int) -> Any:
     return model.eval()
 
 
-def _state(path: Path) -> dict[str, Any]:
+def _state(content: bytes) -> dict[str, Any]:
     """The model's tensors; never code, which a pickle could hold."""
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+    if content[8:9] == b"{":  # safetensors: behind eight bytes of length, a header in JSON
+        from safetensors.torch import load
 
-        return dict(load_file(path))
-    return dict(torch.load(path, map_location="cpu", weights_only=True))
+        return dict(load(content))
+    return dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))

@@ -45,6 +45,7 @@ def enhance(
     photo: Tensor | None = None,
     repaint: Repaint | None = None,
     distance: Distance | None = None,
+    model_sha256: str = "",
 ) -> Enhanced:
     """The enhanced picture.
 
@@ -56,6 +57,7 @@ def enhance(
         repaint: Paints an enlarged picture again, for ``upscale_by: transfer``.
         distance: How far pictures are from the paintings, as `StyleDistance` measures it; without
             it steps are not held to the style.
+        model_sha256: What the file of ``options.upscale_model`` must hold; absent: anything.
 
     Returns:
         (3, H, W) in [0, 1] on the same device, H and W times ``options.upscale``. In 8 bits, no
@@ -64,6 +66,7 @@ def enhance(
 
     Raises:
         EngineError: When the picture cannot be enlarged as asked.
+        ChangedError: When the model's file does not hold what ``model_sha256`` says.
     """
     way = _Way(picture.detach(), photo, distance)
     chain = options.chain()
@@ -71,7 +74,7 @@ def enhance(
     for step in chain[:at]:
         way.take(step)
     if options.upscale > 1:
-        way.enlarge(options, repaint)
+        way.enlarge(options, repaint, model_sha256)
     for step in chain[at:]:
         way.take(step)
     return Enhanced(way.rgb, tuple(way.done))
@@ -96,10 +99,10 @@ class _Way:
             said["style_shift"] = round(self.far - was, 4)
         self.done.append(said | figures(self.rgb, before, began))
 
-    def enlarge(self, options: Enhance, repaint: Repaint | None) -> None:
+    def enlarge(self, options: Enhance, repaint: Repaint | None, model_sha256: str) -> None:
         """To its final size; new brushwork is what is asked for, so the style is not held."""
         began = time.monotonic()
-        self.rgb, plain = upscaled(self.rgb, options, repaint)
+        self.rgb, plain = upscaled(self.rgb, options, repaint, model_sha256)
         self.far = None
         said: Figures = {"step": "upscale", "factor": options.upscale, "by": options.upscale_by}
         self.done.append(said | figures(self.rgb, plain, began))

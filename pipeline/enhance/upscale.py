@@ -20,17 +20,20 @@ HOLD = 8 / 3  # times the content weight, everywhere alike: no motif is to come 
 BLOCK = 1024  # px; larger pictures are repainted in blocks of this side
 
 
-def upscaled(rgb: Tensor, options: Enhance, repaint: Repaint | None) -> tuple[Tensor, Tensor]:
+def upscaled(
+    rgb: Tensor, options: Enhance, repaint: Repaint | None, model_sha256: str = ""
+) -> tuple[Tensor, Tensor]:
     """The picture enlarged, and its plain enlargement that it is measured against.
 
     Raises:
+        ChangedError: The model's file does not hold what ``model_sha256`` says.
         EngineError: When there is nothing to repaint or enlarge with.
     """
     plain = enlarged(rgb, options.upscale)
     if options.upscale_by == "lanczos":
         return plain, plain
     if options.upscale_by == "model":
-        made = _by_model(rgb, options, (plain.shape[1], plain.shape[2]))
+        made = _by_model(rgb, options, (plain.shape[1], plain.shape[2]), model_sha256)
     elif repaint is None:
         raise EngineError("no style to paint with", where="upscale_by", mend="choose lanczos")
     else:
@@ -41,10 +44,10 @@ def upscaled(rgb: Tensor, options: Enhance, repaint: Repaint | None) -> tuple[Te
     return held(made, plain, "upscale"), plain
 
 
-def _by_model(rgb: Tensor, options: Enhance, size: tuple[int, int]) -> Tensor:
+def _by_model(rgb: Tensor, options: Enhance, size: tuple[int, int], sha256: str) -> Tensor:
     if options.upscale_model is None:
         raise EngineError("no model's file is named", where="upscale_model")
-    made = learned(rgb, options.upscale_model)
+    made = learned(rgb, options.upscale_model, sha256)
     return made if (made.shape[1], made.shape[2]) == size else lanczos(made, size)
 
 

@@ -177,8 +177,10 @@ class _Run:
         self.work = sum(n * cost for n, cost in zip(self.steps, self.costs, strict=True))
         self.began = time.monotonic()
         self.caches = caches
-        self.photo_key = fingerprint(photo, network.identity)
-        self.style_key = fingerprint(*styles, shares, network.identity)
+        # Another device or another version of torch gives other sums, in their last bits.
+        looks = network.identity, str(photo.device), torch.__version__
+        self.photo_key = fingerprint(photo, *looks)
+        self.style_key = fingerprint(*styles, shares, *looks)
 
     def paint(
         self, start: Tensor | None, seed: int, resume: tuple[int, Tensor] | None = None
@@ -229,9 +231,10 @@ class _Run:
         self, measure: Callable[..., Any], area: int, options: Transfer, key: object, kind: type
     ) -> dict[str, Any]:
         looked_at = self.network, self.styles, self.shares
-        look = looking(self.options.block or area) if self._in_blocks(area) else whole
+        block = (self.options.block or area) if self._in_blocks(area) else 0
+        look = looking(block) if block else whole
         kept = self.caches.styles.get(
-            fingerprint(self.style_key, area, key),
+            fingerprint(self.style_key, area, key, block),
             lambda: pack(measure(*looked_at, area, options, look)),
         )
         return unpack(kept, kind, self.photo.device)

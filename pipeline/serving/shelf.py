@@ -17,6 +17,7 @@ from pipeline.disk import READ, opened_folder
 from pipeline.exhibits import url
 from pipeline.gallery import FOLDER, PICTURES, arguments_in, chunk_name
 from pipeline.kinds import kind_of
+from pipeline.stamp import Stamp
 from pipeline.thumbnails import NAME
 
 SCRIPT = "text/javascript; charset=utf-8"
@@ -63,7 +64,7 @@ class Shelf:
         if not stat.S_ISREG(found.st_mode):
             os.close(fd)
             return None
-        mark = f'"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}"'
+        mark = f'"{Stamp.of(found)}"'
         return Opened(os.fdopen(fd, "rb"), found.st_size, kind, mark, lasting)
 
     def _is_named(self, path: str) -> bool:
@@ -78,8 +79,7 @@ class Shelf:
         """Read what the gallery has told since the last time."""
         head = self.outbox / HEAD
         try:
-            found = head.stat()
-            version = (found.st_mtime_ns, found.st_ino)
+            version = Stamp.of(head.stat())
             if version == self._read[0]:
                 return
             chunks = int(arguments_in(head)[0]["chunks"])
