@@ -50,13 +50,20 @@ styles: setup
 
 setup: $(STAMP)
 
-# Installed again only when the project file changes.
+# An environment whose Python has gone (the system was upgraded, the clone moved) is made again.
+ifneq ($(shell $(BIN)/python -c "print(1)" 2>/dev/null),1)
+.PHONY: $(STAMP)
+endif
+
+# Installed again only when the project file changes. A venv that failed half-way has no pip.
 $(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "error: there is no $(PYTHON): install Python 3.11 or newer, or say where it is: make PYTHON=/usr/local/bin/python3.12" >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV); the first time this takes some minutes."
 	@$(BIN)/python -m pip install --disable-pip-version-check -e ".[dev]"
 	@touch $(STAMP)
+	@echo "Installed. In each new shell type \`. $(BIN)/activate\` first, then \`python -m pipeline --help\`."
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -5,7 +5,8 @@ The library call is ``from pipeline.nst import stylize``; the program is ``pytho
 
 import sys
 
-if sys.argv[:1] == ["-m"]:  # `python -m pipeline` is starting: before anything else is loaded
+# `python -m pipeline` is starting: before anything else is loaded. An old Python is refused instead.
+if sys.argv[:1] == ["-m"] and sys.version_info >= (3, 11):
     from pipeline.interpreter import leave_current_folder
 
     leave_current_folder()

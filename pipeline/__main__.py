@@ -1,6 +1,29 @@
-"""``python -m pipeline``."""
+"""``python -m pipeline`` and the installed command: the wrong Python is refused here."""
 
-from pipeline.cli import main
+import os
+import sys
+
+
+def main():
+    # type: () -> None
+    """Run a command and exit; say what to type where this Python cannot."""
+    from pipeline.wrong_python import incomplete, refusal, refuse
+
+    if refusal(sys.version_info[:3]):
+        refuse(refusal(sys.version_info[:3]))
+    try:
+        from pipeline import cli
+    except ImportError as error:
+        if not error.name or error.name.startswith("pipeline"):
+            raise  # a fault of the program, not of the place
+        refuse(incomplete(error.name))
+    cli.main()
+
 
 if __name__ == "__main__":
+    if not __package__:  # by its path: Python then looks for modules inside the package
+        sys.path[0] = os.path.dirname(sys.path[0])
+        from pipeline.wrong_python import refuse_path
+
+        refuse_path()
     main()

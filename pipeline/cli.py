@@ -6,6 +6,13 @@ torch.
 
 import os
 import sys
+
+if __name__ == "__main__":  # by its path, where nothing below can be imported
+    sys.path[0] = os.path.dirname(sys.path[0])  # noqa: PTH120
+    from pipeline.wrong_python import refuse_path
+
+    refuse_path()
+
 import traceback
 from typing import Annotated, NoReturn
 
@@ -16,6 +23,7 @@ from typer.exceptions import TyperException
 from pipeline import __version__, folder_commands, picture_commands, setup_commands
 from pipeline.command import FAILED, INTERRUPTED, OK, WRONG, app
 from pipeline.errors import PipelineError
+from pipeline.wrong_python import incomplete
 
 __all__ = ["app", "folder_commands", "main", "picture_commands", "setup_commands"]
 
@@ -44,9 +52,16 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = OK
     except Exception as error:
-        code = FAILED
-        _complain(f"unexpected {type(error).__name__}: {error} (--debug shows where)")
+        code, line = _unexpected(error)
+        _complain(line)
     sys.exit(code if isinstance(code, int) else OK)
+
+
+def _unexpected(error: Exception) -> tuple[int, str]:
+    """Exit code and words for an error that is none of ours."""
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name[:8] != "pipeline":
+        return WRONG, incomplete(error.name)
+    return FAILED, f"unexpected {type(error).__name__}: {error} (--debug shows where)"
 
 
 def _asked(error: TyperException) -> str:

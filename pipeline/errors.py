@@ -116,7 +116,7 @@ class MissingExtraError(PipelineError):
     @classmethod
     def of(cls, package: str, extra: str) -> "MissingExtraError":
         """The error for ``package``, with the line that installs ``extra``."""
-        return cls(f"{package} is not installed", mend=f'pip install -e ".[{extra}]"')
+        return cls(f"{package} is not installed", mend=f'python -m pip install -e ".[{extra}]"')
 
 
 class StateError(PipelineError):

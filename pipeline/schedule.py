@@ -99,7 +99,7 @@ def _zone(name: str) -> str:
     except (KeyError, ValueError, OSError):  # unknown, a path, a folder of zones
         known = "a name is written Europe/Berlin"
         if not available_timezones():
-            known = "this system knows none: pip install tzdata"
+            known = "this system knows none: python -m pip install tzdata"
         raise ValueError(f"there is no time zone {name!r}; {known}") from None
     return name
 

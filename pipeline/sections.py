@@ -140,7 +140,8 @@ class Timelapse(Options):
     @classmethod
     def _can_be_written(cls, value: str) -> str:
         if value == "mp4" and find_spec("av") is None:
-            raise ValueError('mp4 needs PyAV, which is not installed: pip install -e ".[mp4]"')
+            line = 'python -m pip install -e ".[mp4]"'
+            raise ValueError(f"mp4 needs PyAV, which is not installed: {line}")
         return value
 
 

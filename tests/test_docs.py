@@ -3,11 +3,16 @@
 import importlib
 import json
 import re
+import shlex
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from pipeline import cli
 from pipeline.chain import Enhance
 from pipeline.config import load_config
 from pipeline.jobs import Job, JobResult, Output, Recipe
@@ -59,17 +64,33 @@ def blocks(name: str, language: str) -> list[str]:
     return [re.sub(f"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
 
 
-CONFIGS = [(name, block) for name in NAMES for block in blocks(name, "yaml") if "styles:" in block]
+CONFIGS = [(name, block) for name in NAMES for block in blocks(name, "yaml")]
 
 
 @pytest.mark.parametrize(("name", "text"), CONFIGS)
-def test_every_config_shown_is_a_good_one(name, text, tmp_path):
+def test_check_finds_every_config_shown_good(name, text, tmp_path, monkeypatch):
+    """With the paintings that it names; a part of a config stands beside some style."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for painting in re.findall(r"[\w/]+\.jpg", text):
+        (tmp_path / painting).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / "inbox" / "coffee.jpg", tmp_path / painting)
+    (tmp_path / "inbox").mkdir()
+    if "styles:" not in text:
+        text += 'styles: {mosaic: {image: "builtin:mosaic"}}\n'
     (tmp_path / "config.yaml").write_text(text)
-    assert load_config(tmp_path / "config.yaml").styles
+    said = CliRunner().invoke(cli.app, ["check", "--config", str(tmp_path / "config.yaml")])
+    assert said.exit_code == 0, said.exception
+    assert "config.yaml: good" in said.output
 
 
 def test_there_are_configs_to_try():
-    assert {name for name, _ in CONFIGS} >= {"README.md", "docs/config.md"}
+    assert {name for name, _ in CONFIGS} >= {"README.md", "docs/config.md", "docs/bulk.md"}
+
+
+def test_a_wrong_config_shown_would_be_noticed(tmp_path):
+    (tmp_path / "config.yaml").write_text('styles: {a: {image: "builtin:mosaic"}}\nsever: {}\n')
+    said = CliRunner().invoke(cli.app, ["check", "--config", str(tmp_path / "config.yaml")])
+    assert "serve" in str(said.exception)
 
 
 def test_the_config_that_ships_is_a_good_one_and_names_both_its_styles():
@@ -79,22 +100,25 @@ def test_the_config_that_ships_is_a_good_one_and_names_both_its_styles():
     assert len(manifest.styles_for("coffee.jpg")) == 2
 
 
+def parsed(line: str) -> None:
+    """The words after ``python -m pipeline``, read by the program's own parser; nothing is done."""
+    words = shlex.split(re.split(r"[>|&]", line)[0], comments=True)
+    command = typer.main.get_command(cli.app).commands[words[0]]
+    command.make_context(words[0], words[1:])
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_every_command_and_flag_shown_exists(name):
-    import typer
+def test_every_command_shown_is_understood(name):
+    """In blocks, tables and sentences: command, arguments, flags and their values."""
+    for line in re.findall(r"python -m pipeline ([a-z][^`\n|]*)", read(name)):
+        if "[OPTIONS]" not in line and "--help" not in line:  # the parser's own words
+            parsed(line)
 
-    from pipeline import cli
-    from pipeline.flags import option_flags
 
-    group = typer.main.get_command(cli.app)
-    for line in re.findall(r"python -m pipeline ([a-z][^`\n#]*)", read(name)):
-        command, *words = line.split()
-        assert command in group.commands, line
-        known = {flag for p in group.commands[command].params for flag in p.opts} | {"--help"}
-        if command in ("stylize", "sweep"):
-            known |= {flag for p in option_flags() for flag in p.opts}
-        for word in words:
-            assert not word.startswith("-") or word in known, line
+@pytest.mark.parametrize("line", ["rum", "run --limitt 1", "run --limit many", "stylize a.jpg"])
+def test_a_wrong_command_shown_would_be_noticed(line):
+    with pytest.raises((KeyError, typer.exceptions.TyperException)):
+        parsed(line)
 
 
 def test_every_make_target_shown_exists():

@@ -212,5 +212,5 @@ def test_without_the_extra_the_error_says_how_to_get_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "spandrel", None)
     learned_module._model.cache_clear()
-    with pytest.raises(EngineError, match=r'pip install "pipeline\[upscale\]"'):
+    with pytest.raises(EngineError, match=r'pip install -e "\.\[upscale\]"'):
         learned(waves(8, 8), model)

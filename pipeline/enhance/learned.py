@@ -14,7 +14,7 @@ from pipeline.errors import ChangedError, EngineError
 
 TILE = 256  # px of the picture before it is enlarged
 OVERLAP = 32  # px computed around a tile and cut off, so that no seam is seen
-MEND = 'pip install "pipeline[upscale]"'
+MEND = 'python -m pip install -e ".[upscale]"'
 
 
 def learned(rgb: Tensor, path: Path, sha256: str = "") -> Tensor:

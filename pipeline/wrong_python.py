@@ -1,0 +1,85 @@
+"""Which Python runs this, and what to type where it is the wrong one.
+
+This file, ``__init__`` and ``__main__`` are readable by any Python, however old: only then can the
+old one say so. Hence no annotations, no f-strings and no pathlib in them.
+"""
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # for the comments that stand for annotations
+    from collections.abc import Sequence  # noqa: F401
+    from typing import NoReturn  # noqa: F401
+
+OLDEST = (3, 11)
+CLONE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def refuse(why):
+    # type: (str) -> NoReturn
+    """One clear line, and the exit code of wrong usage."""
+    sys.stderr.write("error: " + why + "\n")
+    sys.exit(2)
+
+
+def refuse_path():
+    # type: () -> NoReturn
+    """For files of the package that are started by their path."""
+    where = _how_to_activate("`python -m pipeline`")
+    refuse("pipeline is not started by the path of one of its files: " + where)
+
+
+def refusal(version):
+    # type: (Sequence[int]) -> str
+    """Why a Python of this version cannot run the program; nothing where it can."""
+    if tuple(version[:2]) >= OLDEST:
+        return ""
+    shown, needed = _dotted(version[:3]), _dotted(OLDEST)
+    what = "this is Python " + shown + " (" + sys.executable + "), and pipeline needs " + needed
+    return what + " or newer: " + _how_to_activate()
+
+
+def incomplete(module):
+    # type: (str) -> str
+    """What to type when a module of somebody else's cannot be found."""
+    name = module.partition(".")[0]
+    what = name + " is not installed for this Python (" + sys.executable + "): "
+    if name.lstrip("_") in sys.stdlib_module_names:
+        return what + "it belongs to Python itself; install a complete Python 3.11 or newer"
+    if sys.prefix != sys.base_prefix:  # an environment is active: what it lacks goes into it
+        return what + _how_to_install()
+    return what + _how_to_activate()
+
+
+def _how_to_activate(then="the command again"):
+    # type: (str) -> str
+    if not _is_clone():
+        return "start it with the Python that it was installed for"
+    activate, setup = "`. .venv/bin/activate`", ""
+    if not os.path.exists(os.path.join(CLONE, ".venv", "bin", "activate")):
+        setup = "`make setup`, then "
+    return _in_clone(setup + activate + ", then " + then)
+
+
+def _how_to_install():
+    # type: () -> str
+    if not _is_clone():
+        return "install pipeline again, together with what it needs"
+    return _in_clone("`" + sys.executable + " -m pip install -e .`")
+
+
+def _in_clone(words):
+    # type: (str) -> str
+    here = os.path.realpath(os.curdir) == os.path.realpath(CLONE)
+    return "type " + words if here else "in the folder " + CLONE + " type " + words
+
+
+def _is_clone():
+    # type: () -> bool
+    return os.path.exists(os.path.join(CLONE, "pyproject.toml"))
+
+
+def _dotted(version):
+    # type: (Sequence[int]) -> str
+    return ".".join(str(part) for part in version)
