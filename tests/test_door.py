@@ -101,6 +101,8 @@ def clone_into(folder: Path) -> Path:
         p for p in (folder / "pipeline").rglob("options.py") if "PRESETS:" in p.read_text()
     ]
     options.write_text(options.read_text() + SMALL)
+    config = folder / "config.yaml"  # a `serve` of this machine may have its usual port
+    config.write_text(config.read_text() + "serve: {port: 0}\n")
     venv.create(folder / ".venv", symlinks=True)
     (packages,) = (folder / ".venv").glob("lib/python*/site-packages")
     ours = [str(folder), *(entry for entry in sys.path if entry.endswith("-packages"))]
