@@ -5,7 +5,7 @@ The library call is ``from pipeline.nst import stylize``; the program is ``pytho
 
 import sys
 
-# `python -m pipeline` is starting: before anything else is loaded. An old Python is refused instead.
+# `python -m pipeline` is starting: before anything else is loaded. `__main__` refuses old Pythons.
 if sys.argv[:1] == ["-m"] and sys.version_info >= (3, 11):
     from pipeline.interpreter import leave_current_folder
 
