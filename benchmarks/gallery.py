@@ -13,9 +13,9 @@ from benchmarks.pictures import painting, photo, sized
 from benchmarks.rows import Row, median_of, seconds
 from pipeline.gallery import Gallery
 from pipeline.images import resize, save_small
+from pipeline.names import RUN_LOG
 from pipeline.nst import Iterate
 from pipeline.nst.objective import Evaluation
-from pipeline.outbox import RUN_LOG
 from pipeline.sections import Timelapse
 from pipeline.thumbnails import SMALL, before_name, small_name
 from pipeline.timelapse import Recorder

@@ -15,7 +15,8 @@ from pipeline.inbox import Refused
 from pipeline.jobs import Failure, JobResult, Output
 from pipeline.journal import note
 from pipeline.ledger import Ledger
-from pipeline.outbox import RUN_LOG, Outbox, stems
+from pipeline.names import RUN_LOG, stems
+from pipeline.outbox import Outbox
 from pipeline.records import Pair, Staged
 from pipeline.runlog import RunLog, run_log_line
 from pipeline.sections import Versions as Bounds
@@ -60,9 +61,9 @@ class Accounts:
         self.trouble = ""
         self._flushed_at = float("-inf")
 
-    def known(self, content: str, style: str) -> Pair | None:
-        """What the ledger holds of a pair."""
-        return self.ledger.pair(content, style)
+    def known(self, content: str, style: str, sha256: str = "") -> Pair | None:
+        """What the ledger holds of a pair, of the photo with these bytes if that is known."""
+        return self.ledger.pair(content, style, sha256)
 
     def refuse(self, refused: Refused, wall: float) -> None:
         """A file is not processed; told once for each version of it."""
@@ -86,7 +87,7 @@ class Accounts:
         self.ledger.stage(
             result,
             run_log_line(result, self.run_id, timestamp(wall)),
-            stems(job.content, job.style),
+            self._stems(job.content, job.style),
             lambda stem, before: self.outbox.taken(stem, result.outputs, before),
         )
         self.unpublished = True
@@ -147,7 +148,7 @@ class Accounts:
     def _keep(self, staged: Staged) -> tuple[Output, ...]:
         """Keep the pictures that are about to be replaced, where that is wanted."""
         new = {output.sha256 for output in staged.outputs}
-        standing = self.ledger.standing(staged.content, staged.style)
+        standing = self.ledger.standing(staged.content, staged.style, staged.life)
         earlier = tuple(output for output in staged.previous if output.sha256 not in new)
         before = standing.outputs if standing else earlier
         if self.bounds is None or {output.sha256 for output in before} <= new:
@@ -193,9 +194,13 @@ class Accounts:
         """A stranger has taken the name since it was settled."""
         return self.ledger.rename(
             staged,
-            stems(staged.content, staged.style),
+            self._stems(staged.content, staged.style),
             lambda stem, before: self.outbox.taken(stem, staged.outputs, before),
         )
+
+    def _stems(self, content: str, style: str) -> Iterator[str]:
+        folder, lives = self.outbox.folder_of(content), self.ledger.lives(content, style)
+        return stems(content, style, lives, folder)
 
     def _unpublishable(self, staged: Staged, error: OutputError, wall: float) -> bool:
         """Staged pictures are damaged or their place is unfit; whether they are made again."""

@@ -94,6 +94,47 @@ MIGRATIONS = (
     -- the photo for which an earlier version was brought back, which stays until `retry`
     ALTER TABLE pairs ADD COLUMN restored TEXT NOT NULL DEFAULT '';
     """,
+    # A name of the inbox may be used again for another photo: several rows, one for each photo.
+    # Of older rows it is not known whether their photo still lies in the inbox: they count as
+    # closed until it is seen there.
+    """
+    CREATE TABLE lives (
+        content BLOB NOT NULL,
+        style TEXT NOT NULL,
+        life INTEGER NOT NULL DEFAULT 0,      -- 0: the photo that has the name now
+        closed INTEGER NOT NULL DEFAULT 0,    -- the photo has left the inbox
+        job TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        recipe TEXT NOT NULL,
+        state TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        target BLOB NOT NULL DEFAULT x'',
+        target_key BLOB NOT NULL DEFAULT x'',
+        outputs TEXT NOT NULL DEFAULT '[]',
+        staged TEXT NOT NULL DEFAULT '{}',
+        losses TEXT NOT NULL DEFAULT '{}',
+        seconds REAL NOT NULL DEFAULT 0,
+        device TEXT NOT NULL DEFAULT '',
+        code TEXT NOT NULL DEFAULT '',
+        message TEXT NOT NULL DEFAULT '',
+        updated REAL NOT NULL,
+        next_at REAL NOT NULL DEFAULT 0,
+        faults INTEGER NOT NULL DEFAULT 0,
+        restored TEXT NOT NULL DEFAULT '',
+        PRIMARY KEY (content, style, life)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO lives
+        SELECT content, style, 0, 1, job, sha256, recipe, state, attempt, target, target_key,
+            outputs, staged, losses, seconds, device, code, message, updated, next_at, faults,
+            restored
+        FROM pairs;
+    DROP TABLE pairs;
+    ALTER TABLE lives RENAME TO pairs;
+    CREATE UNIQUE INDEX pairs_target ON pairs (target_key) WHERE target_key <> x'';
+    CREATE INDEX pairs_state ON pairs (state, updated);
+    CREATE INDEX pairs_photo ON pairs (sha256, state);
+    ALTER TABLE versions ADD COLUMN life INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 

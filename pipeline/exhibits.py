@@ -41,6 +41,7 @@ def exhibit(line: Mapping[str, Any], pictures: Path) -> dict[str, Any] | None:
     outputs = [output for output in _outputs(line) if output["kind"] in KINDS]
     if not outputs:
         return None
+    shown["sha"] = _of(line, "content_sha256", str, "")[:16]
     shown["pictures"] = [_picture(output, pictures) for output in outputs]
     plain = next((output for output in outputs if output["kind"] == "stylized"), outputs[0])
     shown |= _photo(line, plain, pictures) | _growth(line)

@@ -19,7 +19,7 @@ this process never does; the page then shows the results themselves.
 import errno
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,10 +29,10 @@ from pipeline.disk import disk_errors
 from pipeline.errors import OutputError
 from pipeline.exhibits import exhibit
 from pipeline.markup import MARK, page
-from pipeline.outbox import RUN_LOG
+from pipeline.names import GALLERY, PAGE, RUN_LOG
 from pipeline.thumbnails import NAME, large_name, small_name
 
-FOLDER = ".gallery"
+FOLDER = GALLERY
 PICTURES = "pictures"
 CHUNK = 100  # lines in one data file: some 300 kB, written in two milliseconds
 TIDY_SECONDS, TIDY_AGAIN_SECONDS = 3600.0, 86400.0
@@ -108,12 +108,16 @@ class Gallery:
         return 0
 
     def _wall(self, chunks: int) -> Iterator[Shown]:
-        """What hangs: the newest entry of each pair."""
-        newest = {}
+        """What hangs: the newest entry of each pair, or of each photo that had its name."""
+        newest, places = {}, {}
         for number in range(1, chunks + 1):
             for entry in arguments_in(self._chunk(number))[1]:
                 if entry["status"] == "done":
-                    newest[entry["content"], entry["style"]] = entry
+                    photo, place = _photo_and_place(entry)
+                    before = places.get(photo, place)
+                    if newest.get(before, entry).get("sha") == entry.get("sha"):
+                        newest.pop(before, None)
+                    newest[place], places[photo] = entry, place
         yield from newest.values()
 
     def update(self) -> int:
@@ -196,7 +200,7 @@ class Gallery:
 
     def _write_page(self) -> None:
         """The page, unless this very version stands there already."""
-        path = self.outbox / "index.html"
+        path = self.outbox / PAGE
         text = page()
         standing = _start(path, len(text) + 1)
         if standing == text:
@@ -260,6 +264,12 @@ def arguments_in(path: Path) -> list[Any]:
 def chunk_name(number: int) -> str:
     """The data file with that number, counted from 1."""
     return f"chunk-{number:04}.js"
+
+
+def _photo_and_place(entry: Shown) -> tuple[Sequence[Any], Sequence[Any]]:
+    """What an entry is about, and where its picture stands; entries.js does the same."""
+    pair = entry["content"], entry["style"]
+    return (*pair, entry.get("sha")), (*pair, entry["pictures"][0]["url"].rpartition(".")[0])
 
 
 def _copies(entry: Shown) -> Iterator[str]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.jobs import Output
+from pipeline.jobs import Job, Output
 from pipeline.records import Staged, Version, told, version_of
 from pipeline.tables import Tables
 
@@ -17,11 +17,15 @@ _LONG = frozenset({"curve", "enhanced", "outputs", "error"})
 class History(Tables):
     """The part of the ledger that knows earlier versions."""
 
-    def standing(self, content: str, style: str) -> Version | None:
+    def standing(self, content: str, style: str, life: int = 0) -> Version | None:
         """The set that stands in the outbox for a pair."""
-        sql = "SELECT * FROM versions WHERE content = ? AND style = ? AND kept = 0"
-        row = self._db.one(sql, os.fsencode(content), style)
+        sql = "SELECT * FROM versions WHERE content = ? AND style = ? AND life = ? AND kept = 0"
+        row = self._db.one(sql, os.fsencode(content), style, life)
         return version_of(row) if row else None
+
+    def replaced_by(self, job: Job) -> Version | None:
+        """The set that a job's pictures would replace."""
+        return self.standing(job.content, job.style, self._own_life(job) or 0)
 
     def earlier(self, content: str | None = None) -> list[Version]:
         """Earlier sets that were kept, of one photo or of all; latest first."""
@@ -41,7 +45,8 @@ class History(Tables):
         sql = """
             SELECT * FROM (
                 SELECT *,
-                    row_number() OVER (PARTITION BY content, style ORDER BY kept DESC, id) AS place,
+                    row_number() OVER (PARTITION BY content, style, life ORDER BY kept DESC, id)
+                        AS place,
                     sum(bytes) OVER (ORDER BY kept DESC, id) AS total
                 FROM versions WHERE kept > 0)
             WHERE place > ? OR total > ? ORDER BY kept, id DESC
@@ -65,13 +70,14 @@ class History(Tables):
         line: Mapping[str, Any],
         outputs: Sequence[Output],
         kept: Sequence[Output],
+        life: int,
     ) -> None:
         """Within a transaction: a pair's new set stands, and the one before it was kept or not."""
         now, last = self._clock(), self._db.one("SELECT max(kept) AS kept FROM versions")
         if last is not None and last["kept"]:
             now = max(now, last["kept"] + 1e-6)  # in order, even if the clock was set back
         key = (os.fsencode(staged.content), staged.style)
-        before = self.standing(staged.content, staged.style)
+        before = self.standing(staged.content, staged.style, life)
         if before and kept:
             size = sum(output.bytes for output in kept)
             sql = "UPDATE versions SET kept = ?, outputs = ?, bytes = ? WHERE id = ?"
@@ -79,7 +85,8 @@ class History(Tables):
         elif before:
             self._db.change("DELETE FROM versions WHERE id = ?", before.id)
         elif kept:  # a set that was staged when the program was brought up to this version
-            values = {"content": key[0], "style": key[1], "job": "", "sha256": "", "recipe": ""}
+            values = {"content": key[0], "style": key[1], "job": "", "sha256": "", "recipe": "",
+                      "life": life}  # fmt: skip
             self._upsert(
                 "versions",
                 ("id",),
@@ -92,7 +99,8 @@ class History(Tables):
             self._db.change(sql, shown, staged.restores)
             return
         short = {name: value for name, value in line.items() if name not in _LONG}
-        values = {"content": key[0], "style": key[1], "job": staged.job, "sha256": photo}
+        values = {"content": key[0], "style": key[1], "job": staged.job, "sha256": photo,
+                  "life": life}  # fmt: skip
         self._upsert(
             "versions",
             ("id",),

@@ -145,8 +145,10 @@ class Intake:
             if scan.still:
                 remember(self.config.inbox, self.ledger)
                 self._recognised = True
-        if scan.changed and scan.whole and self.ledger.forget_refusals(scan.names):
-            self._revision = None  # to be read anew
+        if scan.changed and scan.whole:
+            self.ledger.close_missing(scan.names)
+            if self.ledger.forget_refusals(scan.names):
+                self._revision = None  # to be read anew
 
     def _recall(self) -> None:
         """What the ledger knows; read again when another process (`retry`) has written to it."""

@@ -247,6 +247,19 @@ class Known:
         here = photo in (self.restored, self.sha256)
         return bool(self.restored) and self.state is JobState.DONE and here
 
+    closed: bool = False  # the photo has left the inbox
+    past: dict[str, "Known"] = field(default_factory=dict)  # by SHA-256: photos of the same name
+
+    def of(self, sha256: str) -> "Known | None":
+        """What is known of the photo with these bytes; else of the one whose place it has taken.
+
+        None where that one had left the inbox: then this is another photo under the same name.
+        """
+        here = sha256 in (self.sha256, self.restored)
+        if not here and (sha256 in self.past or self.closed):
+            return self.past.get(sha256)
+        return self
+
 
 Verdict = Literal["new", "photo changed", "recipe changed", "unfinished"]
 Settled = Literal["done", "restored", "failed before", "duplicate", "no match", "style waits"]
@@ -314,7 +327,8 @@ def _plan_pair(
     promised: Mapping[tuple[str, str, str], str],
 ) -> Planned:
     job = Job(photo.content, photo.path, photo.sha256, style, recipe)
-    before = known.get((photo.content, style))
+    latest = known.get((photo.content, style))
+    before = latest and latest.of(photo.sha256)
     same = before and (before.sha256, before.recipe) == (photo.sha256, recipe.digest)
     if before and same and before.state is JobState.DONE:
         return Planned(photo.content, style, "done")

@@ -14,7 +14,6 @@ takes it back, publishing and finishing the staged pair again comes to the same 
 
 import json
 import os
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -26,6 +25,7 @@ from pipeline.errors import OutputError, StateError
 from pipeline.history import History
 from pipeline.jobs import Failure, Job, JobResult, JobState, Output
 from pipeline.lookup import Lookup
+from pipeline.names import folded
 from pipeline.records import Pair, Staged, Version, published_of, told
 from pipeline.sightings import Sightings
 
@@ -64,10 +64,11 @@ class Ledger(Sightings, Lookup, History):
             another process (`restore`) has asked for since this was planned.
         """
         with self._db.write():
-            row = self._row(job.content, job.style)
-            if row is not None and _restored(row, job.sha256):
+            present = self._row(job.content, job.style)
+            if present is not None and _restored(present, job.sha256):
                 return None
-            same = row is not None and row["job"] == job.id
+            row = self._row(job.content, job.style, job.id)
+            same = row is not None
             before, faults = (row["attempt"], row["faults"]) if row and same else (0, 0)
             counted = replace(job, attempt=before + 1, caution=faults)
             # Its last failure is kept while it runs: two of a kind count as such.
@@ -94,8 +95,8 @@ class Ledger(Sightings, Lookup, History):
             "device": result.device,
         }
         with self._db.write():
-            row = self._row(job.content, job.style)
-            if row is None or (row["job"], row["state"]) != (job.id, JobState.RUNNING):
+            row = self._row(job.content, job.style, job.id)
+            if row is None or row["state"] != JobState.RUNNING:
                 raise StateError(f"job {job.id} is not running", where=str(self._db.path))
             name, before = os.fsdecode(row["target"]), published_of(row)
             key = (job.content, job.style, job.id, row["attempt"])
@@ -123,13 +124,13 @@ class Ledger(Sightings, Lookup, History):
         shown = told(outputs)
         key = (staged.content, staged.style, staged.job, JobState.STAGED)
         with self._db.write(synced=False):
-            row = self._row(staged.content, staged.style)
+            row = self._row(staged.content, staged.style, staged.job)
             done = {"state": JobState.DONE, "outputs": json.dumps(shown), "staged": "{}"}
             well = {"code": "", "message": "", "faults": 0}
             if row is None or not self._change(*key, **done, **well):
                 return None
             line: dict[str, Any] = json.loads(row["staged"])["line"] | {"outputs": shown}
-            self._stand(staged, row["sha256"], row["recipe"], line, outputs, kept)
+            self._stand(staged, row["sha256"], row["recipe"], line, outputs, kept, row["life"])
             self._log(line)
         return line
 
@@ -176,7 +177,7 @@ class Ledger(Sightings, Lookup, History):
         key = (staged.content, staged.style, staged.job, JobState.STAGED)
         told = {"code": failure.code, "message": failure.message}
         with self._db.write():
-            row = self._row(staged.content, staged.style)
+            row = self._row(staged.content, staged.style, staged.job)
             end = {"state": JobState.FAILED, "staged": "{}", **told}
             if row is None or not self._change(*key, **end):
                 return None
@@ -204,7 +205,7 @@ class Ledger(Sightings, Lookup, History):
             taken: The same.
         """
         with self._db.write():
-            row = self._row(version.content, version.style)
+            row = self._row(version.content, version.style, life=version.life)
             if row is None or row["state"] == JobState.STAGED:
                 where = f"{version.content} x {version.style}"
                 what = "its pictures are just being published"
@@ -236,7 +237,7 @@ class Ledger(Sightings, Lookup, History):
         """An earlier version cannot be brought back: the pair is what it was before."""
         key = (staged.content, staged.style, staged.job, JobState.STAGED)
         with self._db.write():
-            row = self._row(staged.content, staged.style)
+            row = self._row(staged.content, staged.style, staged.job)
             if row is not None:
                 self._change(*key, staged="{}", **json.loads(row["staged"])["before"])
 
@@ -268,6 +269,39 @@ class Ledger(Sightings, Lookup, History):
                 for pair in chosen
             )
 
+    # --- a name's life ------------------------------------------------------------------
+
+    def close_photo(self, content: str, sha256: str) -> None:
+        """A photo is about to leave the inbox: its pictures stay whatever gets its name next.
+
+        So do those of the same photo under another name, which may be all that there is of it.
+        To be said before it leaves, and taken back by :meth:`reopen` if it stayed after all.
+        """
+        with self._db.write():
+            sql = "UPDATE pairs SET closed = 1 WHERE closed = 0 AND"
+            self._db.change(f"{sql} content = ?", os.fsencode(content))
+            self._db.change(f"{sql} sha256 = ? AND sha256 <> ''", sha256)
+
+    def close_missing(self, present: Collection[str]) -> int:
+        """The same for photos that people took out of the inbox: all but the present ones."""
+        rows = self._db.all("SELECT DISTINCT content FROM pairs WHERE closed = 0")
+        gone = [raw for (raw,) in rows if os.fsdecode(raw) not in present]
+        if gone:
+            with self._db.write():
+                for raw in gone:
+                    self._db.change("UPDATE pairs SET closed = 1 WHERE content = ?", raw)
+        return len(gone)
+
+    def reopen(self, photos: Collection[tuple[str, str]]) -> None:
+        """These photos (content, sha256) lie in the inbox: a change in their place is theirs."""
+        with self._db.write(synced=False):
+            for content, sha256 in photos:
+                sql = """
+                    UPDATE pairs SET closed = 0
+                    WHERE content = ? AND life = 0 AND ? IN (sha256, restored)
+                    """
+                self._db.change(sql, os.fsencode(content), sha256)
+
     # --- after a crash ------------------------------------------------------------------
 
     def interrupted(self) -> list[Pair]:
@@ -296,7 +330,7 @@ class Ledger(Sightings, Lookup, History):
         ours whatever happens next.
         """
         given = [pair.target] if pair.target else []
-        key = (os.fsencode(pair.content), pair.style)
+        key = (os.fsencode(pair.content), pair.style, pair.job)
         free = (stem for stem in chain(given, names) if not self._held(stem, key))
         stem = next((name for name in free if not taken(name, pair.previous)), None)
         if stem is None:
@@ -305,20 +339,21 @@ class Ledger(Sightings, Lookup, History):
         self._change(
             *(pair.content, pair.style, pair.job, was),
             target=os.fsencode(stem),
-            target_key=_folded(stem),
+            target_key=folded(stem),
             outputs=json.dumps(told(ours)),
             **columns,
         )
         return replace(pair, target=stem, previous=tuple(ours))
 
-    def _held(self, stem: str, key: tuple[bytes, str]) -> bool:
+    def _held(self, stem: str, key: tuple[bytes, str, str]) -> bool:
         """Whether another pair's files, x.png and x.enhanced.png, would meet this one's."""
-        name = _folded(stem)
+        name = folded(stem)
         rivals = (name, name + b".enhanced", name.removesuffix(b".enhanced"))
         # "<> x''" lets SQLite use the index, which leaves out pairs without a name.
         sql = """
             SELECT 1 FROM pairs
-            WHERE target_key IN (?, ?, ?) AND target_key <> x'' AND (content, style) <> (?, ?)
+            WHERE target_key IN (?, ?, ?) AND target_key <> x''
+                AND (content, style, job) <> (?, ?, ?)
             """
         return self._db.one(sql, *rivals, *key) is not None
 
@@ -329,9 +364,3 @@ def _restored(row: Row, photo: str) -> bool:
         return "restores" in json.loads(row["staged"])
     here = (row["restored"], row["sha256"])
     return bool(row["state"] == JobState.DONE and row["restored"] and photo in here)
-
-
-def _folded(stem: str) -> bytes:
-    """A name as file systems see it that ignore case and Unicode spelling (NFC, NFD)."""
-    plain = unicodedata.normalize("NFC", stem).casefold()
-    return os.fsencode(unicodedata.normalize("NFC", plain))

@@ -15,14 +15,27 @@ class Lookup(Tables):
     def known(self, content: str | None = None) -> dict[tuple[str, str], Known]:
         """What the plan needs of every pair, or of those of one photo, by (content, style)."""
         states = {state.value: state for state in JobState}
-        pairs = {}
-        sql = "SELECT content, style, job, sha256, recipe, state, restored FROM pairs"
+        pairs: dict[tuple[str, str], Known] = {}
+        sql = "SELECT content, style, life, closed, job, sha256, recipe, state, restored FROM pairs"
         of_one = () if content is None else (os.fsencode(content),)
-        for row in self._db.all(sql + " WHERE content = ?" * len(of_one), *of_one):
-            raw, style, job, sha256, recipe, state, restored = row
+        where = " WHERE content = ?" * len(of_one)
+        for row in self._db.all(f"{sql}{where} ORDER BY content, style, life", *of_one):
+            raw, style, life, closed, job, sha256, recipe, state, restored = row
             name = os.fsdecode(raw)
-            pairs[name, style] = Known(job, sha256, recipe, states[state], name, restored)
+            one = Known(job, sha256, recipe, states[state], name, restored, bool(closed))
+            if not life:
+                pairs[name, style] = one
+            elif present := pairs.get((name, style)):
+                present.past.update({photo: one for photo in (sha256, restored) if photo})
         return pairs
+
+    def closed(self) -> set[tuple[str, str]]:
+        """Photos (content, SHA-256) that were the last of their name, and have left the inbox."""
+        sql = """
+            SELECT content, CASE restored WHEN '' THEN sha256 ELSE restored END FROM pairs
+            WHERE closed = 1 AND life = 0
+            """
+        return {(os.fsdecode(raw), sha256) for raw, sha256 in self._db.all(sql)}
 
     def finished(self, sha256: str | None = None) -> dict[tuple[str, str, str], str]:
         """Content of each finished result, or of those of one photo, by (sha256, style, recipe)."""
@@ -54,16 +67,24 @@ class Lookup(Tables):
         sql = f"SELECT * FROM pairs WHERE {where} ORDER BY updated DESC, content, style LIMIT ?"  # noqa: S608  # of our own words
         return [pair_of(row) for row in self._db.all(sql, *values, -1 if limit is None else limit)]
 
-    def pair(self, content: str, style: str) -> Pair | None:
-        """What is known of one pair."""
-        row = self._row(content, style)
+    def pair(self, content: str, style: str, sha256: str = "") -> Pair | None:
+        """What is known of one pair: of the photo with these bytes, else of the present one."""
+        sql = """
+            SELECT * FROM pairs WHERE content = ? AND style = ?
+            ORDER BY ? IN (sha256, restored) DESC, life LIMIT 1
+            """
+        row = self._db.one(sql, os.fsencode(content), style, sha256)
         return pair_of(row) if row else None
+
+    def lives(self, content: str, style: str) -> int:
+        """How many photos had this name before the present one, and left pictures."""
+        return self._lives(os.fsencode(content), style)
 
     def failures(self, job: Job | Staged, code: Reason) -> int:
         """How often in a row a job has failed for this reason so far."""
-        row = self._row(job.content, job.style)
         name = job.id if isinstance(job, Job) else job.job
-        same = row is not None and (row["job"], row["code"]) == (name, code)
+        row = self._row(job.content, job.style, name)
+        same = row is not None and row["code"] == code
         return int(row["faults"]) if row and same else 0
 
     def waits(self) -> dict[str, float]:

@@ -16,7 +16,8 @@ from pipeline.config import Config
 from pipeline.disk import READ, digest_at, opened_folder
 from pipeline.errors import OutputError
 from pipeline.jobs import Failure, JobState, Output
-from pipeline.outbox import MAX_NAMES, Outbox, fitting
+from pipeline.names import MAX_NAMES, fitting
+from pipeline.outbox import Outbox
 from pipeline.records import Pair
 from pipeline.stamp import Stamp
 

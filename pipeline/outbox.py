@@ -1,4 +1,4 @@
-"""Names, staging, atomic publishing.
+"""Staging and atomic publishing.
 
 A worker renders into ``outbox/.staging/JOB.ATTEMPT/``, on the file system of the final names. The
 service then publishes: each staged picture gets its final name by a hard link (which never
@@ -11,58 +11,23 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+import stat
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path, PurePosixPath
 
 from pipeline.disk import READ, digest_and_size, digest_at, disk_errors, opened_folder
 from pipeline.errors import OutputError, Reason
-from pipeline.jobs import LONGEST_SUFFIX, Job, Kind, Output
-
-STAGING = ".staging"
-VERSIONS = ".versions"  # earlier pictures: see versions.py
-RUN_LOG = "runs.jsonl"
-MAX_NAME_BYTES = 255  # of one file name, on every file system that matters here
-MAX_NAMES = 10_000  # that are tried for one pair
+from pipeline.jobs import Job, Kind, Output
+from pipeline.names import STAGING, folders, numbered
 
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-
-
-# --- names ----------------------------------------------------------------------------------
-
-
-def stems(content: str, style: str) -> Iterator[str]:
-    """Names without suffix that a pair may have in the outbox, best first.
-
-    For ``b/a.jpg`` and ``mosaic`` these are ``b/a--mosaic``, ``b/a~2--mosaic``, ...
-    """
-    folder, slash, name = content.rpartition("/")
-    for number in range(1, MAX_NAMES):
-        mark = f"~{number}" if number > 1 else ""
-        yield folder + slash + fitting(f"{PurePosixPath(name).stem}{mark}--{style}")
-
-
-def fitting(name: str, suffix: str = "") -> str:
-    """A name cut so that a file system takes it with its suffix; a digest keeps cut names apart.
-
-    Without a suffix there is room for each that a result may get.
-    """
-    room = MAX_NAME_BYTES - len(os.fsencode(suffix or LONGEST_SUFFIX))
-    raw = os.fsencode(name)
-    if len(raw) <= room:
-        return name + suffix
-    mark = "~" + hashlib.sha256(raw).hexdigest()[:8]
-    while len(os.fsencode(name + mark)) > room:
-        name = name[:-1]
-    return name + mark + suffix
 
 
 def staging_name(job: str, attempt: int) -> str:
     """The staging folder of one attempt, within ``.staging``."""
     return f"{job}.{attempt}"
-
-
-# --- staging and publishing -----------------------------------------------------------------
 
 
 class Outbox:
@@ -88,6 +53,18 @@ class Outbox:
             _remove_tree(folder)
             folder.mkdir()
         return folder
+
+    def folder_of(self, content: str) -> str:
+        """The folder for the pictures of a photo; where a file has its name, one beside that.
+
+        A symbolic link stays in the way: it means something, and publishing refuses to follow it.
+        """
+        place = self.root
+        with disk_errors(self.root):
+            for part in folders(content.rpartition("/")[0]):
+                names = (numbered(part, number) if number > 1 else part for number in count(1))
+                place /= next(name for name in names if _may_be_folder(place / name))
+        return "" if place == self.root else place.relative_to(self.root).as_posix()
 
     def taken(self, stem: str, staged: Sequence[Output], previous: Sequence[Output] = ()) -> bool:
         """Whether something that is neither ours nor this very result stands under the names."""
@@ -285,6 +262,14 @@ def _verify(staged: Output) -> None:
 def _entries(folder: Path) -> list[Path]:
     """What a folder of ours holds. A link in its place leads to what is not ours: nothing."""
     return list(folder.iterdir()) if _is_folder(folder) else []
+
+
+def _may_be_folder(path: Path) -> bool:
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    return stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
 
 
 def _is_folder(path: Path) -> bool:

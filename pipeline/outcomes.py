@@ -59,7 +59,7 @@ class Outcomes:
 
     def _settle(self, event: JobResult | GivenBack, wall: float) -> None:
         job = event.job
-        known = self.accounts.known(job.content, job.style)
+        known = self.accounts.known(job.content, job.style, job.sha256)
         mine = known is not None and (known.job, known.state) == (job.id, JobState.RUNNING)
         if isinstance(event, GivenBack) and event.changed:
             self.planner.doubt(job, event.changed)

@@ -1,7 +1,8 @@
 """What is to be done next: the inbox looked at, the plan made, the queue kept."""
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.accounts import Accounts
@@ -176,6 +177,7 @@ class Planner:
                 self._no_match(pair.content, wall)
             elif pair.why == "duplicate" and pair.job:
                 self._twin(pair, pair.job, finished, wall)
+        self._reopen(photos)
         self._look_after(plan)
 
     def _announce(self, plan: list[Planned]) -> None:
@@ -186,6 +188,16 @@ class Planner:
             replaced = replacing(plan, ledger, self.config.outbox, kept=kept)
             if replaced.pictures:
                 told(replaced)
+
+    def _reopen(self, photos: list[Photo]) -> None:
+        """Photos that came back with the bytes they had: a change in their place is theirs again.
+
+        Not so while the same photo is gone under another name, where these pictures are kept.
+        """
+        if closed := self.accounts.ledger.closed():
+            present = {(photo.content, photo.sha256) for photo in photos}
+            gone = {sha256 for _, sha256 in closed - present}
+            self.accounts.ledger.reopen({one for one in closed & present if one[1] not in gone})
 
     def _look_after(self, plan: list[Planned]) -> None:
         """See to originals that were done with before: a kill may have fallen in between.
@@ -216,7 +228,7 @@ class Planner:
             self.twins.add(pair.same_as)
             return
         failure = Failure(Reason.DUPLICATE, f"the same photo as {pair.same_as}")
-        earlier = self.accounts.known(pair.same_as, job.style)
+        earlier = self.accounts.known(pair.same_as, job.style, job.sha256)
         outputs = earlier.outputs if earlier else ()
         self.accounts.settle(JobResult(job, "skipped", outputs=outputs, error=failure), wall)
         self.done(job.content)
@@ -225,7 +237,24 @@ class Planner:
         self.accounts.refuse(refused, wall)
         self.intake.refused(refused)
         if refused.status == "failed" and refused.version and refused.failure.code not in _STAYS:
-            self.originals.failed(refused.content, refused.version, "", refused.failure)
+            self._put_aside(refused.content, refused.version, "", refused.failure)
+
+    def _put_aside(self, content: str, version: str, sha256: str, failure: Failure) -> None:
+        if self.config.failed != "leave":
+            with self._leaving(content, sha256):
+                self.originals.failed(content, version, sha256, failure)
+
+    @contextmanager
+    def _leaving(self, content: str, sha256: str) -> Iterator[None]:
+        """A photo is taken out of the inbox: what gets its name next is another photo.
+
+        The ledger knows before it happens, so that a crash in between costs no picture.
+        """
+        self.accounts.ledger.close_photo(content, sha256)
+        yield
+        photo = self.intake.photo(content)
+        if photo is not None and self.intake.standing(content) == self.intake.version(content):
+            self.accounts.ledger.reopen({(content, photo.sha256)})
 
     def _see_to_original(self, photo: Photo) -> None:
         ledger = self.accounts.ledger  # of this photo alone: a batch ends ten thousand of them
@@ -233,12 +262,14 @@ class Planner:
         pairs = plan_jobs([photo], self.manifest, self.intake.recipes.usable, before, finished)
         whys = {pair.why for pair in pairs}
         # For a twin the pictures of the other name stand.
-        known = [self.accounts.known(p.same_as or p.content, p.style) for p in pairs]
+        known = [self.accounts.known(p.same_as or p.content, p.style, photo.sha256) for p in pairs]
         version = self.intake.version(photo.content)
         if whys == {"done"}:
             made = [pair for pair in known if pair is not None]
-            self.originals.processed(photo.content, version, made)
+            if self.config.after != "keep":
+                with self._leaving(photo.content, photo.sha256):
+                    self.originals.processed(photo.content, version, made)
         elif whys == {"done", "failed before"} or whys == {"failed before"}:
             failed = next(p for p in known if p is not None and p.state == "failed")
             if failed.failure:
-                self.originals.failed(photo.content, version, photo.sha256, failed.failure)
+                self._put_aside(photo.content, version, photo.sha256, failed.failure)

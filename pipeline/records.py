@@ -31,6 +31,7 @@ class Pair:
     failure: Failure | None
     updated: float  # seconds since 1970
     restored: str = ""  # SHA-256 of the photo for which an earlier version was brought back
+    closed: bool = False  # the photo has left the inbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Staged:
     outputs: tuple[Output, ...]
     previous: tuple[Output, ...]
     restores: str = ""  # id of the earlier version that is brought back
+    life: int = 0  # which of the photos that had this name; 0: the present one
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Version:
     kept: float  # when it was replaced; 0: it stands in the outbox
     outputs: tuple[Output, ...]  # relative to the outbox
     line: Mapping[str, Any]  # of the run log
+    life: int = 0  # which of the photos that had this name; 0: the present one
 
     @property
     def bytes(self) -> int:
@@ -129,6 +132,7 @@ def pair_of(row: Row) -> Pair:
         failure=_failure(row),
         updated=row["updated"],
         restored=row["restored"],
+        closed=bool(row["closed"]),
     )
 
 
@@ -143,6 +147,7 @@ def staged_of(row: Row) -> Staged:
         outputs=_outputs(waiting["outputs"]),
         previous=published_of(row),
         restores=waiting.get("restores", ""),
+        life=row["life"],
     )
 
 
@@ -158,6 +163,7 @@ def version_of(row: Row) -> Version:
         kept=row["kept"],
         outputs=_outputs(json.loads(row["outputs"])),
         line=json.loads(row["line"]),
+        life=row["life"],
     )
 
 

@@ -57,7 +57,7 @@ def replacing(plan: Iterable[Planned], history: History, outbox: Path, *, kept: 
     for pair in plan:
         if not pair.due or pair.job is None or pair.why == "new":
             continue
-        standing = history.standing(pair.content, pair.style)
+        standing = history.replaced_by(pair.job)
         outputs = standing.outputs if standing else ()
         plain = next((o for o in outputs if o.kind == "stylized"), None)
         if plain and (outbox / plain.path).is_file():

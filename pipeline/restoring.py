@@ -13,7 +13,8 @@ from pipeline.accounts import Accounts, timestamp
 from pipeline.errors import LockedError, StateError, UsageError
 from pipeline.ledger import FILE, Ledger
 from pipeline.lock import instance_lock, refuse_shared
-from pipeline.outbox import Outbox, stems
+from pipeline.names import stems
+from pipeline.outbox import Outbox
 from pipeline.records import Version
 from pipeline.retries import content_of
 from pipeline.running import Loaded
@@ -172,7 +173,7 @@ def _check(root: Path, wanted: Iterable[Version]) -> None:
 
 def _check_done(ledger: Ledger, wanted: Iterable[Version]) -> None:
     for version in wanted:
-        standing = ledger.standing(version.content, version.style)
+        standing = ledger.standing(version.content, version.style, version.life)
         if standing is None or standing.id != version.id:
             where = f"{version.content} x {version.style}"
             raise StateError("could not be brought back; nothing was changed", where=where)

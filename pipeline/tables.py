@@ -9,6 +9,13 @@ from typing import Self
 from pipeline.database import BUSY_SECONDS, Database, Row
 from pipeline.jobs import Job, JobState
 
+_PRESENT = "content = ? AND style = ? AND life = 0"
+
+
+def _photos(row: Row) -> tuple[str, str]:
+    """The photo of a row, and the one for which an earlier version was brought back."""
+    return row["sha256"], row["restored"]
+
 
 class Tables:
     """The open database; a context manager."""
@@ -36,6 +43,7 @@ class Tables:
 
     def _put(self, job: Job, state: JobState, **columns: object) -> None:
         """Write a pair's row for this job; name and published pictures of earlier jobs stay."""
+        self._make_way(job)
         fresh = {
             "seconds": 0.0,
             "device": "",
@@ -56,9 +64,50 @@ class Tables:
             "state": state,
             "attempt": job.attempt,
             "updated": self._clock(),
+            "life": 0,
+            "closed": 0,
             **(fresh | columns),
         }
-        self._upsert("pairs", ("content", "style"), values)
+        self._upsert("pairs", ("content", "style", "life"), values)
+
+    def _make_way(self, job: Job) -> None:
+        """Let the present row of a pair be about this very photo.
+
+        A closed row that is about another photo, and has pictures in the outbox, is kept aside;
+        the photo's own row comes back if it was kept aside before.
+        """
+        present = self._row(job.content, job.style)
+        if present is None or job.sha256 in _photos(present):
+            return
+        key = (os.fsencode(job.content), job.style)
+        own = self._own_life(job)
+        if own is None and not present["closed"]:
+            return  # the photo was changed in its place, and its pictures will be replaced
+        if present["target"]:
+            # What waits in a queue or ran has no photo any more; what is staged will be published.
+            state = "CASE WHEN state IN ('queued', 'running') THEN 'skipped' ELSE state END"
+            sql = f"UPDATE pairs SET life = ?, closed = 1, state = {state} WHERE "  # noqa: S608  # of our own words
+            last = self._lives(*key) + 1
+            self._db.change(f"{sql}{_PRESENT}", last, *key)
+            self._db.change(f"UPDATE versions SET life = ? WHERE {_PRESENT}", last, *key)  # noqa: S608  # of our own words
+        else:
+            self._db.change(f"DELETE FROM pairs WHERE {_PRESENT}", *key)  # noqa: S608  # of our own words
+        if own is not None:
+            for table in ("pairs", "versions"):
+                sql = f"UPDATE {table} SET life = 0 WHERE content = ? AND style = ? AND life = ?"  # noqa: S608  # of our own words
+                self._db.change(sql, *key, own)
+
+    def _own_life(self, job: Job) -> int | None:
+        """Which of the photos that had this name is the job's; None: it is a new one."""
+        sql = "SELECT life FROM pairs WHERE content = ? AND style = ? AND ? IN (sha256, restored)"
+        row = self._db.one(sql, os.fsencode(job.content), job.style, job.sha256)
+        return row["life"] if row else None
+
+    def _lives(self, raw: bytes, style: str) -> int:
+        """How many photos had this name before the present one, and left pictures."""
+        sql = "SELECT max(life) FROM pairs WHERE content = ? AND style = ?"
+        row = self._db.one(sql, raw, style)
+        return int(row[0] or 0) if row else 0
 
     def _upsert(self, table: str, key: tuple[str, ...], values: Mapping[str, object]) -> None:
         sets = ", ".join(f"{name} = excluded.{name}" for name in values if name not in key)
@@ -79,6 +128,8 @@ class Tables:
             *(*columns.values(), os.fsencode(content), style, job, was),
         )
 
-    def _row(self, content: str, style: str) -> Row | None:
-        sql = "SELECT * FROM pairs WHERE content = ? AND style = ?"
-        return self._db.one(sql, os.fsencode(content), style)
+    def _row(self, content: str, style: str, job: str = "", life: int = 0) -> Row | None:
+        """The present row of a pair, or that of a job, also where the name has passed on."""
+        which, value = ("job = ?", job) if job else ("life = ?", life)
+        sql = f"SELECT * FROM pairs WHERE content = ? AND style = ? AND {which}"  # noqa: S608  # of our own words
+        return self._db.one(sql, os.fsencode(content), style, value)

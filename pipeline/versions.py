@@ -17,7 +17,8 @@ from pathlib import Path, PurePosixPath
 from pipeline.disk import READ, digest_at, disk_errors, opened_folder
 from pipeline.errors import OutputError, Reason
 from pipeline.jobs import Output
-from pipeline.outbox import NO_LINKS, VERSIONS, fitting, half_name
+from pipeline.names import VERSIONS, fitting
+from pipeline.outbox import NO_LINKS, half_name
 
 _HALF = re.compile(r"\.[0-9a-f]{16}\.part")
 _OF_A_SET = re.compile(r"~([0-9a-f]{12})[.~]")

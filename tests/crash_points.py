@@ -24,7 +24,8 @@ from stock import bring_back, make, make_job, pictures, read_log, recover
 
 from pipeline.jobs import JobState
 from pipeline.ledger import Ledger
-from pipeline.outbox import VERSIONS, Outbox
+from pipeline.names import VERSIONS
+from pipeline.outbox import Outbox
 from pipeline.versions import Versions
 
 STEPS = {"open", "os.link", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.scandir"}

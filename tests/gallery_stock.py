@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from pipeline.gallery import FOLDER, PICTURES
-from pipeline.outbox import RUN_LOG
+from pipeline.names import RUN_LOG
 from pipeline.thumbnails import before_name, small_name
 
 SIZE = (96, 64)

@@ -9,8 +9,9 @@ from pipeline.accounts import Accounts
 from pipeline.chain import Enhance
 from pipeline.jobs import Job, JobResult, Output, Recipe
 from pipeline.ledger import Ledger, Staged
+from pipeline.names import RUN_LOG, stems
 from pipeline.options import Transfer
-from pipeline.outbox import RUN_LOG, Outbox, staged_output, staging_name, stems
+from pipeline.outbox import Outbox, staged_output, staging_name
 from pipeline.records import Version
 from pipeline.restoring import settle
 from pipeline.runlog import RunLog, run_log_line

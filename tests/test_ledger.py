@@ -17,7 +17,8 @@ from pipeline.database import APPLICATION_ID, MIGRATIONS
 from pipeline.errors import JobError, Reason, StateError
 from pipeline.jobs import Failure, JobResult, JobState
 from pipeline.ledger import Ledger
-from pipeline.outbox import RUN_LOG, Outbox, stems
+from pipeline.names import RUN_LOG, stems
+from pipeline.outbox import Outbox
 from pipeline.runlog import RunLog
 
 KILLED = """

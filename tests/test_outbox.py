@@ -10,7 +10,8 @@ import pytest
 from stock import make_job, pictures, render
 
 from pipeline.errors import OutputError, Reason
-from pipeline.outbox import Outbox, half_name, staged_output, stems
+from pipeline.names import stems
+from pipeline.outbox import Outbox, half_name, staged_output
 from pipeline.runlog import RunLog
 
 

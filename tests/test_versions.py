@@ -18,7 +18,8 @@ from pipeline.dryrun import dry_run
 from pipeline.errors import OutputError, Reason, UsageError
 from pipeline.jobs import JobState
 from pipeline.ledger import Ledger
-from pipeline.outbox import VERSIONS, Outbox
+from pipeline.names import VERSIONS
+from pipeline.outbox import Outbox
 from pipeline.reports import explain, explain_text, status
 from pipeline.retries import retry
 from pipeline.running import Loaded

@@ -3,19 +3,24 @@
 const chunks = new Map(); // number -> entries, in the order of the run log
 
 function fold() {
-  const pictures = new Map(), troubles = new Map();
+  const pictures = new Map(), troubles = new Map(), places = new Map();
   for (const number of [...chunks.keys()].sort((a, b) => a - b)) {
-    for (const entry of chunks.get(number)) tell(entry, pictures, troubles);
+    for (const entry of chunks.get(number)) tell(entry, pictures, troubles, places);
   }
   return { pictures: [...pictures.values()], troubles: [...troubles.values()] };
 }
 
-function tell(entry, pictures, troubles) {
+function tell(entry, pictures, troubles, places) {
   const pair = pairOf(entry);
   troubles.delete(pair);
   if (entry.status === "done") {
-    pictures.delete(pair); // so that a new picture comes last, as in the log
-    pictures.set(pair, entry);
+    const photo = JSON.stringify([entry.content, entry.style, entry.sha]);
+    const place = placeOf(entry);
+    pictures.delete(place); // so that a new picture comes last, as in the log
+    const before = pictures.get(places.get(photo));
+    if (before && before.sha === entry.sha) pictures.delete(places.get(photo)); // under another name
+    pictures.set(place, entry);
+    places.set(photo, place);
     troubles.delete(pairOf({ content: entry.content, style: "" })); // the file as such was mended
   } else {
     troubles.set(pair, entry);
@@ -23,6 +28,9 @@ function tell(entry, pictures, troubles) {
 }
 
 const pairOf = (entry) => JSON.stringify([entry.content, entry.style]);
+// Photos that had the same name one after the other have pictures under different names.
+const placeOf = (entry) => JSON.stringify([entry.content, entry.style, stemOf(entry.pictures[0].url)]);
+const stemOf = (url) => url.replace(/\.[^./]*$/, "");
 
 // ---- words ----------------------------------------------------------------------------------
 

@@ -1,0 +1,228 @@
+"""A file name used for one photo after another: every photo keeps its own pictures.
+
+Hypothesis makes up lives of an inbox in which cameras and phones use the same few names again and
+again. Each painting says which photo it was made of, so what is lost or changed shows at once.
+"""
+
+import shutil
+import tempfile
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+from fake_work import done, photo
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from stock import pictures
+from test_service import CONFIG, Studio
+
+from pipeline.errors import Reason
+from pipeline.jobs import JobState
+from pipeline.ledger import Ledger
+from pipeline.originals import Originals
+from pipeline.stamp import hash_file
+
+NAMES = st.sampled_from(["image.png", "image.jpg", "sub/image.png", "runs.jsonl/image.png"])
+SEEDS = st.integers(0, 5)
+AFTER = st.sampled_from(["keep", "archive", "delete"])
+ACTS = st.sampled_from(["_delete", "_move"])
+MEMORY = Path("/dev/shm")
+
+
+class Killed(BaseException):
+    """Stands for the end of the process at this very point."""
+
+
+class Lifetimes(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
+        self.configured = CONFIG + "after: delete\nfailed: quarantine\n"
+        self.studio = Studio(self.root, self.configured)
+        self.changed: set[tuple[str, str]] = set()  # (name, SHA-256) changed in their place
+        self.deleted: set[tuple[str, str]] = set()  # (name, SHA-256) deleted by the service
+        self.standing: dict[str, tuple[str, str]] = {}  # path -> (name of its photo, text)
+        self.delete = Originals._delete
+        Originals._delete = self.deleting()
+
+    def deleting(self):
+        def delete(originals, content, version):
+            sha256 = hash_file(self.studio.inbox / content)
+            gone = self.delete(originals, content, version)
+            self.deleted |= {(content, sha256)} if gone else set()
+            return gone
+
+        return delete
+
+    def teardown(self) -> None:
+        try:
+            self.in_the_end()
+        finally:
+            Originals._delete = self.delete
+            self.studio.close()
+            shutil.rmtree(self.root)
+
+    # --- what people do -----------------------------------------------------------------
+
+    @rule(name=NAMES, seed=SEEDS)
+    def drop(self, name, seed):
+        self.drop_there(name, seed)
+
+    def drop_there(self, name, seed):
+        new = photo(self.root / f"new{Path(name).suffix}", seed)
+        place = self.studio.inbox / name
+        place.parent.mkdir(exist_ok=True)
+        if place.exists():
+            self.changed.add((name, hash_file(place)))
+            self.deleted.discard((name, hash_file(place)))
+        self.changed.discard((name, hash_file(new)))
+        new.rename(place)
+
+    @rule(name=NAMES)
+    def remove(self, name):
+        place = self.studio.inbox / name
+        if place.exists():
+            place.unlink()
+            self.studio.tick()  # it is seen that it is gone
+
+    @rule(after=AFTER)
+    def change_what_becomes_of_originals(self, after):
+        self.configured = CONFIG + f"after: {after}\nfailed: quarantine\n"
+        self.studio.configure(self.configured)
+        self.studio.service.configure(self.studio.config, self.studio.manifest)
+
+    @rule()
+    def retry_everything(self):
+        jobs = [pair.job for pair in self.studio.ledger.pairs()]
+        with Ledger(self.root / ".state" / "jobs.sqlite3") as elsewhere:
+            elsewhere.retry(jobs)
+
+    @rule()
+    def bring_back_from_the_archive(self):
+        for place in sorted(self.studio.config.archive.rglob("image*")):
+            target = self.studio.inbox / "image.png"
+            if place.is_file() and not target.exists():
+                shutil.copy(place, target)
+
+    # --- what machines do ---------------------------------------------------------------
+
+    @rule()
+    def work(self):
+        self.goes_on(done)
+
+    @rule()
+    def work_fails(self):
+        if self.running():
+            self.studio.executor.fail(Reason.ENGINE_ERROR)
+        self.goes_on(done)
+
+    @rule()
+    def the_process_is_killed(self):
+        self.studio.again()
+
+    @rule(act=ACTS, moment=st.sampled_from(["before", "after"]))
+    def killed_as_a_photo_leaves(self, act, moment):
+        def deadly(real, content, *args):
+            if moment == "after":
+                real(content, *args)
+            raise Killed
+
+        self.leaving(act, deadly)
+
+    @rule(act=ACTS, seed=SEEDS, killed=st.booleans())
+    def its_name_is_used_again_at_once(self, act, seed, killed):
+        seeds = [seed]
+
+        def reused(real, content, *args):
+            left = real(content, *args)
+            if left and seeds:
+                self.drop_there(content, seeds.pop())
+            if killed:
+                raise Killed
+            return left
+
+        self.leaving(act, reused)
+
+    def leaving(self, act, how) -> None:
+        """Work goes on, and where a photo leaves the inbox it goes as the test says."""
+        real = getattr(Originals, act)
+        setattr(Originals, act, lambda self, *args: how(partial(real, self), *args))
+        try:
+            self.goes_on(done)
+        except Killed:
+            self.studio.again()
+        finally:
+            setattr(Originals, act, real)
+
+    def running(self) -> bool:
+        for _ in range(20):
+            self.studio.tick(0.01)
+            self.studio.examined()
+            if self.studio.executor.jobs:
+                return True
+        return False
+
+    def goes_on(self, how) -> None:
+        for _ in range(5):
+            self.studio.tick(40.0)
+            self.studio.examined()
+            while self.studio.executor.jobs:
+                self.studio.executor.end(how)
+
+    # --- what must hold -----------------------------------------------------------------
+
+    @invariant()
+    def no_painting_disappears_or_changes_unless_its_own_photo_did(self):
+        owners = {o.path: pair.content for pair in self.studio.ledger.pairs() for o in pair.outputs}
+        now = {}
+        for path in pictures(self.studio.outbox):
+            text = (self.studio.outbox.root / path).read_text()
+            now[path] = owners[path], text
+        for path, (owner, text) in self.standing.items():
+            assert now.get(path) == (owner, text) or (owner, text.split()[1]) in self.changed, path
+        self.standing = now
+
+    @invariant()
+    def what_was_deleted_is_painted(self):
+        painted = {text.split()[1] for _, text in self.standing.values()}
+        assert {sha256 for _, sha256 in self.deleted} <= painted
+
+    @invariant()
+    def no_picture_has_two_owners(self):
+        pairs = self.studio.ledger.pairs()
+        paths = Counter(path for pair in pairs for path in {o.path for o in pair.outputs})
+        assert not paths or max(paths.values()) == 1
+
+    @invariant()
+    def done_means_that_the_pictures_stand(self):
+        for pair in self.studio.ledger.pairs(JobState.DONE):
+            for output in pair.outputs:
+                assert (self.studio.outbox.root / output.path).read_text().startswith(pair.job)
+
+    @invariant()
+    def the_outbox_keeps_its_own_names(self):
+        root = self.studio.outbox.root
+        assert not (root / "runs.jsonl").is_dir()
+
+    def in_the_end(self) -> None:
+        self.goes_on(done)
+        self.studio.until_idle()
+        for found in self.studio.service.planner.intake.files.values():
+            sha256 = hash_file(found.path)
+            states = {p.state for p in self.studio.ledger.pairs() if p.sha256 == sha256}
+            assert states & {JobState.DONE, JobState.FAILED}, found.content
+        self.no_painting_disappears_or_changes_unless_its_own_photo_did()
+
+
+TestLifetimes = Lifetimes.TestCase
+TestLifetimes.__doc__ = "A name passes from photo to photo, and each one's pictures stay."
+TestLifetimes.settings = settings(
+    max_examples=25,
+    stateful_step_count=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
