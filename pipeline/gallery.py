@@ -109,7 +109,8 @@ class Gallery:
 
     def _wall(self, chunks: int) -> Iterator[Shown]:
         """What hangs: the newest entry of each pair, or of each photo that had its name."""
-        newest, places = {}, {}
+        newest: dict[Sequence[Any], Shown] = {}
+        places: dict[Sequence[Any], Sequence[Any]] = {}
         for number in range(1, chunks + 1):
             for entry in arguments_in(self._chunk(number))[1]:
                 if entry["status"] == "done":
