@@ -14,6 +14,7 @@ if __name__ == "__main__":  # by its path, where nothing below can be imported
     refuse_path()
 
 import traceback
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
@@ -23,6 +24,12 @@ from typer.exceptions import TyperException
 from pipeline import __version__, folder_commands, picture_commands, setup_commands
 from pipeline.command import FAILED, INTERRUPTED, OK, WRONG, app
 from pipeline.errors import PipelineError
+from pipeline.outlet import (
+    end_standard_streams,
+    open_standard_streams,
+    reader_left,
+    stdout_fails,
+)
 from pipeline.wrong_python import incomplete
 
 __all__ = ["app", "folder_commands", "main", "picture_commands", "setup_commands"]
@@ -33,11 +40,12 @@ debug = False
 def main() -> NoReturn:
     """Run a command and exit: 0 all well, 1 some jobs failed, 2 wrong usage, 130 interrupted."""
     global debug
+    open_standard_streams()
     words = [word for word in sys.argv[1:] if word != "--debug"]  # before or after the command
     debug = len(words) < len(sys.argv) - 1
     try:
         code = app(words, standalone_mode=False)
-        sys.stdout.flush()
+        sys.stdout.flush()  # here, where a full disk can still be reported
     except PipelineError as error:
         code = error.exit_code
         _complain(str(error))
@@ -47,18 +55,20 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
         _complain("interrupted")
-    except (BrokenPipeError, SystemExit):  # typer makes the one into the other
-        # The reader of our output went away (`| head`); the flush at exit must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = OK
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # typer makes a broken pipe into the latter
         code, line = _unexpected(error)
-        _complain(line)
+        if line:
+            _complain(line)
+    end_standard_streams()
     sys.exit(code if isinstance(code, int) else OK)
 
 
-def _unexpected(error: Exception) -> tuple[int, str]:
+def _unexpected(error: BaseException) -> tuple[int, str]:
     """Exit code and words for an error that is none of ours."""
+    if isinstance(error, BrokenPipeError | SystemExit) and reader_left():
+        return OK, ""  # `| head` has read enough. Work does not end by this: it has an outlet
+    if isinstance(error, OSError) and (why := stdout_fails(error)):
+        return FAILED, f"standard output cannot be written: {why}"
     if isinstance(error, ModuleNotFoundError) and error.name and error.name[:8] != "pipeline":
         return WRONG, incomplete(error.name)
     return FAILED, f"unexpected {type(error).__name__}: {error} (--debug shows where)"
@@ -75,7 +85,8 @@ def _complain(message: str) -> None:
 
     if debug and sys.exc_info()[0] is not None:
         traceback.print_exc()
-    print(f"error: {visible(' '.join(message.split()))}", file=sys.stderr)
+    with suppress(OSError):  # nobody is there to be told
+        print(f"error: {visible(' '.join(message.split()))}", file=sys.stderr, flush=True)
 
 
 @app.callback(invoke_without_command=True)

@@ -43,6 +43,7 @@ class Dashboard:
     Args:
         file: Where to draw; standard output.
         silent: Draw nothing at all (``--json``: the service prints its events itself).
+        plain: Where lines go instead, where nothing can be drawn.
         clock: Seconds since the epoch, for what comes without a time of its own.
     """
 
@@ -51,9 +52,10 @@ class Dashboard:
         file: TextIO | None = None,
         *,
         silent: bool = False,
+        plain: io.TextIOBase | TextIO | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._face: Face | None = None if silent else _face(file or sys.stdout)
+        self._face: Face | None = None if silent else _face(file or sys.stdout, plain)
         self._clock = clock
         self._view = View()
         self._caught = ExitStack()
@@ -110,11 +112,11 @@ class Dashboard:
             face.close(self._view, self._clock())
 
 
-def _face(file: TextIO) -> Face:
+def _face(file: TextIO, plain: io.TextIOBase | TextIO | None) -> Face:
     painter = Painter(file)
     if painter.can_draw and in_foreground(file):
         return Live(Screen(file), painter)
-    return PlainLines(file)
+    return PlainLines(plain or file)
 
 
 class Live:
@@ -158,7 +160,7 @@ class PlainLines:
     Time, word and pair keep their places and the words do not change, so that grep finds them.
     """
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: io.TextIOBase | TextIO) -> None:
         self._file = file
         self._said: dict[str, float] = {}  # running job -> when it was last spoken of
         self._ended = 0

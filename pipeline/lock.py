@@ -9,9 +9,17 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 from pipeline.errors import LockedError, StateError
 from pipeline.mounts import mount_of
 
+# How long a start waits for the lock: whoever looks for a holder has it for a moment, too.
+LOCK_SECONDS = 1.0
+LOOK_SECONDS = 0.01
 CARD_BYTES = 16384  # written in place: it can be told that the disk is full while it is full
 
 
@@ -61,7 +69,7 @@ def instance_lock(state: Path, command: str) -> Iterator[Card]:
     try:
         state.mkdir(parents=True, exist_ok=True)
         lock = FileLock(state / "instance.lock")
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=LOCK_SECONDS, poll_interval=LOOK_SECONDS)
     except Timeout:
         mend = "wait for it to end, stop it, or give this one a state folder of its own"
         raise LockedError(f"in use by {_holder(card)}", where=str(state), mend=mend) from None
@@ -91,17 +99,45 @@ def refuse_shared(state: Path, table: Path | None = None) -> None:
 
 def holder(state: Path) -> dict[str, object] | None:
     """Who holds the state folder now, as it wrote itself down; None when nobody does."""
-    if not (state / "instance.lock").exists():
-        return None
-    lock = FileLock(state / "instance.lock")
+    return _card(state / "instance.json") if _is_held(state / "instance.lock") else None
+
+
+def _is_held(path: Path) -> bool:
+    """Whether an instance holds the lock.
+
+    Those who ask share it, so that none of them takes another one for the holder; a start waits
+    for them, see LOCK_SECONDS.
+    """
+    if fcntl is None:
+        return _is_held_alone(path)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)  # and with it the lock
+    return False
+
+
+def _is_held_alone(path: Path) -> bool:
+    """The same where no lock can be shared (Windows)."""
+    if not path.exists():
+        return False
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        return _card(state / "instance.json")
+        return True
     except OSError:
-        return None
+        return False
     lock.release()
-    return None
+    return False
 
 
 def _holder(card: Path) -> str:

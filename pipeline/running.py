@@ -2,16 +2,18 @@
 
 import json
 import signal
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.config import Config, load_config
 from pipeline.dashboard import Dashboard
-from pipeline.errors import ConfigError
+from pipeline.errors import BusyError, ConfigError, PipelineError
 from pipeline.estimate import Estimate
 from pipeline.executors import Executor, Place, open_executor
 from pipeline.familiar import worked_before
@@ -24,6 +26,8 @@ from pipeline.live import Teller
 from pipeline.lock import Card, instance_lock
 from pipeline.manifest import Manifest, load_manifest
 from pipeline.observers import Observers
+from pipeline.outlet import Outlet
+from pipeline.paths import is_folder
 from pipeline.service import Service
 from pipeline.stamp import Stamp
 from pipeline.tally import words
@@ -31,6 +35,9 @@ from pipeline.view import View
 from pipeline.watcher import Watcher
 
 TICK_SECONDS = 0.25
+BUSY_SECONDS = 1.0  # that a tick waits for another program that holds the jobs database
+RELOAD_SECONDS = 5.0  # after which a config that was refused is tried again
+LAST_LINES_SECONDS = 2.0  # that a stop waits for whoever reads standard output
 # What processes and addresses were begun with, besides the folders.
 _FIXED = ("device", "slots", "engine", "ray", "timelapse", "metrics", "log")
 
@@ -78,9 +85,10 @@ def run(
         anyway: Whatever the hours of the schedule say.
     """
     config = loaded.config
-    if not config.inbox.is_dir() and not (keep_going and worked_before(config)):
+    if not is_folder(config.inbox) and not (keep_going and worked_before(config)):
         mend = "make it, or name another folder"
         raise ConfigError("no such folder", where=f"inbox: {config.inbox}", mend=mend)
+    out = Outlet(sys.stdout)
     devices = _devices(config)
     view = View(
         inbox=str(config.inbox),
@@ -93,12 +101,12 @@ def run(
     with (
         instance_lock(config.state, "watch" if keep_going else "run") as card,
         Observers(config, card, "watch" if keep_going else "run") as observers,
-        Ledger(config.state / LEDGER) as ledger,
-        _executor(config) as executor,
         _signals() as asked,
-        Dashboard(silent=as_json) as dashboard,
+        _ledger(config, asked, card) as ledger,
+        _executor(config) as executor,
+        Dashboard(silent=as_json, plain=out) as dashboard,
     ):
-        tell = _print_line if as_json else _silent
+        tell = partial(_print_line, out) if as_json else _silent
         gate = Gate(config.state, config.schedule, bulk=not keep_going, until=until, anyway=anyway)
         service = Service(
             *(config, loaded.manifest, ledger, executor, view, observers.listening(tell), limit),
@@ -107,10 +115,11 @@ def run(
             on_run=tell if as_json else lambda event: _say(event, dashboard),
         )
         with closing(service):
-            service.start()
+            _once_free(service.start, asked, card)
             loop = _Loop(service, loaded, asked, dashboard, card, observers)
             loop.watch() if keep_going else loop.until_idle()
-            service.finish()
+            with suppress(Stopped):  # what is not written yet waits in the jobs database
+                _once_free(service.finish, asked, card)
             loop.live.close()
             observers.finish(service, bool(asked.signal), lambda: asked.signal > 1)
         if not keep_going:
@@ -121,10 +130,11 @@ def run(
         view.message = _last_word(service, view, asked)
         dashboard.update(view, time.time())
     if as_json:
-        _print_line({"event": "run_ended", **summary, "held": service.held or None})
+        _print_line(out, {"event": "run_ended", **summary, "held": service.held or None})
+    code = _exit_code(view, asked, keep_going)
     if service.planner.trouble and not keep_going:
-        return ConfigError.exit_code  # a painting went away: nothing more could be planned
-    return _exit_code(view, asked, keep_going)
+        code = ConfigError.exit_code  # a painting went away: what it is for was not made
+    return _told_all(out, code, asked)
 
 
 class _Loop:
@@ -142,6 +152,7 @@ class _Loop:
         self.service, self.loaded, self.asked, self.dashboard = service, loaded, asked, dashboard
         self.card, self.observers = card, observers
         self.stamp = loaded.stamp
+        self.refused, self.reload_at = "", float("inf")  # why the config is not taken up
         self.live = Teller(loaded.config.state)
 
     def until_idle(self) -> None:
@@ -155,7 +166,7 @@ class _Loop:
         watcher = Watcher(self.service.config.inbox)
         try:
             while not self.asked.signal:
-                self._reload()
+                self._reload(time.monotonic())
                 watcher.tend(time.monotonic())
                 self.service.polling = watcher.polling
                 self.card.tell(watching=watcher.mode)
@@ -173,7 +184,7 @@ class _Loop:
         self.card.tell(
             paused=paused and paused.why,
             closed=closed and closed.why,
-            trouble=self.service.planner.trouble,
+            trouble="; ".join(filter(None, (self.service.planner.trouble, self.refused))),
         )
         self.dashboard.update(self.service.view, time.time())
         self.live.tell(self.service.view, time.time())
@@ -194,12 +205,15 @@ class _Loop:
         while self.service.executor.running() and self.asked.signal < 2:
             self._tick()
 
-    def _reload(self) -> None:
-        """A changed config counts from the next look; a wrong one is told and not taken."""
+    def _reload(self, now: float) -> None:
+        """A changed config counts from the next look; a wrong one is reported and not taken up.
+
+        It is tried again by and by: the painting that it names may come, or a disk come back.
+        """
         stamp = Stamp.at(self.loaded.path)
-        if stamp == self.stamp:
+        if stamp == self.stamp and now < self.reload_at:
             return
-        self.stamp = stamp
+        self.stamp, self.reload_at = stamp, float("inf")
         try:
             loaded = load(self.loaded.path)
             self.stamp = loaded.stamp
@@ -208,16 +222,67 @@ class _Loop:
                 at_start = ", ".join(_FIXED)
                 self.dashboard.line(f"not taken up: folders, {at_start} change at the next start")
                 return
-        except ConfigError as error:
-            self.dashboard.line(f"config not taken up: {error}")
-            note("reload_refused", why=str(error))
+        except PipelineError as error:
+            self.reload_at = now + RELOAD_SECONDS
+            words = f"config not taken up: {error}"
+            if words != self.refused:
+                self.refused = words
+                self.dashboard.line(words)
+                note("reload_refused", why=str(error))
             return
-        self.loaded = loaded
+        self.loaded, self.refused = loaded, ""
         self.service.configure(loaded.config, loaded.manifest)
         self.dashboard.line("config taken up")
 
 
+# --- the jobs database ----------------------------------------------------------------------
+
+T = TypeVar("T")
+
+
+class Stopped(PipelineError):
+    """A signal came while the start, or the end, waited for the jobs database."""
+
+
+def _once_free(do: Callable[[], T], asked: "Asked", card: Card) -> T:
+    """Do something with the jobs database, as soon as no other program holds it.
+
+    Raises:
+        Stopped: A signal came first.
+    """
+    said = ""
+    while True:
+        try:
+            done = do()
+        except BusyError as error:
+            if asked.signal:
+                stopped = Stopped("stopped while another program held the jobs database")
+                watching = card.facts["command"] == "watch"
+                stopped.exit_code = 0 if _is_clean_stop(asked, watching) else 130
+                raise stopped from error
+            if not said:
+                said = str(error)
+                card.tell(paused=said)
+                note("pause", why=said)
+            asked.wait(BUSY_SECONDS)
+            continue
+        if said:
+            card.tell(paused=None)
+            note("resume", why="")
+        return done
+
+
+@contextmanager
+def _ledger(config: Config, asked: "Asked", card: Card) -> Iterator[Ledger]:
+    path = config.state / LEDGER
+    with _once_free(lambda: Ledger(path, busy_seconds=BUSY_SECONDS), asked, card) as ledger:
+        yield ledger
+
+
 # --- signals --------------------------------------------------------------------------------
+
+# SIGHUP: the terminal was closed, or the connection to it was lost.
+_STOPS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])
 
 
 class Asked:
@@ -240,7 +305,9 @@ class Asked:
 @contextmanager
 def _signals() -> Iterator[Asked]:
     asked = Asked()
-    before = {s: signal.signal(s, asked) for s in (signal.SIGINT, signal.SIGTERM)}
+    # What is ignored stays so: `nohup pipeline watch` outlives its terminal.
+    heeded = [s for s in _STOPS if signal.getsignal(s) != signal.SIG_IGN]
+    before = {s: signal.signal(s, asked) for s in heeded}
     try:
         yield asked
     finally:
@@ -282,9 +349,14 @@ def _last_word(service: Service, view: View, asked: Asked) -> str:
 
 
 def _exit_code(view: View, asked: Asked, keep_going: bool) -> int:
-    if asked.signal and not (keep_going and asked.number == signal.SIGTERM):
+    if asked.signal and not _is_clean_stop(asked, keep_going):
         return 130
     return 1 if view.failed else 0
+
+
+def _is_clean_stop(asked: Asked, keep_going: bool) -> bool:
+    """Whether a service was asked to end, as service managers and closed terminals ask."""
+    return keep_going and asked.number != signal.SIGINT
 
 
 def _say(event: dict[str, Any], dashboard: Dashboard) -> None:
@@ -306,5 +378,19 @@ def _say(event: dict[str, Any], dashboard: Dashboard) -> None:
 def _silent(_: object) -> None: ...
 
 
-def _print_line(line: dict[str, Any]) -> None:
-    print(json.dumps(line), flush=True)
+def _print_line(out: Outlet, line: dict[str, Any]) -> None:
+    out.write(json.dumps(line) + "\n")
+    out.flush()
+
+
+def _told_all(out: Outlet, code: int, asked: Asked) -> int:
+    """The exit code, once the last lines are read: that some were not is never kept quiet."""
+    until = time.monotonic() + (LAST_LINES_SECONDS if asked.signal else float("inf"))
+    out.drain(lambda: time.monotonic() < until)
+    trouble = out.trouble
+    if not trouble:
+        return code
+    with suppress(OSError):
+        print(f"{trouble}; all results are in runs.jsonl", file=sys.stderr, flush=True)
+    # Who left (`| head -1`) wants no more; who was to get all of it did not.
+    return code if out.gone else code or 1

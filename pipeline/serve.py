@@ -3,6 +3,7 @@
 import secrets
 import signal
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Thread
 
@@ -41,7 +42,7 @@ def serve(loaded: Loaded, host: str | None = None, port: int | None = None) -> i
     sweep(config.inbox)
     token = config.serve.token or ("" if is_loopback(place.host) else secrets.token_urlsafe(24))
     with _server(config, place, token) as server:
-        print(_welcome(config, place, server.port, token), flush=True)
+        _say(_welcome(config, place, server.port, token))
         return _until_signal(server)
 
 
@@ -73,7 +74,8 @@ def _welcome(config: Config, place: Place, port: int, token: str) -> str:
 
 
 def _say(line: str) -> None:
-    print(visible(line), flush=True)
+    with suppress(OSError):  # a reader that went away, a full disk: serving goes on
+        print(visible(line), flush=True)
 
 
 def _until_signal(server: GalleryServer) -> int:
@@ -85,7 +87,10 @@ def _until_signal(server: GalleryServer) -> int:
             Thread(target=server.shutdown, daemon=True).start()
         heard.append(number)
 
-    before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    stops = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
+    # What is ignored stays so: `nohup pipeline serve` outlives its terminal.
+    heeded = {s for s in stops if signal.getsignal(s) != signal.SIG_IGN}
+    before = {s: signal.signal(s, stop) for s in heeded}
     try:
         server.serve_forever(POLL_SECONDS)
     finally:

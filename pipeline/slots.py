@@ -18,6 +18,7 @@ from pipeline.jobs import Failure, Job, JobResult, Progress
 from pipeline.voice import Beat
 from pipeline.workshop import (
     STOP_SECONDS,
+    STOPS,
     Begun,
     Event,
     GivenBack,
@@ -294,7 +295,7 @@ def _signals_later() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         yield
     finally:

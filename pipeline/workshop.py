@@ -117,6 +117,10 @@ class Begun:
     job: str
 
 
+# What a terminal or a service manager sends to the whole group.
+STOPS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])
+
+
 # --- the process ----------------------------------------------------------------------------
 
 
@@ -137,8 +141,8 @@ def serve(
     """Run the process: jobs from the pipe until it closes."""
     one_arena()
     # Ctrl-C reaches the whole process group; stopping is the parent's decision.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
     if log is not None:
         _redirect(log)  # libraries' chatter would tear the dashboard or the JSON apart
     voice = Voice(pipe)

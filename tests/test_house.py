@@ -27,7 +27,7 @@ FLOORS = [
      "folder",
      "journal", "metrics", "notify", "pulse", "batch", "rows", "lanes", "units",
      "sidecar", "thumbnails", "live", "timelapse", "reporter", "staging",
-     "cores", "statefile", "holding", "gate", "estimate", "tally"],
+     "cores", "outlet", "statefile", "holding", "gate", "estimate", "tally"],
     ["worker"],
     ["frame", "inbox", "familiar", "census", "watcher", "recipes", "ingredients", "voice",
      "workshop", "slots",
