@@ -3,8 +3,9 @@
 import datetime
 import logging
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipeline.journal import note
 from pipeline.ledger import Ledger
 from pipeline.names import RUN_LOG, stems
 from pipeline.outbox import Outbox
+from pipeline.private import Discreet
 from pipeline.records import Pair, Staged
 from pipeline.runlog import RunLog, run_log_line
 from pipeline.sections import Versions as Bounds
@@ -40,6 +42,7 @@ class Accounts:
         view: The dashboard's.
         tell: Called with each line of the run log as it happens.
         bounds: How much is kept of pictures that are replaced; None: nothing.
+        roots: Folders that no message in the run log is to name, besides the outbox.
     """
 
     def __init__(
@@ -49,7 +52,9 @@ class Accounts:
         view: View,
         tell: Callable[[Line], None],
         bounds: Bounds | None = USUAL,
+        roots: Iterable[Path] = (),
     ) -> None:
+        self._discreet = Discreet([outbox.root, *roots])
         self.bounds, self._versions = bounds, Versions(outbox.root)
         self._kept_some = True  # whether there may be more earlier pictures than the bounds allow
         self._revision: tuple[int, int] | None = None
@@ -68,7 +73,7 @@ class Accounts:
     def refuse(self, refused: Refused, wall: float) -> None:
         """A file is not processed; told once for each version of it."""
         failure, status = refused.failure, refused.status
-        line = _file_line(refused, self.run_id, wall)
+        line = self._discreet.line(_file_line(refused, self.run_id, wall))
         if self.ledger.refuse(refused.content, refused.version, status, failure, line):
             code, message = failure.code, failure.message
             self.view.note(Result(wall, refused.content, "", status, code=code, message=message))
@@ -76,7 +81,7 @@ class Accounts:
 
     def settle(self, result: JobResult, wall: float) -> None:
         """A pair ended without pictures."""
-        line = run_log_line(result, self.run_id, timestamp(wall))
+        line = self._discreet.line(run_log_line(result, self.run_id, timestamp(wall)))
         self.ledger.settle(result, line)
         self.view.end(result, wall)
         self._tell(line)
@@ -215,7 +220,8 @@ class Accounts:
         if again:
             self.ledger.redo(staged, failure, times)
         else:
-            line = self.ledger.reject(staged, failure)
+            message = self._discreet.text(failure.message)
+            line = self.ledger.reject(staged, replace(failure, message=message))
         self._cleared(staged)
         if line is not None:
             self._ended(staged, line, wall)

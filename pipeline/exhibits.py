@@ -12,11 +12,13 @@ from typing import Any
 from urllib.parse import quote
 
 from pipeline.kinds import FILMS
+from pipeline.private import Discreet
 from pipeline.thumbnails import SHOWN, before_name, large_name, small_name
 
 KINDS = ("stylized", "enhanced")  # of a hostile value it can be asked whether it is one of them
 POINTS = 120  # of a loss curve; more than a plot can show
 
+DISCREET = Discreet()  # lines that older versions wrote name folders of the machine
 _TEXTS = ("ts", "job", "style", "recipe", "device")
 _MAPPINGS = ("losses", "options")
 
@@ -37,7 +39,7 @@ def exhibit(line: Mapping[str, Any], pictures: Path) -> dict[str, Any] | None:
     shown |= {key: _number(line.get(key)) for key in ("seconds", "attempt")}
     if status != "done":
         error = _of(line, "error", dict, {})
-        return shown | {key: _of(error, key, str, "") for key in ("code", "message")}
+        return DISCREET.line(shown | {key: _of(error, key, str, "") for key in ("code", "message")})
     outputs = [output for output in _outputs(line) if output["kind"] in KINDS]
     if not outputs:
         return None
@@ -47,7 +49,7 @@ def exhibit(line: Mapping[str, Any], pictures: Path) -> dict[str, Any] | None:
     shown |= _photo(line, plain, pictures) | _growth(line)
     if curve := _curve(line.get("curve")):
         shown["curve"] = curve
-    return shown
+    return DISCREET.line(shown)
 
 
 def _outputs(line: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -27,7 +27,7 @@ from typing import Any
 
 from pipeline.disk import disk_errors
 from pipeline.errors import OutputError
-from pipeline.exhibits import exhibit
+from pipeline.exhibits import DISCREET, exhibit
 from pipeline.markup import MARK, page
 from pipeline.names import GALLERY, PAGE, RUN_LOG
 from pipeline.thumbnails import NAME, large_name, small_name
@@ -48,6 +48,7 @@ class Head:
 
     chunks: int = 0
     told: int = 0  # bytes of the run log
+    form: int = 1  # of the data; 0: they may name folders of the machine
 
 
 class Gallery:
@@ -159,7 +160,7 @@ class Gallery:
             if chunks == 0 or len(self._last) >= CHUNK:
                 self._write_chunk(chunks)
                 chunks, self._last = chunks + 1, []
-            self._last.append(json.dumps(shown, separators=(",", ":")))
+            self._last.append(_as_text(shown))
             count += 1
         if count:
             self._told_some = True
@@ -169,8 +170,17 @@ class Gallery:
 
     def _write_chunk(self, number: int) -> None:
         if number:
-            text = f"gallery.chunk({number},[\n" + ",\n".join(self._last) + "\n])\n"
-            self._write(self._chunk(number), text.encode("ascii"))
+            self._write_lines(number, self._last)
+
+    def _write_lines(self, number: int, lines: Iterable[str]) -> None:
+        text = f"gallery.chunk({number},[\n" + ",\n".join(lines) + "\n])\n"
+        self._write(self._chunk(number), text.encode("ascii"))
+
+    def _renew(self, chunks: int) -> None:
+        """Bring data that an older version wrote into the present form, each file in one step."""
+        for number in range(1, chunks + 1):
+            entries = arguments_in(self._chunk(number))[1]
+            self._write_lines(number, [_as_text(DISCREET.line(entry)) for entry in entries])
 
     def _write_head(self, head: Head) -> None:
         if head != self._head or not (self.folder / "head.js").exists():
@@ -183,10 +193,14 @@ class Gallery:
         self._write_page()
         self._last = []
         try:
-            head = Head(**arguments_in(self.folder / "head.js")[0])
+            head = Head(**{"form": 0} | arguments_in(self.folder / "head.js")[0])
+            if head.form == 0:
+                self._renew(head.chunks)
+                head = Head(head.chunks, head.told)
+                self._write_head(head)
             if head.chunks:
                 last = arguments_in(self._chunk(head.chunks))[1]
-                self._last = [json.dumps(shown, separators=(",", ":")) for shown in last]
+                self._last = [_as_text(shown) for shown in last]
             if all(_size(self._chunk(number)) for number in range(1, head.chunks)):
                 return head
         except (OSError, ValueError, TypeError, IndexError, RecursionError):
@@ -271,6 +285,10 @@ def _photo_and_place(entry: Shown) -> tuple[Sequence[Any], Sequence[Any]]:
     """What an entry is about, and where its picture stands; entries.js does the same."""
     pair = entry["content"], entry["style"]
     return (*pair, entry.get("sha")), (*pair, entry["pictures"][0]["url"].rpartition(".")[0])
+
+
+def _as_text(shown: Shown) -> str:
+    return json.dumps(shown, separators=(",", ":"))
 
 
 def _copies(entry: Shown) -> Iterator[str]:

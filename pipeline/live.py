@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pipeline.private import Discreet
 from pipeline.view import Lane, View
 
 ASKED, TOLD = "live.wanted", "live.json"
@@ -63,10 +64,11 @@ def ask(state: Path, wall: float) -> Told | None:
 
 
 def as_told(view: View, wall: float) -> Told:
-    """A view as plain JSON."""
+    """A view as plain JSON, for visitors of the gallery."""
+    folders = [Path(folder) for folder in (view.inbox, view.outbox) if folder]
     return {
         "at": wall,
-        "message": view.message,
+        "message": Discreet(folders).text(view.message),
         "queued": view.queued,
         "settling": view.settling,
         "done": view.done,

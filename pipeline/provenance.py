@@ -16,6 +16,7 @@ from pipeline.formats import OutputFormat
 from pipeline.jobs import ENGINE_VERSION, Job, Kind, Recipe, StyleImage
 from pipeline.manifest import source_of
 from pipeline.options import FromList, Options, Transfer
+from pipeline.private import without_folders
 
 PROGRAM = "pipeline"
 SOFTWARE = f"{PROGRAM} {__version__}"
@@ -109,10 +110,10 @@ def record(job: Job, kind: Kind, torch_version: str = "") -> str:
             {"name": _named(image.path), "sha256": image.sha256, "weight": image.weight}
             for image in recipe.images
         ],
-        "transfer": _without_folders(recipe.transfer.model_dump(mode="json")),
-        "enhance": _without_folders(recipe.enhance.model_dump(mode="json")),
+        "transfer": _printable_parts(without_folders(recipe.transfer.model_dump(mode="json"))),
+        "enhance": _printable_parts(without_folders(recipe.enhance.model_dump(mode="json"))),
         "output": recipe.output.model_dump(mode="json", exclude_defaults=True),
-        "weights": _without_folders(recipe.weights),
+        "weights": _printable_parts(without_folders(recipe.weights)),
         "weights_sha256": "" if recipe.weights_sha256 == recipe.weights else recipe.weights_sha256,
         "init_sha256": recipe.init_sha256,
         "upscale_sha256": recipe.upscale_sha256,
@@ -142,13 +143,13 @@ def _named(path: Path) -> str:
     return _printable(source if source != str(path) else path.name)
 
 
-def _without_folders(value: Any) -> Any:
-    """Options with only the name left of each path."""
+def _printable_parts(value: Any) -> Any:
+    """Options as text that can be encoded."""
     if isinstance(value, Mapping):
-        return {key: _without_folders(part) for key, part in value.items()}
+        return {key: _printable_parts(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_without_folders(part) for part in value]
-    return _printable(Path(value).name) if isinstance(value, str) and value[:1] == "/" else value
+        return [_printable_parts(part) for part in value]
+    return _printable(value) if isinstance(value, str) else value
 
 
 def _printable(name: str) -> str:

@@ -11,6 +11,7 @@ from pipeline.disk import disk_errors
 from pipeline.errors import Reason
 from pipeline.jobs import Job, JobResult, differing
 from pipeline.manifest import source_of
+from pipeline.private import without_folders
 from pipeline.records import told
 
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -102,7 +103,7 @@ def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
 
 
 def _options(job: Job) -> dict[str, object]:
-    """The job as config.yaml would say it."""
+    """The job as config.yaml would say it; the files by their names, whose folders are nobody's."""
     recipe = job.recipe
     style = {
         "images": {source_of(image.path): image.weight for image in recipe.images},
@@ -115,4 +116,5 @@ def _options(job: Job) -> dict[str, object]:
         "weights": recipe.weights,
         "seed": recipe.seed,
     }
-    return {"styles": {job.style: style}, **everywhere}
+    found: dict[str, object] = without_folders({"styles": {job.style: style}, **everywhere})
+    return found

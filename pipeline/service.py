@@ -32,6 +32,7 @@ from pipeline.replacing import Replacing
 from pipeline.view import View
 
 Line = dict[str, Any]
+FOLDERS = ("inbox", "state", "archive", "quarantine")
 EXAMINE_SECONDS = 0.05  # that an idle tick waits for the examiner
 
 
@@ -70,7 +71,8 @@ class Service:
         self.checkpoints = Checkpoints(config.state / "checkpoints")
         self.examiner = Examiner(config.limits)
         self.hooks = HookRunner(config.hooks, config.state / "logs" / "hooks.log")
-        self.accounts = Accounts(ledger, self.outbox, view, self._tell, config.bounds)
+        roots = [getattr(config, name) for name in FOLDERS]
+        self.accounts = Accounts(ledger, self.outbox, view, self._tell, config.bounds, roots)
         self.gate = gate or Gate(config.state, config.schedule)
         devices = [config.device] if isinstance(config.device, str) else config.device
         self.bulk = Bulk(view, Rates(config.state), devices, lambda: executor.slots, on_run)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fake_work import photo
-from stock import pictures
+from stock import amiss_among_versions, pictures
 
 from pipeline.jobs import JobState
 from pipeline.ledger import Ledger
@@ -165,6 +165,7 @@ class Soak:
         with Ledger(self.root / ".state/jobs.sqlite3", read_only=True) as ledger:
             pairs = ledger.pairs()
             failed = {r.content for r in ledger.refusals() if r.status == "failed"}
+            found += amiss_among_versions(self.outbox, ledger)
         ours = sorted(o.path for pair in pairs for o in pair.outputs)
         if pictures(self.outbox) != ours or len(set(ours)) != len(ours):
             found.append("the outbox holds other pictures than the ledger")

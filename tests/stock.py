@@ -9,12 +9,13 @@ from pipeline.accounts import Accounts
 from pipeline.chain import Enhance
 from pipeline.jobs import Job, JobResult, Output, Recipe
 from pipeline.ledger import Ledger, Staged
-from pipeline.names import RUN_LOG, stems
+from pipeline.names import RUN_LOG, VERSIONS, stems
 from pipeline.options import Transfer
 from pipeline.outbox import Outbox, staged_output, staging_name
 from pipeline.records import Version
 from pipeline.restoring import settle
 from pipeline.runlog import RunLog, run_log_line
+from pipeline.versions import Versions
 from pipeline.view import View
 
 
@@ -109,3 +110,17 @@ def pictures(outbox: Outbox) -> list[str]:
         if not {".staging", ".versions"} & set(inside.parts):
             found += [str(inside / name) for name in names if name.endswith(".png")]
     return sorted(found)
+
+
+def amiss_among_versions(outbox: Outbox, ledger: Ledger) -> list[str]:
+    """Every earlier picture that the ledger names is there whole, and no file besides."""
+    outputs = [output for version in ledger.earlier() for output in version.outputs]
+    found = [f"damaged: {o.path}" for o in outputs if not Versions(outbox.root).whole(o)]
+    standing = {
+        path.relative_to(outbox.root).as_posix()
+        for path in (outbox.root / VERSIONS).rglob("*")
+        if path.is_file()
+    }
+    if standing != {output.path for output in outputs}:
+        found.append(f"files of versions: {standing}, not {[output.path for output in outputs]}")
+    return found

@@ -17,9 +17,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pipeline.manifest import starter_styles
+
 SIDE = 32
 FAST = f"transfer: {{size: {SIDE}, steps: [2]}}\n"
-STYLES = 'styles:\n  mosaic: {image: "builtin:mosaic"}\n  waves: {image: "builtin:woodcut_waves"}\n'
+STYLES = 'styles:\n  mosaic: {image: "builtin:mosaic"}\n  waves: {image: "art/great waves.jpg"}\n'
 NO_WAIT = "watch: {settle_seconds: 0}\n"
 PHOTOS = ["cup.png", "trip/flag.webp", "turned.jpg"]
 # What is no photograph, and how each is accounted for.
@@ -63,6 +65,8 @@ def make_project(root: Path) -> Path:
     if "locked.jpg" in BAD:
         make_photo(inbox / "locked.jpg")
         (inbox / "locked.jpg").chmod(0)
+    (root / "art").mkdir()
+    shutil.copy(starter_styles()["woodcut_waves"], root / "art" / "great waves.jpg")
     (root / "config.yaml").write_text(FAST + NO_WAIT + STYLES)
     return root
 
@@ -163,6 +167,17 @@ def test_the_run_log_accounts_for_every_file(finished):
     }
 
 
+def test_nothing_in_the_outbox_names_a_folder_of_the_machine(finished):
+    root, _ = finished
+    files = [path for path in (root / "outbox").rglob("*") if path.is_file()]
+    assert {"runs.jsonl", "chunk-0001.js", "cup--waves.png"} <= {path.name for path in files}
+    for path in files:
+        held = path.read_bytes()
+        for folder in (root, starter_styles()["mosaic"].parent, Path.home()):
+            assert os.fsencode(folder) + b"/" not in held, path
+    assert b"great waves.jpg" in (root / "outbox" / ".gallery" / "chunk-0001.js").read_bytes()
+
+
 def test_a_line_of_the_run_log_describes_the_very_files_in_the_outbox(finished):
     root, _ = finished
     line = next(line for line in run_log(root) if line["status"] == "done")
@@ -204,7 +219,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path):
     assert said.returncode == 0
     for photo in PHOTOS:
         assert sum(photo in line and "new" in line for line in said.stdout.splitlines()) == 2
-    assert {path.name for path in root.iterdir()} == {"inbox", "config.yaml"}
+    assert {path.name for path in root.iterdir()} == {"inbox", "art", "config.yaml"}
 
 
 # --- after a change -------------------------------------------------------------------------
@@ -273,6 +288,33 @@ def test_json_events_are_lines_that_parse(changed):
     assert [event["event"] for event in events if event["event"] == "job_done"] == ["job_done"]
     assert events[-1]["event"] == "run_ended"
     assert changed["limited"].stderr == ""
+
+
+def test_the_pictures_before_the_change_are_kept_listed_made_again_and_brought_back(
+    changed, tmp_path
+):
+    root = Path(shutil.copytree(changed["root"], tmp_path / "studio"))
+    report = json.loads(pipeline(root, "explain", "inbox/cup.png", "--json").stdout)
+    (version,) = report["versions"]  # of what was deleted there is none
+    assert version["style"] == "mosaic"
+    plain, enhanced, _ = (root / "outbox" / output["path"] for output in version["outputs"])
+    again = pipeline(root, "explain", str(enhanced), "--again", "again.png")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert (root / "again.png").read_bytes() == enhanced.read_bytes()
+    wanted, present = plain.read_bytes(), (root / "outbox" / "cup--mosaic.png").read_bytes()
+    assert wanted != present
+    back = pipeline(root, "restore", "inbox/cup.png")
+    assert (back.returncode, back.stderr) == (0, "")
+    assert (root / "outbox" / "cup--mosaic.png").read_bytes() == wanted
+    assert run_log(root)[-1]["event"] == "job_restored"
+    assert '"cup.png"' in (root / "outbox" / ".gallery" / "chunk-0001.js").read_text()
+    assert ".versions" not in (root / "outbox" / ".gallery" / "chunk-0001.js").read_text()
+    said = pipeline(root, "run", "--dry-run")
+    assert "skip  cup.png  mosaic  restored" in said.stdout
+    assert "make" not in said.stdout
+    twice = pipeline(root, "restore", version["version"])
+    assert twice.returncode == 2
+    assert "no earlier version" in twice.stderr
 
 
 # --- watching and stopping ------------------------------------------------------------------

@@ -198,6 +198,34 @@ def test_a_link_in_place_of_our_folder_is_not_followed(tmp_path: Path, name: str
     assert not list(elsewhere.iterdir())
 
 
+def test_the_data_of_an_older_version_are_rewritten_without_folders(tmp_path: Path) -> None:
+    """Lines that the log does not hold any more too."""
+    photo = "/home/ada/my photos/inbox/b.jpg"
+    gone = [
+        done_line(f"{n}.jpg", options={"styles": {"a": {"images": {"/home/ada/sea.jpg": 1.0}}}})
+        for n in range(CHUNK)
+    ]
+    write_log(tmp_path, gone)
+    Gallery(tmp_path).update()
+    (tmp_path / "runs.jsonl").unlink()
+    write_log(tmp_path, [failed_line("b.jpg", "unreadable", "/home/ada/b.jpg: cannot be read")])
+    Gallery(tmp_path).update()
+    before = told(tmp_path)
+    for path in (tmp_path / FOLDER).glob("*.js"):  # as it was written until now
+        text = path.read_text().replace(',"form":1', "").replace(', "form": 1', "")
+        text = text.replace('"sea.jpg"', '"/home/ada/sea.jpg"')
+        path.write_text(text.replace('"b.jpg: cannot', '"/home/ada/b.jpg: cannot'))
+    assert "/home/ada" in (tmp_path / FOLDER / "chunk-0001.js").read_text()
+    Gallery(tmp_path).update()
+    assert told(tmp_path) == before
+    assert len(before) == CHUNK + 1
+    assert not any("/home/ada" in p.read_text() for p in (tmp_path / FOLDER).glob("*.js"))
+    renewed = state(tmp_path)
+    Gallery(tmp_path).update()
+    assert state(tmp_path) == renewed  # once
+    assert photo not in json.dumps(before)
+
+
 def test_only_small_copies_are_taken_from_a_staging_folder(tmp_path: Path) -> None:
     staged, good = tmp_path / "staged", small_name("5" * 64)
     for name in (good, "evil.html", f"x{good}", "stylized.png"):

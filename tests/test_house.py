@@ -13,7 +13,8 @@ FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")
 
 # Bottom first. A module may import those of lower floors, and those before it on its own.
 FLOORS = [
-    ["wrong_python", "interpreter", "errors", "kinds", "heap", "paths", "patterns", "options",
+    ["wrong_python", "interpreter", "errors", "kinds", "heap", "paths", "private",
+     "patterns", "options",
      "chain", "formats",
      "clock", "schedule", "cluster", "sections",
      "yamlfile",

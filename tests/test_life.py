@@ -12,7 +12,7 @@ from fake_work import done, photo
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from stock import pictures, read_log
+from stock import amiss_among_versions, pictures, read_log
 from test_service import CONFIG, Studio
 
 from pipeline.errors import OutputError, Reason
@@ -208,6 +208,7 @@ class WholeLife(Life):
         assert studio.service.idle, studio.view.message
         studio.service.finish()
         assert not (studio.outbox.root / ".staging").exists()
+        assert amiss_among_versions(studio.outbox, studio.ledger) == []
         settled = {line["content"] for line in read_log(studio.outbox)}
         states = {pair.content: pair for pair in studio.ledger.pairs()}
         for found in studio.service.planner.intake.files.values():

@@ -24,6 +24,7 @@ from pipeline.reports import explain, explain_text, status
 from pipeline.retries import retry
 from pipeline.running import Loaded
 from pipeline.sections import Versions as Bounds
+from pipeline.serving.shelf import Shelf
 from pipeline.versions import Versions
 
 LARGE = CONFIG.replace("watch", "transfer: {size: 64, steps: [2]}\nwatch")
@@ -416,6 +417,18 @@ def test_versions_are_named_by_id_job_file_photo_and_picture(studio):
             back = restoring.restore(loaded(studio), [name(version)], everything=False)
             assert [v.id for v in back.versions] == [version["version"]]
     assert explain(loaded(studio), Path("a.png"))["versions"][0]["job"] != first["job"]
+
+
+def test_visitors_of_the_gallery_are_shown_what_stands_and_no_earlier_version(studio):
+    changed_mind(studio)
+    shelf = Shelf(studio.outbox.root)
+    (version,) = explain(loaded(studio), Path("a.png"))["versions"]
+    assert shelf.open(version["outputs"][0]["path"]) is None
+    shown = shelf.open("a--mosaic.png")
+    assert shown is not None
+    shown.file.close()
+    folder = studio.outbox.root / ".gallery"
+    assert not any(".versions" in path.read_text() for path in folder.glob("*.js"))
 
 
 def test_explain_lists_when_what_how_large_and_where(studio):

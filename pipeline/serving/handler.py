@@ -14,6 +14,7 @@ from pipeline.errors import InputError, JobError, OutputError, Reason
 from pipeline.kinds import PHOTOS
 from pipeline.live import ask
 from pipeline.markup import page
+from pipeline.private import Discreet
 from pipeline.serving.shelf import HEAD, SCRIPT, Opened
 from pipeline.serving.uploads import receive
 
@@ -82,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
             try:
                 act()
             except JobError as error:
-                self._refuse(STATUS.get(error.code, 500), str(error))
+                self._refuse(STATUS.get(error.code, 500), Discreet().text(str(error)))
 
     def _brings_token(self) -> bool:
         """Whether the address itself holds the token: it is then put into a cookie instead."""
