@@ -33,6 +33,14 @@ MOST_NOTES, LONGEST_NOTE = 8, 300
 PIPE_BYTES = 1 << 20  # a picture of 512 px goes through in one piece
 MAX_COMPLAINT = 1 << 16  # bytes of a start's error output
 _PROGRAM = "from pipeline.nursery import main; main()"
+KNOWN_GOOD = Path(__file__).parent / "styles" / "watercolor.jpg"
+CONFIRM_SECONDS = 60.0
+# What a decoder that is broken itself says of any file, and what limits say of a good one.
+_CONFIRMED = frozenset(
+    {Reason.UNSUPPORTED_FORMAT, Reason.TRUNCATED, Reason.DECODE_CRASH, Reason.DECODE_TIMEOUT}
+)
+_OF_LIMITS = frozenset({Reason.TOO_LARGE, Reason.TOO_MANY_PIXELS, Reason.TOO_MANY_FRAMES})
+_PROBE = {"long_side": 64, "pixels": False, "below": 1}
 AT_HAND = 16 << 20  # bytes: what decoding a large photo for 512 px takes
 # A child's memory is all new to it, and each page's first touch is a fault. So: pages of 2 MB and
 # not of 4 kB, and what is freed is used again, instead of going back to the system.
@@ -91,8 +99,7 @@ class Decoder:
 
     def probe(self, path: Path, below: int = 1, sha256: str = "") -> None:
         """Decode a file to its end and keep nothing: raises as :meth:`decode`."""
-        how = {"long_side": 64, "pixels": False, "below": below, "sha256": sha256}
-        self._ask(path, how)
+        self._ask(path, {**_PROBE, "below": below, "sha256": sha256})
 
     def start(self) -> None:
         """Start the process now, so that no file waits for it.
@@ -122,10 +129,39 @@ class Decoder:
     # --- asking -------------------------------------------------------------------------
 
     def _ask(self, path: Path, how: Mapping[str, Any]) -> tuple[dict[str, Any], memoryview]:
-        """Header and payload of the answer; of a stranger's making, perhaps, so all is checked."""
+        """Header and payload of the answer. A file is blamed only where a good one is decoded."""
+        try:
+            return self._answer(path, how, self.limits.decode_seconds)
+        except InputError as error:
+            if error.code in _CONFIRMED:
+                self._confirm()
+            raise
+
+    def _confirm(self) -> None:
+        """Decode a picture that ships with the package.
+
+        Raises:
+            PlaceError: That fails too.
+        """
+        seconds = max(CONFIRM_SECONDS, self.limits.decode_seconds)
+        try:
+            self._answer(KNOWN_GOOD, _PROBE, seconds)
+        except InputError as error:
+            if error.code in _OF_LIMITS:
+                return
+            what = f"the decoder fails on the program's own picture too: {error.what}"
+            mend = "install the package again; `doctor` tries it"
+            where = str(KNOWN_GOOD)
+            code = Reason.DECODER_UNAVAILABLE
+            raise PlaceError(what, where=where, mend=mend, code=code) from None
+
+    def _answer(
+        self, path: Path, how: Mapping[str, Any], seconds: float
+    ) -> tuple[dict[str, Any], memoryview]:
+        """Header and payload; of a stranger's making, perhaps, so all is checked."""
         request = {"path": os.fsencode(path).hex(), **how}
         process = self._running()
-        deadline = time.monotonic() + self.limits.decode_seconds
+        deadline = time.monotonic() + seconds
         try:
             assert process.stdin is not None  # noqa: S101  # it was asked for
             process.stdin.write(json.dumps(request).encode() + b"\n")

@@ -68,6 +68,12 @@ class Examiner:
             pass
         return answers
 
+    def drop(self) -> None:
+        """Forget what waits: who wants it examined asks again."""
+        self._pending.clear()
+        while not self._asked.empty():
+            self._asked.get()
+
     def close(self) -> None:
         """Stop at once; a second time does nothing."""
         thread, self._thread = self._thread, None

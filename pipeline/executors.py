@@ -13,7 +13,7 @@ from typing import Protocol
 
 from pipeline.config import Config
 from pipeline.cores import usable_cores
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, PlaceError
 from pipeline.jobs import Job
 from pipeline.options import resolve_transfer
 from pipeline.slots import Given, Slot
@@ -59,8 +59,12 @@ class Executor(Protocol):
         """What has happened; waits up to ``timeout`` seconds for something to happen.
 
         Raises:
-            ConfigError: No device or node of the config can be used.
+            PlaceError: No device or node of the config can be used; all jobs were given back.
         """
+        ...
+
+    def renew(self) -> None:
+        """Try devices and nodes again that could not be used."""
         ...
 
     def interrupt(self) -> None:
@@ -139,8 +143,11 @@ class LocalExecutor:
         for slot in self._slots:
             slot.start()
         until = self._clock() + seconds
-        while not all(s.found or s.refused for s in self._slots) and self._clock() < until:
-            self._back = self.poll(0.1)
+        try:
+            while not all(s.found or s.refused for s in self._slots) and self._clock() < until:
+                self._back = self.poll(0.1)
+        except PlaceError as error:
+            raise ConfigError(error.what, where=error.where, mend=error.mend) from None
 
     # --- what the service asks ----------------------------------------------------------
 
@@ -168,8 +175,9 @@ class LocalExecutor:
         """Hand a job to the slot that can begin it first; among equals, one that knows it."""
         failed_on = self._failed_on.get(job.id)
 
-        def cost(slot: Slot) -> tuple[int, bool, int, int]:
-            return len(slot.given), slot.number == failed_on, slot.warmth(job), slot.number
+        def cost(slot: Slot) -> tuple[bool, int, bool, int, int]:
+            doubtful, elsewhere = bool(slot.refused), slot.number == failed_on
+            return doubtful, len(slot.given), elsewhere, slot.warmth(job), slot.number
 
         min((slot for slot in self._slots if slot.room), key=cost).take(job, staging)
 
@@ -193,9 +201,14 @@ class LocalExecutor:
                     events.append(self._noted(event, slot))
             self._spread(slot)
         self._balance()
-        if self._slots and all(slot.refused for slot in self._slots):
-            raise ConfigError(self.trouble, where="device", mend="doctor tells what there is")
+        if not events and self._slots and all(slot.left_out for slot in self._slots):
+            raise PlaceError(self.trouble, where="device", mend="`doctor` says what there is")
         return events
+
+    def renew(self) -> None:
+        """Try devices again that could not be used."""
+        for slot in self._slots:
+            slot.renew()
 
     def interrupt(self) -> None:
         """Ask for all jobs back."""

@@ -28,6 +28,10 @@ FACTOR = 3.0
 LONGEST_SECONDS = 600.0
 
 
+# Until what is at fault is repaired, it is tried again; the first wait, and the longest.
+AGAIN_SECONDS, LONGEST_AGAIN_SECONDS = 5.0, 60.0
+
+
 class Blame(StrEnum):
     """What is at fault, and so what has to wait or to fail."""
 
@@ -72,6 +76,11 @@ def wait_seconds(code: Reason, times: int, job: str) -> float | None:
         return None
     spread = zlib.crc32(job.encode()) / 2**32 / 4
     return min(FIRST_SECONDS * FACTOR ** (times - 1), LONGEST_SECONDS) * (1 + spread)
+
+
+def again_seconds(times: int) -> float:
+    """How long to wait for a repair after so many vain tries: twice as long each time."""
+    return min(AGAIN_SECONDS * 2.0 ** min(times - 1, 10), LONGEST_AGAIN_SECONDS)
 
 
 def is_due(next_at: float, wall: float) -> bool:

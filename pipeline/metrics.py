@@ -26,7 +26,7 @@ from pipeline.view import View
 SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200)
 SIZES = (256, 512, 1024, 2048, 4096, 8192)
 MOST_DEVICES = 64  # further ones are summed up as "other"
-CAUSES = ("disk", "inbox", "outbox", "database", "person", "schedule")
+CAUSES = ("disk", "inbox", "outbox", "database", "machine", "person", "schedule")
 STATUSES = ("done", "failed", "skipped")
 
 

@@ -8,10 +8,11 @@ from collections import deque
 from dataclasses import replace
 
 from pipeline.accounts import Accounts
+from pipeline.blame import Trials, needs_check
 from pipeline.checkpoint import Checkpoints
-from pipeline.errors import OutputError, Reason
+from pipeline.errors import OutputError, PlaceError, Reason
 from pipeline.executors import GivenBack
-from pipeline.faults import OF_THE_PLACE, wait_seconds
+from pipeline.faults import BLAME, Blame, wait_seconds
 from pipeline.inbox import Refused
 from pipeline.jobs import Failure, Job, JobResult, JobState
 from pipeline.planner import Planner
@@ -29,6 +30,7 @@ class Outcomes:
     def __init__(self, accounts: Accounts, checkpoints: Checkpoints, planner: Planner) -> None:
         self.accounts, self.checkpoints, self.planner = accounts, checkpoints, planner
         self.events: deque[JobResult | GivenBack] = deque()  # heard, but not in the ledger yet
+        self.trials = Trials()
         self._versions: dict[str, str] = {}  # of the photos of running jobs, when they were begun
 
     def begun(self, job: Job) -> None:
@@ -40,6 +42,7 @@ class Outcomes:
 
         Raises:
             OutputError, DiskFullError: The disk takes nothing now.
+            PlaceError: The machine is at fault; the job is given back.
         """
         while self.events:
             self._settle(self.events[0], wall)
@@ -59,6 +62,9 @@ class Outcomes:
 
     def _settle(self, event: JobResult | GivenBack, wall: float) -> None:
         job = event.job
+        if self.trials.is_check(job):
+            self._judge(event, wall)
+            return
         known = self.accounts.known(job.content, job.style, job.sha256)
         mine = known is not None and (known.job, known.state) == (job.id, JobState.RUNNING)
         if isinstance(event, GivenBack) and event.changed:
@@ -67,6 +73,7 @@ class Outcomes:
             self._give_back(job)
         elif event.status == "done":
             self._stage(event, wall)
+            self.planner.holds.release(job.recipe.digest)
         else:
             self._fail(event, wall)
         self._versions.pop(job.id, None)
@@ -97,9 +104,13 @@ class Outcomes:
     def _fail(self, result: JobResult, wall: float) -> None:
         job, failure = result.job, result.error
         assert failure is not None  # noqa: S101  # a failed result has one
-        if failure.code in OF_THE_PLACE:
+        if BLAME[failure.code] is Blame.PLACE:
             self._give_back(job)
-            raise OutputError(failure.message, code=failure.code)
+            raise _of_the_place(failure)
+        if BLAME[failure.code] is Blame.STYLE:
+            self._give_back(job)
+            self.planner.holds.hold(job, failure.message, wall)
+            return
         if failure.code is Reason.VANISHED:
             # Not failed: the same photo may come back. It is accounted for, and made when it does.
             self._give_back(job)
@@ -109,12 +120,63 @@ class Outcomes:
         ledger = self.accounts.ledger
         times = ledger.failures(job, failure.code) + 1
         wait = wait_seconds(failure.code, times, job.id)
-        if wait is None:
-            self.checkpoints.drop(job.id)
-            self.accounts.settle(result, wall)
-            self.planner.done(job.content)
+        if wait is None and needs_check(failure):
+            self.trials.accuse(result)
+            self.accounts.view.drop(job.id)
+        elif wait is None:
+            self._end(result, wall)
         else:
             ledger.postpone(job, failure, times, wall + wait)
             self.planner.queue.postpone(job, wall + wait)
             self.accounts.view.drop(job.id)
         self.accounts.outbox.discard(job.id, job.attempt)
+
+    def _end(self, result: JobResult, wall: float) -> None:
+        """A pair has failed for good."""
+        self.checkpoints.drop(result.job.id)
+        self.accounts.settle(result, wall)
+        self.planner.done(result.job.content)
+
+    # --- checks -------------------------------------------------------------------------
+
+    def _judge(self, event: JobResult | GivenBack, wall: float) -> None:
+        """A check has ended: its photo is good, so what failed in it is no photo's fault."""
+        check = event.job
+        self.accounts.outbox.discard(check.id, check.attempt)
+        if isinstance(event, GivenBack) and event.changed is None:
+            self.trials.put_off(check)
+            return
+        accused = self.trials.close(check)
+        if isinstance(event, GivenBack):
+            assert event.changed is not None  # noqa: S101  # see above
+            self.planner.doubt(check, event.changed)  # another painting, and so another recipe
+            for result in accused:
+                self._give_back(result.job)
+            return
+        failure = event.error
+        for result in accused:
+            if failure is None and self.trials.convicted(result):
+                self._end(result, wall)
+            else:
+                self._give_back(result.job)
+            self.planner.ended(result.job.content)
+        if failure is None:
+            return
+        if BLAME[failure.code] is Blame.PLACE:
+            raise _of_the_place(failure)
+        self.planner.holds.hold(accused[0].job, _of_a_check(failure), wall)
+
+    def release(self) -> None:
+        """The end is near: what waits for a check goes back into the queue."""
+        for result in self.trials.close_all():
+            self._give_back(result.job)
+
+
+def _of_the_place(failure: Failure) -> OutputError | PlaceError:
+    if failure.code is Reason.DISK_FULL:
+        return OutputError(failure.message, code=failure.code)
+    return PlaceError(failure.message, code=failure.code)
+
+
+def _of_a_check(failure: Failure) -> str:
+    return f"a photo known to be good fails too: {failure.code}: {failure.message}"

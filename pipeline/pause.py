@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.errors import OutputError, Reason
+from pipeline.errors import OutputError, PlaceError, Reason
+from pipeline.faults import again_seconds
 
 HYSTERESIS = 1.25  # that much more than is needed must be free, or a nearly full disk flickers
 AGAIN_SECONDS = 15.0  # a quota frees nothing that could be seen: it is simply tried again
@@ -22,7 +23,7 @@ class Pause:
     to try in any case.
     """
 
-    cause: Literal["disk", "inbox", "outbox", "database"]
+    cause: Literal["disk", "inbox", "outbox", "database", "machine"]
     why: str
     again: float
     folder: Path | None = None
@@ -60,6 +61,11 @@ def too_full(folders: list[Path], free_bytes: int, look: Space = space) -> Pause
 def unusable(cause: Literal["inbox", "outbox", "database"], why: str, now: float) -> Pause:
     """The pause while a folder, or the disk or share under it, or the database is out of reach."""
     return Pause(cause, why, now + LOOK_SECONDS)
+
+
+def broken(error: PlaceError, times: int, now: float) -> Pause:
+    """The pause while the machine is at fault; seldomer tried again the more often in vain."""
+    return Pause("machine", str(error), now + again_seconds(times))
 
 
 def full(folder: Path, free_bytes: int, now: float, look: Space = space) -> Pause:

@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.accounts import Accounts
+from pipeline.blame import Holds
 from pipeline.config import Config
-from pipeline.errors import Reason
+from pipeline.errors import PlaceError, Reason
 from pipeline.estimate import work_of
-from pipeline.examiner import Examiner
+from pipeline.examiner import PASSING, Examiner
+from pipeline.faults import OF_THE_PLACE
 from pipeline.inbox import Refused
 from pipeline.ingredients import Ingredients
 from pipeline.intake import Intake
@@ -24,7 +26,7 @@ from pipeline.replacing import Replacing, replacing
 # so on: the more waits, the less does it matter what comes behind it, and the longer a plan takes.
 PLAN_SECONDS, PLAN_PAIRS = 1.0, 1000
 # These mend themselves or are mended beside the photo: it stays where it is.
-_STAYS = frozenset({Reason.SIDECAR_INVALID, Reason.UNREADABLE})
+_STAYS = PASSING | {Reason.SIDECAR_INVALID}
 
 _ENDED = frozenset({"done", "failed before"})
 
@@ -56,11 +58,12 @@ class Planner:
         self.intake = Intake(config, manifest, accounts.ledger, examiner)
         self.ingredients = Ingredients(config.watch.settle_seconds)
         self.originals = Originals(config, accounts.outbox)
+        self.holds = Holds()
         self.queue = Waiting(config.queue)
         self.twins: set[str] = set()  # photos on whose results the same photo elsewhere waits
         self.settling = 0
         self.held_back = False  # whether a job waits until a file of its recipe is still
-        self.trouble = ""
+        self.missing = ""  # a painting that is gone
         self.next_scan = 0.0
         self.stale = True  # a plan is wanted, whatever the next look finds
         self._basis: object = None
@@ -70,10 +73,14 @@ class Planner:
     @property
     def waiting(self) -> bool:
         """Whether anything is still to be looked at, planned or handed out."""
-        return (
-            bool(self.queue or self.settling or self.twins or self.stale or self.examiner.pending)
-            or self.held_back
-        )
+        ready = any(job not in self.holds for job in self.queue)
+        coming = self.settling or self.twins or self.stale or self.examiner.pending
+        return bool(ready or coming or self.held_back)
+
+    @property
+    def trouble(self) -> str:
+        """Which styles wait for their paintings or for the engine, and why; "" when none does."""
+        return "; ".join(filter(None, (self.missing, self.holds.words)))
 
     def wake(self, stale: bool = False) -> None:
         """Look at the inbox at the next tick."""
@@ -108,7 +115,7 @@ class Planner:
             self._refuse(refused, wall)
         # A style whose painting was taken away waits until it is back; the others go on.
         recipes = [self.intake.recipes.usable(s) for s in self.manifest.styles.values()]
-        self.trouble = self.intake.recipes.trouble
+        self.missing = self.intake.recipes.trouble
         self.ingredients.look(filter(None, recipes), now)
         self.next_scan = min(self.next_scan, self.ingredients.still_at)
         digests = [recipe and recipe.digest for recipe in recipes]
@@ -118,9 +125,18 @@ class Planner:
             self._basis = basis
 
     def learn(self, now: float, wall: float, running: Collection[str], timeout: float) -> None:
-        """Take in what the examiner found, and plan with it now and then."""
+        """Take in what the examiner found, and plan with it now and then.
+
+        Raises:
+            PlaceError: Nothing can be examined now; what waits is asked for again.
+        """
         answers = self.examiner.answers(timeout) if self.examiner.pending else []
+        blamed = [a.failure for a in answers if a.failure and a.failure.code in OF_THE_PLACE]
+        if blamed:
+            self.examiner.drop()
         for answer in answers:
+            if answer.failure in blamed:
+                continue
             refused = self.intake.learn(answer)
             if refused is not None:
                 self._refuse(refused, wall)
@@ -132,6 +148,9 @@ class Planner:
             self._plan(now, wall, running)
         elif answers:
             self.stale = True
+        if blamed:
+            self.stale = True
+            raise PlaceError(blamed[0].message, code=blamed[0].code)
 
     def works(self) -> Counter[str]:
         """How many jobs of each kind of work there are, also those of photos not yet examined."""
@@ -170,6 +189,7 @@ class Planner:
         ready = [job for job in due if not self.ingredients.holds_back(job)]
         self.held_back = len(ready) < len(due)
         self.queue.fill(ready, self.intake.files, self.accounts.ledger.waits())
+        self.holds.keep({pair.job.recipe.digest for pair in plan if pair.job})
         self.twins = set()
         self.intake.accepted({pair.content for pair in plan if pair.style})
         for pair in plan:
@@ -271,5 +291,5 @@ class Planner:
                     self.originals.processed(photo.content, version, made)
         elif whys == {"done", "failed before"} or whys == {"failed before"}:
             failed = next(p for p in known if p is not None and p.state == "failed")
-            if failed.failure:
+            if failed.failure and failed.failure.code not in _STAYS:
                 self._put_aside(photo.content, version, photo.sha256, failed.failure)

@@ -64,13 +64,28 @@ class Waiting:
             self._jobs = deque(job for job in self._jobs if job.id not in self._later)
         self._count()
 
-    def next(self, wall: float, busy: Collection[tuple[str, str]]) -> Job | None:
-        """The first job that need not wait, for a time or for its own pair's earlier version."""
+    def next(
+        self,
+        wall: float,
+        busy: Collection[tuple[str, str]],
+        held: Callable[[Job, float], bool] = lambda _job, _wall: False,
+    ) -> Job | None:
+        """The first job that need not wait, for a time or for its own pair's earlier version.
+
+        ``held`` says of a job whether it waits for something else.
+        """
         for until, job in list(self._later.values()):
             if is_due(until, wall):
                 del self._later[job.id]
                 self._jobs.appendleft(job)
-        return next((job for job in self._jobs if (job.content, job.style) not in busy), None)
+        return next(
+            (
+                job
+                for job in self._jobs
+                if (job.content, job.style) not in busy and not held(job, wall)
+            ),
+            None,
+        )
 
     def take(self, job: Job) -> None:
         """A job is begun."""

@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.checkpoint import Checkpoints
 from pipeline.cluster import Cluster
 from pipeline.config import Config
-from pipeline.errors import ChangedError, ConfigError, Reason
+from pipeline.errors import ChangedError, ConfigError, PlaceError, Reason
 from pipeline.interpreter import last_words, one_line
 from pipeline.jobs import Failure, Job, JobResult
 from pipeline.ray_cargo import Cargo, unpacked
@@ -120,10 +120,15 @@ class RayExecutor:
                     events += self._answered(waited[ref], ref)
         for hired in list(self._hired):
             events += self._watched(hired)
-        if self._unfit and not self._hired:
+        if not events and self._unfit and not self._hired:
             mend = "install the pipeline with its weights on every node"
-            raise ConfigError(self.trouble, where="ray", mend=mend)
+            raise PlaceError(self.trouble, where="ray", mend=mend)
         return events
+
+    def renew(self) -> None:
+        """Try nodes again that could not do the work."""
+        if not self._hired:
+            self._unfit, self._nodes_at = {}, float("-inf")
 
     def interrupt(self) -> None:
         """Ask for all jobs back."""

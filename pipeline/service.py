@@ -6,14 +6,23 @@ job before anything else is done: books and pictures can wait for the disk, devi
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pipeline.accounts import Accounts
+from pipeline.blame import is_check
 from pipeline.bulk import Bulk
 from pipeline.checkpoint import Checkpoints
 from pipeline.config import Config
 from pipeline.disk import disk_errors
-from pipeline.errors import BusyError, DiskFullError, OutputError, Reason, StateError
+from pipeline.errors import (
+    BusyError,
+    DiskFullError,
+    OutputError,
+    PlaceError,
+    Reason,
+    StateError,
+)
 from pipeline.estimate import Rates
 from pipeline.examiner import Examiner
 from pipeline.executors import Executor, GivenBack
@@ -26,7 +35,7 @@ from pipeline.ledger import Ledger
 from pipeline.manifest import Manifest
 from pipeline.outbox import Outbox, staging_name
 from pipeline.outcomes import Outcomes
-from pipeline.pause import Pause, after, full, is_over, too_full, unusable
+from pipeline.pause import Pause, after, broken, full, is_over, too_full, unusable
 from pipeline.planner import Planner
 from pipeline.replacing import Replacing
 from pipeline.view import View
@@ -34,6 +43,8 @@ from pipeline.view import View
 Line = dict[str, Any]
 FOLDERS = ("inbox", "state", "archive", "quarantine")
 EXAMINE_SECONDS = 0.05  # that an idle tick waits for the examiner
+RUN_TRIES = 3  # of a machine at fault, before a service that is not patient gives up
+STEADY_SECONDS = 300.0  # without a fault of the machine: the next one is the first again
 
 
 class Service:
@@ -80,6 +91,8 @@ class Service:
         self.closed: Closed | None = None
         self.polling = False  # whether nothing but the timer finds new files
         self.begun = 0
+        self._setbacks, self._set_back_at = 0, float("-inf")  # faults of the machine, in a row
+        self._stopping = False
         self._put_off = False  # whether running jobs were asked to end
         self._message = view.message
         self._on_run = on_run
@@ -122,18 +135,17 @@ class Service:
             wall: Seconds since 1970.
             timeout: Longest wait for the executor.
         """
-        for event in self.executor.poll(timeout):
-            if isinstance(event, Progress):
-                self.view.see(event)
-            else:
-                self._hear(event, now)
         if self.paused and is_over(self.paused, now):
             self.paused, self.accounts.unpublished = None, True
+            self.executor.renew()
             self.planner.wake(stale=True)
+        self._collect(now, timeout)
         try:
             self._work(now, wall)
         except BusyError as error:
             self.paused = unusable("database", str(error), now)
+        except PlaceError as error:
+            self._set_back(error, now)
         except DiskFullError:
             self.paused = full(self.config.state, self.config.limits.free_bytes, now)
         except OutputError as error:
@@ -141,15 +153,31 @@ class Service:
         self.hooks.tend(now)
         self._show(now)
 
+    def _collect(self, now: float, timeout: float) -> None:
+        """Hear what has happened."""
+        try:
+            events = self.executor.poll(timeout)
+        except PlaceError as error:
+            self._set_back(error, now)
+            return
+        for event in events:
+            if isinstance(event, Progress):
+                self.view.see(event)
+            else:
+                self._hear(event, now)
+
     def _work(self, now: float, wall: float) -> None:
         self._heed(wall)
-        if self.paused and self.paused.cause != "inbox":
+        if self.paused and self.paused.cause not in ("inbox", "machine"):
             return  # neither ledger nor outbox takes anything now
         self._feed(now, wall)
         self.outcomes.settle(wall)
         self.accounts.look_for_restored()
         if self.accounts.unpublished:
             self.outcomes.publish(wall)
+        if self.paused and self.paused.cause == "machine":
+            self.accounts.flush(now)
+            return  # nothing can be examined or begun
         rest = 0.0 if self.executor.running() else EXAMINE_SECONDS
         self.planner.learn(now, wall, self._running(), rest)
         if now >= self.planner.next_scan:
@@ -162,8 +190,10 @@ class Service:
 
     def _hear(self, event: JobResult | GivenBack, now: float) -> None:
         self.events.append(event)
-        if isinstance(event, JobResult):
+        if isinstance(event, JobResult) and not is_check(event.job):
             self.bulk.end(event, now)
+            if event.status == "done":
+                self._setbacks = 0
 
     def _show(self, now: float) -> None:
         """Fill the dashboard's view."""
@@ -192,12 +222,13 @@ class Service:
 
     def stop(self) -> None:
         """Ask running jobs to end; they go back into the queue."""
-        self.limit = self.begun
+        self.limit, self._stopping = self.begun, True
         self.executor.interrupt()
 
     def finish(self) -> None:
         """Leave no temporary file behind, where the disk lets us."""
         try:
+            self.outcomes.release()
             self.bulk.rates.save()
             self.accounts.flush(0.0, force=True)
             self.outbox.sweep(self._waiting())
@@ -232,6 +263,17 @@ class Service:
             raise error
         return pause
 
+    def _set_back(self, error: PlaceError, now: float) -> None:
+        """The machine is at fault: nothing fails, nothing is begun until it is tried again."""
+        if self.paused:
+            return  # another job met the same fault
+        if now > self._set_back_at + STEADY_SECONDS:
+            self._setbacks = 0
+        self._setbacks, self._set_back_at = self._setbacks + 1, now
+        if not self.patient and self._setbacks >= RUN_TRIES:
+            raise error
+        self.paused = broken(error, self._setbacks, now)
+
     def _short_of_space(self) -> bool:
         folders = [self.outbox.root, self.config.state]
         with disk_errors(self.outbox.root):
@@ -258,18 +300,38 @@ class Service:
             self.paused = unusable("inbox", str(error), now)
 
     def _feed(self, now: float, wall: float) -> None:
+        self._feed_checks()
         while self.executor.free() and not (self.paused or self.closed or self._spent()):
-            # Of a pair whose last job is not in the books yet no other job may begin.
-            known = [job for _, job in self.executor.running()] + [e.job for e in self.events]
-            job = self.planner.queue.next(wall, {(job.content, job.style) for job in known})
+            busy = {(job.content, job.style) for job in self._known()}
+            job = self.planner.queue.next(wall, busy, self.planner.holds.holds)
             if job is None or self._short_of_space():
                 return
             if not self.bulk.started:
                 self.bulk.start(self.planner.works())
-            self._begin(job, now, wall)
+            self._begin(job, now)
             self.planner.queue.take(job)
 
-    def _begin(self, job: Job, now: float, wall: float) -> None:
+    def _feed_checks(self) -> None:
+        """Checks come first, and whatever the limit: results wait for them."""
+        if self.closed:
+            self.outcomes.release()
+        while self.executor.free() and not (self.paused or self._stopping):
+            check = self.outcomes.trials.next()
+            if check is None or self._short_of_space():
+                return
+            self._submit(check, self.outbox.stage(check))
+            self.outcomes.trials.begin_check(check)
+
+    def _submit(self, job: Job, staging: Path) -> None:
+        try:
+            self.executor.submit(job, staging)
+        except OSError as error:  # no process can be had
+            self.ledger.give_back(job)
+            self.outbox.discard(job.id, job.attempt)
+            what = f"no worker process can be started: {error.strerror or error}"
+            raise PlaceError(what, mend="free memory, or raise the limit on processes") from error
+
+    def _begin(self, job: Job, now: float) -> None:
         begun = self.ledger.begin(job)
         if begun is None:
             self.planner.wake(stale=True)
@@ -277,7 +339,7 @@ class Service:
         if begun.attempt > MAX_ATTEMPTS:
             what = f"{MAX_ATTEMPTS} attempts ended without a result"
             failed = JobResult(begun, "failed", error=Failure(Reason.WORKER_CRASHED, what))
-            self.accounts.settle(failed, wall)
+            self.outcomes.trials.accuse(failed)
             return
         try:
             staging = self.outbox.stage(begun)
@@ -285,12 +347,7 @@ class Service:
             self.ledger.give_back(begun)
             raise
         self.outcomes.begun(begun)
-        try:
-            self.executor.submit(begun, staging)
-        except OSError as error:  # no process can be had
-            failure = Failure(Reason.OUT_OF_MEMORY, f"no worker can be started: {error}")
-            self.events.append(JobResult(begun, "failed", error=failure))
-            return
+        self._submit(begun, staging)
         self.begun += 1
         self.bulk.tally.begin(now)
         device = next((d for d, running in self.executor.running() if running == begun), "")
@@ -301,14 +358,20 @@ class Service:
         self.bulk.hear(line)
         self._on_line(line)
 
+    def _known(self) -> list[Job]:
+        """Jobs whose end is not in the books yet: of their pairs no other may begin."""
+        running = [job for _, job in self.executor.running()]
+        return [*running, *(event.job for event in self.events), *self.outcomes.trials.accused]
+
     def _running(self) -> set[str]:
-        return {job.id for _, job in self.executor.running()} | {e.job.id for e in self.events}
+        return {job.id for job in self._known()}
 
     def _waiting(self) -> set[str]:
         return {staging_name(staged.job, staged.attempt) for staged in self.ledger.staged()}
 
     def _busy(self) -> bool:
-        return bool(self.executor.running() or self.events or self.accounts.unpublished)
+        open_ends = self.events or self.accounts.unpublished or self.outcomes.trials.accused
+        return bool(self.executor.running() or open_ends)
 
     def _spent(self) -> bool:
         return self.limit is not None and self.begun >= self.limit

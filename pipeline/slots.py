@@ -39,6 +39,7 @@ WARM_STYLES = 8  # paintings that a process remembers (see worker)
 # A worker may be silent ten times as long as it has been before: large pictures have long steps,
 # and ten times the limit where it computes all the while.
 STALL_FACTOR = 10.0
+REFUSED_SECONDS = 300.0  # after which a device that could not be used is tried again
 BEAT_LOST_SECONDS = 30.0  # without a sign of life; a beat comes every second
 LONGEST_LOOK = 5.0  # s; of a time when nobody listened (Ctrl-Z, a slow disk) only so much counts
 
@@ -102,7 +103,8 @@ class Slot:
     ) -> None:
         self.number, self.device, self.threads, self.place = number, device, threads, place
         self.given: list[Given] = []  # oldest first
-        self.refused = ""  # why its device cannot be used
+        self.refused = ""  # why its device cannot be used, when it was last tried
+        self._refused_at = 0.0
         self.found: tuple[tuple[str, int], ...] = ()  # what its process found its device to be
         self.photo = ""  # SHA-256 of the last photo
         self.styles: deque[str] = deque(maxlen=WARM_STYLES)
@@ -116,7 +118,16 @@ class Slot:
     @property
     def room(self) -> int:
         """How many jobs it would take."""
-        return 0 if self.refused else AHEAD - len(self.given)
+        return 0 if self.left_out else AHEAD - len(self.given)
+
+    @property
+    def left_out(self) -> bool:
+        """Whether its device could not be used, and is not tried again yet."""
+        return bool(self.refused) and self._clock() < self._refused_at + REFUSED_SECONDS
+
+    def renew(self) -> None:
+        """Try its device again with the next job."""
+        self.refused = ""
 
     def warmth(self, job: Job) -> int:
         """0 where the photo is remembered, 1 where only the painting is, 2 where neither is."""
@@ -137,13 +148,19 @@ class Slot:
         log = self.place.state and self.place.state / "logs" / f"worker-{self.number}.log"
         self.found = ()
         # Never a fork of this process: CUDA cannot be used after one.
-        with theirs, _signals_later(), computing_on(self.threads):
-            self.process = subprocess.Popen(  # noqa: S603  # ourselves
-                command(_PROGRAM, str(theirs.fileno())),
-                env=environment(),
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-            )
+        try:
+            with theirs, _signals_later(), computing_on(self.threads):
+                self.process = subprocess.Popen(  # noqa: S603  # ourselves
+                    command(_PROGRAM, str(theirs.fileno())),
+                    env=environment(),
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                )
+        except OSError as error:
+            self.pipe.close()
+            self.process = self.pipe = None
+            self._refuse(f"no worker process can be started: {error.strerror or error}")
+            return
         with suppress(OSError):  # died at once: drain() finds the pipe closed and says so
             self.pipe.send((self.device, self.threads, self.place, log))
 
@@ -160,7 +177,8 @@ class Slot:
                 self.silence.look()
                 self.silence.heard(None)
                 self.silence.new_job()
-            assert self.pipe is not None  # noqa: S101  # set by start, for the type checker
+            if self.pipe is None:
+                return  # it could not be started: drain() gives the jobs back
             with suppress(OSError):  # died meanwhile: drain() finds the pipe closed and says so
                 self.pipe.send(Take(given.job, given.staging))
             given.sent = True
@@ -171,6 +189,8 @@ class Slot:
     def drain(self) -> list[Event]:
         """What the process has said."""
         events: list[Event] = []
+        if self.pipe is None and self.refused and self.given:
+            return self._cannot(self.refused)
         try:
             while self.pipe is not None and self.pipe.poll():
                 events += self._heard(self.pipe.recv())
@@ -181,7 +201,7 @@ class Slot:
     def _heard(self, word: Any) -> list[Event]:
         self.silence.heard(word)
         if isinstance(word, Ready):
-            self.found = word.devices
+            self.found, self.refused = word.devices, ""
         elif isinstance(word, Refused):
             return self._cannot(word.why)
         elif isinstance(word, Begun):
@@ -213,6 +233,8 @@ class Slot:
             code = self.process.wait(STOP_SECONDS)
         cause = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit {code}"
         self.close(force=True)
+        if not self.found:  # it never came to any job
+            return self._cannot(f"the worker process on {self.device} ended at its start ({cause})")
         why = f"the worker process on {self.device} ended ({cause})"
         return self._lost(Failure(Reason.WORKER_CRASHED, why))
 
@@ -232,10 +254,13 @@ class Slot:
         ]
 
     def _cannot(self, why: str) -> list[Event]:
-        self.refused = why
+        self._refuse(why)
         self.close(force=True)
         given, self.given = self.given, []
         return [GivenBack(one.job) for one in given]
+
+    def _refuse(self, why: str) -> None:
+        self.refused, self._refused_at = why, self._clock()
 
     # --- stopping -----------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import atexit
 import errno
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
@@ -14,7 +15,15 @@ from torch import Tensor
 
 from pipeline.decoder import Decoder
 from pipeline.enhance import StyleDistance, brushwork, enhance
-from pipeline.errors import ChangedError, EngineError, JobError, PipelineError, Reason
+from pipeline.errors import (
+    ChangedError,
+    EngineError,
+    JobError,
+    PipelineError,
+    Reason,
+    WeightsError,
+)
+from pipeline.faults import BLAME, Blame
 from pipeline.formats import Profile
 from pipeline.images import Picture, as_picture, resize
 from pipeline.jobs import (
@@ -100,9 +109,10 @@ def run_job(
             enhanced=steps,
             notes=photo.notes,
         )
-    except ChangedError:
+    except (Interrupted, ChangedError):
         raise
-    except (PipelineError, MemoryError, RuntimeError, OSError) as error:
+    except Exception as error:  # torch, numpy and their like raise anything where they are broken
+        traceback.print_exc()  # into the worker's log
         failure = _failure(error)
         return JobResult(job, "failed", time.monotonic() - began, bench.device, error=failure)
 
@@ -221,14 +231,7 @@ def _decoder(limits: Limits) -> Decoder:
 
 
 def _load_style(image: StyleImage, limits: Limits, profile: Profile) -> Tensor:
-    try:
-        return _cached_style(image.sha256, image.path, limits, profile)
-    except ChangedError:
-        raise
-    except JobError as error:
-        raise JobError(
-            error.what, where=error.where, mend=error.mend, code=Reason.STYLE_INVALID
-        ) from None
+    return _cached_style(image.sha256, image.path, limits, profile)
 
 
 @lru_cache(maxsize=8)  # by what they hold: what became of the file since is another recipe's
@@ -239,13 +242,21 @@ def _cached_style(sha256: str, path: Path, limits: Limits, profile: Profile) -> 
 def _load_made(
     path: Path, long_side: int | None, limits: Limits, profile: Profile, sha256: str
 ) -> Tensor:
-    """A picture that the config names, which may be a link; ChangedError also where it is gone."""
+    """A picture that the config names, which may be a link; ChangedError also where it is gone.
+
+    Where it is damaged it is so for all photos alike, and none of them is to blame.
+    """
     try:
         return _load(real_path(path), long_side, limits, profile, sha256=sha256).rgb
+    except ChangedError:
+        raise
     except JobError as error:
         if sha256 and error.code in (Reason.VANISHED, Reason.NOT_REGULAR_FILE):
             raise ChangedError(path) from None
-        raise
+        if BLAME[error.code] is Blame.PLACE:
+            raise
+        code = Reason.STYLE_INVALID
+        raise JobError(error.what, where=error.where, mend=error.mend, code=code) from None
 
 
 @lru_cache(maxsize=1)
@@ -263,12 +274,16 @@ def _network(weights: str, sha256: str, pooling: str, device: str) -> Vgg19:
 def _failure(error: Exception) -> Failure:
     if isinstance(error, JobError):
         return Failure(error.code, str(error))
+    if isinstance(error, WeightsError):
+        return Failure(Reason.WEIGHTS_INVALID, f"weights: {error}")
     if isinstance(error, PipelineError):
         return Failure(Reason.ENGINE_ERROR, str(error))
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error):
         mend = EngineError("out of memory", mend="choose a smaller size or another device")
         return Failure(Reason.OUT_OF_MEMORY, str(mend))
     line = " ".join(str(error).split())[:300]
+    if isinstance(error, ImportError):
+        return Failure(Reason.ENGINE_UNAVAILABLE, f"{line} (install the package again)")
     if isinstance(error, OSError):
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         return Failure(Reason.DISK_FULL if full else Reason.IO_ERROR, line)

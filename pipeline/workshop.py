@@ -149,8 +149,10 @@ def serve(
     voice.start()
     try:
         do, devices = set_up(device, threads, place)
-    except PipelineError as error:
-        voice.say(Refused(str(error)))
+    except Exception as error:  # whatever a broken torch raises while it is loaded
+        if not isinstance(error, PipelineError):
+            traceback.print_exc()  # into the log
+        voice.say(Refused(_words(error)))
         with suppress(EOFError, OSError):
             while True:  # until the parent has read it; it may have sent a job before
                 pipe.recv()
@@ -163,6 +165,13 @@ def serve(
     except (EOFError, OSError):  # the parent is gone
         if not room.leave(STOP_SECONDS):
             os._exit(1)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, PipelineError):
+        return str(error)
+    line = " ".join(str(error).split())[:300]
+    return f"no worker can work: {type(error).__name__}: {line} (install the package again)"
 
 
 def set_up(device: str, threads: int, place: Place) -> tuple[Do, tuple[tuple[str, int], ...]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from pipeline.blame import is_check
 from pipeline.errors import EngineError, JobError
 from pipeline.executors import Event, GivenBack
 from pipeline.jobs import Bench, Failure, Interrupted, Job, JobResult, Progress
@@ -52,15 +53,20 @@ def failed(job: Job, code) -> JobResult:
 
 
 class FakeExecutor:
-    """Slots whose jobs end when the test says so, and how."""
+    """Slots whose jobs end when the test says so, and how.
+
+    The service's own checks end well at once, unless ``broken`` says how they fail.
+    """
 
     trouble = ""
+    broken = None
 
     def __init__(self, slots: int = 1) -> None:
         self.slots = slots
         self.jobs: list[tuple[Job, Path]] = []
         self.events: list[Event] = []
         self.begun: list[Job] = []
+        self.checks: list[Job] = []
 
     def free(self) -> int:
         return self.slots - len(self.jobs)
@@ -69,6 +75,10 @@ class FakeExecutor:
         return [("cpu", job) for job, _ in self.jobs]
 
     def submit(self, job: Job, staging: Path) -> None:
+        if is_check(job):
+            self.checks.append(job)
+            self.events.append(failed(job, self.broken) if self.broken else done(job, staging))
+            return
         self.jobs.append((job, staging))
         self.begun.append(job)
 
@@ -79,6 +89,9 @@ class FakeExecutor:
     def interrupt(self) -> None:
         while self.jobs:
             self.events.append(GivenBack(self.jobs.pop()[0]))
+
+    def renew(self) -> None:
+        """Nothing was left out."""
 
     def end(self, how=done) -> Job:
         """End the oldest running job: ``how(job, staging)`` gives its result."""

@@ -7,7 +7,7 @@ from test_service import CONFIG, Studio
 from pipeline.bulk import Bulk
 from pipeline.errors import Reason
 from pipeline.estimate import NAME, Estimate, Rates, estimate, work_of
-from pipeline.jobs import Failure, JobResult
+from pipeline.jobs import JobResult
 from pipeline.options import Transfer, resolve_transfer
 from pipeline.tally import Tally, words
 from pipeline.view import View
@@ -144,9 +144,7 @@ def test_the_service_tells_the_whole_work_before_its_first_job_and_counts_its_fa
             studio.put(f"{number}.png", seed=number)
         studio.until_running()
         assert told == [{"event": "run_started", "pairs": 6, "seconds": None, "unmeasured": 6}]
-        studio.executor.end(
-            lambda job, _: JobResult(job, "failed", error=Failure(Reason.ENGINE_ERROR, "no"))
-        )
+        studio.fail(Reason.ENGINE_ERROR)
         studio.until_idle()
         summary = studio.service.bulk.summary()
         assert (summary["done"], summary["failed"]) == (5, 1)

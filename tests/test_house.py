@@ -36,7 +36,7 @@ FLOORS = [
      "dashboard", "hooks",
      "originals", "quarantine", "examiner", "intake", "exhibits", "markup", "gallery", "serving",
      "accounts",
-     "queueing", "replacing", "planner", "outcomes", "bulk"],
+     "queueing", "replacing", "blame", "planner", "outcomes", "bulk"],
     ["service", "single"],
     ["flags", "observers", "running", "dryrun", "retries", "restoring", "reports", "doctor",
      "ordering", "origins", "serve"],

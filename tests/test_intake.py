@@ -195,7 +195,7 @@ def put_aside(studio: Studio) -> Path:
     """A photo that failed for good; returns where it lies."""
     studio.put("sub/a.png")
     studio.until_running()
-    studio.executor.fail(Reason.ENGINE_ERROR)
+    studio.fail(Reason.ENGINE_ERROR)
     studio.until_idle()
     assert not (studio.inbox / "sub/a.png").exists()
     return studio.root / "quarantine/sub/a.png"
@@ -235,7 +235,7 @@ def test_nothing_is_overwritten_by_what_comes_back_and_the_rest_is_brought(make)
     path = put_aside(studio)
     studio.put("b.png", seed=5)
     studio.until_running()
-    studio.executor.fail(Reason.ENGINE_ERROR)
+    studio.fail(Reason.ENGINE_ERROR)
     studio.until_idle()
     (studio.inbox / "sub/a.png").write_bytes(b"another")
     with pytest.raises(UsageError, match=r"sub/a\.png: another file stands in its place"):
@@ -265,7 +265,7 @@ def test_a_photo_comes_back_over_to_another_disk_whole(make, tmp_path):
         studio = make(QUARANTINE + f"quarantine: {other}\n")
         before = studio.put("a.png").read_bytes()
         studio.until_running()
-        studio.executor.fail(Reason.ENGINE_ERROR)
+        studio.fail(Reason.ENGINE_ERROR)
         studio.until_idle()
         assert retry(loaded(studio), None) == 1
         assert (studio.inbox / "a.png").read_bytes() == before
@@ -344,7 +344,7 @@ def test_the_loop_survives_names_of_255_bytes_that_are_put_aside_twice(make, con
         studio.put(name, seed)
         studio.until_running()
         if config == QUARANTINE:
-            studio.executor.fail(Reason.ENGINE_ERROR)
+            studio.fail(Reason.ENGINE_ERROR)
         studio.until_idle()
         assert not (studio.inbox / name).exists()
     aside = studio.root / ("quarantine" if config == QUARANTINE else "archive")
@@ -441,7 +441,7 @@ def test_an_original_that_a_kill_left_behind_is_seen_to_at_the_next_start(make):
     studio.put("a.png")
     studio.put("b.png", seed=2)
     studio.service.planner.done = lambda _: None  # the kill falls between the books and the photo
-    for how in (done, lambda job, _: failed(job, Reason.STYLE_INVALID)):
+    for how in (done, lambda job, _: failed(job, Reason.TRUNCATED)):
         studio.until_running()
         studio.executor.end(how)
     studio.until_idle()
