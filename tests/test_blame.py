@@ -291,6 +291,7 @@ def real_job(folder: Path, **recipe: object):
     if not painting.exists():
         photo(painting, seed=3)
     transfer = Transfer(size=64, steps=(1,), scales=(64,))
+    images = (StyleImage(painting, 1.0, hash_file(painting)),)
     plain = Recipe(images, transfer, Enhance(), "embedded", 0)
     job = make_job("a.png", sha=hash_file(picture))
     return replace(job, path=picture, recipe=replace(plain, **recipe))
