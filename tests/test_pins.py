@@ -1,0 +1,371 @@
+"""What users, scripts and existing installs rely on by name, compared with literal values.
+
+A value here changes only together with an entry in CHANGELOG.md; additions are welcome.
+"""
+
+import ast
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import tarfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pipeline import errors
+from pipeline.chain import Enhance
+from pipeline.database import Database
+from pipeline.diary import _as_json
+from pipeline.errors import PipelineError, Reason
+from pipeline.formats import OutputFormat
+from pipeline.jobs import Failure, Job, JobResult, Output, Recipe, StyleImage
+from pipeline.metadata import xmp_packet
+from pipeline.metrics import Exporter
+from pipeline.options import resolve_transfer
+from pipeline.outbox import staging_name, stems
+from pipeline.provenance import SOFTWARE, record
+from pipeline.runlog import run_log_line
+from pipeline.sections import Metrics
+
+ROOT = Path(__file__).resolve().parent.parent
+PINS = ROOT / "tests" / "pins"
+BEFORE = PINS / "before"  # an install as the version of commit 20d407c left it
+
+
+def pinned(name: str) -> str:
+    return (PINS / name).read_text()
+
+
+# --- recipes and jobs -----------------------------------------------------------------------
+
+
+def recipe(preset: str = "balanced", enhance: dict | None = None, **more: object) -> Recipe:
+    images = (StyleImage(Path("/paintings/a.jpg"), 1.0, "a" * 64),)
+    chain = Enhance.model_validate(enhance or {})
+    given = {"images": images, "weights": "embedded", "seed": 0, "weights_sha256": "embedded"}
+    return Recipe(transfer=resolve_transfer(preset), enhance=chain, **(given | more))
+
+
+BLEND = (
+    StyleImage(Path("/paintings/a.jpg"), 2 / 3, "a" * 64),
+    StyleImage(Path("/paintings/b.jpg"), 1 / 3, "b" * 64),
+)
+# With each: the digest, and the id of the job that paints sub/cup.jpg by it in the style mosaic.
+RECIPES = {
+    "draft": (recipe("draft"), "a8e32e729665ded2", "03e6cf343458"),
+    "balanced": (recipe("balanced"), "282192773a9df532", "890fcd40f00f"),
+    "fine": (recipe("fine"), "93c24693ca667458", "f7615b80ce50"),
+    "print": (recipe("print"), "af1b75b7be5e9723", "b0dd29016c68"),
+    "a blend": (recipe(images=BLEND), "8ea9f7f2af7ec97e", "4dd328571ff1"),
+    "another seed": (recipe(seed=7), "c7ee9f9eaabd46ea", "0cc7bffa9207"),
+    "weights from a file": (
+        recipe(weights="/w.pth", weights_sha256="c" * 64),
+        "9eb3fbe94a37c5e0",
+        "794bdb150ca6",
+    ),
+    "a start image": (recipe(init_sha256="d" * 64), "2ee8f6e5a5677a0d", "7e1987c1b77b"),
+    "enlarged by a model": (
+        recipe(
+            enhance={"upscale": 2, "upscale_by": "model", "upscale_model": "/m.pth"},
+            upscale_sha256="e" * 64,
+        ),
+        "b6d93203bf5c4448",
+        "b44bfc5cb087",
+    ),
+    "vivid": (
+        recipe(enhance={"preset": "vivid", "grain": 0.2}),
+        "0009e147e5c8718b",
+        "f13bad88bb77",
+    ),
+    "16 bits": (
+        recipe(output=OutputFormat(format="tiff", depth=16)),
+        "b93fb4aba16cfa99",
+        "dba28d67b53a",
+    ),
+}
+
+
+def job(of: Recipe, **more: object) -> Job:
+    return Job("sub/cup.jpg", Path("/inbox/sub/cup.jpg"), "5" * 64, "mosaic", of, **more)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_and_its_job_keep_their_ids(name):
+    """Another digest, and every picture of every user is painted again."""
+    made, digest, job_id = RECIPES[name]
+    assert (made.digest, job(made).id) == (digest, job_id)
+
+
+# --- what is written ------------------------------------------------------------------------
+
+
+def results() -> list[JobResult]:
+    """A finished and a failed job."""
+    pictures = (
+        Output("stylized", "sub/cup--mosaic.png", "1" * 64, 1234, 512, 384),
+        Output("enhanced", "sub/cup--mosaic.enhanced.png", "2" * 64, 2345, 512, 384),
+    )
+    made = recipe(images=BLEND)
+    steps = ({"step": "clean", "strength": 0.5, "style_shift": 0.0, "seconds": 0.062},)
+    losses, curve = {"content": 0.5, "total": 0.75}, ((1, 1.5, 1), (2, 0.75, 1))
+    done = JobResult(job(made), "done", 31.25, "cpu", pictures, losses, None, curve, steps)
+    failure = Failure(Reason.TRUNCATED, "the file is cut off or damaged")
+    return [done, JobResult(job(made, attempt=2), "failed", 0.5, "cuda:1", error=failure)]
+
+
+def test_a_line_of_the_run_log_is_written_as_before():
+    lines = [run_log_line(r, "0a1b2c3d4e5f", "2026-01-02T03:04:05.678Z") for r in results()]
+    assert "".join(_as_json(line) + "\n" for line in lines) == pinned("runs.jsonl")
+
+
+def test_the_record_in_a_picture_is_written_as_before():
+    made = recipe("draft", images=BLEND, enhance={"preset": "vivid"})
+    assert record(job(made), "stylized", "2.9.0") + "\n" == pinned("provenance.json")
+
+
+def test_the_record_stands_in_a_picture_where_it_stood():
+    packet = xmp_packet(b"", gps=False, software=SOFTWARE, record='{"engine":12}')
+    assert packet.decode() == pinned("packet.xmp")
+
+
+def columns(db: sqlite3.Connection) -> dict[str, set[tuple]]:
+    """Of each table the columns: name, type, whether it may be null, default, part of the key."""
+    names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    return {
+        name: {row[1:] for row in db.execute(f"PRAGMA table_info({name})")} for (name,) in names
+    }
+
+
+def indexes(db: sqlite3.Connection) -> dict[str, str]:
+    rows = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql <> ''")
+    return {name: re.sub(r"\s+", " ", sql) for name, sql in rows}
+
+
+def test_the_database_has_the_tables_and_columns_that_it_had(tmp_path):
+    """Further ones come by a migration of their own."""
+    Database(tmp_path / "new.sqlite3").close()
+    with (
+        closing(sqlite3.connect(tmp_path / "new.sqlite3")) as new,
+        closing(sqlite3.connect(":memory:")) as before,
+    ):
+        before.executescript(pinned("schema.sql"))
+        assert columns(before)["pairs"]
+        for table, found in columns(before).items():
+            assert found <= columns(new)[table], table
+        assert indexes(before).items() <= indexes(new).items()
+
+
+def test_a_database_of_the_version_before_becomes_the_same_and_keeps_its_rows(tmp_path):
+    path = tmp_path / "jobs.sqlite3"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript((BEFORE / "jobs.sql").read_text())
+        before = db.execute("SELECT * FROM pairs ORDER BY content, style").fetchall()
+        seen = db.execute("SELECT * FROM seen ORDER BY content").fetchall()
+    assert (len(before), len(seen)) == (4, 4)
+    Database(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        after = db.execute("SELECT * FROM pairs ORDER BY content, style").fetchall()
+        assert [row[: len(before[0])] for row in after] == before
+        found = db.execute("SELECT * FROM seen ORDER BY content").fetchall()
+        assert [row[: len(seen[0])] for row in found] == seen
+        Database(tmp_path / "new.sqlite3").close()
+        with closing(sqlite3.connect(tmp_path / "new.sqlite3")) as new:
+            for question in ("PRAGMA user_version", "PRAGMA application_id"):
+                assert db.execute(question).fetchone() == new.execute(question).fetchone()
+            assert (columns(db), indexes(db)) == (columns(new), indexes(new))
+
+
+# --- names that people and scripts see ------------------------------------------------------
+
+EXIT_CODES = {
+    "PipelineError": 1,
+    "UsageError": 2,
+    "ConfigError": 2,
+    "LockedError": 2,
+    "WeightsError": 2,
+    "MissingExtraError": 2,
+    "StateError": 1,
+    "InboxError": 2,
+    "BusyError": 1,
+    "DiskFullError": 1,
+    "JobError": 1,
+    "InputError": 1,
+    "ChangedError": 1,
+    "EngineError": 1,
+    "OutputError": 1,
+    "PlaceError": 2,
+}
+REASONS = """
+animated decode_crash decode_timeout decoder_unavailable disk_full duplicate engine_error
+engine_unavailable hardlinked ignored interrupted io_error no_match not_regular_file out_of_memory
+output_invalid publish_conflict sidecar_invalid stalled style_invalid too_large too_many_frames
+too_many_pixels truncated unreadable unsupported_format vanished weights_invalid worker_crashed
+"""
+METRICS = {  # the kind, then the labels; counters have _total behind their name
+    "pipeline_build_info": ["gauge", "version", "python"],
+    "pipeline_device_busy_seconds": ["counter", "device"],
+    "pipeline_disk_free_bytes": ["gauge", "folder"],
+    "pipeline_failures": ["counter", "code"],
+    "pipeline_healthy": ["gauge"],
+    "pipeline_job_duration_seconds": ["histogram", "preset", "size"],
+    "pipeline_jobs": ["gauge", "state"],
+    "pipeline_last_success_timestamp_seconds": ["gauge"],
+    "pipeline_last_tick_timestamp_seconds": ["gauge"],
+    "pipeline_paused": ["gauge", "cause"],
+    "pipeline_queue_length": ["gauge"],
+    "pipeline_queue_remaining_seconds": ["gauge"],
+    "pipeline_results": ["counter", "status"],
+    "pipeline_running_jobs": ["gauge"],
+    "pipeline_settling_files": ["gauge"],
+    "pipeline_slots": ["gauge"],
+}
+LOGGERS = {"pipeline", "pipeline.hooks", "pipeline.slots"}
+NOTES = """
+batch end observer_failed pause reload reload_refused replaces restore_failed restored resume start
+stop stopping watching worker_lost
+"""
+EVENTS = {
+    *("job_{result.status}", "job_failed", "job_restored", "file_{refused.status}"),
+    *("batch_ended", "bulk_ended", "run_started", "run_ended", "replaces"),
+}
+
+
+def test_each_kind_of_error_has_its_exit_code():
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    found = {k.__name__: k.exit_code for k in kinds if issubclass(k, PipelineError)}
+    assert found | EXIT_CODES == found
+
+
+def test_the_reason_codes_are_these():
+    assert set(REASONS.split()) <= set(Reason)
+
+
+def test_the_metrics_have_these_names_kinds_and_labels():
+    exporter = Exporter(Metrics(), "balanced")
+    registered = {
+        "pipeline_" + thing._name.removeprefix("pipeline_"): [thing._type, *thing._labelnames]
+        for thing in exporter.registry._collector_to_names
+    }
+    assert registered | METRICS == registered
+
+
+def calls() -> list[tuple[str, ast.Call]]:
+    """Every call in the package, with the dotted name of its module."""
+    found = []
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        module = ".".join(parts).removesuffix(".__init__")
+        tree = ast.walk(ast.parse(path.read_text()))
+        found += [(module, node) for node in tree if isinstance(node, ast.Call)]
+    return found
+
+
+def test_operators_find_the_journal_under_these_logger_names():
+    """A module that moves keeps the name under which it writes."""
+    names = {"pipeline"}  # of journal.note
+    for module, call in calls():
+        if ast.unparse(call.func) == "logging.getLogger":
+            given = ast.unparse(call.args[0])
+            names.add(module if given == "__name__" else given.strip("'"))
+    assert names >= LOGGERS
+
+
+def test_the_journal_speaks_of_these_events():
+    spoken = ("note", "log.info", "log.warning", "log.error", "self._changed")
+    found = set()
+    for _, call in calls():
+        if ast.unparse(call.func) in spoken:
+            place = 2 if ast.unparse(call.func) == "self._changed" else 0
+            found |= {c.value for c in ast.walk(call.args[place]) if isinstance(c, ast.Constant)}
+    assert set(NOTES.split()) <= found
+
+
+def test_the_lines_of_run_log_and_json_speak_of_these_events():
+    found = set()
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        found |= set(re.findall(r'"event": f?"([^"]+)"', path.read_text()))
+    assert found >= EVENTS
+
+
+def test_a_pairs_names_in_the_outbox_are_these():
+    names = stems("sub/cup.jpg", "mosaic")
+    assert [next(names), next(names)] == ["sub/cup--mosaic", "sub/cup~2--mosaic"]
+    places = ["a.png", "a.enhanced.jpg", "a.timelapse.webp", "a.step-0040.png"]
+    kinds = ["stylized", "enhanced", "timelapse", "still"]
+    shown = [Output(k, p, "", 0, 0, 0).under("x") for k, p in zip(kinds, places, strict=True)]
+    assert [output.path for output in shown] == [p.replace("a.", "x.", 1) for p in places]
+    assert staging_name("0123456789ab", 3) == "0123456789ab.3"
+
+
+# --- an install of the version before -------------------------------------------------------
+
+
+@pytest.fixture
+def studio(tmp_path) -> Path:
+    """Folders and database as that version left them, on the same disk: stamps are those seen."""
+    folder = tmp_path / "studio"
+    with tarfile.open(BEFORE / "files.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    (folder / ".state").mkdir()
+    with closing(sqlite3.connect(folder / ".state" / "jobs.sqlite3")) as db:
+        db.executescript((BEFORE / "jobs.sql").read_text())
+        db.execute("UPDATE inboxes SET root = ?", [os.fsencode(folder / "inbox")])
+        for (content,) in db.execute("SELECT content FROM seen WHERE stamp <> ''").fetchall():
+            at = (folder / "inbox" / os.fsdecode(content)).stat()
+            stamp = f"{at.st_size}.{at.st_mtime_ns}.{at.st_ctime_ns}.{at.st_ino}"
+            db.execute("UPDATE seen SET stamp = ? WHERE content = ?", [stamp, content])
+        db.commit()
+    return folder
+
+
+def pipeline(folder: Path, *arguments: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", *arguments, "--config", str(folder / "config.yaml")],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_an_install_of_the_version_before_goes_on(studio):
+    """Nothing is painted again, nothing is lost, and what was deleted stays deleted."""
+    for name in ("cup--waves.png", "cup--waves.enhanced.png"):
+        (studio / "outbox" / name).unlink()
+    before = tree(studio / "outbox")
+    code, said = pipeline(studio, "status", "--json")
+    report = json.loads(said)
+    assert (code, report["jobs"]["done"], len(report["refused"])) == (0, 4, 2)
+    code, said = pipeline(studio, "run")
+    assert (code, "nothing to do" in said) == (0, True), said
+    after = tree(studio / "outbox")
+    for name, data in before.items():
+        if not name.startswith((".gallery/", "index.html")):  # drawn by each version its own way
+            assert after[name] == data, name
+    assert {name for name in after if name.endswith(".png")} == {
+        name for name in before if name.endswith(".png")
+    }
+    code, said = pipeline(studio, "explain", str(studio / "inbox" / "cup.png"))
+    assert (code, "4857901bf073  done" in said) == (0, True), said
+    code, said = pipeline(studio, "explain", str(studio / "inbox" / "half.jpg"))
+    assert "truncated" in said
+    code, said = pipeline(studio, "explain", str(studio / "outbox" / "cup--mosaic.png"))
+    assert (code, "the stylized picture of cup.png in the style mosaic" in said) == (0, True), said
+
+
+def test_the_outbox_of_the_version_before_keeps_its_names(studio):
+    pair = [f"{stem}--{style}" for stem in ("cup", "trip/flag") for style in ("mosaic", "waves")]
+    pictures = {f"{stem}{kind}.png" for stem in pair for kind in ("", ".enhanced")}
+    pipeline(studio, "run")
+    found = set(tree(studio / "outbox"))
+    page = {"index.html", ".gallery/head.js", ".gallery/chunk-0001.js"}
+    assert found >= pictures | page | {"runs.jsonl"}
+    assert not [name for name in found if name.startswith(".staging")]
