@@ -67,6 +67,7 @@ _NOT_DECODED = (
     "not supported",
     "not yet",
 )
+_CUT = ("Truncated", "truncated", "Corrupt")
 _NAMES = {"exif": "EXIF", "xmp": "XMP", "icc_profile": "colour profile"}
 
 
@@ -200,7 +201,8 @@ def _pillow_opened(found: Survey) -> Image.Image:
             return Image.open(found.file, formats=_formats())
         except UnidentifiedImageError:
             said = " ".join(str(warning.message) for warning in heard)
-            if found.colours.note or any(phrase in said for phrase in _NOT_DECODED):
+            whole = not any(phrase in said for phrase in _CUT)
+            if found.colours.note or (whole and any(phrase in said for phrase in _NOT_DECODED)):
                 kind = found.tiff.described or found.colours.note or said
                 raise unsupported(f"a picture of a kind that is not decoded: {kind}") from None
             raise

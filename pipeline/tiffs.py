@@ -77,6 +77,8 @@ def looked_through(file: BinaryIO, most_pages: int) -> Tiff:
     file.seek(0)
     if not pages:
         return Tiff()  # cut off: Pillow says so
+    if file.read(4) == b"MM\0+":
+        raise unsupported("a BigTIFF in big-endian order")  # Pillow takes it for a small TIFF
     page = _photo(pages)
     tags = pages[page]
     _check(tags, _order(file))
