@@ -182,10 +182,12 @@ def _check(tags: Tags, order: Order) -> None:
     sample = (max(formats), max(bits))
     right = len(bits) == len(formats) == 1 and sample in DECODED[photometric]
     planes = _one(tags, PLANAR, 1) == 2 and samples > 1
+    if planes and photometric not in (RGB, CMYK, YCBCR):
+        right = False  # it loses the alpha of greys
     extra = tags.get(EXTRA, ())
     if planes and compression == NONE:
         # Pillow takes each plane for bytes, and knows no planes of these.
-        right = right and max(bits) == 8 and photometric in (RGB, CMYK) and 1 not in extra
+        right = right and max(bits) == 8 and photometric in (RGB, CMYK) and extra in ((), (2,))
     if max(bits) in (16, 32) and sample != (WHOLE, 16) and order == ">":
         right = right and compression == NONE  # else it turns the bytes around twice
     if max(bits) > 8 and _one(tags, FILL_ORDER, 1) == 2:
