@@ -10,12 +10,15 @@ import pillow_heif
 import pytest
 import wild_stock as wild
 from PIL import Image
+from stock import make_job
 
 from pipeline import boxes, codec, ifd
 from pipeline.codec import Decoded, Limits
 from pipeline.decoder import Decoder
 from pipeline.errors import InputError, Reason
 from pipeline.icc import icc_bytes
+from pipeline.jobs import JobResult
+from pipeline.runlog import run_log_line
 from pipeline.sections import Limits as Section
 
 pillow_heif.register_heif_opener()
@@ -421,3 +424,11 @@ def test_notes_cross_from_the_decoder_process(tmp_path: Path) -> None:
         assert caught.value.code is Reason.TRUNCATED
     finally:
         refusing.close()
+
+
+def test_what_was_left_out_of_account_stands_in_the_run_log_and_nothing_where_all_was_used() -> (
+    None
+):
+    said = JobResult(make_job(), "done", notes=("its XMP is beyond its limit: left out",))
+    assert run_log_line(said, "run", "now")["notes"] == ["its XMP is beyond its limit: left out"]
+    assert "notes" not in run_log_line(JobResult(make_job(), "done"), "run", "now")
