@@ -137,8 +137,12 @@ class Accounts:
             with self._showing():
                 self._gallery.update()
                 if force:
-                    kept = (o.sha256 for v in self.ledger.earlier() for o in v.outputs)
-                    self._gallery.tidy(kept)
+                    self._gallery.tidy(self._kept_pictures())
+
+    def _kept_pictures(self) -> Iterator[str]:
+        """SHA-256 of all earlier pictures; read only if somebody wants to know them."""
+        for version in self.ledger.earlier():
+            yield from (output.sha256 for output in version.outputs)
 
     def _prune(self) -> None:
         """Let the oldest pictures go that are beyond the bounds."""

@@ -137,7 +137,7 @@ def status_text(report: Report) -> str:
         lines += ["", f"in quarantine: {len(report['quarantine'])}; `retry FILE` brings one back:"]
         lines += [f"  {_held_line(file)}" for file in report["quarantine"]]
     if (kept := report["versions"])["count"]:
-        size = f"{kept['bytes'] / 1e6:.1f} MB"
+        size = _size(kept["bytes"])
         lines += ["", f"earlier versions kept: {kept['count']}, {size}; see `explain FILE`"]
     return "\n".join(map(visible, lines))
 
@@ -296,9 +296,13 @@ def _version(outbox: Path, version: Version) -> Report:
 
 def _version_line(version: Report) -> str:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(version["made"]))
-    size = f"{version['bytes'] / 1e6:.1f} MB"
+    size = _size(version["bytes"])
     files = ", ".join(output["path"] for output in version["outputs"]) or "files are gone"
     return f"{version['version']}  {when}  {version['summary']}  {size}  {files}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
 
 
 def _held(one: Held) -> Report:

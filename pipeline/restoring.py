@@ -98,7 +98,8 @@ def _line(version: Version, run: str, wall: float) -> dict[str, object]:
         "outputs": [],
         "error": None,
     }
-    return unknown | dict(version.line) | now
+    rest = unknown | dict(version.line)
+    return now | {key: value for key, value in rest.items() if key not in now}
 
 
 # --- which ----------------------------------------------------------------------------------

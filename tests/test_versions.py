@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import shutil
 import sqlite3
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from stock import books, bring_back, make, make_job, pictures, publish, read_log
 from test_service import CONFIG, STYLES, Studio
 
 from pipeline import restoring
+from pipeline.dashboard import Dashboard
 from pipeline.database import APPLICATION_ID, MIGRATIONS
 from pipeline.dryrun import dry_run
 from pipeline.errors import OutputError, Reason, UsageError
@@ -20,9 +23,10 @@ from pipeline.jobs import JobState
 from pipeline.ledger import Ledger
 from pipeline.names import VERSIONS
 from pipeline.outbox import Outbox
+from pipeline.replacing import Replacing
 from pipeline.reports import explain, explain_text, status
 from pipeline.retries import retry
-from pipeline.running import Loaded
+from pipeline.running import Loaded, _say
 from pipeline.sections import Versions as Bounds
 from pipeline.serving.shelf import Shelf
 from pipeline.versions import Versions
@@ -182,6 +186,26 @@ def test_no_picture_is_replaced_while_the_earlier_one_cannot_be_kept(ledger, out
         ledger.retry([make_job("sub/a.jpg", seed=0).id])
 
 
+def test_a_disk_that_fills_while_a_copy_is_made_costs_no_picture(ledger, outbox, monkeypatch):
+    paint(ledger, outbox, "one", 0)
+    with monkeypatch.context() as full:
+
+        def no_link(source, name, **_):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+        def no_room(*_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        full.setattr(os, "link", no_link)
+        full.setattr(shutil, "copyfileobj", no_room)
+        with pytest.raises(OutputError) as caught:
+            paint(ledger, outbox, "two", 1)
+    assert caught.value.code is Reason.DISK_FULL
+    assert (read(outbox, "sub/a--mosaic.png"), kept(outbox)) == ("one", [])
+    publish(books(ledger, outbox))  # there is room again
+    assert (read(outbox, "sub/a--mosaic.png"), kept(outbox)) == ("two", ["one", "one"])
+
+
 def test_names_at_the_limit_of_a_disk_are_kept_and_brought_back(ledger, outbox):
     for seed in (0, 1):
         make(ledger, outbox, make_job("x" * 240 + ".jpg", seed=seed), mark=f"{seed}")
@@ -336,6 +360,14 @@ def test_a_config_taken_up_while_watching_says_it_before_any_job_begins(studio):
     assert event["pictures"] == 2
     assert event["sizes"] == [{"before": 64, "after": 32, "pictures": 2}]
     assert event["words"].startswith("replaces 2 finished pictures, 64 -> 32 px")
+
+
+def test_what_will_be_replaced_is_a_line_for_people(capsys):
+    replaced = Replacing(3, Counter({(64, 32): 2, (48, "source"): 1}), kept=False)
+    with Dashboard() as dashboard:
+        _say({"event": "replaces", **replaced.told(), "words": replaced.words()}, dashboard)
+    words = "replaces 3 finished pictures, 64 -> 32 px (2 of them), 48 -> the photo's own size (1"
+    assert words in capsys.readouterr().out
 
 
 def test_what_was_brought_back_stays_until_retry(studio):
