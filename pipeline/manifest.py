@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.config import BUILTIN, WEIGHTS_WORDS, Config, MatchRule
 from pipeline.errors import ConfigError
-from pipeline.options import Transfer, resolve_transfer
+from pipeline.options import INIT_WORDS, Transfer, resolve_transfer
 from pipeline.paths import why_no_file
 from pipeline.patterns import fits
 
@@ -133,5 +133,5 @@ def _unreadable(noun: str, why: str) -> str:
 
 
 def _check_init(transfer: Transfer, key: str) -> None:
-    if transfer.init not in ("content", "noise", "style"):
+    if transfer.init not in INIT_WORDS:
         find_image(transfer.init, key)

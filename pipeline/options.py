@@ -42,6 +42,15 @@ def absolute(value: Any, info: ValidationInfo) -> Any:
     return absolute_path(value, base) if isinstance(value, str | Path) and value else value
 
 
+def _start_image(value: Any, info: ValidationInfo) -> Any:
+    in_config = bool((info.context or {}).get("base"))
+    if not in_config or not isinstance(value, str) or value in ("", *INIT_WORDS):
+        return value
+    return str(absolute(value, info))
+
+
+INIT_WORDS = ("content", "noise", "style")
+StartImage = Annotated[str, BeforeValidator(_start_image)]
 LocalPath = Annotated[Path, BeforeValidator(absolute)]
 SystemText = Annotated[str, AfterValidator(system_text)]  # an argument of a program, a host
 
@@ -113,7 +122,7 @@ class Transfer(Options):
     statistic: Literal["gram", "covariance", "mean_std", "wasserstein", "sliced", "histogram"] = (
         Field("wasserstein", description="What of the painting's features is matched.")
     )
-    init: str = Field(
+    init: StartImage = Field(
         "content",
         min_length=1,
         description="Where the picture starts: content, noise, style, or the path of an image.",

@@ -18,8 +18,7 @@ from pipeline.flags import chosen
 from pipeline.formats import OutputFormat, format_of
 from pipeline.jobs import Job, JobResult, Progress
 from pipeline.manifest import Style, find_image, load_manifest
-from pipeline.options import PRESETS, Transfer, resolve_transfer
-from pipeline.recipes import INIT_WORDS
+from pipeline.options import INIT_WORDS, PRESETS, Transfer, resolve_transfer
 from pipeline.single import Axis, Order, check_film, check_out, stylize_file
 from pipeline.single import sweep as paint_grid
 from pipeline.view import View

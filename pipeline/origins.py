@@ -17,8 +17,9 @@ from pipeline.jobs import ENGINE_VERSION, Job, Recipe
 from pipeline.kinds import is_photo_name
 from pipeline.manifest import starter_styles
 from pipeline.metadata import recorded
+from pipeline.options import INIT_WORDS
 from pipeline.provenance import Ingredient, Provenance, parse
-from pipeline.recipes import INIT_WORDS, digest
+from pipeline.recipes import digest
 from pipeline.sections import Limits
 from pipeline.terminal import visible
 

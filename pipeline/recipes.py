@@ -13,12 +13,11 @@ from pipeline.disk import digest_of
 from pipeline.errors import ConfigError
 from pipeline.jobs import Recipe, StyleImage
 from pipeline.manifest import Style
-from pipeline.options import Transfer
+from pipeline.options import INIT_WORDS, Transfer
 from pipeline.paths import real_path
 from pipeline.sidecar import Side
 from pipeline.stamp import Stamp
 
-INIT_WORDS = ("content", "noise", "style")
 # The clocks of file systems go in steps, of 2 s at most: a file that was written to so lately may
 # be written to again under the same stamp, so what it holds counts for one plan only.
 COARSE_NS, PLAN_NS = 2_000_000_000, 200_000_000

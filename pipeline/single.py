@@ -34,8 +34,8 @@ from pipeline.jobs import (
 )
 from pipeline.nst import load_weights
 from pipeline.nst.devices import choose_device
-from pipeline.options import Transfer
-from pipeline.recipes import INIT_WORDS, digest
+from pipeline.options import INIT_WORDS, Transfer
+from pipeline.recipes import digest
 from pipeline.sections import Timelapse
 from pipeline.worker import Bench, run_job
 

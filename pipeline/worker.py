@@ -38,6 +38,7 @@ from pipeline.jobs import (
 from pipeline.nst import Vgg19, load_weights, stylize
 from pipeline.nst.cache import Caches, MemoryCache
 from pipeline.nst.devices import choose_device
+from pipeline.options import INIT_WORDS
 from pipeline.paths import real_path
 from pipeline.reporter import OnProgress, Progressed, Reporter
 from pipeline.sections import Limits
@@ -128,7 +129,7 @@ def _paint(job: Job, photo: Picture, device: str, report: Reporter, bench: Bench
         # Memory was short before: the same picture in blocks (a recipe does not count them).
         options = options.model_copy(update={"block": CAREFUL_BLOCK})
     init = None
-    if options.init not in ("content", "noise", "style"):
+    if options.init not in INIT_WORDS:
         init = _load_made(Path(options.init), None, limits, profile, job.recipe.init_sha256)
     return stylize(
         photo.rgb,
@@ -249,7 +250,7 @@ def _load_made(
     try:
         return _load(real_path(path), long_side, limits, profile, sha256=sha256).rgb
     except ChangedError:
-        raise
+        raise ChangedError(path) from None
     except JobError as error:
         if sha256 and error.code in (Reason.VANISHED, Reason.NOT_REGULAR_FILE):
             raise ChangedError(path) from None

@@ -2,8 +2,11 @@
 
 import json
 import os
+import random
 from collections import deque
 from pathlib import Path
+
+from PIL import Image
 
 from pipeline.accounts import Accounts
 from pipeline.chain import Enhance
@@ -100,6 +103,21 @@ def publish(accounts: Accounts) -> None:
 def read_log(outbox: Outbox) -> list[dict]:
     path = outbox.root / RUN_LOG
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def plain_picture(path: Path, seed: int) -> Path:
+    """A small picture, another one for each seed and all of one size in bytes."""
+    Image.frombytes("RGB", (24, 18), random.Random(seed).randbytes(24 * 18 * 3)).save(path, "BMP")
+    return path
+
+
+def swap(path: Path, other: Path) -> None:
+    """Put other bytes into a file, of the same size and under the same time, as `cp -p` can."""
+    before = path.stat()
+    path.write_bytes(other.read_bytes())
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
 
 
 def pictures(outbox: Outbox) -> list[str]:

@@ -8,13 +8,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from fake_work import done, photo
+from fake_work import done, honest, photo
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from stock import amiss_among_versions, pictures, read_log
-from test_service import CONFIG, Studio
+from stock import amiss_among_versions, pictures, plain_picture, read_log, swap
+from test_service import Studio
 
+from pipeline import recipes
 from pipeline.errors import OutputError, Reason
 from pipeline.faults import MAX_ATTEMPTS
 from pipeline.jobs import JobState
@@ -26,6 +27,15 @@ NAMES = st.sampled_from(["a.png", "b.png", "sub/a.png", "sub/c.jpg"])
 SEEDS = st.integers(0, 3)
 MEMORY = Path("/dev/shm")
 TRANSIENT = (Reason.OUT_OF_MEMORY, Reason.IO_ERROR, Reason.WORKER_CRASHED, Reason.STALLED)
+# All that a picture can be made of besides its photo; weights and model are never looked into.
+INGREDIENTS = {"images": "sea.bmp", "init": "start.bmp", "weights": "vgg.pth", "model": "grow.pth"}
+CONFIG = """
+styles: {mosaic: {image: sea.bmp, transfer: {init: start.bmp}}}
+weights: vgg.pth
+enhance: {upscale: 2, upscale_by: model, upscale_model: grow.pth}
+watch: {settle_seconds: 0}
+limits: {free_bytes: 0}
+"""
 OTHER = CONFIG + "seed: 1\n"
 
 
@@ -33,7 +43,11 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.root = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
-        self.studio = Studio(self.root, slots=2)
+        for seed, name in enumerate(INGREDIENTS.values()):
+            plain_picture(self.root / name, seed)
+        # All happens within one step of the disk's clock here.
+        self.plan_ns, recipes.PLAN_NS = recipes.PLAN_NS, 0
+        self.studio = Studio(self.root, CONFIG, slots=2)
         self.full = False
         self.config = CONFIG
         self.publish = Outbox.publish
@@ -41,6 +55,7 @@ class Life(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         Outbox.publish = self.publish
+        recipes.PLAN_NS = self.plan_ns
         self.studio.close()
         shutil.rmtree(self.root)
 
@@ -97,6 +112,10 @@ class Life(RuleBasedStateMachine):
         with Ledger(self.root / ".state" / "jobs.sqlite3") as elsewhere:
             elsewhere.retry()
 
+    @rule(name=st.sampled_from(sorted(INGREDIENTS.values())), seed=SEEDS)
+    def replace_painting_or_weights_under_the_old_time(self, name, seed):
+        swap(self.root / name, plain_picture(self.root / "new.bmp", 10 + seed))
+
     @rule()
     def change_config(self):
         self.config = OTHER if self.config == CONFIG else CONFIG
@@ -120,7 +139,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def a_job_ends(self):
         if self.studio.executor.jobs:
-            self.studio.executor.end(done)
+            self.studio.executor.end(honest)
 
     @rule(
         code=st.sampled_from([*TRANSIENT, Reason.ENGINE_ERROR, Reason.DISK_FULL, Reason.VANISHED])
@@ -202,7 +221,7 @@ class WholeLife(Life):
         for _ in range(300):
             studio.tick(30)
             while studio.executor.jobs:
-                studio.executor.end(done)
+                studio.executor.end(honest)
             if not studio.executor.events and studio.service.idle:
                 break
         assert studio.service.idle, studio.view.message
@@ -219,6 +238,15 @@ class WholeLife(Life):
             pair = states[found.content]
             assert pair.sha256 == hash_file(found.path)
             assert pair.state in (JobState.DONE, JobState.FAILED, JobState.SKIPPED)
+            if pair.state is JobState.DONE:
+                self.made_of_what_lies_there(pair)
+
+    def made_of_what_lies_there(self, pair) -> None:
+        """The engine has written into each picture what the files held that it read."""
+        wanted = {hash_file(self.root / name) for name in INGREDIENTS.values()}
+        for output in pair.outputs:
+            used = (self.studio.outbox.root / output.path).read_text().split()
+            assert wanted <= set(used), output.path
 
 
 TestLife = WholeLife.TestCase
