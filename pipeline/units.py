@@ -16,6 +16,7 @@ from pipeline.interpreter import module_command
 KINDS = ("systemd", "launchd")
 LABEL = "org.pipeline.watch"
 WATCHDOG_SECONDS = 120  # the loop may be busy that long with one tick before it counts as hung
+RESTART_SECONDS = 30  # between two starts; a config that stays wrong costs a line each time
 STOP_SECONDS = 90  # jobs stop at their next step, then a hook may end
 _HOMES = ("/home", "/root", "/run/user")
 
@@ -55,8 +56,8 @@ def _unit(config: Config, path: Path, sandbox: list[str], target: str, account: 
         "Description=Pipeline: paints what is dropped into its inbox",
         f"RequiresMountsFor={mounts}",
         *(["After=network-online.target", "Wants=network-online.target"] * _online(config)),
-        "StartLimitIntervalSec=10min",
-        "StartLimitBurst=5",
+        "# It is started again for as long as it takes: a disk may come late, a config be mended.",
+        "StartLimitIntervalSec=0",
         "",
         "[Service]",
         "Type=notify",
@@ -73,10 +74,10 @@ def _unit(config: Config, path: Path, sandbox: list[str], target: str, account: 
         "# Only the main process is asked to end: it ends its workers, their jobs are put back.",
         "KillMode=mixed",
         "Restart=always",
-        "RestartSec=5",
-        "# 1: stopped well, some photos had failed. 2: the config is wrong, and stays so.",
+        f"RestartSec={RESTART_SECONDS}",
+        "# 1: stopped well, some photos had failed. 2 is started again, too: a painting that was",
+        "# moved away, a disk that is missing and a wrong config can all be put right meanwhile.",
         "SuccessExitStatus=1",
-        "RestartPreventExitStatus=2",
         "",
         "# What it may take. A worker that takes too much is ended, not the service.",
         "OOMPolicy=continue",

@@ -10,9 +10,12 @@ import sys
 import tempfile
 import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, AnyStr
 
+from pipeline.folder import MAX_DEPTH
 from pipeline.mounts import mount_of
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ class Watcher:
         self._observer: BaseObserver | None = None
         self._trouble = "not started"
         self._retry_at = float("-inf")
+        self._watched: tuple[int, int] | None = None  # which folder it was when watching began
 
     @property
     def mode(self) -> str:
@@ -64,6 +68,7 @@ class Watcher:
             self.stop()
             self._trouble = "the watcher died"
             self.wake.set()  # something may have been missed
+        self._see_to_root()
         if self._canary_until is not None:
             self._judge_canary(now)
         if self._observer is None and now >= self._retry_at:
@@ -94,6 +99,20 @@ class Watcher:
         """Whether only the timer finds new files."""
         return self._observer is None
 
+    def _see_to_root(self) -> None:
+        """A folder that was renamed is watched under its new name: the one in its place is not."""
+        there = _identity(self._root)
+        if there == self._watched:
+            return
+        if self._observer is not None:
+            self.stop()
+            self._trouble = (
+                "the folder is not there" if there is None else "another folder is there"
+            )
+            self.wake.set()  # what lies in the new one came before it was watched
+        self._watched = there
+        self._retry_at = float("-inf") if there is not None else self._retry_at
+
     def _silent_mount(self) -> str:
         """Why changes on this disk are not reported; "" where they are."""
         mount = mount_of(self._root)
@@ -122,6 +141,7 @@ class Watcher:
         from watchdog.observers import Observer
         from watchdog.observers.polling import PollingObserver
 
+        _bound_walks()
         # Its warnings of lost events, and of folders watched twice with a list of all that are
         # watched, would land in the display; the next scan finds what was lost.
         logging.getLogger("watchdog").addHandler(logging.NullHandler())
@@ -154,6 +174,55 @@ class _Bell:
             self.canary.set()
         elif event.event_type not in _QUIET:
             self._wake.set()
+
+
+class _BoundedOs(ModuleType):
+    """The module ``os`` as watchdog sees it: its walk ends at a depth, as our scan does."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    @staticmethod
+    def walk(
+        top: AnyStr, **_options: object
+    ) -> Iterator[tuple[AnyStr, list[AnyStr], list[AnyStr]]]:
+        """Like ``os.walk``, following no links. Never raises."""
+        waiting = [(top, 0)]
+        while waiting:
+            folder, depth = waiting.pop()
+            try:
+                with os.scandir(folder) as found:
+                    entries = list(found)
+            except OSError:
+                continue
+            folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            below = folders if depth < MAX_DEPTH else []
+            yield folder, below, [e.name for e in entries if e.name not in set(folders)]
+            waiting += [(os.path.join(folder, name), depth + 1) for name in below]  # noqa: PTH118
+
+
+def _bound_walks() -> None:
+    """A tree of a thousand folders in folders costs itself, not the events of the whole inbox.
+
+    watchdog walks each folder that it is to watch. Before Python 3.12 that is a recursion, whose
+    error ends the one thread that reads all events.
+    """
+    if sys.platform == "linux":
+        from watchdog import events
+        from watchdog.observers import inotify, inotify_c
+
+        for module in (events, inotify, inotify_c):  # which of them walk, depends on the version
+            if getattr(module, "os", None) is os:
+                module.os = _BoundedOs("os")  # type: ignore[attr-defined]
+
+
+def _identity(root: Path) -> tuple[int, int] | None:
+    """Which folder lies under a name; None where none does."""
+    try:
+        found = root.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _alive(observer: "BaseObserver") -> bool:

@@ -8,9 +8,11 @@ from fake_work import paint
 
 from pipeline import running
 from pipeline.executors import Place
+from pipeline.outlet import open_standard_streams
 
 
 def main(command: str, config: str) -> int:
+    open_standard_streams()  # as the program itself does
     running.Place = partial(Place, do=paint)
     loaded = running.load(Path(config))
     return running.run(loaded, as_json=True, keep_going=command == "watch")

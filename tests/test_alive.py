@@ -1,6 +1,10 @@
 """The daemon lives: what people do to its config, its paintings, its disk and its terminal."""
 
+import json
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,11 +12,18 @@ from pathlib import Path
 import pytest
 from fake_work import photo
 from stock import pictures
-from test_service import CONFIG, Studio
+from test_config_fuzz import NASTY, PLACES, TEXTS, as_yaml, with_value
+from test_outlet import ENVIRONMENT, painted, project, started, until
+from test_service import CONFIG, STYLES, Studio
 
+from pipeline.dashboard import Dashboard
 from pipeline.dryrun import planned
+from pipeline.lock import Card
+from pipeline.observers import Observers
 from pipeline.reports import explain, explain_text
-from pipeline.running import load
+from pipeline.running import RELOAD_SECONDS, Asked, _Loop, load
+
+PATTERNS = [("match",), ("queue", "folders"), ("watch", "ignore"), ("hooks", "on_done")]
 
 OWN_STYLES = """
 styles:
@@ -152,3 +163,120 @@ def test_a_stop_does_not_fail_for_a_backup(make) -> None:
     studio.again()
     studio.until_idle()
     assert [line["status"] for line in studio.lines] == ["done"]
+
+
+# --- the config -----------------------------------------------------------------------------
+
+
+class Loop:
+    """The part of `watch` that takes up a changed config; time is an argument."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio, self.path, self.now = studio, studio.root / "config.yaml", 0.0
+        loaded = load(self.path)
+        self.card = Card(studio.root / ".state" / "instance.json", "watch")
+        observers = Observers(loaded.config, self.card, "watch")
+        dashboard = Dashboard(self, silent=False, plain=self)  # type: ignore[arg-type]
+        self.said: list[str] = []
+        self.loop = _Loop(studio.service, loaded, Asked(), dashboard, self.card, observers)
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return False
+
+    def write(self, text: str) -> int:
+        self.said.append(text)
+        return len(text)
+
+    def flush(self) -> None: ...
+
+    def edit(self, text: str) -> str:
+        """Write another config; gives back what is said of it."""
+        new = self.path.with_name("new.yaml")
+        new.write_bytes(text.encode("utf-8", "surrogatepass"))
+        new.rename(self.path)
+        return self.look(0.25)
+
+    def look(self, seconds: float) -> str:
+        before, self.now = len(self.said), self.now + seconds
+        self.loop._reload(self.now)
+        return "".join(self.said[before:])
+
+
+def test_a_wrong_edit_is_reported_once_and_taken_up_by_itself_when_it_is_right(make) -> None:
+    studio = make()
+    loop = Loop(studio)
+    new = STYLES + "watch: {settle_seconds: 0}\nlimits: {free_bytes: 0}\n"
+    assert "no such image" in loop.edit(new.replace("builtin:mosaic", "coming.png"))
+    assert loop.look(RELOAD_SECONDS * 2) == ""
+    assert loop.look(RELOAD_SECONDS * 2) == ""
+    assert "config not taken up" in loop.loop.refused  # `status` says it
+    photo(studio.root / "coming.png", 3)
+    assert "config taken up" in loop.look(RELOAD_SECONDS * 2)
+    assert loop.loop.refused == ""
+    studio.put("a.png")
+    studio.until_idle()
+    assert studio.states() == {"a.png": "done"}
+
+
+def test_no_edit_of_the_config_ends_the_daemon(make) -> None:
+    """Each nasty value in each place of the config, reloaded while photos come in."""
+    studio = make()
+    loop = Loop(studio)
+    studio.put("a.png", 1)
+    studio.until_idle()
+    good = CONFIG.replace("limits:", "seed: 7\nlimits:")
+    edits = [CONFIG + text + "\n" for text in TEXTS]
+    edits += [as_yaml(with_value(key, value)) for value in NASTY for key in [*PLACES, *PATTERNS]]
+    for text in edits:
+        said = loop.edit(text)
+        assert "unexpected" not in said
+        assert len(said.splitlines()) <= 1
+    for text in edits[::40]:
+        loop.edit(text)
+        studio.until_idle()  # whatever was taken up can be worked with
+    assert "config taken up" in loop.edit(good)
+    studio.put("b.png", 2)
+    studio.until_idle()
+    assert studio.states() == {"a.png": "done", "b.png": "done"}
+
+
+WRONG = (
+    *("outbox: ~nosuchuser/x", "archive: loop/x", f"archive: {'a' * 5000}", "a: !!bool x"),
+    'match: [{inbox: "{1..100000}", styles: [mosaic]}]',
+)
+
+
+def test_a_real_daemon_outlives_wrong_edits_and_a_painting_that_goes_and_comes(tmp_path) -> None:
+    root = project(tmp_path, photos=0)
+    config, painting = root / "config.yaml", photo(root / "painting.png", 99)
+    good = OWN_STYLES.replace("settle_seconds: 0", "settle_seconds: 0, scan_seconds: 0.3")
+    config.write_text(good)
+    (root / "loop").symlink_to("loop")
+    card = root / ".state" / "instance.json"
+    status = [sys.executable, "-m", "pipeline", "status", "--json"]
+
+    def trouble() -> str:
+        said = subprocess.run(status, cwd=root, env=ENVIRONMENT, capture_output=True, text=True)
+        return json.loads(said.stdout)["trouble"] if said.returncode == 0 else said.stderr
+
+    with started(root, "watch", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as daemon:
+        photo(root / "inbox" / "a.png", 1)
+        until(lambda: painted(root) == 2)
+        painting.rename(root / "away.png")
+        photo(root / "inbox" / "b.png", 2)
+        until(lambda: painted(root) == 3)
+        until(lambda: "style harbour waits until" in trouble())
+        for wrong in WRONG:
+            config.write_text(good + wrong + "\n")
+            until(lambda: "config not taken up" in card.read_text())
+            config.write_text(good)
+            (root / "away.png").rename(painting)
+            until(lambda: "config not taken up" not in card.read_text())
+            painting.rename(root / "away.png")
+        (root / "away.png").rename(painting)
+        until(lambda: painted(root) == 4)
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(timeout=60) == 0
+        assert daemon.stderr.read() == b""

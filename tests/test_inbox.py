@@ -459,16 +459,67 @@ def test_our_own_reading_does_not_wake_us(root):
     assert bell.rings < 20
 
 
-def test_a_watcher_that_cannot_watch_says_why_and_tries_again_later(tmp_path):
+def test_a_watcher_that_cannot_watch_says_why_and_starts_as_soon_as_the_folder_is_there(tmp_path):
     root = tmp_path / "later"
     watcher = Watcher(root, kind="any")
     watcher.tend(now=0)
     assert watcher.mode.startswith("polling: ")
     root.mkdir()
-    watcher.tend(now=RETRY_SECONDS - 1)
-    assert watcher.mode.startswith("polling: ")
-    watcher.tend(now=RETRY_SECONDS)
+    watcher.tend(now=1)
     assert watcher.mode == "inotify" or sys.platform != "linux"
+    watcher.stop()
+
+
+@pytest.mark.parametrize("looked_between", [False, True])
+def test_an_inbox_renamed_and_made_again_is_watched_again_at_once(root, watcher, looked_between):
+    old = root.rename(root.with_name("old"))
+    if looked_between:
+        watcher.tend(now=1)
+        assert watcher.polling
+    root.mkdir()
+    put(root, "early.jpg")  # before anybody watches the new folder
+    watcher.tend(now=2)
+    assert watcher.woken(timeout=10)
+    while watcher.woken(timeout=0.2):
+        pass
+    put(old, "elsewhere.jpg")
+    assert not watcher.woken(timeout=0.3)
+    put(root, "a.jpg")
+    assert watcher.woken(timeout=10)
+    assert not watcher.polling
+
+
+@pytest.fixture
+def deep(tmp_path):
+    """A tree of 1,200 folders in folders."""
+    folder = path = tmp_path / "deep"
+    for _ in range(1200):
+        path.mkdir()
+        path /= "d"
+    yield folder
+    subprocess.run(["rm", "-rf", tmp_path], check=True)  # pytest's own removal is a recursion
+
+
+@pytest.mark.parametrize("when", ["before", "moved in", "built"])
+def test_a_tree_of_a_thousand_folders_costs_its_depth_and_not_the_events(root, deep, when):
+    if when == "before":
+        deep.rename(root / "deep")
+    watcher = Watcher(root, kind="any")
+    watcher.tend(now=0)
+    if watcher.mode.startswith("polling") and sys.platform != "linux":
+        pytest.skip(watcher.mode)
+    if when == "moved in":
+        deep.rename(root / "deep")
+    if when == "built":
+        subprocess.run(["cp", "-r", deep, root / "deep"], check=True)
+    put(root, "deep/d/d/first.jpg")
+    assert watcher.woken(timeout=10)
+    while watcher.woken(timeout=0.3):
+        pass
+    watcher.tend(now=1)
+    assert not watcher.polling
+    put(root, "a.jpg")
+    assert watcher.woken(timeout=10)
     watcher.stop()
 
 
