@@ -9,12 +9,15 @@ import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
+
+from pipeline.disk import new_file, opened, read_bounded
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SUFFIX = ".pt"
+MOST_BYTES = 4 << 30  # of a checkpoint: 300 megapixels
 CARRIED = 64 << 20  # bytes between machines at most: 5 megapixels; larger ones start anew there
 Reached = tuple[int, "Tensor"]  # how many scales are finished, (3, H, W) the last ended with
 
@@ -31,7 +34,8 @@ class Checkpoints:
 
         path = self._path(job)
         try:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            with opened(path, most=MOST_BYTES) as file:
+                found = torch.load(file, map_location="cpu", weights_only=True)
             scale, image = int(found["scale"]), found["image"]
             good = scale > 0 and image.ndim == 3 and image.shape[0] == 3
             return (scale, image) if good and bool(image.isfinite().all()) else None
@@ -46,7 +50,7 @@ class Checkpoints:
         import torch
 
         reached = {"scale": scale, "image": image.detach().cpu()}
-        self._keep(job, lambda half: torch.save(reached, half))
+        self._keep(job, lambda half: torch.save(reached, half))  # into an open file
 
     def version(self, job: str) -> int:
         """Greater each time that a job has come further; 0 where nothing is kept."""
@@ -58,20 +62,22 @@ class Checkpoints:
         """What is kept, for another machine; empty where nothing is, or too much."""
         path = self._path(job)
         with suppress(OSError):
-            if path.stat().st_size <= CARRIED:
-                return path.read_bytes()
+            return read_bounded(path, CARRIED)
         return b""
 
     def unpack(self, job: str, content: bytes) -> None:
         """Keep what another machine has packed; `load` finds out whether it is any good."""
-        self._keep(job, lambda half: half.write_bytes(content))
+        self._keep(job, lambda half: half.write(content))
 
-    def _keep(self, job: str, write: Callable[[Path], object]) -> None:
+    def _keep(self, job: str, write: Callable[[BinaryIO], object]) -> None:
         path = self._path(job)
         half = path.with_suffix(".half")
         with suppress(OSError, RuntimeError):  # torch's zip writer raises RuntimeError
             self.folder.mkdir(parents=True, exist_ok=True)
-            write(half)
+            with suppress(FileNotFoundError):
+                half.unlink()  # a crash left it
+            with new_file(half) as file:
+                write(file)
             half.replace(path)
         with suppress(OSError):
             half.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from pipeline.colour import coloured, plain
-from pipeline.disk import READ, opened_folder
+from pipeline.disk import NotRegularError, open_regular, opened_folder
 from pipeline.errors import ChangedError, InputError, MissingExtraError, Reason
 from pipeline.stated import adobe_rgb
 from pipeline.survey import Survey, hear, surveyed
@@ -234,7 +234,10 @@ def _verified(file: BinaryIO, sha256: str, path: Path) -> BinaryIO:
 
 def _opened(path: Path, below: int) -> int:
     with opened_folder(path.parents[below - 1], path.parts[-below:-1]) as folder:
-        return os.open(path.name, READ, dir_fd=folder)
+        try:
+            return open_regular(path.name, folder=folder)
+        except NotRegularError:
+            raise not_regular() from None
 
 
 def _check_size(file: BinaryIO, limits: Limits) -> None:

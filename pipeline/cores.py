@@ -5,6 +5,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pipeline.disk import read_bounded
+
+MOST_BYTES = 1 << 16  # of a file of the kernel's
+
 _CPUS = Path("/sys/devices/system/cpu")
 _GROUPS = Path("/sys/fs/cgroup")
 
@@ -28,19 +32,23 @@ def _affinity() -> Iterable[int]:
 def _siblings(cpu: int, cpus: Path) -> str:
     """The logical CPUs of one core, as the kernel lists them; its own number where it does not."""
     with suppress(OSError):
-        return (cpus / f"cpu{cpu}/topology/thread_siblings_list").read_text().strip()
+        return _line(cpus / f"cpu{cpu}/topology/thread_siblings_list")
     return str(cpu)
+
+
+def _line(path: Path) -> str:
+    return read_bounded(path, MOST_BYTES).decode().strip()
 
 
 def _quotas(groups: Path) -> Iterable[float]:
     """CPUs that the control group may use: version 2, then version 1. None where unbounded."""
     with suppress(OSError, ValueError):
-        quota, period = (groups / "cpu.max").read_text().split()
+        quota, period = _line(groups / "cpu.max").split()
         if quota != "max":
             yield int(quota) / int(period)
     with suppress(OSError, ValueError):
-        quota = (groups / "cpu/cpu.cfs_quota_us").read_text()
-        period = (groups / "cpu/cpu.cfs_period_us").read_text()
+        quota = _line(groups / "cpu/cpu.cfs_quota_us")
+        period = _line(groups / "cpu/cpu.cfs_period_us")
         if int(quota) > 0:
             yield int(quota) / int(period)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.disk import reason, refuse_irregular
 from pipeline.errors import BusyError, DiskFullError, StateError
 
 Row = sqlite3.Row
@@ -271,6 +272,17 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def _refuse_irregular(path: Path) -> None:
+    """SQLite would wait at a pipe for ever."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        file = Path(f"{path}{suffix}")
+        try:
+            refuse_irregular(file)
+        except OSError as error:
+            what = f"the jobs database cannot be opened: it {reason(error)}"
+            raise StateError(what, where=str(file), mend=_MOVE_MEND) from None
+
+
 def _connect_writer(path: Path, busy_seconds: float) -> sqlite3.Connection:
     if sqlite3.sqlite_version_info < NEEDS_SQLITE:
         needed = ".".join(map(str, NEEDS_SQLITE))
@@ -280,6 +292,7 @@ def _connect_writer(path: Path, busy_seconds: float) -> sqlite3.Connection:
     except OSError as error:
         what = f"the state folder cannot be made: {os.strerror(error.errno or 0).lower()}"
         raise StateError(what, where=str(path.parent), mend=_FOLDER_MEND) from error
+    _refuse_irregular(path)
     db = _configured(sqlite3.connect(path, isolation_level=None), busy_seconds)
     try:
         db.execute("PRAGMA journal_mode=WAL")
@@ -290,6 +303,7 @@ def _connect_writer(path: Path, busy_seconds: float) -> sqlite3.Connection:
 
 
 def _connect_reader(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    _refuse_irregular(path)
     if not path.exists():
         return _connect_empty()
     # Without a write-ahead log nobody has the database open: reading it as immutable keeps SQLite

@@ -1,24 +1,36 @@
-"""Files reached step by step through no symbolic link, and the disk's errors made ours."""
+"""Every file is opened here: only regular files, without waiting, in bounded memory.
+
+In a folder that others can write to, any name may stand for something else by now: a pipe or a
+device, whose opening waits for ever and outlives SIGTERM; a link to a file elsewhere; a hole of
+terabytes. So nothing else opens files (`tests/test_house.py`), and no link is followed except for
+files that the user named (``follow``). Also: folders reached step by step through no link, and the
+disk's errors made ours.
+"""
 
 import errno
 import hashlib
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.errors import ChangedError, OutputError, Reason
 
-# Never a symbolic link, never a wait for the other end of a FIFO.
-READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 1 << 17  # smaller than what a C library takes from the system anew for each read
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+MOST_VERIFIED = 2 << 30  # bytes of a painting, of weights or a model: all of it is held in memory
+_ANOTHER_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EFBIG}
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # A symbolic link, a file of somebody else, a socket: something stands there, and it is not ours.
 _NOT_A_PICTURE = {errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO}
+# What stands there can never be written to: it concerns the whole outbox where its log is meant.
+_IN_THE_WAY = {errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENOTDIR}
 # The disk or its mount, not the name: waited out like a full disk.
 _DISK_FAILED = {
     *(errno.EIO, errno.EROFS, errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTCONN),
@@ -33,6 +45,7 @@ _MEND = {
     errno.EACCES: "make the outbox writable",
     errno.ENOTDIR: "only plain folders may stand here: no files, no symbolic links",
     errno.ELOOP: "symbolic links are not followed inside the outbox",
+    errno.EISDIR: "move this folder away",
     errno.ENOENT: "is the outbox folder still there, and its disk mounted?",
 }
 
@@ -41,8 +54,8 @@ _MEND = {
 def disk_errors(where: Path, denied: Reason = Reason.OUTPUT_INVALID) -> Iterator[None]:
     """Errors of writing to the outbox become OutputError; full and failed disks have own codes.
 
-    ``denied`` is the code where we are not let in: IO_ERROR, which is waited out, where that
-    concerns the whole outbox and not one pair's place in it.
+    ``denied`` is the code where we are not let in, or something else has the name: IO_ERROR, which
+    is waited out, where that concerns the whole outbox and not one pair's place in it.
     """
     try:
         yield
@@ -50,10 +63,164 @@ def disk_errors(where: Path, denied: Reason = Reason.OUTPUT_INVALID) -> Iterator
         number = error.errno or 0
         code = Reason.IO_ERROR if number in _DISK_FAILED else Reason.OUTPUT_INVALID
         code = Reason.DISK_FULL if number in _FULL else code
-        code = denied if number in _DENIED else code
-        what = f"cannot be written: {os.strerror(number).lower()}"
+        code = denied if number in _DENIED | _IN_THE_WAY else code
+        what = f"cannot be written: {reason(error)}"
         mend = _MEND.get(number, "")
+        if isinstance(error, NotRegularError):
+            mend = "move it away: only a regular file may have this name"
         raise OutputError(what, where=str(where), mend=mend, code=code) from error
+
+
+class NotRegularError(OSError):
+    """A pipe, socket, device or folder stands where a regular file is expected."""
+
+    def __init__(self, path: object, mode: int) -> None:
+        self.kind = next((word for is_it, word in _KINDS if is_it(mode)), "something else")
+        super().__init__(errno.EINVAL, f"is a {self.kind}, not a regular file", str(path))
+
+
+_KINDS = (
+    (stat.S_ISDIR, "folder"),
+    (stat.S_ISFIFO, "pipe"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+)
+
+
+def reason(error: OSError) -> str:
+    """What the system, or this module, says of an error, in words."""
+    if isinstance(error, NotRegularError):
+        return str(error.strerror)
+    return os.strerror(error.errno or 0).lower()
+
+
+def open_regular(
+    path: Path | str,
+    flags: int = os.O_RDONLY,
+    *,
+    folder: int | None = None,
+    follow: bool = False,
+    mode: int = 0o644,
+) -> int:
+    """A descriptor of a regular file; nothing else is opened, and nothing is waited for.
+
+    Args:
+        path: Where; relative to ``folder``, if that is given.
+        flags: As for ``os.open``.
+        folder: Descriptor of an open folder.
+        follow: Whether the last name may be a symbolic link: for files that the user named.
+        mode: Permissions of a file that is made.
+
+    Raises:
+        NotRegularError: Something else stands there.
+        OSError: As ``os.open``.
+    """
+    flags |= os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    # Looked at before: opening some devices does something. And after: it may be another by now.
+    with suppress(FileNotFoundError):
+        found = os.stat(path, dir_fd=folder, follow_symlinks=follow).st_mode
+        if not stat.S_ISREG(found) and not stat.S_ISLNK(found):
+            raise NotRegularError(path, found)
+    fd = os.open(path, flags, mode, dir_fd=folder)
+    try:
+        found = os.fstat(fd).st_mode
+        if not stat.S_ISREG(found):
+            raise NotRegularError(path, found)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def opened(
+    path: Path | str, *, folder: int | None = None, follow: bool = False, most: int | None = None
+) -> BinaryIO:
+    """A regular file to read from.
+
+    Raises:
+        OSError: As :func:`open_regular`; EFBIG where it is larger than ``most`` bytes.
+    """
+    file = os.fdopen(open_regular(path, folder=folder, follow=follow), "rb")
+    if most is not None and os.fstat(file.fileno()).st_size > most:
+        file.close()
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return file
+
+
+def read_bounded(
+    path: Path | str, most: int, *, folder: int | None = None, follow: bool = False
+) -> bytes:
+    """What a regular file of at most ``most`` bytes holds.
+
+    Raises:
+        OSError: As :func:`opened`; a file that grows beyond the bound meanwhile has EFBIG too.
+    """
+    with opened(path, folder=folder, follow=follow, most=most) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return content
+
+
+def new_file(path: Path | str, *, folder: int | None = None) -> BinaryIO:
+    """A file to write to that was not there before, under any name of any kind.
+
+    Raises:
+        FileExistsError: Something stands there, be it a link that leads nowhere.
+    """
+    return os.fdopen(os.open(path, _NEW, 0o644, dir_fd=folder), "wb")
+
+
+def new_contents(path: Path) -> BinaryIO:
+    """A regular file to write to, from its start: what it held before is gone.
+
+    Raises:
+        OSError: As :func:`open_regular`.
+    """
+    return os.fdopen(open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb")
+
+
+def write_whole(
+    path: Path, content: bytes, *, spare: Path | None = None, sync: bool = False
+) -> None:
+    """Put a file in place of whatever has the name, in one step; half of it is never seen.
+
+    Args:
+        path: Where.
+        content: All of it.
+        spare: Where it is written first, on the same disk; absent: beside it, as a hidden file.
+        sync: Whether it is to be on the disk when this returns.
+
+    Raises:
+        OSError: It cannot be written; a folder stands there. Nothing is left behind.
+    """
+    spare = spare or path.with_name(f".{path.name}.{os.getpid()}.new")
+    with suppress(FileNotFoundError):
+        spare.unlink()
+    try:
+        with new_file(spare) as file:
+            file.write(content)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        spare.replace(path)
+    except OSError:
+        with suppress(OSError):
+            spare.unlink()
+        raise
+
+
+def refuse_irregular(path: Path) -> None:
+    """For libraries that open files themselves: a regular file lies there, or nothing.
+
+    Raises:
+        OSError: NotRegularError, or what the system says.
+    """
+    with suppress(FileNotFoundError):
+        found = path.stat().st_mode
+        if not stat.S_ISREG(found):
+            raise NotRegularError(path, found)
 
 
 @contextmanager
@@ -99,16 +266,12 @@ def read_verified(path: Path, sha256: str = "") -> bytes:
 
     Raises:
         ChangedError: ``sha256`` is given, and there is no file that holds this.
-        OSError: It cannot be read, or is no regular file.
+        OSError: It cannot be read, is no regular file, or is larger than ``MOST_VERIFIED``.
     """
     try:
-        fd = os.open(path, READ & ~os.O_NOFOLLOW)
-        with os.fdopen(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise IsADirectoryError(errno.EISDIR, "not a regular file", str(path))
-            content = file.read()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        if sha256:
+        content = read_bounded(path, MOST_VERIFIED, follow=True)
+    except OSError as error:
+        if sha256 and (isinstance(error, NotRegularError) or error.errno in _ANOTHER_FILE):
             raise ChangedError(path) from None
         raise
     if sha256 and hashlib.sha256(content).hexdigest() != sha256:
@@ -116,32 +279,28 @@ def read_verified(path: Path, sha256: str = "") -> bytes:
     return content
 
 
-def digest_at(folder: int | None, name: str) -> str | None:
+def digest_at(folder: int | None, name: str, sizes: Collection[int] = ()) -> str | None:
     """SHA-256 of a regular file; None where nothing stands; a word that is no digest otherwise.
 
-    Without a folder ``name`` is a path, of which the folders may be links.
+    Without a folder ``name`` is a path, of which the folders may be links. Where ``sizes`` says how
+    many bytes are expected, a file of another size, a hole of terabytes perhaps, is not read.
     """
     try:
-        fd = os.open(name, READ, dir_fd=folder)
+        with opened(name, folder=folder) as file:
+            if sizes and os.fstat(file.fileno()).st_size not in sizes:
+                return "another size"
+            return digest_of(file.fileno())
     except FileNotFoundError:
         return None
+    except NotRegularError:
+        return "not a file"
     except OSError as error:
         if error.errno not in _NOT_A_PICTURE:
             raise
         return "not readable as a file"
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return "not a file"
-        return digest_of(fd)
-    finally:
-        os.close(fd)
 
 
 def digest_and_size(path: Path) -> tuple[str, int]:
     """SHA-256 and size of a file."""
-    with disk_errors(path):
-        fd = os.open(path, READ)
-        try:
-            return digest_of(fd), os.fstat(fd).st_size
-        finally:
-            os.close(fd)
+    with disk_errors(path), opened(path) as file:
+        return digest_of(file.fileno()), os.fstat(file.fileno()).st_size

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.config import Config
 from pipeline.decoder import Decoder
+from pipeline.disk import new_file
 from pipeline.errors import ConfigError, EngineError, PipelineError
 from pipeline.running import Loaded
 from pipeline.sections import Limits
@@ -74,7 +75,7 @@ def _folder(folder: Path) -> str:
     place = folder if folder.exists() else folder.parent
     with tempfile.TemporaryDirectory(dir=place, prefix=".pipeline-doctor-") as name:
         first = Path(name, "a")
-        first.write_bytes(b"a")
+        new_file(first).close()
         first.rename(Path(name, "b"))
         links = _can_link(Path(name))
     free = shutil.disk_usage(place).free

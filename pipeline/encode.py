@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, PngImagePlugin
 from pipeline import deep, ifd
 from pipeline.codec import Bytes, reduced
 from pipeline.colour import between
+from pipeline.disk import new_contents
 from pipeline.errors import OutputError, Reason
 from pipeline.formats import QUALITY, Ground, OutputFormat, Profile
 from pipeline.icc import icc_bytes
@@ -53,7 +54,7 @@ def encode(pixels: Samples, path: Path, wanted: OutputFormat, labels: Labels = N
     """
     if pixels.shape[2] == 4 and not wanted.alpha:
         pixels = _on_ground(pixels, wanted.ground)
-    with _write_errors(path), path.open("wb") as file:
+    with _write_errors(path), new_contents(path) as file:
         _WRITERS[wanted.format](file, pixels, wanted, labels)
         file.flush()
         os.fsync(file.fileno())
@@ -157,8 +158,8 @@ def encode_small(pixels: Bytes, path: Path, long_side: int, profile: Profile = "
     small = reduced(Image.fromarray(pixels), long_side)
     if small.mode == "RGBA":
         small = Image.alpha_composite(_checkerboard(small.size), small).convert("RGB")
-    with _write_errors(path):
-        between(small, profile, "srgb").save(path, "JPEG", quality=82)
+    with _write_errors(path), new_contents(path) as file:
+        between(small, profile, "srgb").save(file, "JPEG", quality=82)
 
 
 def _checkerboard(size: tuple[int, int]) -> Image.Image:

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.disk import disk_errors
+from pipeline.disk import disk_errors, opened, read_bounded, write_whole
 from pipeline.errors import OutputError
 from pipeline.exhibits import DISCREET, exhibit
 from pipeline.markup import MARK, page
@@ -34,12 +34,13 @@ from pipeline.thumbnails import NAME, large_name, small_name
 
 FOLDER = GALLERY
 PICTURES = "pictures"
+MOST_OF_A_LINE = 4 << 20  # bytes of the run log
+MOST_AT_ONCE = 64 << 20  # of it: a damaged log of any size is gone through without a stop
+MOST_OF_A_CHUNK = 64 << 20
 CHUNK = 100  # lines in one data file: some 300 kB, written in two milliseconds
 TIDY_SECONDS, TIDY_AGAIN_SECONDS = 3600.0, 86400.0
 
 Shown = dict[str, Any]
-
-_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Gallery:
             mark, told_at = self.folder / "tidied", (self.folder / "head.js").stat().st_mtime
             if mark.exists() and told_at - mark.stat().st_mtime < TIDY_AGAIN_SECONDS:
                 return 0
-            mark.touch()
+            write_whole(mark, b"")
             until = told_at - TIDY_SECONDS
             named = {name for entry in self._wall(self._head.chunks) for name in _copies(entry)}
             named |= {name(sha256) for sha256 in kept for name in (small_name, large_name)}
@@ -229,14 +230,7 @@ class Gallery:
         self._write(path, text)
 
     def _write(self, path: Path, content: bytes) -> None:
-        spare = self.folder / (path.name + ".new")
-        try:
-            with os.fdopen(os.open(spare, _WRITE, 0o644), "wb") as file:
-                file.write(content)
-            spare.replace(path)
-        except OSError:
-            spare.unlink(missing_ok=True)
-            raise
+        write_whole(path, content, spare=self.folder / (path.name + ".new"))
 
     def _own_folders(self) -> None:
         for folder in (self.folder, self.pictures):
@@ -252,27 +246,29 @@ class Gallery:
 def _lines(log: Path, start: int) -> Iterator[tuple[dict[str, Any] | None, int]]:
     """Lines of the run log from byte ``start`` on, each with the byte behind it.
 
-    None stands for what is no object: a line torn by a crash, or somebody's own note.
+    None stands for what is no object: a line torn by a crash, somebody's own note, a part of what
+    is too long to be a line. What is left after ``MOST_AT_ONCE`` bytes has its turn the next time.
     """
     try:
-        file = log.open("rb")
+        file = opened(log)
     except FileNotFoundError:
         return
+    until = start + MOST_AT_ONCE
     with file:
         file.seek(start)
-        for raw in file:
-            if not raw.endswith(b"\n"):
+        while start < until and (raw := file.readline(MOST_OF_A_LINE)):
+            if not raw.endswith(b"\n") and len(raw) < MOST_OF_A_LINE:
                 return  # still being written
             start += len(raw)
             line = None
             with suppress(ValueError, RecursionError):
-                line = json.loads(raw)
+                line = json.loads(raw) if raw.startswith(b"{") else None
             yield line if isinstance(line, dict) else None, start
 
 
 def arguments_in(path: Path) -> list[Any]:
     """Arguments of the one call that a data file of ours holds."""
-    text = path.read_text("ascii")
+    text = read_bounded(path, MOST_OF_A_CHUNK).decode("ascii")
     return list(json.loads("[" + text[text.index("(") + 1 : text.rindex(")")] + "]"))
 
 
@@ -308,7 +304,7 @@ def _size(path: Path) -> int:
 def _start(path: Path, count: int) -> bytes | None:
     """The first bytes of a file; None where nothing stands."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             return file.read(count)
     except FileNotFoundError:
         return None

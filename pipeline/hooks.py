@@ -10,12 +10,13 @@ import os
 import signal
 import subprocess
 from collections import deque
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.disk import open_regular
 from pipeline.sections import Hooks
 
 Line = Mapping[str, Any]
@@ -103,7 +104,7 @@ class HookRunner:
         self._until = now + self.hooks.timeout_seconds
         self._name = ascii(call.program[0])
         try:
-            with self._output() as output:
+            with _closing(self._output()) as output:
                 self._running = subprocess.Popen(  # noqa: S603  # the config's own words
                     call.program,
                     stdin=subprocess.PIPE,
@@ -122,12 +123,13 @@ class HookRunner:
         with suppress(OSError):
             self._running.stdin.close()
 
-    def _output(self) -> Any:
+    def _output(self) -> int:
+        """A descriptor for what hooks print; it is to be closed once they have it."""
         if self.log is not None:
             with suppress(OSError):
                 self.log.parent.mkdir(parents=True, exist_ok=True)
-                return self.log.open("ab")
-        return open(os.devnull, "wb")  # noqa: PTH123
+                return open_regular(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        return subprocess.DEVNULL
 
     def _kill(self, how: str) -> None:
         process, self._running = self._running, None
@@ -136,3 +138,12 @@ class HookRunner:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextmanager
+def _closing(fd: int) -> Iterator[int]:
+    try:
+        yield fd
+    finally:
+        if fd >= 0:  # not one of subprocess's words
+            os.close(fd)

@@ -6,12 +6,14 @@ Any module may call ``logging.getLogger(__name__)``; what reaches the logger ``p
 
 import json
 import logging
+import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Self
 
+from pipeline.disk import open_regular
 from pipeline.sections import Log
 from pipeline.terminal import visible
 
@@ -33,7 +35,8 @@ class Journal:
         self._before = self._logger.level
         self._handler: _File | None = None
         if options.level != "off":
-            self._handler = _File(options.file or state / NAME, options.bytes, options.keep)
+            path = options.file or state / NAME
+            self._handler = _File(path, options.bytes, options.keep, follow=bool(options.file))
             self._level = logging.getLevelNamesMapping()[options.level.upper()]
 
     def __enter__(self) -> Self:
@@ -58,14 +61,17 @@ class Journal:
 class _File(RotatingFileHandler):
     """Appends lines; never raises, never prints."""
 
-    def __init__(self, path: Path, size: int, keep: int) -> None:
+    def __init__(self, path: Path, size: int, keep: int, *, follow: bool) -> None:
         super().__init__(path, maxBytes=size, backupCount=keep, encoding="ascii", delay=True)
         self.setFormatter(_AsJson())
         self.lost = 0
+        self._follow = follow  # a link that the user named
 
     def _open(self) -> Any:
-        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
-        stream = super()._open()
+        path = Path(self.baseFilename)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, follow=self._follow)
+        stream = os.fdopen(fd, "a", encoding=self.encoding)
         if self.lost:
             stream.write("\n")  # what came last may be half a line
         return stream

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pipeline.disk import open_regular, read_bounded, write_whole
 from pipeline.private import Discreet
 from pipeline.view import Lane, View
 
@@ -20,6 +21,7 @@ TELL_SECONDS = 0.5
 INTEREST_SECONDS = 10.0  # after the last question
 STALE_SECONDS = 5.0  # what was told longer ago is not now
 MOST_LANES = 16
+MOST_BYTES = 4 << 20  # 16 previews and their words
 
 Told = dict[str, Any]
 
@@ -38,7 +40,8 @@ class Teller:
         self._next = wall + TELL_SECONDS
         with suppress(OSError):
             if abs(wall - self._asked.stat().st_mtime) < INTEREST_SECONDS:
-                _write(self._told, json.dumps(as_told(view, wall)))
+                text = json.dumps(as_told(view, wall))
+                write_whole(self._told, text.encode(), spare=self._told.with_suffix(".new"))
 
     def close(self) -> None:
         """Nothing goes on any more."""
@@ -52,13 +55,15 @@ def ask(state: Path, wall: float) -> Told | None:
     Reads and touches only these two files.
     """
     with suppress(OSError):
-        fd = os.open(state / ASKED, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        with os.fdopen(fd, "wb") as file:
-            os.utime(file.fileno() if os.utime in os.supports_fd else state / ASKED, (wall, wall))
+        fd = open_regular(state / ASKED, os.O_WRONLY | os.O_CREAT)
+        try:
+            os.utime(fd if os.utime in os.supports_fd else state / ASKED, (wall, wall))
+        finally:
+            os.close(fd)
     try:
-        told = json.loads((state / TOLD).read_text())
+        told = json.loads(read_bounded(state / TOLD, MOST_BYTES))
         fresh = abs(wall - told["at"]) < STALE_SECONDS
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return told if fresh else None
 
@@ -90,9 +95,3 @@ def _lane(lane: Lane) -> Told:
         "details": lane.details,
         "preview": [width, height, b64encode(rgb).decode()] if rgb else None,
     }
-
-
-def _write(path: Path, text: str) -> None:
-    spare = path.with_suffix(".new")
-    spare.write_text(text)
-    spare.replace(path)

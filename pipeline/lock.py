@@ -14,6 +14,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+from pipeline.disk import open_regular, read_bounded, refuse_irregular
 from pipeline.errors import LockedError, StateError
 from pipeline.mounts import mount_of
 
@@ -49,7 +50,7 @@ class Card:
         if len(text) > CARD_BYTES:  # of a very large machine
             text = json.dumps(self._facts | {"lanes": []}).encode()
         with suppress(OSError):  # it informs and decides nothing
-            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
+            fd = open_regular(self._path, os.O_WRONLY | os.O_CREAT)
             try:
                 os.pwrite(fd, text[:CARD_BYTES].ljust(CARD_BYTES), 0)
             finally:
@@ -68,6 +69,7 @@ def instance_lock(state: Path, command: str) -> Iterator[Card]:
     card = state / "instance.json"
     try:
         state.mkdir(parents=True, exist_ok=True)
+        refuse_irregular(state / "instance.lock")
         lock = FileLock(state / "instance.lock")
         lock.acquire(timeout=LOCK_SECONDS, poll_interval=LOOK_SECONDS)
     except Timeout:
@@ -75,11 +77,13 @@ def instance_lock(state: Path, command: str) -> Iterator[Card]:
         raise LockedError(f"in use by {_holder(card)}", where=str(state), mend=mend) from None
     except OSError as error:
         mend = "state: must name a folder that can be written to"
-        raise StateError(error.strerror or str(error), where=str(state), mend=mend) from None
+        where = str(error.filename or state)
+        raise StateError(error.strerror or str(error), where=where, mend=mend) from None
     try:
         yield Card(card, command)
     finally:
-        card.unlink(missing_ok=True)
+        with suppress(OSError):  # something else stands there
+            card.unlink(missing_ok=True)
         lock.release()
 
 
@@ -111,7 +115,7 @@ def _is_held(path: Path) -> bool:
     if fcntl is None:
         return _is_held_alone(path)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = open_regular(path)
     except OSError:
         return False
     try:
@@ -131,6 +135,7 @@ def _is_held_alone(path: Path) -> bool:
         return False
     lock = FileLock(path)
     try:
+        refuse_irregular(path)
         lock.acquire(timeout=0)
     except Timeout:
         return True
@@ -150,7 +155,7 @@ def _holder(card: Path) -> str:
 def _card(card: Path) -> dict[str, object]:
     for _ in range(3):  # it may be just being written
         try:
-            found = json.loads(card.read_text())
+            found = json.loads(read_bounded(card, CARD_BYTES))
         except OSError:
             return {}
         except ValueError:

@@ -5,6 +5,8 @@ from base64 import b64encode
 from functools import cache
 from pathlib import Path
 
+from pipeline.disk import read_bounded
+
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("entries.js", "wall.js", "zoom.js", "viewer.js", "page.js")
 MARK = b"<!doctype html>\n<!-- pipeline gallery "  # by which our own page is known
@@ -36,7 +38,7 @@ def page(live: bool = False) -> bytes:
 
 
 def _part(name: str) -> str:
-    return (PAGE / name).read_text("utf-8")
+    return read_bounded(PAGE / name, 1 << 20, follow=True).decode("utf-8")
 
 
 def _hash(text: str) -> str:

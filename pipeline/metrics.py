@@ -13,11 +13,12 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    generate_latest,
     start_http_server,
-    write_to_textfile,
 )
 
 from pipeline import __version__
+from pipeline.disk import write_whole
 from pipeline.errors import ConfigError, Reason
 from pipeline.jobs import JobState
 from pipeline.sections import Metrics
@@ -151,7 +152,7 @@ class Exporter:
             return
         self.trouble = ""
         try:
-            write_to_textfile(str(self.options.file), self.registry)
+            write_whole(self.options.file, generate_latest(self.registry))
         except OSError as error:
             self.trouble = f"metrics.file: {self.options.file}: {error.strerror or error}"
 

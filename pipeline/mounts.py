@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from pipeline.disk import read_bounded
+
 MOUNTINFO = Path("/proc/self/mountinfo")  # Linux; elsewhere nothing is known
+MOST_BYTES = 64 << 20  # of that table: 100 bytes for each mounted file system
 
 # What others change there is not reported to us, or not reliably.
 UNREPORTED = frozenset(
@@ -41,7 +44,7 @@ def mount_of(path: Path, table: Path = MOUNTINFO) -> Mount | None:
     """The file system that holds a path (which need not exist yet); None where nobody knows."""
     full = os.path.realpath(path)
     try:
-        text = table.read_text(encoding="utf-8", errors="surrogateescape")
+        text = read_bounded(table, MOST_BYTES).decode("utf-8", "surrogateescape")
     except OSError:
         return None
     return _innermost(text, full)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from pipeline.config import Config
-from pipeline.disk import READ, digest_at, opened_folder
+from pipeline.disk import digest_at, new_file, opened, opened_folder, write_whole
 from pipeline.errors import OutputError
 from pipeline.jobs import Failure, JobState, Output
 from pipeline.names import MAX_NAMES, fitting
@@ -71,7 +71,7 @@ class Originals:
     def _stands(self, output: Output) -> bool:
         place = PurePosixPath(output.path)
         with opened_folder(self.outbox.root, place.parent.parts) as folder:
-            return digest_at(folder, place.name) == output.sha256
+            return digest_at(folder, place.name, {output.bytes}) == output.sha256
 
     def _delete(self, content: str, version: str) -> bool:
         folder, name = _split(content)
@@ -92,7 +92,8 @@ class Originals:
         ):
             if not _is(inbox, name, version):
                 return None
-            free = _reserved(there, name, sha256)
+            size = os.stat(name, dir_fd=inbox, follow_symlinks=False).st_size
+            free = _reserved(there, name, sha256, size)
             if free is None:  # a crash fell between copying and removing
                 os.unlink(name, dir_fd=inbox)
                 return root.joinpath(*folder, name)
@@ -117,7 +118,8 @@ class Originals:
             "mend": "`pipeline retry` puts it back into the inbox and tries again",
         }
         with suppress(OSError):
-            moved.with_name(moved.name + REASON_SUFFIX).write_text(json.dumps(told, indent=2))
+            note = moved.with_name(moved.name + REASON_SUFFIX)
+            write_whole(note, json.dumps(told, indent=2).encode())
 
 
 def _split(content: str) -> tuple[tuple[str, ...], str]:
@@ -132,13 +134,13 @@ def _is(folder: int, name: str, version: str) -> bool:
         return False
 
 
-def _reserved(folder: int, name: str, sha256: str) -> str | None:
+def _reserved(folder: int, name: str, sha256: str, size: int) -> str | None:
     """A name taken by an empty file of ours, to be replaced; None if the photo stands there."""
     for free in _names(name):
         try:
-            os.close(os.open(free, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644, dir_fd=folder))
+            new_file(free, folder=folder).close()
         except FileExistsError:
-            if sha256 and digest_at(folder, free) == sha256:
+            if sha256 and digest_at(folder, free, {size}) == sha256:
                 return None
             if os.stat(free, dir_fd=folder, follow_symlinks=False).st_size:
                 continue
@@ -162,19 +164,15 @@ def copied(inbox: int, name: str, there: int, free: str, sha256: str = "") -> bo
     """
     half = f".{hashlib.sha256(os.fsencode(free)).hexdigest()[:16]}.part"
     digest = hashlib.sha256()
-    source = os.open(name, READ, dir_fd=inbox)
-    try:
+    with opened(name, folder=inbox) as source:
         with suppress(FileNotFoundError):  # a stranger's link in its place is not written through
             os.unlink(half, dir_fd=there)
-        target = os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644, dir_fd=there)
-        with os.fdopen(target, "wb") as file:
-            while block := os.read(source, 1 << 20):
+        with new_file(half, folder=there) as file:
+            while block := source.read(1 << 20):
                 digest.update(block)
                 file.write(block)
             file.flush()
             os.fsync(file.fileno())
-    finally:
-        os.close(source)
     if sha256 and digest.hexdigest() != sha256:
         os.unlink(half, dir_fd=there)
         return False

@@ -17,7 +17,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path, PurePosixPath
 
-from pipeline.disk import READ, digest_and_size, digest_at, disk_errors, opened_folder
+from pipeline.disk import digest_and_size, digest_at, disk_errors, new_file, opened, opened_folder
 from pipeline.errors import OutputError, Reason
 from pipeline.jobs import Job, Kind, Output
 from pipeline.names import STAGING, folders, numbered
@@ -74,7 +74,9 @@ class Outbox:
             suppress(FileNotFoundError),
             opened_folder(self.root, folder.parts) as fd,
         ):
-            return any(_strange(final, _standing(fd, final), previous) for final in finals)
+            return any(
+                _strange(final, _standing(fd, final, previous), previous) for final in finals
+            )
         return False
 
     def publish(
@@ -163,9 +165,13 @@ def staged_output(kind: Kind, path: Path, width: int, height: int) -> Output:
     return Output(kind, str(path), digest, size, width, height)
 
 
-def _standing(fd: int, output: Output) -> str | None:
-    """SHA-256 of what stands under a picture's name in its open folder; None for nothing."""
-    return digest_at(fd, PurePosixPath(output.path).name)
+def _standing(fd: int, output: Output, previous: Sequence[Output] = ()) -> str | None:
+    """SHA-256 of what stands under a picture's name in its open folder; None for nothing.
+
+    It is read only if it may be this picture or one of the ``previous``.
+    """
+    sizes = {one.bytes for one in (output, *previous)}
+    return digest_at(fd, PurePosixPath(output.path).name, sizes)
 
 
 def _strange(final: Output, standing: str | None, previous: Sequence[Output]) -> bool:
@@ -181,7 +187,7 @@ def _missing(
     """What must still be placed: source, name, and whether an own earlier picture is replaced."""
     missing = []
     for source, final in zip(staged, finals, strict=True):
-        standing = _standing(fd, final)
+        standing = _standing(fd, final, previous)
         if standing == source.sha256:
             continue
         if _strange(final, standing, previous):
@@ -219,8 +225,7 @@ def _carry(source: Path, fd: int, name: str, replacing: bool) -> bool:
     """The same over to another disk: a whole copy beside the name, then one step."""
     half = half_name(name)
     _forget_half(fd, name)
-    copy = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=fd)
-    with os.fdopen(copy, "wb") as file, os.fdopen(os.open(source, READ), "rb") as whole:
+    with new_file(half, folder=fd) as file, opened(source) as whole:
         shutil.copyfileobj(whole, file, 1 << 20)
         file.flush()
         os.fsync(file.fileno())

@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipeline.disk import opened_folder
+from pipeline.disk import new_file, opened_folder, read_bounded
 from pipeline.originals import REASON_SUFFIX, copied
 
+MOST_NOTE = 1 << 16  # bytes
 _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -76,7 +77,7 @@ def _placed(source: str, there: int, name: str, back: int) -> bool:
 def _carried(source: str, there: int, name: str, back: int) -> bool:
     """The same where no second name can be given: another disk, or one without links."""
     try:
-        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644, dir_fd=back))
+        new_file(name, folder=back).close()
     except FileExistsError:
         return False
     try:
@@ -100,8 +101,8 @@ def _photos(root: Path) -> Iterator[Path]:
 
 
 def _held(root: Path, path: Path) -> Held:
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        note = json.loads(path.with_name(path.name + REASON_SUFFIX).read_text())
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        note = json.loads(read_bounded(path.with_name(path.name + REASON_SUFFIX), MOST_NOTE))
         error = note["error"]
         return Held(str(note["content"]), path, str(error["code"]), str(error["message"]))
     return Held(path.relative_to(root).as_posix(), path)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline.disk import read_verified
+from pipeline.disk import new_file, read_verified
 from pipeline.jobs import Output
 
 SHIPPED = 500  # files held as objects at most; older ones are shipped again when needed
@@ -73,7 +73,7 @@ def _write(staging: Path, name: str, content: bytes) -> Path:
         raise ValueError(name)
     path = staging.joinpath(*parts)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as file:
+    with new_file(path) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

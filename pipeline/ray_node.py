@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.checkpoint import Checkpoints
+from pipeline.disk import read_bounded
 from pipeline.errors import JobError, PipelineError, Reason
 from pipeline.jobs import Failure, Job, JobResult, Progress, StyleImage
 from pipeline.ray_folder import NodeFolder
 from pipeline.workshop import GivenBack, Place, Room, Take, set_up
 
+MOST_BYTES = 4 << 30  # of one file of a result
 LEAVE_SECONDS = 2.0  # for the step that a job is at
 
 Fetch = Callable[[Any], bytes]  # ray.get
@@ -203,7 +205,7 @@ def _tried(place: Place, device: str, weights: str, threads: int) -> tuple[Any, 
 
 def _contents(folder: Path) -> dict[str, bytes]:
     return {
-        str(path.relative_to(folder).as_posix()): path.read_bytes()
+        str(path.relative_to(folder).as_posix()): read_bounded(path, MOST_BYTES)
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }

@@ -1,15 +1,13 @@
 """From a style in force to the full recipe of its pictures: what every image file holds."""
 
-import errno
 import os
-import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.chain import Enhance
 from pipeline.config import WEIGHTS_WORDS, Config
-from pipeline.disk import digest_of
+from pipeline.disk import MOST_VERIFIED, digest_of, opened
 from pipeline.errors import ConfigError
 from pipeline.jobs import Recipe, StyleImage
 from pipeline.manifest import Style
@@ -123,15 +121,10 @@ def forget_digest(path: Path) -> None:
 
 
 def _read_digest(path: Path) -> str:
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        before = os.fstat(fd)
-        if not stat.S_ISREG(before.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        sha256 = digest_of(fd)
-        stamp = Stamp.of(os.fstat(fd))
-    finally:
-        os.close(fd)
+    with opened(path, follow=True, most=MOST_VERIFIED) as file:
+        before = os.fstat(file.fileno())
+        sha256 = digest_of(file.fileno(), MOST_VERIFIED)
+        stamp = Stamp.of(os.fstat(file.fileno()))
     if stamp == Stamp.of(before):
         _known[path] = _Known(stamp, sha256, time.time_ns())
     return sha256

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline.disk import disk_errors
+from pipeline.disk import disk_errors, open_regular
 from pipeline.errors import Reason
 from pipeline.jobs import Job, JobResult, differing
 from pipeline.manifest import source_of
 from pipeline.private import without_folders
 from pipeline.records import told
 
-_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT
+# What a crash left unconfirmed is one block of lines at the end; more of the log is not searched.
+MOST_SEARCHED = 16 << 20
 
 
 class RunLog:
@@ -35,7 +37,7 @@ class RunLog:
             OutputError: When the disk is full or the log is not a file that can be written.
         """
         with disk_errors(self.path, Reason.IO_ERROR):
-            fd = os.open(self.path, _APPEND, 0o644)
+            fd = open_regular(self.path, _APPEND)
             try:
                 return _append(fd, lines, confirmed)
             finally:
@@ -44,8 +46,9 @@ class RunLog:
 
 def _append(fd: int, lines: Sequence[str], confirmed: int) -> int:
     end = os.fstat(fd).st_size
+    searched = MOST_SEARCHED + sum(map(len, lines))
     # A log shorter than what was confirmed was put away by somebody: all of it is tail.
-    tail = _read(fd, confirmed if confirmed <= end else 0, end)
+    tail = _read(fd, max(confirmed if confirmed <= end else 0, end - searched), end)
     missing = _missing([line.encode("ascii") for line in lines], tail)
     if missing:
         # A last line without its end was torn by a crash: it stays, and ours start on a new line.

@@ -4,8 +4,6 @@ They come from whoever may write into the inbox, so they may pick among what the
 no more: styles by their names, options from an allow-list, never a path, a hook or a device.
 """
 
-import os
-import stat
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +14,7 @@ from pydantic import Field, ValidationError
 from pipeline.chain import Enhance
 from pipeline.complaints import explain
 from pipeline.config import Config
-from pipeline.disk import READ
+from pipeline.disk import opened
 from pipeline.errors import ConfigError, InputError, Reason
 from pipeline.kinds import PHOTOS
 from pipeline.manifest import Manifest
@@ -178,12 +176,7 @@ def _check(side: Side, styles: Iterable[str], limits: Limits) -> None:
 def _text(path: Path) -> bytes:
     """The file itself, no link; one byte more than is allowed, so that its length shows."""
     try:
-        fd = os.open(path, READ)
+        with opened(path) as file:
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", where=path.name) from None
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ConfigError("not a regular file", where=path.name)
-        return os.read(fd, MAX_BYTES + 1)
-    finally:
-        os.close(fd)

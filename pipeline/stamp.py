@@ -3,14 +3,13 @@
 import errno
 import os
 import signal
-import stat
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from pipeline.disk import READ, digest_of
+from pipeline.disk import NotRegularError, digest_of, open_regular
 from pipeline.errors import InputError, Reason
 from pipeline.jobs import Failure
 from pipeline.undecodable import too_large
@@ -62,15 +61,16 @@ def hash_file(path: Path, stamp: Stamp | None = None, most: int | None = None) -
         InputError: It cannot be read (``unreadable``), is no regular file or is ``too_large``.
     """
     try:
-        fd = os.open(path, READ)
+        fd = open_regular(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except NotRegularError:
+        code = Reason.NOT_REGULAR_FILE
+        raise InputError("not a regular file", where=str(path), code=code) from None
     except OSError as error:
         raise _input_error(error, path) from error
     try:
         before = os.fstat(fd)
-        if not stat.S_ISREG(before.st_mode):
-            raise InputError("not a regular file", where=str(path), code=Reason.NOT_REGULAR_FILE)
         if most is not None and before.st_size > most:
             raise too_large(before.st_size, most)
         digest = digest_of(fd, before.st_size)
@@ -104,7 +104,7 @@ def being_written(path: Path) -> bool:
     A read lease is granted only while nobody has. Where leases are unknown (not Linux, network
     file systems, files of other users) the answer is no, and quiet time alone decides.
     """
-    fd = os.open(path, READ)
+    fd = open_regular(path)
     try:
         return sys.platform == "linux" and _lease_refused(fd)
     finally:
@@ -116,7 +116,7 @@ def lacks_end(path: Path) -> bool:
 
     A hint and no verdict: cameras append films to JPEGs, and what does not end may be readable.
     """
-    fd = os.open(path, READ)
+    fd = open_regular(path)
     try:
         head = os.pread(fd, len(PNG), 0)
         size = os.fstat(fd).st_size

@@ -2,23 +2,23 @@
 
 import errno
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pipeline.disk import read_bounded, reason, write_whole
 from pipeline.errors import DiskFullError, StateError
 
+MOST_BYTES = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def read_facts(path: Path) -> dict[str, Any] | None:
     """What a file holds; None where there is none, and nothing where it cannot be understood."""
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(read_bounded(path, MOST_BYTES))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -29,17 +29,10 @@ def write_facts(path: Path, facts: dict[str, Any]) -> None:
     Raises:
         StateError: It cannot be written; DiskFullError where that is why.
     """
-    new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with new.open("w") as file:
-            json.dump(facts, file)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
+        write_whole(path, json.dumps(facts).encode(), sync=True)
     except OSError as error:
-        with suppress(OSError):
-            new.unlink()
         raise _ours(error, path) from error
 
 
@@ -60,5 +53,5 @@ def remove_facts(path: Path) -> bool:
 
 def _ours(error: OSError, path: Path) -> StateError:
     kind = DiskFullError if error.errno in _FULL else StateError
-    what = f"cannot be written: {os.strerror(error.errno or 0).lower()}"
+    what = f"cannot be written: {reason(error)}"
     return kind(what, where=str(path), mend="state: must name a folder that can be written to")

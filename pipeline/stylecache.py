@@ -12,11 +12,13 @@ from pathlib import Path
 
 import torch
 
+from pipeline.disk import opened
 from pipeline.jobs import ENGINE_VERSION
 from pipeline.nst.cache import Tensors
 
 # What is measured may change without its key changing, and then the engine is another one.
 VERSION = f"{ENGINE_VERSION}"
+MOST_BYTES = 1 << 30
 ENTRIES = 200  # files kept, about 1 to 3 MB each; the least lately used go first
 
 
@@ -36,7 +38,8 @@ class DiskCache:
         path = self.folder / f"{key}.v{VERSION}.pt"
         with suppress(OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
             # Files here are ours, and still only ever read as tensors.
-            kept: Tensors = torch.load(path, weights_only=True)
+            with opened(path, most=MOST_BYTES) as file:
+                kept: Tensors = torch.load(file, weights_only=True)
             os.utime(path)
             return kept
         made = make()

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.colour import between
-from pipeline.disk import disk_errors
+from pipeline.disk import disk_errors, new_file, opened
 from pipeline.errors import MissingExtraError
 from pipeline.formats import Profile
 from pipeline.jobs import Output
@@ -105,7 +105,8 @@ class Recorder:
         pixels = self.stills[step]
         with disk_errors(path):
             frame = _to_srgb(_frame(pixels, pixels.shape[1:]), self.profile)
-            Image.fromarray(frame).save(path)
+            with new_file(path) as file:
+                Image.fromarray(frame).save(file, "PNG")
             _make_last(path)
         return staged_output("still", path, pixels.shape[2], pixels.shape[1])
 
@@ -143,7 +144,7 @@ def write_film(frames: Sequence[Frame], path: Path, seconds: float) -> tuple[int
 
 
 def _make_last(path: Path) -> None:
-    with path.open("rb+") as file:
+    with opened(path) as file:
         os.fsync(file.fileno())
 
 
@@ -156,7 +157,10 @@ def _write_animation(frames: Sequence[Frame], path: Path, seconds: float) -> tup
         images = [image.quantize(_GIF_COLORS, Image.Quantize.FASTOCTREE) for image in images]
         options = {"optimize": False}
     first, *others = images
-    first.save(path, save_all=True, append_images=others, duration=lasting, loop=0, **options)
+    timing: dict[str, Any] = {"duration": lasting, "loop": 0}
+    with new_file(path) as file:
+        kind = path.suffix[1:]
+        first.save(file, kind, save_all=True, append_images=others, **timing, **options)
     return first.size
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from pipeline.disk import READ, digest_at, disk_errors, opened_folder
+from pipeline.disk import digest_at, disk_errors, new_file, opened, opened_folder
 from pipeline.errors import OutputError, Reason
 from pipeline.jobs import Output
 from pipeline.names import VERSIONS, fitting
@@ -56,7 +56,8 @@ class Versions:
     def whole(self, output: Output) -> bool:
         """Whether an earlier picture is there, every byte of it."""
         with suppress(OSError), self._folder(output) as folder:
-            return digest_at(folder, PurePosixPath(output.path).name) == output.sha256
+            name = PurePosixPath(output.path).name
+            return digest_at(folder, name, {output.bytes}) == output.sha256
         return False
 
     def drop(self, outputs: Sequence[Output]) -> None:
@@ -65,7 +66,7 @@ class Versions:
             place = PurePosixPath(output.path)
             with _errors(self.root / place), suppress(FileNotFoundError):
                 with self._folder(output) as folder:
-                    if digest_at(folder, place.name) == output.sha256:
+                    if digest_at(folder, place.name, {output.bytes}) == output.sha256:
                         os.unlink(place.name, dir_fd=folder)
                 for above in place.parents:
                     if above.parts:
@@ -101,21 +102,25 @@ class Versions:
         """Whether the same bytes stand under the picture's first name."""
         first = _OF_A_SET.sub(lambda found: found[0][-1], name)
         home = PurePosixPath(*folder.parts[1:])
-        with suppress(OSError), opened_folder(self.root, home.parts) as fd:
-            found = digest_at(fd, first)
-            with opened_folder(self.root, folder.parts) as shelf:
-                return found is not None and found == digest_at(shelf, name)
+        with (
+            suppress(OSError),
+            opened_folder(self.root, home.parts) as fd,
+            opened_folder(self.root, folder.parts) as shelf,
+        ):
+            size = {os.stat(name, dir_fd=shelf, follow_symlinks=False).st_size}
+            found = digest_at(fd, first, size)
+            return found is not None and found == digest_at(shelf, name, size)
         return False
 
     def _put(self, output: Output, shelf: int, name: str) -> bool:
         """Give one picture its second name; False where it does not stand under its first."""
-        standing = digest_at(shelf, name)
+        standing = digest_at(shelf, name, {output.bytes})
         if standing == output.sha256:
             return True
         place = PurePosixPath(output.path)
         try:
             with opened_folder(self.root, place.parent.parts) as home:
-                if digest_at(home, place.name) != output.sha256:
+                if digest_at(home, place.name, {output.bytes}) != output.sha256:
                     return False
                 if standing is not None:
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
@@ -170,11 +175,7 @@ def _link(home: int, source: str, shelf: int, name: str) -> None:
 
 
 def _copy(home: int, source: str, shelf: int, half: str) -> None:
-    copy = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=shelf)
-    with (
-        os.fdopen(copy, "wb") as file,
-        os.fdopen(os.open(source, READ, dir_fd=home), "rb") as whole,
-    ):
+    with new_file(half, folder=shelf) as file, opened(source, folder=home) as whole:
         shutil.copyfileobj(whole, file, 1 << 20)
         file.flush()
         os.fsync(file.fileno())

@@ -24,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pipeline.disk import open_regular
 from pipeline.errors import ChangedError, PipelineError
 from pipeline.heap import one_arena
 from pipeline.jobs import (
@@ -287,8 +288,9 @@ class Ticket:
 def _redirect(log: Path) -> None:
     with suppress(OSError):
         log.parent.mkdir(parents=True, exist_ok=True)
-        long = log.exists() and log.stat().st_size > MAX_LOG
-        fd = os.open(log, os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if long else os.O_APPEND), 0o644)
+        fd = open_regular(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        if os.fstat(fd).st_size > MAX_LOG:
+            os.ftruncate(fd, 0)
         os.dup2(fd, 1)
         os.dup2(fd, 2)
         os.close(fd)

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.disk import opened
 from pipeline.errors import ConfigError
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -47,7 +48,7 @@ def read_yaml(path: Path, max_bytes: int = MAX_CONFIG_BYTES) -> tuple[Any, Lines
         ConfigError: When the file cannot be read or is not YAML.
     """
     try:
-        with path.open("rb") as file:
+        with opened(path, follow=True) as file:
             text = file.read(max_bytes + 1)
     except FileNotFoundError:
         mend = "give --config FILE, or run from the folder that holds config.yaml"

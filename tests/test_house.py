@@ -13,13 +13,13 @@ FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")
 
 # Bottom first. A module may import those of lower floors, and those before it on its own.
 FLOORS = [
-    ["wrong_python", "interpreter", "errors", "kinds", "heap", "paths", "private",
+    ["wrong_python", "interpreter", "errors", "disk", "kinds", "heap", "paths", "private",
      "patterns", "options",
      "chain", "formats",
      "clock", "schedule", "cluster", "sections",
      "yamlfile",
      "complaints", "config", "manifest", "jobs"],
-    ["names", "disk", "icc", "ifd", "metadata", "provenance", "undecodable", "stated", "pngs",
+    ["names", "icc", "ifd", "metadata", "provenance", "undecodable", "stated", "pngs",
      "jpegs", "tiffs", "boxes", "survey", "colour", "codec", "deep",
      "resampling", "encode", "nst", "images", "enhance", "stylecache", "database", "records",
      "stamp", "tables", "diary", "sightings", "lookup", "history", "ledger", "runlog", "outbox",
@@ -88,6 +88,60 @@ def test_imports_go_downward_only(path: Path) -> None:
         below = rest.partition(".")[0]
         if top == "pipeline" and below in order and below != room(path):
             assert order.index(below) < here, f"{room(path)} imports {below}"
+
+
+# Words that open files, start programs or take a file's time for its version, and where they may
+# stand. All else goes through `disk`, `interpreter` and `stamp`.
+WATCHED = {
+    *("open", "fdopen", "read_text", "read_bytes", "write_text", "write_bytes", "touch"),
+    *("subprocess", "multiprocessing", "st_mtime", "st_mtime_ns"),
+}
+ALLOWED = {
+    "disk": {"open": "the door", "fdopen": "the door"},
+    "stamp": {"st_mtime_ns": "one part of a stamp"},
+    "decoder": {"subprocess": "the nursery; the command is the interpreter's"},
+    "slots": {
+        "subprocess": "workers; the command is the interpreter's",
+        "multiprocessing": "its pipes only",
+    },
+    "ray_connect": {"subprocess": "a probe that may hang; the command is the interpreter's"},
+    "hooks": {"subprocess": "the user's programs"},
+    "workshop": {"multiprocessing": "its pipes only"},
+    "voice": {"multiprocessing": "its pipes only"},
+    "executors": {"multiprocessing": "waits for pipes"},
+    "gate": {"open": "hours that are"},
+    "codec": {"open": "Pillow, of an open file", "fdopen": "of a descriptor from `disk`"},
+    "journal": {"fdopen": "of a descriptor from `disk`"},
+    "outlet": {"open": "/dev/null", "fdopen": "standard output and error"},
+    "nursery": {"open": "/dev/null"},
+    "timelapse": {"open": "PyAV takes a path only; in the job's own folder, made a moment ago"},
+    "ray_folder": {"open": "a folder", "st_mtime_ns": "which file was used last"},
+    "stylecache": {"fdopen": "a file that mkstemp made", "st_mtime_ns": "which was used last"},
+    "checkpoint": {"st_mtime_ns": "grows with each of our own writes"},
+    "gallery": {"st_mtime": "how long ago, not whether it changed"},
+    "live": {"st_mtime": "how long ago somebody asked"},
+    "inbox": {"st_mtime_ns": "compared beside the other parts of a stamp"},
+    "serving/uploads": {"open": "new files, nameless or exclusive"},
+    "serving/handler": {"open": "the shelf's own"},
+}
+
+
+def words(path: Path) -> set[str]:
+    """The watched words that a module's code uses."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    found = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    called = [node.func for node in nodes if isinstance(node, ast.Call)]
+    found |= {name.id for name in called if isinstance(name, ast.Name)}
+    found |= {name.partition(".")[0] for name in imports(path)}
+    return found & WATCHED
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_are_opened_and_programs_started_in_few_places(path: Path) -> None:
+    module = str(path.relative_to(PACKAGE).with_suffix(""))
+    found, allowed = words(path), set(ALLOWED.get(module, {}))
+    assert found <= allowed, "use pipeline.disk, pipeline.interpreter or pipeline.stamp"
+    assert found == allowed, "no longer needed in ALLOWED"
 
 
 @pytest.mark.parametrize("library", DOORS)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from stock import make_job, pictures, render
 
+from pipeline.disk import disk_errors
 from pipeline.errors import OutputError, Reason
 from pipeline.names import stems
 from pipeline.outbox import Outbox, half_name, staged_output
@@ -339,9 +340,12 @@ def test_a_log_that_was_put_away_is_begun_again(tmp_path):
     assert lines(log) == ["3"]
 
 
-def test_a_full_disk_is_told_as_such():
-    with pytest.raises(OutputError, match=r"no space left.*free some space") as caught:
-        RunLog(Path("/dev/full")).append(["1"])
+def test_a_full_disk_is_told_as_such(tmp_path):
+    full = os.open("/dev/full", os.O_WRONLY)
+    with pytest.raises(OutputError, match=r"no space left.*free some space") as caught:  # noqa: SIM117
+        with disk_errors(tmp_path):
+            os.write(full, b"1")
+    os.close(full)
     assert caught.value.code is Reason.DISK_FULL
 
 

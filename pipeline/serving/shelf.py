@@ -6,14 +6,13 @@ what the browser is told that it is, and that is never a page or a program of so
 
 import os
 import re
-import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any, BinaryIO
 
-from pipeline.disk import READ, opened_folder
+from pipeline.disk import opened, opened_folder
 from pipeline.exhibits import url
 from pipeline.gallery import FOLDER, PICTURES, arguments_in, chunk_name
 from pipeline.kinds import kind_of
@@ -59,13 +58,10 @@ class Shelf:
 
     def _opened(self, place: PurePosixPath, kind: str, lasting: bool) -> Opened | None:
         with opened_folder(self.outbox, place.parent.parts) as folder:
-            fd = os.open(place.name, READ, dir_fd=folder)
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            os.close(fd)
-            return None
+            file = opened(place.name, folder=folder)
+        found = os.fstat(file.fileno())
         mark = f'"{Stamp.of(found)}"'
-        return Opened(os.fdopen(fd, "rb"), found.st_size, kind, mark, lasting)
+        return Opened(file, found.st_size, kind, mark, lasting)
 
     def _is_named(self, path: str) -> bool:
         with suppress(UnicodeEncodeError), self._lock:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
-from pipeline.disk import disk_errors, opened_folder
+from pipeline.disk import disk_errors, new_file, opened_folder
 from pipeline.errors import InputError, OutputError, Reason
 from pipeline.kinds import PHOTOS, PHOTOS_LISTED
 from pipeline.sections import Limits
@@ -142,5 +142,5 @@ def _link(place: str, folder: int, name: str) -> None:
         if error.errno not in _NO_LINKS or place.startswith("/proc/"):
             raise
         # No hard links here (FAT, some shares): the name is taken first, then filled.
-        os.close(os.open(name, _WRITE | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder))
+        new_file(name, folder=folder).close()
         os.replace(place, name, src_dir_fd=folder, dst_dir_fd=folder)
