@@ -145,12 +145,13 @@ def test_a_picture_with_nan_is_never_written(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 @pytest.mark.parametrize("kind", SUFFIXES)
-def test_a_full_disk_is_told_from_other_failures(kind: str, tmp_path: Path) -> None:
+def test_a_full_disk_is_told_from_other_failures(kind: str, tmp_path: Path, monkeypatch) -> None:
     wanted = OutputFormat(format=kind)
-    with pytest.raises(OutputError) as full:
-        save(ramp(), Path("/dev/full"), wanted)
     with pytest.raises(OutputError) as missing:
         save(ramp(), tmp_path / "no" / "folder", wanted)
+    monkeypatch.setattr("pipeline.encode.new_contents", lambda _: Path("/dev/full").open("wb"))
+    with pytest.raises(OutputError) as full:
+        save(ramp(), tmp_path / "a", wanted)
     assert full.value.code is Reason.DISK_FULL
     assert missing.value.code is Reason.OUTPUT_INVALID
 
