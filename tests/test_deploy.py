@@ -85,6 +85,14 @@ def test_systemd_would_find_something_wrong(tmp_path):
     assert "pipeline.service" in verified(tmp_path, good.replace("Type=notify", "Type=often"))
 
 
+def test_the_service_is_started_again_whatever_it_ended_with(tmp_path):
+    """A painting, a disk or a config that is put right needs nobody who thinks of the service."""
+    said = keys(unit(a_config(tmp_path)))
+    assert (said["Restart"], said["StartLimitIntervalSec"]) == ("always", "0")
+    assert int(said["RestartSec"]) >= 10
+    assert not [key for key in said if key.startswith("RestartPrevent")]
+
+
 def systemd_version() -> int:
     if not analyze:
         return 0
