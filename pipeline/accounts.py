@@ -79,6 +79,20 @@ class Accounts:
             self.view.note(Result(wall, refused.content, "", status, code=code, message=message))
             self._tell(line)
 
+    def leave(self, files: Iterable[str], pairs: Iterable[Pair], wall: float) -> None:
+        """Files and pairs that failed, and whose photos were taken out of the inbox."""
+        for content in files:
+            self.ledger.note(_file_line(_left(content), self.run_id, wall))
+        for pair in pairs:
+            line = _file_line(_left(pair.content), self.run_id, wall) | {
+                "event": "job_skipped",
+                "job": pair.job,
+                "style": pair.style,
+                "content_sha256": pair.sha256,
+                "recipe": pair.recipe,
+            }
+            self.ledger.leave(pair, _LEFT, line)
+
     def settle(self, result: JobResult, wall: float) -> None:
         """A pair ended without pictures."""
         line = self._discreet.line(run_log_line(result, self.run_id, timestamp(wall)))
@@ -253,6 +267,13 @@ class Accounts:
             )
         )
         self._tell(line)
+
+
+_LEFT = Failure(Reason.VANISHED, "it failed, and was taken out of the inbox")
+
+
+def _left(content: str) -> Refused:
+    return Refused(content, Path(content), _LEFT, "skipped")
 
 
 def _file_line(refused: Refused, run: str, wall: float) -> Line:

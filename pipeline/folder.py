@@ -9,6 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -27,6 +28,8 @@ IGNORED = (
     "*.partial",
     "*.crdownload",  # downloads that are not complete
     "*.download",
+    "*.opdownload",
+    "*.aria2",
     "*.filepart",
     "*.tmp",
     "*.yaml",  # side files with options for a photo
@@ -136,6 +139,45 @@ class Folder:
             given = f"{suffix!a} is no picture" if suffix else "no suffix tells a picture"
             return Failure(Reason.UNSUPPORTED_FORMAT, f"{given}; accepted: {PHOTOS_LISTED}")
         return None
+
+
+# What browsers and downloaders keep beside the name that a file will have; the name itself may
+# stand there already, empty or half full.
+_BESIDE = (".part", ".partial", ".crdownload", ".download", ".opdownload", ".aria2", ".filepart")
+DOWNLOAD_SECONDS = 600.0  # without a change, after which a download is taken for given up
+
+
+def downloading(path: Path, wall: float) -> str:
+    """The name of a download beside a file that is to become it; "" where none goes on.
+
+    Args:
+        path: The file.
+        wall: Seconds since 1970.
+    """
+    stem, suffix = path.stem, path.suffix
+    for name in (path.name + mark for mark in _BESIDE):
+        if _fresh(path.with_name(name), wall):
+            return name
+    with suppress(OSError):
+        if path.lstat().st_size == 0:  # Firefox: photo.jpg, empty, and photo.XyZ123.jpg.part
+            return next(
+                (
+                    entry.name
+                    for entry in _entries(os.fspath(path.parent))
+                    if entry.name.startswith(f"{stem}.")
+                    and entry.name.endswith(f"{suffix}.part")
+                    and _fresh(Path(entry.path), wall)
+                ),
+                "",
+            )
+    return ""
+
+
+def _fresh(path: Path, wall: float) -> bool:
+    try:
+        return wall - path.lstat().st_mtime < DOWNLOAD_SECONDS
+    except OSError:
+        return False
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

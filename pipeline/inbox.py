@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import InboxError, Reason
-from pipeline.folder import IGNORED, MAX_DEPTH, Folder, Refused
+from pipeline.folder import IGNORED, MAX_DEPTH, Folder, Refused, downloading
 from pipeline.jobs import Failure
 from pipeline.sidecar import governing, is_side_file
 from pipeline.stamp import Stamp, being_written, lacks_end, unreadable
@@ -21,6 +21,8 @@ __all__ = ["IGNORED", "MAX_DEPTH", "Found", "Inbox", "Refused", "Scan"]
 ASK_AGAIN_SECONDS = 0.5  # how soon to look again at a file that somebody holds open
 
 PATIENCE = 3  # settling times that a picture without its end is waited for
+EMPTY_PATIENCE = 10  # the same for an empty file, which may stand for one that is still to come
+DOWNLOAD_LOOK_SECONDS = 2.0  # between two looks at a download
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +179,14 @@ class Inbox:
             # Whoever holds the other name may change what we read, or have us delete what is his.
             look.verdict = Refused(content, path, _HARD_LINK, "skipped", str(stamp))
             return look.verdict
+        download = downloading(path, wall)
+        if download:
+            return _Wait(f"its download goes on ({download})", now + DOWNLOAD_LOOK_SECONDS)
         if stamp.size == 0 and not is_side_file(content):
-            empty = Failure(Reason.TRUNCATED, "the file is empty")
-            look.verdict = Refused(content, path, empty, "failed", str(stamp))
+            patience = EMPTY_PATIENCE * self._settle
+            if now < look.since + patience and wall - newest < patience:
+                return _Wait("nothing is in it yet", look.since + patience)
+            look.verdict = Refused(content, path, EMPTY, "failed", str(stamp))
             return look.verdict
         try:
             if being_written(path):
@@ -210,5 +217,6 @@ class Inbox:
         self._device = device
 
 
+EMPTY = Failure(Reason.TRUNCATED, "the file is empty: nothing was written into it, or not yet")
 _SIDE_FILE = Failure(Reason.IGNORED, "is a side file: options for photos, not a photo")
 _HARD_LINK = Failure(Reason.HARDLINKED, "has a second name (hard link): copy it instead")

@@ -12,6 +12,7 @@ from pipeline.jobs import Failure, Photo, Recipe
 from pipeline.ledger import Ledger
 from pipeline.manifest import Manifest
 from pipeline.recipes import Recipes
+from pipeline.records import Sighting
 from pipeline.sidecar import Side, wishes
 from pipeline.stamp import Stamp
 
@@ -43,6 +44,7 @@ class Intake:
         self._told: set[str] = set()  # photos refused for a reason that may end
         self._revision: tuple[int, int] | None = None
         self._recognised = False
+        self.left: list[Sighting] = []  # refused files that the last scan did not find any more
 
     def scan(self, now: float, wall: float) -> Scan:
         """Read the inbox; what is new goes to the examiner.
@@ -50,6 +52,7 @@ class Intake:
         Raises:
             InboxError: When the inbox is not there, or not the one it was.
         """
+        self.left = []
         scan = self.inbox.scan(now, wall)
         self._recognise(scan)
         self.files = {found.content: found for found in scan.still}
@@ -86,7 +89,7 @@ class Intake:
                 recipes = self._own_recipes(found.content)
             except InputError as error:
                 failure = Failure(error.code, str(error))
-                version = f"{found.stamp}+{failure.message}"
+                version = str(found.stamp)
                 refused.append(Refused(found.content, found.path, failure, "failed", version))
                 continue
             photos.append(Photo(found.content, found.path, digest, recipes))
@@ -147,7 +150,8 @@ class Intake:
                 self._recognised = True
         if scan.changed and scan.whole:
             self.ledger.close_missing(scan.names)
-            if self.ledger.forget_refusals(scan.names):
+            self.left = self.ledger.forget_refusals(scan.names)
+            if self.left:
                 self._revision = None  # to be read anew
 
     def _recall(self) -> None:

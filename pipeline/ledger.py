@@ -241,6 +241,14 @@ class Ledger(Sightings, Lookup, History):
             if row is not None:
                 self._change(*key, staged="{}", **json.loads(row["staged"])["before"])
 
+    def leave(self, pair: Pair, failure: Failure, line: Line) -> None:
+        """The photo of a failed pair was taken out of the inbox: it is no failure any more."""
+        key = (pair.content, pair.style, pair.job, JobState.FAILED)
+        told = {"code": failure.code, "message": failure.message, "attempt": 0, "faults": 0}
+        with self._db.write():
+            if self._change(*key, state=JobState.SKIPPED, **told):
+                self._log(line)
+
     def retry(self, jobs: Collection[str] | None = None) -> int:
         """Put jobs and files back into the queue, with all their attempts; returns how many.
 

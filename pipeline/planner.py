@@ -12,12 +12,13 @@ from pipeline.errors import PlaceError, Reason
 from pipeline.estimate import work_of
 from pipeline.examiner import PASSING, Examiner
 from pipeline.faults import OF_THE_PLACE
-from pipeline.inbox import Refused
+from pipeline.inbox import EMPTY, Refused
 from pipeline.ingredients import Ingredients
 from pipeline.intake import Intake
-from pipeline.jobs import Failure, Job, JobResult, Photo, Planned, plan_jobs
+from pipeline.jobs import Failure, Job, JobResult, JobState, Photo, Planned, plan_jobs
 from pipeline.manifest import Manifest
 from pipeline.originals import Originals
+from pipeline.quarantine import held
 from pipeline.queueing import Waiting
 from pipeline.recipes import forget_digest
 from pipeline.replacing import Replacing, replacing
@@ -113,6 +114,8 @@ class Planner:
         self.settling = len(scan.unsettled)
         for refused in scan.refused:
             self._refuse(refused, wall)
+        if scan.changed and scan.whole:
+            self._leave(scan.names, wall)
         # A style whose painting was taken away waits until it is back; the others go on.
         recipes = [self.intake.recipes.usable(s) for s in self.manifest.styles.values()]
         self.missing = self.intake.recipes.trouble
@@ -123,6 +126,17 @@ class Planner:
         if self.stale or scan.changed or basis != self._basis:
             self._plan(now, wall, running)
             self._basis = basis
+
+    def _leave(self, names: Collection[str], wall: float) -> None:
+        """What failed and was taken away is no failure any more; what we put aside still is."""
+        files = [seen.content for seen in self.intake.left if seen.status == "failed"]
+        failed = self.accounts.ledger.pairs(JobState.FAILED)
+        pairs = [pair for pair in failed if pair.content not in names]
+        if files or pairs:
+            aside = {one.content for one in held(self.config.quarantine)}
+            files = [content for content in files if content not in aside]
+            pairs = [pair for pair in pairs if pair.content not in aside]
+            self.accounts.leave(files, pairs, wall)
 
     def learn(self, now: float, wall: float, running: Collection[str], timeout: float) -> None:
         """Take in what the examiner found, and plan with it now and then.
@@ -256,7 +270,8 @@ class Planner:
     def _refuse(self, refused: Refused, wall: float) -> None:
         self.accounts.refuse(refused, wall)
         self.intake.refused(refused)
-        if refused.status == "failed" and refused.version and refused.failure.code not in _STAYS:
+        stays = refused.failure == EMPTY or refused.failure.code in _STAYS
+        if refused.status == "failed" and refused.version and not stays:
             self._put_aside(refused.content, refused.version, "", refused.failure)
 
     def _put_aside(self, content: str, version: str, sha256: str, failure: Failure) -> None:

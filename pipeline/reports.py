@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from pipeline.lock import holder
 from pipeline.manifest import starter_styles
 from pipeline.pulse import ailment
 from pipeline.quarantine import Held, held
-from pipeline.records import Pair, Version
-from pipeline.retries import content_of
+from pipeline.records import Pair, Sighting, Version
+from pipeline.retries import content_of, lies_there
 from pipeline.running import Loaded
 from pipeline.terminal import visible
 from pipeline.view import span
@@ -38,7 +39,8 @@ def status(loaded: Loaded) -> Report:
     with _ledger(loaded) as ledger:
         found = census(loaded.config, ledger)
         counts = ledger.counts()
-        refusals = ledger.refusals()
+        refusals, failed = _still_there(loaded, ledger, found.trouble)
+        counts[JobState.FAILED] = len(failed)
         instance = holder(loaded.config.state)
         lanes = _lanes(instance)
         return {
@@ -57,7 +59,7 @@ def status(loaded: Loaded) -> Report:
                 _pair(p) | {"progress": lanes.get(p.job)} for p in ledger.pairs(JobState.RUNNING)
             ],
             "recent": [_pair(p) for p in ledger.pairs(JobState.DONE, limit=RECENT)],
-            "failed": [_pair(p) for p in ledger.pairs(JobState.FAILED)],
+            "failed": [_pair(pair) for pair in failed],
             "refused": [
                 {"content": _safe(r.content), "status": r.status, "error": _failure(r.failure)}
                 for r in refusals
@@ -65,6 +67,18 @@ def status(loaded: Loaded) -> Report:
             "quarantine": [_held(one) for one in held(loaded.config.quarantine)],
             "versions": dict(zip(("count", "bytes"), ledger.kept_size(), strict=True)),
         }
+
+
+def _still_there(loaded: Loaded, ledger: Ledger, trouble: str) -> tuple[list[Sighting], list[Pair]]:
+    """What was refused and what failed, without what people have taken away since."""
+    refusals, failed = ledger.refusals(), ledger.pairs(JobState.FAILED)
+    if trouble:  # the inbox cannot be read: nothing is taken for gone
+        return refusals, failed
+    there = partial(lies_there, loaded.config, held(loaded.config.quarantine))
+    gone = {seen.content for seen in refusals if seen.status == "failed"}
+    gone = {content for content in gone if not there(content)}
+    kept = [seen for seen in refusals if seen.content not in gone]
+    return kept, [pair for pair in failed if there(pair.content)]
 
 
 def _why_held(loaded: Loaded, instance: Report | None) -> str | None:

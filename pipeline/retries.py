@@ -1,11 +1,14 @@
 """`retry` and `accept`: what failed is wanted again, and an inbox on another disk is the inbox."""
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from pipeline.config import Config
 from pipeline.errors import PipelineError, UsageError
 from pipeline.familiar import mount_word, remember
+from pipeline.jobs import JobState
 from pipeline.ledger import FILE, Ledger
 from pipeline.lock import refuse_shared
 from pipeline.quarantine import Held, held, restore
@@ -32,12 +35,28 @@ def retry(loaded: Loaded, jobs: list[str] | None) -> int:
         pairs = ledger.pairs()
         wanted = named and {*named, *(pair.content for pair in pairs if pair.job in named)}
         # The ledger first: a photo that is back before it is wanted again is put aside again.
-        count = ledger.retry(named)
+        count = ledger.retry(_failed(config, ledger, aside) if named is None else named)
     back = [one for one in aside if wanted is None or one.content in wanted]
     blocked = [one for one in back if not _restored(one, config.inbox)]
     if blocked:
         raise _taken(blocked)
     return count + len({one.content for one in back} - {pair.content for pair in pairs})
+
+
+def lies_there(config: Config, aside: Iterable[Held], content: str) -> bool:
+    """Whether a photo lies in the inbox, or where we put it aside."""
+    inside = os.path.lexists(config.inbox / content)
+    return inside or any(one.content == content for one in aside)
+
+
+def _failed(config: Config, ledger: Ledger, aside: list[Held]) -> list[str] | None:
+    """Jobs and files that failed and were not taken away since; None: all, the inbox is gone."""
+    if not config.inbox.is_dir():
+        return None
+    pairs = ledger.pairs(JobState.FAILED)
+    jobs = [pair.job for pair in pairs if lies_there(config, aside, pair.content)]
+    files = [seen.content for seen in ledger.refusals() if seen.status == "failed"]
+    return jobs + [file for file in files if lies_there(config, aside, file)]
 
 
 def accept(loaded: Loaded) -> str:

@@ -31,10 +31,16 @@ class Sightings(Diary):
         with self._db.write(synced=False):
             self._see(content, stamp, sha256=sha256, **good)
 
-    def refused_before(self, content: str, stamp: str, code: Reason) -> bool:
-        """Whether this version of a file was refused, and logged, for this reason."""
-        sql = "SELECT 1 FROM seen WHERE content = ? AND stamp = ? AND code = ?"
-        return self._db.one(sql, os.fsencode(content), stamp, code) is not None
+    def refused_before(self, content: str, stamp: str, failure: Failure) -> bool:
+        """Whether this version of a file was refused, and logged, for this reason.
+
+        What a side file says wrong may change while the photo stays the same.
+        """
+        sql = "SELECT message FROM seen WHERE content = ? AND stamp = ? AND code = ?"
+        row = self._db.one(sql, os.fsencode(content), stamp, failure.code)
+        if row is None:
+            return False
+        return failure.code is not Reason.SIDECAR_INVALID or row["message"] == failure.message
 
     def refuse(
         self,
@@ -45,22 +51,27 @@ class Sightings(Diary):
         line: Line,
     ) -> bool:
         """Account for a file that is not processed; False if that was done for this version."""
-        if self.refused_before(content, stamp, failure.code):
+        if self.refused_before(content, stamp, failure):
             return False
         with self._db.write(synced=False):
             self._see(content, stamp, status=status, code=failure.code, message=failure.message)
             self._log(line)
         return True
 
-    def forget_refusals(self, present: Collection[str]) -> int:
-        """Forget refusals of files that are gone, all but the present ones; returns how many."""
-        rows = self._db.all("SELECT content FROM seen WHERE code <> ''")
-        gone = [raw for (raw,) in rows if os.fsdecode(raw) not in present]
+    def forget_refusals(self, present: Collection[str]) -> list[Sighting]:
+        """Forget refusals of files that are gone, all but the present ones; returns them."""
+        gone = [seen for seen in self.refusals() if seen.content not in present]
         if gone:
             with self._db.write(synced=False):
-                for raw in gone:
+                for seen in gone:
+                    raw = os.fsencode(seen.content)
                     self._db.change("DELETE FROM seen WHERE content = ?", raw)
-        return len(gone)
+        return gone
+
+    def note(self, line: Line) -> None:
+        """Keep a line for the run log that changes nothing else."""
+        with self._db.write(synced=False):
+            self._log(line)
 
     def files(self) -> set[str]:
         """Every file of which anything is known."""

@@ -113,7 +113,6 @@ def run_job(
     except (Interrupted, ChangedError):
         raise
     except Exception as error:  # torch, numpy and their like raise anything where they are broken
-        traceback.print_exc()  # into the worker's log
         failure = _failure(error)
         return JobResult(job, "failed", time.monotonic() - began, bench.device, error=failure)
 
@@ -290,4 +289,10 @@ def _failure(error: Exception) -> Failure:
         return Failure(Reason.DISK_FULL if full else Reason.IO_ERROR, line)
     if "CUDA error" in line:  # a device that failed once fails until its process is a new one
         return Failure(Reason.WORKER_CRASHED, line)
-    return Failure(Reason.ENGINE_ERROR, f"{type(error).__name__}: {line}")
+    return Failure(Reason.ENGINE_ERROR, f"{type(error).__name__}: {line}{_place(error)}")
+
+
+def _place(error: Exception) -> str:
+    """Where in the code an error that nobody expected was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" (in {Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError, Reason, StateError
-from pipeline.inbox import IGNORED, MAX_DEPTH, Inbox
+from pipeline.inbox import EMPTY_PATIENCE, IGNORED, MAX_DEPTH, Inbox
 from pipeline.lock import refuse_shared
 from pipeline.mounts import Mount, mount_of
 from pipeline.stamp import Stamp, being_written, hash_file
@@ -263,13 +263,14 @@ def test_a_download_that_grows_is_refused_as_one_thing_not_as_many(root, inbox):
     assert first == second
 
 
-def test_an_empty_file_is_refused_once_it_is_still(root, inbox):
+def test_an_empty_file_is_refused_once_it_has_stayed_so_for_a_while(root, inbox):
     put(root, "a.jpg", "")
     assert reasons(inbox.scan(now=0, wall=time.time())) == {}
-    (refused,) = inbox.scan(now=SETTLE, wall=time.time()).refused
+    assert reasons(inbox.scan(now=SETTLE, wall=time.time())) == {}
+    (refused,) = inbox.scan(now=EMPTY_PATIENCE * SETTLE, wall=time.time()).refused
     assert (refused.status, refused.failure.code) == ("failed", Reason.TRUNCATED)
     put(root, "a.jpg", "now it holds something")
-    assert names(inbox.scan(now=9, wall=later())) == ["a.jpg"]
+    assert names(inbox.scan(now=999, wall=later())) == ["a.jpg"]
 
 
 def test_a_folder_with_a_pictures_name_is_reported_and_its_pictures_are_taken(root, inbox):
