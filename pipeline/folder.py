@@ -17,7 +17,7 @@ from typing import Literal
 from pipeline.errors import InboxError, Reason
 from pipeline.jobs import Failure
 from pipeline.kinds import PHOTOS, PHOTOS_LISTED
-from pipeline.stamp import unreadable
+from pipeline.stamp import Stamp, unreadable
 
 # Files and folders that are not meant for us, whatever they hold; matched without regard to case.
 IGNORED = (
@@ -175,7 +175,7 @@ def downloading(path: Path, wall: float) -> str:
 
 def _fresh(path: Path, wall: float) -> bool:
     try:
-        return wall - path.lstat().st_mtime < DOWNLOAD_SECONDS
+        return wall - Stamp.of(path.lstat()).mtime_ns / 1e9 < DOWNLOAD_SECONDS
     except OSError:
         return False
 
