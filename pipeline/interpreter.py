@@ -90,6 +90,7 @@ def _flags() -> list[str]:
     flags = sys.flags
     given = {
         "-P": True,
+        "-E": flags.ignore_environment,
         "-s": flags.no_user_site,
         "-S": flags.no_site,
         "-B": flags.dont_write_bytecode,
