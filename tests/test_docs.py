@@ -115,6 +115,31 @@ def test_every_command_shown_is_understood(name):
             parsed(line)
 
 
+def mentioned(text: str) -> list[str]:
+    """Commands in short, as sentences and messages name them: `retry FILE`, `pipeline accept`."""
+    known = "|".join(typer.main.get_command(cli.app).commands)
+    return re.findall(rf"`(?:pipeline (?=[a-z])|(?=(?:{known}) ))([a-z][^`{{]*)`", text)
+
+
+def understood(line: str) -> bool:
+    """A mention may leave things out; it may not name what does not exist."""
+    try:
+        parsed(line)
+    except KeyError:
+        return False
+    except typer.exceptions.TyperException as error:
+        return type(error).__name__ in ("MissingParameter", "BadOptionUsage")
+    return True
+
+
+def test_every_command_that_docs_and_messages_name_is_understood():
+    files = [*PAGES, *(ROOT / "pipeline").rglob("*.py")]
+    found = {line: path.name for path in files for line in mentioned(path.read_text())}
+    assert len(found) > 15
+    assert {line: name for line, name in found.items() if not understood(line)} == {}
+    assert not any(understood(line) for line in ("retri --all", "run --nope", "run --limit x"))
+
+
 @pytest.mark.parametrize("line", ["rum", "run --limitt 1", "run --limit many", "stylize a.jpg"])
 def test_a_wrong_command_shown_would_be_noticed(line):
     with pytest.raises((KeyError, typer.exceptions.TyperException)):

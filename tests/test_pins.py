@@ -25,8 +25,9 @@ from pipeline.formats import OutputFormat
 from pipeline.jobs import Failure, Job, JobResult, Output, Recipe, StyleImage
 from pipeline.metadata import xmp_packet
 from pipeline.metrics import Exporter
+from pipeline.names import stems
 from pipeline.options import resolve_transfer
-from pipeline.outbox import staging_name, stems
+from pipeline.outbox import staging_name
 from pipeline.provenance import SOFTWARE, record
 from pipeline.runlog import run_log_line
 from pipeline.sections import Metrics
