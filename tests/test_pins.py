@@ -160,24 +160,26 @@ def test_the_database_has_the_tables_and_columns_that_it_had(tmp_path):
         assert indexes(before).items() <= indexes(new).items()
 
 
+def rows(db: sqlite3.Connection, table: str, named: str = "*") -> list[dict[str, object]]:
+    found = db.execute(f"SELECT {named} FROM {table} ORDER BY content")
+    names = [column[0] for column in found.description]
+    return [dict(zip(names, row, strict=True)) for row in found]
+
+
 def test_a_database_of_the_version_before_becomes_the_same_and_keeps_its_rows(tmp_path):
-    path = tmp_path / "jobs.sqlite3"
+    path, other = tmp_path / "jobs.sqlite3", tmp_path / "new.sqlite3"
     with closing(sqlite3.connect(path)) as db:
         db.executescript((BEFORE / "jobs.sql").read_text())
-        before = db.execute("SELECT * FROM pairs ORDER BY content, style").fetchall()
-        seen = db.execute("SELECT * FROM seen ORDER BY content").fetchall()
-    assert (len(before), len(seen)) == (4, 4)
+        before = {table: rows(db, table) for table in ("pairs", "seen")}
     Database(path).close()
-    with closing(sqlite3.connect(path)) as db:
-        after = db.execute("SELECT * FROM pairs ORDER BY content, style").fetchall()
-        assert [row[: len(before[0])] for row in after] == before
-        found = db.execute("SELECT * FROM seen ORDER BY content").fetchall()
-        assert [row[: len(seen[0])] for row in found] == seen
-        Database(tmp_path / "new.sqlite3").close()
-        with closing(sqlite3.connect(tmp_path / "new.sqlite3")) as new:
-            for question in ("PRAGMA user_version", "PRAGMA application_id"):
-                assert db.execute(question).fetchone() == new.execute(question).fetchone()
-            assert (columns(db), indexes(db)) == (columns(new), indexes(new))
+    Database(other).close()
+    with closing(sqlite3.connect(path)) as db, closing(sqlite3.connect(other)) as new:
+        for table, found in before.items():
+            assert len(found) == 4
+            assert rows(db, table, ", ".join(found[0])) == found
+        for question in ("PRAGMA user_version", "PRAGMA application_id"):
+            assert db.execute(question).fetchone() == new.execute(question).fetchone()
+        assert (columns(db), indexes(db)) == (columns(new), indexes(new))
 
 
 # --- names that people and scripts see ------------------------------------------------------
