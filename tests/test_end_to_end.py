@@ -350,7 +350,7 @@ def test_ctrl_c_gives_130_leaves_no_half_picture_and_loses_no_job(tmp_path):
         wait_for(process, "started")
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "Traceback" not in err
     assert pictures(root) == {}
     assert {p.name for p in (root / "outbox").iterdir()} <= {"runs.jsonl", "index.html", ".gallery"}
