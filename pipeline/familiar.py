@@ -12,6 +12,7 @@ from pipeline.config import Config
 from pipeline.errors import InboxError
 from pipeline.ledger import FILE, Ledger
 from pipeline.mounts import mount_of
+from pipeline.paths import real_path
 
 
 def mount_word(root: Path) -> str:
@@ -54,7 +55,7 @@ def worked_before(config: Config) -> bool:
 
 def _mount_point(root: Path) -> Path:
     """Where no table of mounts can be read: the topmost folder on the same device."""
-    path = root.resolve()
+    path = real_path(root)
     while not path.is_mount() and path != path.parent:
         path = path.parent
     return path

@@ -19,6 +19,7 @@ from pipeline.formats import OutputFormat, format_of
 from pipeline.jobs import Job, JobResult, Progress
 from pipeline.manifest import Style, find_image, load_manifest
 from pipeline.options import INIT_WORDS, PRESETS, Transfer, resolve_transfer
+from pipeline.paths import is_file, real_path
 from pipeline.single import Axis, Order, check_film, check_out, stylize_file
 from pipeline.single import sweep as paint_grid
 from pipeline.view import View
@@ -113,10 +114,10 @@ def _image(source: str) -> Path:
     if source.startswith(BUILTIN):
         return find_image(source, "STYLE")
     path = Path(source)
-    if not path.is_file():
+    if not is_file(path):
         mend = f"a path, or {BUILTIN}NAME; `styles` lists the names"
         raise UsageError("no such image", where=source, mend=mend)
-    return path.resolve()  # whoever types a link means what it points at
+    return real_path(path)  # whoever types a link means what it points at
 
 
 def _check_device(name: str) -> None:
@@ -131,19 +132,19 @@ def _with_init(transfer: Transfer) -> Transfer:
     """``init`` as an absolute path where it is no word."""
     if transfer.init in INIT_WORDS:
         return transfer
-    if not Path(transfer.init).is_file():
+    if not is_file(Path(transfer.init)):
         mend = f"{', '.join(INIT_WORDS)} or the path of an image"
         raise UsageError(f"no such image: {transfer.init}", where="--init", mend=mend)
-    return transfer.model_copy(update={"init": str(Path(transfer.init).resolve())})
+    return transfer.model_copy(update={"init": str(real_path(Path(transfer.init)))})
 
 
 def _weights(source: str) -> str:
     if source in ("embedded", "torchvision"):
         return source
-    if not Path(source).is_file():
+    if not is_file(Path(source)):
         mend = "embedded, torchvision or the path of a state dictionary"
         raise UsageError(f"no such file: {source}", where="--weights", mend=mend)
-    return str(Path(source).resolve())
+    return str(real_path(Path(source)))
 
 
 def _shares(text: str, count: int) -> list[float]:

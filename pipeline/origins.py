@@ -18,6 +18,7 @@ from pipeline.kinds import is_photo_name
 from pipeline.manifest import starter_styles
 from pipeline.metadata import recorded
 from pipeline.options import INIT_WORDS
+from pipeline.paths import is_file, real_path
 from pipeline.provenance import Ingredient, Provenance, parse
 from pipeline.recipes import digest
 from pipeline.sections import Limits
@@ -36,7 +37,7 @@ def told(file: Path, config: Path) -> Report | None:
     Raises:
         UsageError: A picture of somebody else's.
     """
-    if not file.is_file() or format_of(file.name) is None or _in_inbox(file, config):
+    if not is_file(file) or format_of(file.name) is None or _in_inbox(file, config):
         return None
     if (made := read(file)) is None:
         what = "is not in the inbox, and holds no record of how it was made"
@@ -52,7 +53,7 @@ def read(file: Path) -> Provenance | None:
     """
     decoder = Decoder(Limits())
     try:
-        return parse(recorded(decoder.decode(file.resolve(), SMALL).xmp))
+        return parse(recorded(decoder.decode(real_path(file), SMALL).xmp))
     finally:
         decoder.close()
 
@@ -87,11 +88,11 @@ def _options(options: Any) -> str:
 
 
 def _in_inbox(file: Path, config: Path) -> bool:
-    if not config.is_file():
+    if not is_file(config):
         return False
-    root = load_config(config).inbox.resolve()
+    root = real_path(load_config(config).inbox)
     # Its folder is resolved, the name is not: a link in the inbox is itself what is asked about.
-    place = file.parent.resolve() / file.name
+    place = real_path(file.parent) / file.name
     inside = not file.is_absolute() and os.path.lexists(root / file)
     return inside or place.is_relative_to(root)
 
@@ -108,11 +109,11 @@ def again(
         UsageError: It holds no record, what it was made of is not found, or this version of the
             program would make another picture.
     """
-    made = read(file) if file.is_file() else None
+    made = read(file) if is_file(file) else None
     if made is None:
         mend = "only a picture that this program made can be made again"
         raise UsageError("holds no record of how it was made", where=str(file), mend=mend)
-    job = _job(made, file, load_config(config) if config.is_file() else None, sources)
+    job = _job(made, file, load_config(config) if is_file(config) else None, sources)
     if format_of(out.name) != job.recipe.output.format:
         mend = f"name it {' or '.join(SUFFIXES[job.recipe.output.format])}"
         raise UsageError(f"{file.name} is {job.recipe.output.format}", where="--again", mend=mend)
@@ -202,7 +203,7 @@ class _Search:
     def _holding(self, sha256: str, likely: Callable[[Path], bool]) -> Path | None:
         for path in (*self._named, *_below(self._folders)):
             if likely(path) and _holds(path, sha256):
-                return path.resolve()
+                return real_path(path)
         return None
 
 
@@ -222,6 +223,6 @@ def _below(folders: Iterable[Path]) -> Iterator[Path]:
 
 def _holds(path: Path, sha256: str) -> bool:
     try:
-        return path.is_file() and digest(path) == sha256
+        return is_file(path) and digest(path) == sha256
     except PipelineError:
         return False

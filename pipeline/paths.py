@@ -62,6 +62,12 @@ def why_no_file(path: Path) -> str:
     return "" if os.access(path, os.R_OK) else os.strerror(errno.EACCES).lower()
 
 
+def is_file(path: Path) -> bool:
+    """Whether a regular file lies there and can be seen. It never raises."""
+    found = _status(path)
+    return not isinstance(found, int) and stat.S_ISREG(found.st_mode)
+
+
 def is_folder(path: Path) -> bool:
     """Whether a folder lies there and can be seen. Unlike ``Path.is_dir`` it never raises."""
     found = _status(path)

@@ -15,6 +15,7 @@ from pipeline.ledger import FILE, Ledger
 from pipeline.lock import instance_lock, refuse_shared
 from pipeline.names import stems
 from pipeline.outbox import Outbox
+from pipeline.paths import real_path
 from pipeline.records import Version
 from pipeline.retries import content_of
 from pipeline.running import Loaded
@@ -155,7 +156,7 @@ def _inside(outbox: Path, file: Path) -> str:
     """A file's path relative to the outbox; "" where it lies elsewhere."""
     if not os.path.lexists(file):
         return ""
-    place, root = file.parent.resolve() / file.name, outbox.resolve()
+    place, root = real_path(file.parent) / file.name, real_path(outbox)
     return place.relative_to(root).as_posix() if place.is_relative_to(root) else ""
 
 

@@ -11,6 +11,7 @@ from pipeline.familiar import mount_word, remember
 from pipeline.jobs import JobState
 from pipeline.ledger import FILE, Ledger
 from pipeline.lock import refuse_shared
+from pipeline.paths import is_folder, real_path
 from pipeline.quarantine import Held, held, restore
 from pipeline.running import Loaded
 
@@ -51,7 +52,7 @@ def lies_there(config: Config, aside: Iterable[Held], content: str) -> bool:
 
 def _failed(config: Config, ledger: Ledger, aside: list[Held]) -> list[str] | None:
     """Jobs and files that failed and were not taken away since; None: all, the inbox is gone."""
-    if not config.inbox.is_dir():
+    if not is_folder(config.inbox):
         return None
     pairs = ledger.pairs(JobState.FAILED)
     jobs = [pair.job for pair in pairs if lies_there(config, aside, pair.content)]
@@ -62,7 +63,7 @@ def _failed(config: Config, ledger: Ledger, aside: list[Held]) -> list[str] | No
 def accept(loaded: Loaded) -> str:
     """Take the inbox for the inbox, though nothing in it is known; returns where it lies."""
     config = loaded.config
-    if not config.inbox.is_dir():
+    if not is_folder(config.inbox):
         raise UsageError("no such folder", where=f"inbox: {config.inbox}", mend="make or mount it")
     refuse_shared(config.state)
     with Ledger(config.state / FILE) as ledger:
@@ -76,9 +77,9 @@ def content_of(inbox: Path, file: Path) -> str:
     Raises:
         UsageError: When it lies outside the inbox.
     """
-    root = inbox.resolve()
+    root = real_path(inbox)
     # Parents are resolved, the name is not: a link in the inbox is itself what is asked about.
-    places = [place.parent.resolve() / place.name for place in (file, root / file)]
+    places = [real_path(place.parent) / place.name for place in (file, root / file)]
     inside = [place for place in places if place.is_relative_to(root) and place != root]
     there = [place for place in inside if os.path.lexists(place)]
     if not inside:
@@ -89,13 +90,13 @@ def content_of(inbox: Path, file: Path) -> str:
 
 def _contents(loaded: Loaded, names: list[str], aside: list[Held]) -> list[str]:
     """Those names that may be files of the inbox or of the quarantine, relative to the inbox."""
-    places = {one.path.resolve(): one.content for one in aside}
+    places = {real_path(one.path): one.content for one in aside}
     found = []
     for name in names:
         with suppress(UsageError):
             found.append(content_of(loaded.config.inbox, Path(name)))
-        if Path(name).resolve() in places:
-            found.append(places[Path(name).resolve()])
+        if real_path(Path(name)) in places:
+            found.append(places[real_path(Path(name))])
     return found
 
 

@@ -9,6 +9,7 @@ from threading import Thread
 
 from pipeline.config import Config
 from pipeline.errors import ConfigError, UsageError
+from pipeline.paths import is_folder
 from pipeline.running import Loaded
 from pipeline.serving import GalleryServer, Wing
 from pipeline.serving.guard import Guard, is_loopback
@@ -35,7 +36,7 @@ def serve(loaded: Loaded, host: str | None = None, port: int | None = None) -> i
     config = loaded.config
     wanted = config.serve.host if host is None else host
     place = Place(wanted, config.serve.port if port is None else port)
-    if not config.inbox.is_dir():
+    if not is_folder(config.inbox):
         mend = "make it, or name another folder"
         raise ConfigError("no such folder", where=f"inbox: {config.inbox}", mend=mend)
     config.state.mkdir(parents=True, exist_ok=True)

@@ -35,6 +35,7 @@ from pipeline.jobs import (
 from pipeline.nst import load_weights
 from pipeline.nst.devices import choose_device
 from pipeline.options import INIT_WORDS, Transfer
+from pipeline.paths import is_folder
 from pipeline.recipes import digest
 from pipeline.sections import Timelapse
 from pipeline.worker import Bench, run_job
@@ -168,9 +169,9 @@ def check_film(film: Path) -> None:
 
 
 def _check_place(out: Path) -> None:
-    if out.is_dir():
+    if is_folder(out):
         raise UsageError("is a folder", where=str(out), mend="give a file name")
-    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+    if not is_folder(out.parent) or not os.access(out.parent, os.W_OK):
         raise UsageError("cannot be written to", where=str(out.parent), mend="make the folder")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.interpreter import module_command
+from pipeline.paths import is_folder, real_path
 
 KINDS = ("systemd", "launchd")
 LABEL = "org.pipeline.watch"
@@ -31,7 +32,7 @@ def text(kind: str, config: Config, path: Path, *, user: bool = False, account: 
         user: systemd only: a unit for ``systemctl --user``.
         account: systemd only: whose unit it is; the caller's when empty.
     """
-    path = path.resolve()
+    path = real_path(path)
     for place in (path, Path(sys.executable), *_written(config), config.inbox):
         if not str(place).isprintable():
             mend = "rename it: service managers do not take such names"
@@ -244,4 +245,4 @@ def plist(config: Config, path: Path) -> str:
 
 def missing(config: Config) -> list[Path]:
     """Folders that must be there before a service manager can build a sandbox around them."""
-    return [place for place in (config.inbox, *_written(config)) if not place.is_dir()]
+    return [place for place in (config.inbox, *_written(config)) if not is_folder(place)]

@@ -16,6 +16,7 @@ from test_config_fuzz import NASTY, PLACES, TEXTS, as_yaml, with_value
 from test_outlet import ENVIRONMENT, painted, project, started, until
 from test_service import CONFIG, STYLES, Studio
 
+from pipeline import cli
 from pipeline.dashboard import Dashboard
 from pipeline.dryrun import planned
 from pipeline.lock import Card
@@ -280,3 +281,31 @@ def test_a_real_daemon_outlives_wrong_edits_and_a_painting_that_goes_and_comes(t
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(timeout=60) == 0
         assert daemon.stderr.read() == b""
+
+
+# --- the command line -----------------------------------------------------------------------
+
+PATHS_NOBODY_HAS = ["a" * 5000, "a/" * 2500 + "b.png", "loop", "loop/x", "~nosuchuser/a.png"]
+LINES = [
+    *("explain PATH", "explain inbox/../PATH", "explain a.png --again PATH", "retry PATH"),
+    *("stylize PATH builtin:mosaic -o o.png", "stylize p.png PATH -o o.png"),
+    *("stylize p.png builtin:mosaic -o PATH", "stylize p.png builtin:mosaic -o o.png --init PATH"),
+    *("stylize p.png builtin:mosaic -o o.png --weights PATH", "sweep PATH builtin:mosaic -o d"),
+    *("check --config PATH", "run --config PATH", "status --config PATH", "run --until PATH"),
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_path_that_cannot_be_is_one_line_of_error(make, line, monkeypatch, capsys) -> None:
+    studio = make()
+    monkeypatch.chdir(studio.root)
+    (studio.root / "loop").symlink_to("loop")
+    photo(studio.root / "p.png")
+    for path in PATHS_NOBODY_HAS:
+        words = [word.replace("PATH", path) for word in line.split()]
+        monkeypatch.setattr(sys, "argv", ["pipeline", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr().err
+        assert "unexpected" not in said, said[:300]
+        assert (ended.value.code, said.count("\n")) in ((2, 1), (0, 0)), said[:300]
