@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import struct
+import subprocess
 import time
 import zlib
 from pathlib import Path
@@ -270,3 +271,14 @@ def test_the_decoder_survives_a_corpus_of_broken_files_and_its_memory_stays_flat
     }
     assert found[Reason.TRUNCATED] > 20
     assert max(after[0] - before[0], after[1] - before[1]) < 20_000
+
+
+def test_a_decoder_process_loads_neither_models_nor_the_engine():
+    program = (
+        "import sys; import pipeline.nursery; from pipeline import codec; codec.rehearse();"
+        "print({'torch', 'pydantic', 'yaml'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "set()", done.stderr
