@@ -22,6 +22,8 @@ def paint(job: Job, bench: Bench, on_progress, should_stop) -> JobResult:
     """A job as the real worker does it, without torch. Its name tells what goes wrong."""
     try:
         return paint_or_raise(job, bench, on_progress, should_stop)
+    except ChangedError:
+        raise
     except JobError as error:
         return failed(job, error.code)
 
@@ -37,7 +39,10 @@ def paint_or_raise(job: Job, bench: Bench, on_progress, should_stop) -> JobResul
         os.kill(os.getpid(), signal.SIGKILL)
     while "hang" in job.content:
         time.sleep(1)
-    return done(job, bench.staging)
+    result = honest(job, bench.staging)
+    if isinstance(result, GivenBack):
+        raise ChangedError(result.changed)
+    return result
 
 
 def done(job: Job, staging: Path, mark: str = "") -> JobResult:

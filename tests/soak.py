@@ -17,18 +17,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fake_work import photo
-from stock import amiss_among_versions, pictures
+from stock import amiss_among_versions, pictures, plain_picture, swap
 
 from pipeline.jobs import JobState
 from pipeline.ledger import Ledger
 from pipeline.outbox import Outbox
+from pipeline.stamp import hash_file
 
 HERE = Path(__file__).parent
 CONFIG = """
-styles: {mosaic: {image: "builtin:mosaic"}, waves: {image: "builtin:woodcut_waves"}}
+styles: {mosaic: {image: "builtin:mosaic"}, waves: {image: waves.bmp}}
+weights: vgg.pth
 watch: {settle_seconds: 0.3, scan_seconds: 1}
 limits: {free_bytes: 0}
 """
+
+
+OURS = ["waves.bmp", "vgg.pth"]  # what the styles are made of; the second for both of them
 
 
 class Soak:
@@ -37,6 +42,8 @@ class Soak:
     def __init__(self, root: Path, seed: int) -> None:
         self.root, self.inbox, self.outbox = root, root / "inbox", Outbox(root / "outbox")
         self.inbox.mkdir(parents=True)
+        for number, name in enumerate(OURS):
+            plain_picture(root / name, number)
         (root / "config.yaml").write_text(CONFIG)
         self.rng = random.Random(seed)
         self.count = 0
@@ -75,7 +82,7 @@ class Soak:
     def act(self) -> None:
         name = self.rng.choice(
             ["drop", "drop", "drop", "rename in", "append", "replace", "delete", "broken", "poison",
-             "folder"]
+             "folder", "painting"]
         )  # fmt: skip
         self.done[name] += 1
         getattr(self, name.replace(" ", "_"))()
@@ -129,6 +136,12 @@ class Soak:
         album = self.root / f"album-{self.count}"
         photo(album / "in.png", self.count)
         album.rename(self.inbox / album.name)
+
+    def painting(self) -> None:
+        """A painting, or weights, of the same size and under the same time."""
+        self.count += 1
+        other = plain_picture(self.root / "new.bmp", 1000 + self.count)
+        swap(self.root / self.rng.choice(OURS), other)
 
     # --- the reckoning ------------------------------------------------------------------
 
@@ -190,7 +203,11 @@ class Soak:
     def texts_amiss(self, pair, sha: str) -> list[str]:
         texts = [(self.outbox.root / output.path).read_text() for output in pair.outputs]
         whole = len(texts) == 2 and all(t.endswith("END") and sha in t for t in texts)
-        return [] if whole else [f"wrong pictures: {pair.target}"]
+        # What the engine read is what lies there now: nothing was painted from an older file.
+        lying = [hash_file(self.root / name) for name in OURS[pair.style != "waves" :]]
+        used = all(digest in text for digest in lying for text in texts)
+        found = [] if whole else [f"wrong pictures: {pair.target}"]
+        return found if used else [*found, f"painted from another file: {pair.target}"]
 
 
 def peak(process: int) -> int:

@@ -10,12 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from stock import plain_picture, swap
 
 from pipeline.manifest import starter_styles
 
@@ -23,6 +24,7 @@ SIDE = 32
 FAST = f"transfer: {{size: {SIDE}, steps: [2]}}\n"
 STYLES = 'styles:\n  mosaic: {image: "builtin:mosaic"}\n  waves: {image: "art/great waves.jpg"}\n'
 NO_WAIT = "watch: {settle_seconds: 0}\n"
+SCAN_OFTEN = "watch: {settle_seconds: 0, scan_seconds: 1}\n"
 PHOTOS = ["cup.png", "trip/flag.webp", "turned.jpg"]
 # What is no photograph, and how each is accounted for.
 BAD = {
@@ -315,6 +317,66 @@ def test_the_pictures_before_the_change_are_kept_listed_made_again_and_brought_b
     twice = pipeline(root, "restore", version["version"])
     assert twice.returncode == 2
     assert "no earlier version" in twice.stderr
+
+
+# --- what is recorded is what was used -------------------------------------------------------
+
+AGAIN = """
+import sys
+from pathlib import Path
+from pipeline import cli
+
+out = Path(sys.argv[1])
+for number, picture in enumerate(sys.argv[2:]):
+    sys.argv = ["pipeline", "explain", picture, "--again", str(out / f"{number}.png")]
+    try:
+        cli.main()
+    except SystemExit as ended:
+        assert not ended.code, picture
+"""
+
+
+def not_made_again(root: Path, out: Path, names: Iterable[str]) -> list[str]:
+    """The finished pictures that a fresh process, asked for each once more, makes differently."""
+    out.mkdir()
+    names = list(names)
+    program = [sys.executable, "-c", AGAIN, out, *(root / "outbox" / name for name in names)]
+    done = subprocess.run(program, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [
+        name
+        for number, name in enumerate(names)
+        if (root / "outbox" / name).read_bytes() != (out / f"{number}.png").read_bytes()
+    ]
+
+
+def test_finished_pictures_are_made_again_byte_for_byte_by_a_fresh_process(changed, tmp_path):
+    """One that is as it was, one of a changed option, one of a new style."""
+    names = ["trip/flag--waves.png", "cup--mosaic.enhanced.png", "turned--ink.png"]
+    assert not_made_again(changed["root"], tmp_path / "again", names) == []
+
+
+def test_a_painting_replaced_under_its_old_time_while_watch_runs_is_painted_and_recorded(tmp_path):
+    """And once more: the third picture is of the first painting again, now in a worn process."""
+    root = tmp_path / "studio"
+    (root / "inbox").mkdir(parents=True)
+    make_photo(root / "inbox" / "cup.png")
+    first, second = (plain_picture(tmp_path / f"{n}.bmp", n) for n in (1, 2))
+    painting = shutil.copy(first, root / "sea.bmp")
+    (root / "config.yaml").write_text(FAST + SCAN_OFTEN + "styles: {sea: {image: sea.bmp}}\n")
+    seen = []
+    with start(root, "watch") as process:
+        for replaced_by in (second, first, None):
+            wait_for(process, "done     cup.png x sea")
+            seen.append((root / "outbox" / "cup--sea.png").read_bytes())
+            if replaced_by is not None:
+                swap(Path(painting), replaced_by)
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+    assert seen[0] == seen[2] != seen[1]
+    names = ["cup--sea.png", "cup--sea.enhanced.png"]
+    assert not_made_again(root, tmp_path / "again", names) == []
+    assert {line["attempt"] for line in run_log(root)} == {1}
 
 
 # --- watching and stopping ------------------------------------------------------------------
