@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from pipeline.disk import new_file, opened, read_bounded
+from pipeline.stamp import Stamp
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,11 +53,9 @@ class Checkpoints:
         reached = {"scale": scale, "image": image.detach().cpu()}
         self._keep(job, lambda half: torch.save(reached, half))  # into an open file
 
-    def version(self, job: str) -> int:
-        """Greater each time that a job has come further; 0 where nothing is kept."""
-        with suppress(OSError):
-            return self._path(job).stat().st_mtime_ns
-        return 0
+    def version(self, job: str) -> str:
+        """Another one each time that a job has come further; "" where nothing is kept."""
+        return str(Stamp.at(self._path(job)) or "")
 
     def packed(self, job: str) -> bytes:
         """What is kept, for another machine; empty where nothing is, or too much."""

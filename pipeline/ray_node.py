@@ -76,7 +76,7 @@ class Worker:
         self.folder = self.shared.path
         self.place = replace(place, state=self.folder)
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
-        self.looked: dict[str, int] = {}  # versions of the checkpoints that the daemon has
+        self.looked: dict[str, str] = {}  # versions of the checkpoints that the daemon has
         self.told: dict[str, Progress] = {}
         self.answers: dict[str, Any] = {}
         self.ends: dict[str, threading.Event] = {}
@@ -121,7 +121,7 @@ class Worker:
         """How far the jobs here are; also a sign of life."""
         told = list(self.told.values())  # first: what is told to be finished is written by then
         standing = {job: self.checkpoints.version(job) for job in list(self.ends)}
-        new = [job for job, version in standing.items() if version > self.looked.get(job, 0)]
+        new = [job for job, it in standing.items() if it and it != self.looked.get(job)]
         self.looked = standing
         return Look(told, {job: self.checkpoints.packed(job) for job in new})
 
