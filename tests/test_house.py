@@ -117,7 +117,6 @@ ALLOWED = {
     "timelapse": {"open": "PyAV takes a path only; in the job's own folder, made a moment ago"},
     "ray_folder": {"open": "a folder", "st_mtime_ns": "which file was used last"},
     "stylecache": {"fdopen": "a file that mkstemp made", "st_mtime_ns": "which was used last"},
-    "checkpoint": {"st_mtime_ns": "grows with each of our own writes"},
     "gallery": {"st_mtime": "how long ago, not whether it changed"},
     "live": {"st_mtime": "how long ago somebody asked"},
     "inbox": {"st_mtime_ns": "compared beside the other parts of a stamp"},
