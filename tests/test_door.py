@@ -262,12 +262,17 @@ def test_an_old_version_is_refused_and_a_new_one_is_not(version):
     assert wrong_python.refusal((3, 11, 0)) == wrong_python.refusal((4, 0, 0)) == ""
 
 
-@pytest.mark.parametrize("name", ["__init__", "__main__", "wrong_python", "cli"])
+@pytest.mark.parametrize("name", ["__init__", "__main__", "wrong_python"])
 def test_what_an_old_python_reads_first_is_readable_to_it(name):
     """Its own words, in ASCII: Python 2 reads nothing else."""
     text = (ROOT / "pipeline" / f"{name}.py").read_text()
     ast.parse(text, feature_version=(3, 7))
     assert text.isascii()
+
+
+def test_the_file_of_the_commands_is_readable_to_python_3_8():
+    """It is read by an old Python only where somebody starts it by its path."""
+    ast.parse((ROOT / "pipeline" / "cli.py").read_text(), feature_version=(3, 8))
 
 
 def test_without_an_environment_the_first_thing_to_type_is_make_setup(tmp_path, monkeypatch):

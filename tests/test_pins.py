@@ -161,7 +161,7 @@ def test_the_database_has_the_tables_and_columns_that_it_had(tmp_path):
 
 
 def rows(db: sqlite3.Connection, table: str, named: str = "*") -> list[dict[str, object]]:
-    found = db.execute(f"SELECT {named} FROM {table} ORDER BY content")
+    found = db.execute(f"SELECT {named} FROM {table} ORDER BY 1, 2")
     names = [column[0] for column in found.description]
     return [dict(zip(names, row, strict=True)) for row in found]
 
