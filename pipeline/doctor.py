@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config
-from pipeline.decoder import Decoder
+from pipeline.decoder import KNOWN_GOOD, Decoder
 from pipeline.disk import new_file
-from pipeline.errors import ConfigError, EngineError, PipelineError
+from pipeline.errors import ConfigError, EngineError, JobError
+from pipeline.paths import real_path
 from pipeline.running import Loaded
 from pipeline.sections import Limits
+from pipeline.workshop import in_words
 
 Finding = dict[str, Any]
 LOW_BYTES = 1 << 30
@@ -29,6 +31,7 @@ def examine(loaded: Loaded) -> dict[str, Any]:
         _tried("outbox folder", _folder, config.outbox),
         _tried("state folder", _folder, config.state),
         _tried("decoder", _decoder, config.limits),
+        *_broken_paintings(loaded),
         _tried("weights", _weights, config.weights),
         *_engine(config),
     ]
@@ -46,8 +49,8 @@ def text(report: dict[str, Any]) -> str:
 def _tried(name: str, look: Callable[[Any], str], at: Any) -> Finding:
     try:
         return {"name": name, "good": True, "says": look(at)}
-    except (PipelineError, OSError) as error:
-        return {"name": name, "good": False, "says": str(error)}
+    except Exception as error:  # a broken torch raises anything while it is loaded
+        return {"name": name, "good": False, "says": in_words(error)}
 
 
 def _machine() -> Finding:
@@ -93,13 +96,31 @@ def _can_link(folder: Path) -> str:
 
 
 def _decoder(limits: Limits) -> str:
-    """Start one, as for a photo."""
+    """Start one, as for a photo, and have it decode a picture."""
     decoder = Decoder(limits, at_hand=0)
     try:
         decoder.start()
+        decoder.probe(KNOWN_GOOD)
     finally:
         decoder.close()
     return "starts, in a process of its own"
+
+
+def _broken_paintings(loaded: Loaded) -> list[Finding]:
+    """Paintings that cannot be decoded, in the words of the work: their styles wait."""
+    decoder = Decoder(loaded.config.limits, at_hand=0)
+    found = []
+    try:
+        for style in loaded.manifest.styles.values():
+            for path, _ in style.images:
+                try:
+                    decoder.probe(real_path(path))
+                except JobError as error:
+                    says = {"good": False, "says": str(error)}
+                    found.append({"name": f"style {style.name}", **says})
+    finally:
+        decoder.close()
+    return found
 
 
 def _weights(source: str) -> str:

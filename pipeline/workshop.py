@@ -153,7 +153,7 @@ def serve(
     except Exception as error:  # whatever a broken torch raises while it is loaded
         if not isinstance(error, PipelineError):
             traceback.print_exc()  # into the log
-        voice.say(Refused(_words(error)))
+        voice.say(Refused(in_words(error)))
         with suppress(EOFError, OSError):
             while True:  # until the parent has read it; it may have sent a job before
                 pipe.recv()
@@ -168,8 +168,9 @@ def serve(
             os._exit(1)
 
 
-def _words(error: Exception) -> str:
-    if isinstance(error, PipelineError):
+def in_words(error: Exception) -> str:
+    """Why no worker can work here: the same words in `doctor` and while work pauses."""
+    if isinstance(error, PipelineError | OSError):
         return str(error)
     line = " ".join(str(error).split())[:300]
     return f"no worker can work: {type(error).__name__}: {line} (install the package again)"

@@ -12,6 +12,7 @@ from stock import make_job
 from test_service import CONFIG, Studio
 
 from pipeline import decoder as decoding
+from pipeline import doctor
 from pipeline.blame import Holds, check_of, needs_check
 from pipeline.chain import Enhance
 from pipeline.decoder import Decoder
@@ -20,6 +21,7 @@ from pipeline.executors import GivenBack, LocalExecutor
 from pipeline.faults import LONGEST_AGAIN_SECONDS, again_seconds
 from pipeline.jobs import NO_LIMITS_SET, Bench, Failure, JobResult, Recipe, StyleImage
 from pipeline.options import Transfer
+from pipeline.running import load
 from pipeline.sections import Limits
 from pipeline.stamp import hash_file
 from pipeline.worker import run_job
@@ -370,3 +372,20 @@ def test_a_worker_process_that_cannot_be_had_gives_its_job_back(tmp_path, monkey
     with pytest.raises(PlaceError, match="no worker process can be started"):
         executor.poll(0.0)
     executor.close(force=True)
+
+
+# --- the same words -------------------------------------------------------------------------
+
+
+def test_doctor_says_of_weights_and_paintings_what_the_work_says(tmp_path):
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "w.pth").write_bytes(b"half of them")
+    (tmp_path / "painting.png").write_bytes(photo(tmp_path / "x.png").read_bytes()[:40])
+    config = tmp_path / "config.yaml"
+    config.write_text("weights: w.pth\nstyles: {half: {image: painting.png}}\n")
+    said = {found["name"]: found["says"] for found in doctor.examine(load(config))["findings"]}
+    weights = ended(real_job(tmp_path, weights=str(tmp_path / "w.pth")), tmp_path)
+    assert weights.error.message == said["style half"]  # met first
+    photo(tmp_path / "painting.png", seed=3)
+    weights = ended(real_job(tmp_path, weights=str(tmp_path / "w.pth")), tmp_path)
+    assert weights.error.message == f"weights: {said['weights']}"
