@@ -16,6 +16,9 @@ app = typer.Typer(
 )
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The config file.", metavar="FILE")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Replace files that this program did not make.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 EventsOption = Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]

@@ -14,6 +14,7 @@ from pipeline.command import (
     ConfigOption,
     DeviceOption,
     EventsOption,
+    ForceOption,
     JsonOption,
     app,
     counted,
@@ -149,6 +150,7 @@ def explain(
         typer.Option(help="Where else its photo and paintings may lie.", metavar="DIR"),
     ] = None,
     device: DeviceOption = "auto",
+    force: ForceOption = False,
 ) -> None:
     """Say why a file is processed or not, or how a picture was made.
 
@@ -158,7 +160,7 @@ def explain(
     from pipeline import origins, reports, running
 
     if again is not None:
-        raise typer.Exit(origins.again(file, again, config, sources or (), device, as_json))
+        raise typer.Exit(origins.again(file, again, config, sources or (), device, as_json, force))
     if (told := origins.told(file, config)) is not None:
         print_report(told, as_json, origins.text)
         return

@@ -20,7 +20,7 @@ from pipeline.jobs import Job, JobResult, Progress
 from pipeline.manifest import Style, find_image, load_manifest
 from pipeline.options import INIT_WORDS, PRESETS, Transfer, resolve_transfer
 from pipeline.paths import is_file, real_path
-from pipeline.single import Axis, Order, check_film, check_out, stylize_file
+from pipeline.single import Axis, Order, check_out, stylize_file, targets
 from pipeline.single import sweep as paint_grid
 from pipeline.view import View
 from pipeline.yamlfile import parse_scalar
@@ -80,9 +80,7 @@ def _painting(style: Style) -> str:
 
 def stylize(wanted: Order, out: Path, as_json: bool) -> int:
     """Paint one picture; returns the exit code."""
-    check_out(out)
-    if wanted.film:
-        check_film(wanted.film)
+    targets(wanted, out)
     with shown(wanted.content, wanted.transfer, wanted.device, out, silent=as_json) as face:
         result = stylize_file(wanted, out, face.progress)
         face.done(result)

@@ -22,10 +22,10 @@ from pipeline.paths import is_file, real_path
 from pipeline.provenance import Ingredient, Provenance, parse
 from pipeline.recipes import digest
 from pipeline.sections import Limits
+from pipeline.targets import SMALL, Target, target
 from pipeline.terminal import visible
 
 Report = dict[str, Any]
-SMALL = 16  # px: of the picture only its record is wanted
 
 
 # --- looking --------------------------------------------------------------------------------
@@ -101,7 +101,13 @@ def _in_inbox(file: Path, config: Path) -> bool:
 
 
 def again(
-    file: Path, out: Path, config: Path, sources: Sequence[Path], device: str, as_json: bool
+    file: Path,
+    out: Path,
+    config: Path,
+    sources: Sequence[Path],
+    device: str,
+    as_json: bool,
+    force: bool = False,
 ) -> int:
     """Paint a finished picture once more, as ``out``; returns the exit code.
 
@@ -117,16 +123,26 @@ def again(
     if format_of(out.name) != job.recipe.output.format:
         mend = f"name it {' or '.join(SUFFIXES[job.recipe.output.format])}"
         raise UsageError(f"{file.name} is {job.recipe.output.format}", where="--again", mend=mend)
-    return _paint(job, made, out, device, as_json)
+    place = target(out, (file, config, *_inputs(job)), force=force)
+    return _paint(job, made, place, device, as_json)
 
 
-def _paint(job: Job, made: Provenance, out: Path, device: str, as_json: bool) -> int:
+def _inputs(job: Job) -> Iterator[Path]:
+    """All files that a job is made of."""
+    recipe = job.recipe
+    yield from (job.path, *(image.path for image in recipe.images))
+    named = (recipe.transfer.init, recipe.weights, recipe.enhance.enlarging_model)
+    yield from (Path(name) for name in named if name)
+
+
+def _paint(job: Job, made: Provenance, place: Target, device: str, as_json: bool) -> int:
     from pipeline import ordering  # it loads torch, which merely looking must not
     from pipeline.single import check_out, stylize_one
 
+    out = place.path
     check_out(out)
     with ordering.shown(job.path, job.recipe.transfer, device, out, silent=as_json) as face:
-        result = stylize_one(job, made.kind, device, out, face.progress)
+        result = stylize_one(job, made.kind, device, place, face.progress)
         face.done(result)
     if as_json:
         print(json.dumps(ordering.report(result)))

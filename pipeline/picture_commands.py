@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from pipeline.command import DeviceOption, JsonOption, app
+from pipeline.command import DeviceOption, ForceOption, JsonOption, app
 
 StyleArgument = Annotated[
     list[str], typer.Argument(help="Paintings: a path or builtin:NAME.", metavar="STYLE")
@@ -60,6 +60,7 @@ def stylize(
         Path | None,
         typer.Option(help="A film of its growth: .webp, .gif or .mp4.", metavar="FILE"),
     ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
     config: NamesOption = None,
 ) -> None:
@@ -72,7 +73,8 @@ def stylize(
 
     styles = ordering.named(styles, config)
     order = ordering.order(content, styles, shares, preset, seed, device, weights, flags.obj, out)
-    raise typer.Exit(ordering.stylize(replace(order, film=timelapse), out, as_json))
+    order = replace(order, film=timelapse, force=force, config=config)
+    raise typer.Exit(ordering.stylize(order, out, as_json))
 
 
 @app.command(cls=OptionsCommand)
@@ -91,6 +93,7 @@ def sweep(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     weights: WeightsOption = "embedded",
+    force: ForceOption = False,
     config: NamesOption = None,
 ) -> None:
     """Paint a grid over two options, to choose by eye.
@@ -101,4 +104,5 @@ def sweep(
 
     (style,) = ordering.named([style], config)
     order = ordering.order(content, [style], "", preset, seed, device, weights, flags.obj)
+    order = replace(order, force=force, config=config)
     raise typer.Exit(ordering.sweep(order, out, rows, columns))

@@ -134,6 +134,17 @@ def parse(text: str) -> Provenance | None:
         return None
 
 
+def is_ours(text: str) -> bool:
+    """Whether a record, of this version or another, says that this program made the file."""
+    if len(text) > MOST_READ:
+        return False
+    try:
+        found = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and str(found.get("program", "")).startswith(f"{PROGRAM} ")
+
+
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 

@@ -1,10 +1,11 @@
 """One picture, or a grid of them, without folders: `stylize` and `sweep`."""
 
 import itertools
+import json
 import os
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +21,7 @@ from pipeline.chain import Enhance
 from pipeline.config import WEIGHTS_WORDS
 from pipeline.errors import EngineError, JobError, UsageError
 from pipeline.formats import SUFFIXES, OutputFormat, format_of
-from pipeline.images import labelled, load_image, save_png
+from pipeline.images import Labels, labelled, load_image, save
 from pipeline.jobs import (
     MARKS,
     PLAIN_OUTPUT,
@@ -32,12 +33,16 @@ from pipeline.jobs import (
     Recipe,
     StyleImage,
 )
+from pipeline.metadata import xmp_packet
+from pipeline.names import fitting, folded, portable
 from pipeline.nst import load_weights
 from pipeline.nst.devices import choose_device
 from pipeline.options import INIT_WORDS, Transfer
 from pipeline.paths import is_folder
+from pipeline.provenance import SOFTWARE
 from pipeline.recipes import digest
 from pipeline.sections import Timelapse
+from pipeline.targets import Target, target
 from pipeline.worker import Bench, run_job
 
 SHEET_SIDE = 320  # px, of one picture on a contact sheet
@@ -57,6 +62,17 @@ class Order:
     device: str
     film: Path | None = None  # where the timelapse goes; its suffix says the format
     output: OutputFormat = PLAIN_OUTPUT
+    force: bool = False  # replace files that are not known to be this program's own
+    config: Path | None = None  # which it was read from
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """All files that it is made of, or read from."""
+        named = [self.content, *(path for path, _ in self.styles), self.config]
+        named += [Path(self.transfer.init)] if self.transfer.init not in INIT_WORDS else []
+        named += [Path(self.weights)] if self.weights not in WEIGHTS_WORDS else []
+        named += [self.enhance.enlarging_model]
+        return tuple(Path(path) for path in named if path)
 
     def job(self) -> Job:
         """The job that makes it."""
@@ -82,22 +98,61 @@ class Order:
 OnJob = Callable[[Job, Progress], None]
 
 
+def targets(order: Order, out: Path) -> dict[Kind, Target]:
+    """Where the pictures of an order go: ``out``, its enhanced version beside it, and the film.
+
+    Raises:
+        UsageError: One of them may not be written.
+    """
+    check_out(out)
+    places: dict[Kind, Path] = {
+        kind: out.with_name(out.stem + MARKS[kind] + out.suffix)
+        for kind in ("stylized", "enhanced")
+    }
+    if order.film:
+        check_film(order.film)
+        places["timelapse"] = order.film
+    check_apart([*places.values()])
+    return {kind: target(path, order.inputs, force=order.force) for kind, path in places.items()}
+
+
 def stylize_file(order: Order, out: Path, on_progress: OnJob) -> JobResult:
     """Paint one picture to ``out``, and its enhanced version beside it: see `paint`."""
-    check_out(out)
+    places = targets(order, out)
     _check_machine(order.device, order.weights)
     with paint(order.job(), order.device, out.parent, on_progress, order.film) as result:
-        return replace(result, outputs=tuple(_move(o, out, order.film) for o in result.outputs))
+        return replace(result, outputs=_placed(result.outputs, places))
 
 
-def stylize_one(job: Job, kind: Kind, device: str, out: Path, on_progress: OnJob) -> JobResult:
-    """Do a job and keep one of its pictures, as ``out``: see `paint`."""
-    check_out(out)
+def stylize_one(job: Job, kind: Kind, device: str, place: Target, on_progress: OnJob) -> JobResult:
+    """Do a job and keep one of its pictures: see `paint`."""
     _check_machine(device, job.recipe.weights)
-    with paint(job, device, out.parent, on_progress) as result:
-        (output,) = (output for output in result.outputs if output.kind == kind)
-        Path(output.path).replace(out)
-        return replace(result, outputs=(replace(output, path=str(out)),))
+    with paint(job, device, place.path.parent, on_progress) as result:
+        wanted = [output for output in result.outputs if output.kind == kind]
+        return replace(result, outputs=_placed(wanted, {kind: place}))
+
+
+def _placed(outputs: Iterable[Output], places: Mapping[Kind, Target]) -> tuple[Output, ...]:
+    """Give finished files their names: all of them, even if one of the names was taken."""
+    placed, trouble = [], None
+    for output in outputs:
+        place = places[output.kind]
+        try:
+            place.place(Path(output.path))
+        except UsageError as error:
+            trouble = trouble or error
+        placed.append(replace(output, path=str(place.path)))
+    if trouble is not None:
+        raise trouble
+    return tuple(placed)
+
+
+def check_apart(places: Sequence[Path]) -> None:
+    """Two results cannot have one name."""
+    for number, place in enumerate(places):
+        if place.absolute() in [other.absolute() for other in places[:number]]:
+            mend = "give them different names"
+            raise UsageError("two results would have this name", where=str(place), mend=mend)
 
 
 @contextmanager
@@ -122,15 +177,6 @@ def paint(
 
 def _timelapse(film: Path | None) -> Timelapse:
     return Timelapse.model_validate({"format": film.suffix[1:].lower() if film else "none"})
-
-
-def _move(output: Output, out: Path, film: Path | None) -> Output:
-    if output.kind == "timelapse" and film:
-        shutil.move(output.path, film)  # it may be wanted on another disk
-        return replace(output, path=str(film))
-    target = out.with_name(out.stem + MARKS[output.kind] + out.suffix)
-    Path(output.path).replace(target)
-    return replace(output, path=str(target))
 
 
 def _check_machine(device: str, weights: str) -> None:
@@ -207,16 +253,39 @@ def sweep(
     except OSError as error:
         raise UsageError(f"cannot be made: {error.strerror}", where=str(folder)) from None
     cells = []
-    for values in grid(rows, columns):
-        name = "--".join(f"{key}-{_word(value)}" for key, value in values.items())
-        path = folder / f"{order.content.stem}--{name}.png"
-        transfer = Transfer.model_validate(order.transfer.chosen() | values)
-        on_done(stylize_file(replace(order, transfer=transfer), path, on_progress))
+    sheet = target(folder / "contact-sheet.png", order.inputs, force=order.force)
+    orders = _cells(order, folder, rows, columns)
+    for path, cell, _ in orders:
+        targets(cell, path)
+    for path, cell, values in orders:
+        on_done(stylize_file(cell, path, on_progress))
         small = load_image(path, long_side=SHEET_SIDE).rgb
         cells.append(labelled(_widened(small, SHEET_SIDE), _caption(values)))
-    sheet = folder / "contact-sheet.png"
-    save_png(contact_sheet(cells, len(columns[1])), sheet)
-    return sheet
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".pipeline-") as name:
+        path = Path(name, sheet.path.name)
+        made = json.dumps({"program": SOFTWARE, "kind": "contact sheet"})
+        xmp = xmp_packet(b"", gps=False, software=SOFTWARE, record=made)
+        save(contact_sheet(cells, len(columns[1])), path, PLAIN_OUTPUT, None, Labels(xmp=xmp))
+        sheet.place(path)
+    return sheet.path
+
+
+def _cells(
+    order: Order, folder: Path, rows: Axis, columns: Axis
+) -> list[tuple[Path, Order, dict[str, Any]]]:
+    """Name, order and values of each cell; no two have one name."""
+    cells, names = [], Counter[bytes]()
+    for values in grid(rows, columns):
+        said = "--".join(f"{key}-{_word(value)}" for key, value in values.items())
+        name = portable(f"{order.content.stem}--{said}")
+        names[folded(name)] += 1
+        mark = f"~{times}" if (times := names[folded(name)]) > 1 else ""
+        transfer = Transfer.model_validate(order.transfer.chosen() | values)
+        path = folder / (
+            fitting(name + mark, ".enhanced.png").removesuffix(".enhanced.png") + ".png"
+        )
+        cells.append((path, replace(order, transfer=transfer), values))
+    return cells
 
 
 def _widened(rgb: Tensor, width: int) -> Tensor:

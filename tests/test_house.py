@@ -37,7 +37,7 @@ FLOORS = [
      "originals", "quarantine", "examiner", "intake", "exhibits", "markup", "gallery", "serving",
      "accounts",
      "queueing", "replacing", "blame", "planner", "outcomes", "bulk"],
-    ["service", "single"],
+    ["service", "targets", "single"],
     ["flags", "observers", "running", "dryrun", "retries", "restoring", "reports", "doctor",
      "ordering", "origins", "serve"],
     ["command", "folder_commands", "picture_commands", "setup_commands"],

@@ -1,0 +1,163 @@
+"""Files that a command writes where its user says: never over an input, nor over what is not ours.
+
+What stands under the name is looked at before anything is computed, and again when the finished
+file takes its place: painting takes long enough for somebody to put another file there.
+"""
+
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from pipeline.decoder import Decoder
+from pipeline.errors import PipelineError, UsageError
+from pipeline.formats import format_of
+from pipeline.metadata import recorded
+from pipeline.names import fitting
+from pipeline.outbox import NO_LINKS
+from pipeline.provenance import is_ours
+from pipeline.sections import Limits
+from pipeline.stamp import Stamp
+
+FORCE = "--force"
+SMALL = 16  # px: of the picture only its record is wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A name that may be written to, and what stood there when that was decided."""
+
+    path: Path
+    inputs: tuple[Path, ...] = ()
+    force: bool = False
+    before: Stamp | None = None  # None: the name was free
+
+    def place(self, source: Path) -> None:
+        """Give a finished file, in a folder of its own, this name.
+
+        Raises:
+            UsageError: Another file has taken the name meanwhile. What was made is kept under a
+                name beside it, which the error says.
+        """
+        with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".pipeline-") as folder:
+            near = Path(folder, source.name)
+            try:
+                source.rename(near)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                shutil.copyfile(source, near)  # it is wanted on another disk
+            if not self._placed(near):
+                kept = _beside(near, self.path)
+                what = "another file has taken this name meanwhile"
+                mend = f"what was made is in {kept}"
+                raise UsageError(what, where=str(self.path), mend=mend)
+
+    def _placed(self, source: Path) -> bool:
+        standing = _status(self.path)
+        if standing is None:
+            return _linked(source, self.path)
+        if is_input(self.path, self.inputs) or not _replaceable(standing):
+            return False
+        if self.force or Stamp.of(standing) == self.before:
+            source.replace(self.path)
+            return True
+        return False
+
+
+def target(path: Path, inputs: Iterable[Path], *, force: bool = False) -> Target:
+    """A name that a command may write to.
+
+    Args:
+        path: As the user gave it.
+        inputs: Files that the command reads: never written to, whatever their spelling.
+        force: Also over a file that is not known to be this program's own.
+
+    Raises:
+        UsageError: It may not.
+    """
+    standing, inputs = _status(path), tuple(inputs)
+    if standing is None:
+        return Target(path, inputs, force)
+    if is_input(path, inputs):
+        what = "is one of the files that this is made of, and is never written over"
+        raise UsageError(what, where=str(path), mend="give another name")
+    if not _replaceable(standing):
+        what = "is a folder" if stat.S_ISDIR(standing.st_mode) else "is not a regular file"
+        raise UsageError(what, where=str(path), mend="give a file name")
+    if not force and not (stat.S_ISREG(standing.st_mode) and made_here(path)):
+        what = "stands there already, and this program did not make it as far as the file tells"
+        raise UsageError(what, where=str(path), mend=f"give another name, or {FORCE} to replace it")
+    return Target(path, inputs, force, Stamp.of(standing))
+
+
+def is_input(path: Path, inputs: Iterable[Path]) -> bool:
+    """Whether a name leads to one of some files: through links and in any spelling."""
+    for one in inputs:
+        with suppress(OSError):
+            if path.samefile(one):
+                return True
+    return False
+
+
+def made_here(path: Path) -> bool:
+    """Whether a file says of itself, in a record within it, that this program made it."""
+    if format_of(path.name) is None:
+        return False
+    decoder = Decoder(Limits())
+    try:
+        return is_ours(recorded(decoder.decode(path.resolve(), SMALL).xmp))
+    except PipelineError:
+        return False
+    finally:
+        decoder.close()
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise UsageError(f"cannot be written: {reason}", where=str(path)) from None
+
+
+def _replaceable(standing: os.stat_result) -> bool:
+    """Whether it may be replaced at all: a file, or a link, of which only the link itself goes."""
+    return stat.S_ISREG(standing.st_mode) or stat.S_ISLNK(standing.st_mode)
+
+
+def _beside(source: Path, path: Path) -> Path:
+    """Give a file the first free name beside a taken one."""
+    return next(free for free in _free_names(path) if _linked(source, free))
+
+
+def _free_names(path: Path) -> Iterator[Path]:
+    for number in count(2):
+        yield path.with_name(fitting(f"{path.stem}~{number}", path.suffix))
+
+
+def _linked(source: Path, path: Path) -> bool:
+    """Give a file a free name; False where the name is taken."""
+    try:
+        os.link(source, path, follow_symlinks=False)
+        return True
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+    # No second names on this disk (FAT, some network shares): an empty file reserves the name.
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+    except FileExistsError:
+        return False
+    source.replace(path)
+    return True
