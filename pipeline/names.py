@@ -46,7 +46,7 @@ def stems(content: str, style: str, lives: int = 0, folder: str | None = None) -
     above, _, name = content.rpartition("/")
     inside = "/".join(folders(above)) if folder is None else folder
     stem = PurePosixPath(name).stem
-    for number in (1, *range(lives + 2, lives + MAX_NAMES)):
+    for number in (1, *range(max(2, lives + 1), lives + MAX_NAMES)):
         mark = f"~{number}" if number > 1 else ""
         place = fitting(portable(f"{stem}{mark}--{style}"))
         yield f"{inside}/{place}" if inside else place

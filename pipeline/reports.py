@@ -289,6 +289,7 @@ def _pair(pair: Pair) -> Report:
         "losses": dict(pair.losses),
         "error": _failure(pair.failure),
         "updated": pair.updated,
+        "closed": pair.closed,
     }
 
 
@@ -343,7 +344,8 @@ def _pair_line(pair: Report) -> str:
     if pair["state"] == "running":
         return head.rstrip()  # at hand for later
     outputs = ", ".join(output["path"] for output in pair["outputs"])
-    return f"{head}  {pair['seconds']:.0f} s  {outputs}".rstrip()
+    gone = "  (its photo has left the inbox; these pictures stay)" if pair["closed"] else ""
+    return f"{head}  {pair['seconds']:.0f} s  {outputs}{gone}".rstrip()
 
 
 def _safe(text: str) -> str:

@@ -5,6 +5,7 @@ again. Each painting says which photo it was made of, so what is lost or changed
 """
 
 import shutil
+import sqlite3
 import tempfile
 from collections import Counter
 from functools import partial
@@ -14,13 +15,17 @@ from fake_work import done, photo
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from stock import pictures
+from stock import pictures, read_log
 from test_service import CONFIG, Studio
 
+from pipeline import reports
+from pipeline.database import APPLICATION_ID, MIGRATIONS
 from pipeline.errors import Reason
+from pipeline.gallery import Gallery
 from pipeline.jobs import JobState
 from pipeline.ledger import Ledger
 from pipeline.originals import Originals
+from pipeline.running import load
 from pipeline.stamp import hash_file
 
 NAMES = st.sampled_from(["image.png", "image.jpg", "sub/image.png", "runs.jsonl/image.png"])
@@ -226,3 +231,73 @@ TestLifetimes.settings = settings(
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
+
+
+# --- what is seen of it ---------------------------------------------------------------------
+
+
+def two_photos_of_one_name(root: Path) -> Studio:
+    studio = Studio(root, CONFIG + "after: delete\n")
+    for seed in (1, 2):
+        studio.put("image.png", seed)
+        studio.until_idle()
+    return studio
+
+
+def test_both_photos_of_a_name_are_in_explain_status_run_log_and_gallery(tmp_path):
+    studio = two_photos_of_one_name(tmp_path)
+    names = ["image--mosaic.png", "image~2--mosaic.png"]
+    logged = [line["outputs"][0]["path"] for line in read_log(studio.outbox)]
+    gallery = Gallery(studio.outbox.root)
+    gallery.update()
+    assert gallery._head is not None
+    hung = [entry["pictures"][0]["url"] for entry in gallery._wall(gallery._head.chunks)]
+    studio.close()
+    loaded = load(tmp_path / "config.yaml")
+    report = reports.explain(loaded, Path("image.png"))
+    assert logged == names
+    assert sorted(hung) == sorted(f"./{name}" for name in names)
+    for text in (reports.explain_text(report), reports.status_text(reports.status(loaded))):
+        assert all(name in text for name in names), text
+        assert text.count("its photo has left the inbox") == 2
+
+
+def test_a_picture_that_is_made_again_hangs_once(tmp_path):
+    studio = two_photos_of_one_name(tmp_path)
+    studio.put("image.png", seed=1)
+    studio.configure(CONFIG + "seed: 1\n")
+    studio.again()
+    studio.until_idle()
+    gallery = Gallery(studio.outbox.root)
+    gallery.update()
+    assert gallery._head is not None
+    hung = list(gallery._wall(gallery._head.chunks))
+    studio.close()
+    assert len(hung) == 2
+    assert len(pictures(studio.outbox)) == 4
+
+
+# --- databases of an earlier version --------------------------------------------------------
+
+
+def test_pictures_of_an_earlier_versions_database_are_safe_from_the_next_photo(tmp_path):
+    path = tmp_path / "jobs.sqlite3"
+    before = next(n for n, script in enumerate(MIGRATIONS) if "CREATE TABLE lives" in script)
+    with sqlite3.connect(path, isolation_level=None) as db:
+        for script in MIGRATIONS[:before]:
+            db.executescript(script)
+        db.execute(
+            "INSERT INTO pairs (content, style, job, sha256, recipe, state, attempt, target, "
+            "target_key, updated) VALUES (?, 'mosaic', 'j', 'one', 'r', 'done', 1, ?, ?, 0)",
+            (b"image.png", b"image--mosaic", b"image--mosaic"),
+        )
+        db.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version={before}")
+    db.close()
+    with Ledger(path) as ledger:
+        known = ledger.known()["image.png", "mosaic"]
+        assert known.of("one") == known
+        assert known.of("two") is None  # whether it changed in its place is not known
+        ledger.reopen({("image.png", "one")})  # it lies in the inbox
+        known = ledger.known()["image.png", "mosaic"]
+        assert known.of("two") == known

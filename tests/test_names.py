@@ -86,7 +86,7 @@ def test_a_name_is_what_every_disk_takes(name, taken):
 
 
 def test_whole_names_are_portable_folder_by_folder():
-    assert next(stems("aux/12:30 ./what?.jpg", "mosaic")) == "aux_/12_30 _/what_--mosaic"
+    assert next(stems("aux/12:30 ./what?.jpg", "mosaic")) == "aux_/12_30__/what_--mosaic"
 
 
 def test_photos_whose_names_become_one_have_two(tmp_path):
@@ -119,6 +119,6 @@ def test_pairs_keep_the_names_that_an_earlier_version_gave_them(tmp_path):
 
 def test_a_name_is_found_at_once_however_often_it_was_used(tmp_path):
     names = stems("image.jpg", "mosaic", lives=50_000)
-    assert [next(names), next(names)] == ["image--mosaic", "image~50002--mosaic"]
+    assert [next(names), next(names)] == ["image--mosaic", "image~50001--mosaic"]
     with Ledger(tmp_path / "jobs.sqlite3") as ledger:
         assert ledger.lives("image.jpg", "mosaic") == 0
