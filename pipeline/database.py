@@ -102,8 +102,6 @@ MIGRATIONS = (
     CREATE TABLE lives (
         content BLOB NOT NULL,
         style TEXT NOT NULL,
-        life INTEGER NOT NULL DEFAULT 0,      -- 0: the photo that has the name now
-        closed INTEGER NOT NULL DEFAULT 0,    -- the photo has left the inbox
         job TEXT NOT NULL,
         sha256 TEXT NOT NULL,
         recipe TEXT NOT NULL,
@@ -122,12 +120,14 @@ MIGRATIONS = (
         next_at REAL NOT NULL DEFAULT 0,
         faults INTEGER NOT NULL DEFAULT 0,
         restored TEXT NOT NULL DEFAULT '',
+        life INTEGER NOT NULL DEFAULT 0,      -- 0: the photo that has the name now
+        closed INTEGER NOT NULL DEFAULT 0,    -- the photo has left the inbox
         PRIMARY KEY (content, style, life)
     ) STRICT, WITHOUT ROWID;
     INSERT INTO lives
-        SELECT content, style, 0, 1, job, sha256, recipe, state, attempt, target, target_key,
+        SELECT content, style, job, sha256, recipe, state, attempt, target, target_key,
             outputs, staged, losses, seconds, device, code, message, updated, next_at, faults,
-            restored
+            restored, 0, 1
         FROM pairs;
     DROP TABLE pairs;
     ALTER TABLE lives RENAME TO pairs;

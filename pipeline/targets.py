@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 
 from pipeline.decoder import Decoder
+from pipeline.disk import new_file
 from pipeline.errors import PipelineError, UsageError
 from pipeline.formats import format_of
 from pipeline.metadata import recorded
@@ -156,7 +157,7 @@ def _linked(source: Path, path: Path) -> bool:
             raise
     # No second names on this disk (FAT, some network shares): an empty file reserves the name.
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        new_file(path).close()
     except FileExistsError:
         return False
     source.replace(path)
