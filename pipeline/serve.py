@@ -43,7 +43,8 @@ def serve(loaded: Loaded, host: str | None = None, port: int | None = None) -> i
     sweep(config.inbox)
     token = config.serve.token or ("" if is_loopback(place.host) else secrets.token_urlsafe(24))
     with _server(config, place, token) as server:
-        _say(_welcome(config, place, server.port, token))
+        for line in _welcome(config, place, server.port, token):
+            _say(line)
         return _until_signal(server)
 
 
@@ -64,14 +65,14 @@ def _server(config: Config, place: Place, token: str) -> GalleryServer:
         raise UsageError(f"cannot listen there: {what.lower()}", where=where, mend=mend) from None
 
 
-def _welcome(config: Config, place: Place, port: int, token: str) -> str:
+def _welcome(config: Config, place: Place, port: int, token: str) -> list[str]:
     host = socket.gethostname() if place.host in ("", "0.0.0.0", "::") else place.host  # noqa: S104  # compared, not bound
     host = f"[{host}]" if ":" in host else host
     secret = f"?token={token}" if token else ""
     lines = [f"the gallery of {config.outbox}: http://{host}:{port}/{secret}", "Ctrl-C ends it"]
     if token and not is_loopback(place.host):
         lines.insert(1, "whoever has this address may look and add photos; it travels unencrypted")
-    return "\n".join(map(visible, lines))
+    return lines
 
 
 def _say(line: str) -> None:

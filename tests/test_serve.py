@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote
@@ -511,11 +512,21 @@ def start(folder: Path, *words: str, config: str = "") -> subprocess.Popen[str]:
     )
 
 
+@contextmanager
+def stopped(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that ends with the context, also where a test fails."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_the_command_serves_until_a_signal_and_never_loads_torch(
     tmp_path: Path, number: int, code: int
 ) -> None:
-    with start(tmp_path, "--port", "0") as running:
+    with stopped(start(tmp_path, "--port", "0")) as running:
         address = running.stdout.readline().split()[-1]
         maps = Path(f"/proc/{running.pid}/maps")
         heavy = maps.exists() and "libtorch" in maps.read_text()
@@ -531,7 +542,7 @@ def test_the_command_serves_until_a_signal_and_never_loads_torch(
 
 
 def test_another_address_gets_a_token_of_its_own(tmp_path: Path) -> None:
-    with start(tmp_path, "--port", "0", "--host", "0.0.0.0") as running:
+    with stopped(start(tmp_path, "--port", "0", "--host", "0.0.0.0")) as running:
         address = running.stdout.readline().split()[-1]
         assert len(address.partition("?token=")[2]) >= 32
         running.terminate()
