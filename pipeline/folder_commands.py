@@ -52,7 +52,7 @@ def run(
 
 @app.command()
 def watch(config: ConfigOption = DEFAULT_CONFIG, as_json: EventsOption = False) -> None:
-    """Like run, and keep going until Ctrl-C, SIGTERM or the end of its terminal.
+    """Like run, and keep going until Ctrl-C, SIGTERM or SIGHUP.
 
     The first one stops cleanly, a second one at once. Running jobs go back into the queue.
     """
