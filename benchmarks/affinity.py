@@ -14,13 +14,14 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.scale import _folder, _painted
-from pipeline.config import load_config
-from pipeline.executors import LocalExecutor, Place
-from pipeline.jobs import Bench, Job, JobResult
-from pipeline.ledger import Ledger
-from pipeline.manifest import load_manifest
-from pipeline.service import Service
-from pipeline.view import View
+from pipeline.config.loading import load_config
+from pipeline.workers.local import LocalExecutor
+from pipeline.workers.executor import Place
+from pipeline.jobs.job import Bench, Job, JobResult
+from pipeline.ledger.ledger import Ledger
+from pipeline.config.manifest import load_manifest
+from pipeline.daemon.service import Service
+from pipeline.monitoring.view import View
 
 FOLDERS, PHOTOS = 3, 20
 SECONDS = 0.1, 0.3

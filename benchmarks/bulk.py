@@ -13,18 +13,20 @@ from pathlib import Path
 
 from benchmarks.idle import Idle
 from benchmarks.rows import Row
-from pipeline.config import Config, MatchRule, load_config
-from pipeline.database import Database
-from pipeline.executors import LocalExecutor, Place
-from pipeline.inbox import Inbox
-from pipeline.jobs import Bench, Job, JobResult
-from pipeline.ledger import Ledger
-from pipeline.manifest import load_manifest
-from pipeline.outbox import staged_output
-from pipeline.recipes import Recipes
-from pipeline.service import Service
-from pipeline.stamp import Stamp
-from pipeline.view import View
+from pipeline.config.model import Config, MatchRule
+from pipeline.config.loading import load_config
+from pipeline.ledger.database import Database
+from pipeline.workers.local import LocalExecutor
+from pipeline.workers.executor import Place
+from pipeline.inbox.scanner import Inbox
+from pipeline.jobs.job import Bench, Job, JobResult
+from pipeline.ledger.ledger import Ledger
+from pipeline.config.manifest import load_manifest
+from pipeline.render.staging import staged_output
+from pipeline.jobs.recipe import Recipes
+from pipeline.daemon.service import Service
+from pipeline.system.file_version import Stamp
+from pipeline.monitoring.view import View
 
 PHOTOS, FOLDERS = 10_000, 40
 STUBS, STUB_SECONDS = 60, 0.1

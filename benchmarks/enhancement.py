@@ -12,13 +12,13 @@ from torch import Tensor
 from benchmarks.pictures import painting, photo, sized
 from benchmarks.quality import Encoder
 from benchmarks.rows import Row
-from pipeline.chain import ORDER, PRESETS, Enhance
+from pipeline.config.enhancement import ORDER, PRESETS, Enhance
 from pipeline.enhance import StyleDistance, enhance
-from pipeline.enhance.style import MAX_STYLE_SHIFT
+from pipeline.enhance.style_guard import MAX_STYLE_SHIFT
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
 from pipeline.nst.objective import layers_of
 from pipeline.nst.pyramid import by_scale, per_scale, scale_sides, step_cost, target_size
-from pipeline.options import resolve_transfer
+from pipeline.config.transfer import resolve_transfer
 
 SIDE = 1024  # px
 PAIRS = (("coffee", "oil_impasto"), ("astronaut", "brush_strokes"))

@@ -11,14 +11,14 @@ import torch
 
 from benchmarks.pictures import painting, photo, sized
 from benchmarks.rows import Row, median_of, seconds
-from pipeline.gallery import Gallery
-from pipeline.images import resize, save_small
-from pipeline.names import RUN_LOG
+from pipeline.gallery.writer import Gallery
+from pipeline.imaging.tensors import resize, save_small
+from pipeline.outbox.names import RUN_LOG
 from pipeline.nst import Iterate
 from pipeline.nst.objective import Evaluation
-from pipeline.sections import Timelapse
-from pipeline.thumbnails import SMALL, before_name, small_name
-from pipeline.timelapse import Recorder
+from pipeline.config.sections import Timelapse
+from pipeline.outbox.thumbnails import SMALL, before_name, small_name
+from pipeline.render.timelapse import Recorder
 
 MANY, ROUNDS = 5_000, 60
 TARGET_MS = 50

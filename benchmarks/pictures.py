@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline.images import load_image, resize, save_png
+from pipeline.imaging.tensors import load_image, resize, save_png
 
 ROOT = Path(__file__).parent.parent
 PHOTOS = {"astronaut": ROOT / "inbox/astronaut.jpg", "coffee": ROOT / "inbox/coffee.jpg"}

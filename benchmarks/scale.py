@@ -16,18 +16,20 @@ from PIL import Image
 
 from benchmarks import bulk
 from benchmarks.rows import Row
-from pipeline.chain import Enhance
-from pipeline.config import load_config
-from pipeline.cores import usable_cores
-from pipeline.executors import Event, LocalExecutor, Place
-from pipeline.jobs import Bench, Job, JobResult, Recipe, StyleImage
-from pipeline.ledger import Ledger
-from pipeline.manifest import load_manifest, starter_styles
-from pipeline.options import Transfer
-from pipeline.outbox import staged_output
-from pipeline.recipes import digest
-from pipeline.service import Service
-from pipeline.view import View
+from pipeline.config.enhancement import Enhance
+from pipeline.config.loading import load_config
+from pipeline.system.cores import usable_cores
+from pipeline.workers.executor import Event, Place
+from pipeline.workers.local import LocalExecutor
+from pipeline.jobs.job import Bench, Job, JobResult
+from pipeline.jobs.recipe import Recipe, StyleImage
+from pipeline.ledger.ledger import Ledger
+from pipeline.config.manifest import load_manifest, starter_styles
+from pipeline.config.transfer import Transfer
+from pipeline.render.staging import staged_output
+from pipeline.jobs.recipe import digest
+from pipeline.daemon.service import Service
+from pipeline.monitoring.view import View
 
 STUB_SECONDS, STUB_JOBS, REAL_JOBS = 0.2, 40, 5
 ROW_SECONDS = 60.0
@@ -101,7 +103,7 @@ def nothing(job: Job, *_: Any) -> JobResult:
 
 def timed_run_job(*job_and_rest: Any) -> JobResult:
     """The real job; when the device works, painting or enhancing, is written down."""
-    from pipeline import worker
+    from pipeline.render import run_job as worker
 
     if not hasattr(worker, "_timed"):
         worker._timed = True  # type: ignore[attr-defined]
@@ -242,7 +244,7 @@ def _job(photo: Path, name: str) -> Job:
 
 def ray_overhead() -> str:
     """Median of the time from submitting a job that does nothing to having its result."""
-    from pipeline.ray_engine import open_cluster
+    from pipeline.workers.ray_cluster.executor import open_cluster
 
     os.environ["PYTHONPATH"] = str(Path.cwd())  # for the nodes to find `nothing`
     with _folder() as root:

@@ -7,7 +7,7 @@ import sys
 
 # `python -m pipeline` is starting: before anything else is loaded. `__main__` refuses old Pythons.
 if sys.argv[:1] == ["-m"] and sys.version_info >= (3, 11):
-    from pipeline.interpreter import leave_current_folder
+    from pipeline.system.interpreter import leave_current_folder
 
     leave_current_folder()
 

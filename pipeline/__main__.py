@@ -7,12 +7,12 @@ import sys
 def main():
     # type: () -> None
     """Run a command and exit; say what to type where this Python cannot."""
-    from pipeline.wrong_python import incomplete, refusal, refuse
+    from pipeline.cli.wrong_python import incomplete, refusal, refuse
 
     if refusal(sys.version_info[:3]):
         refuse(refusal(sys.version_info[:3]))
     try:
-        from pipeline import cli
+        from pipeline.cli import main as cli
     except ImportError as error:
         if not error.name or error.name.startswith("pipeline"):
             raise  # a fault of the program, not of the place
@@ -23,7 +23,7 @@ def main():
 if __name__ == "__main__":
     if not __package__:  # by its path: Python then looks for modules inside the package
         sys.path[0] = os.path.dirname(sys.path[0])
-        from pipeline.wrong_python import refuse_path
+        from pipeline.cli.wrong_python import refuse_path
 
         refuse_path()
     main()

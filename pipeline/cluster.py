@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.options import Options
+from pipeline.config.base import Options
 
 
 class Cluster(Options):

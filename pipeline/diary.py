@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 
-from pipeline.tables import Tables
+from pipeline.ledger.tables import Tables
 
 Line = Mapping[str, object]  # one object of the run log
 

@@ -5,16 +5,16 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.chain import Enhance
-from pipeline.config import WEIGHTS_WORDS, Config
-from pipeline.disk import MOST_VERIFIED, digest_of, opened
+from pipeline.config.enhancement import Enhance
+from pipeline.config.model import WEIGHTS_WORDS, Config
+from pipeline.system.safe_files import MOST_VERIFIED, digest_of, opened
 from pipeline.errors import ConfigError
-from pipeline.jobs import Recipe, StyleImage
-from pipeline.manifest import Style
-from pipeline.options import INIT_WORDS, Transfer
-from pipeline.paths import real_path
-from pipeline.sidecar import Side
-from pipeline.stamp import Stamp
+from pipeline.jobs.recipe import Recipe, StyleImage
+from pipeline.config.manifest import Style
+from pipeline.config.transfer import INIT_WORDS, Transfer
+from pipeline.system.paths import real_path
+from pipeline.config.sidecar import Side
+from pipeline.system.file_version import Stamp
 
 # The clocks of file systems go in steps, of 2 s at most: a file that was written to so lately may
 # be written to again under the same stamp, so what it holds counts for one plan only.

@@ -4,7 +4,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.jobs import JobResult
+from pipeline.jobs.job import JobResult
 
 LATEST = 50  # results that the throughput is taken from
 SLOWEST = 3

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from pipeline.decoder import Decoder
-from pipeline.disk import new_file
+from pipeline.imaging.sandbox import Decoder
+from pipeline.system.safe_files import new_file
 from pipeline.errors import PipelineError, UsageError
-from pipeline.formats import format_of
-from pipeline.metadata import recorded
-from pipeline.names import fitting
-from pipeline.outbox import NO_LINKS
-from pipeline.provenance import is_ours
-from pipeline.sections import Limits
-from pipeline.stamp import Stamp
+from pipeline.config.output import format_of
+from pipeline.imaging.metadata import recorded
+from pipeline.system.file_names import fitting
+from pipeline.outbox.publisher import NO_LINKS
+from pipeline.jobs.provenance import is_ours
+from pipeline.config.sections import Limits
+from pipeline.system.file_version import Stamp
 
 FORCE = "--force"
 SMALL = 16  # px: of the picture only its record is wanted

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from pipeline.jobs import Progress
+from pipeline.jobs.job import Progress
 
 BEAT_SECONDS = 1.0
 BUSY_SHARE = 0.5  # of a core: a process that computes so much is at a long step, not hung

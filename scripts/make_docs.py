@@ -16,11 +16,11 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from pipeline import cli
-from pipeline.config import Config
-from pipeline.flags import option_flags
-from pipeline.options import PRESETS
-from pipeline.picture_commands import OptionsCommand
+from pipeline.cli import main as cli
+from pipeline.config.model import Config
+from pipeline.cli.flags import option_flags
+from pipeline.config.transfer import PRESETS
+from pipeline.cli.picture_commands import OptionsCommand
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/config.md", "docs/commands.md", "docs/house.md")

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline.chain import PRESETS, Enhance
+from pipeline.config.enhancement import PRESETS, Enhance
 from pipeline.enhance import enhance
-from pipeline.images import labelled, load_image, save_small
-from pipeline.single import contact_sheet
+from pipeline.imaging.tensors import labelled, load_image, save_small
+from pipeline.render.single import contact_sheet
 
 # Stronger than in any preset, so that a small picture shows what each step does.
 SHOWN = {

@@ -22,9 +22,9 @@ from pathlib import Path
 
 from stock import amiss_among_versions, bring_back, make, make_job, pictures, read_log, recover
 
-from pipeline.jobs import JobState
-from pipeline.ledger import Ledger
-from pipeline.outbox import Outbox
+from pipeline.jobs.job import JobState
+from pipeline.ledger.ledger import Ledger
+from pipeline.outbox.publisher import Outbox
 
 STEPS = {"open", "os.link", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.scandir"}
 STRANGER = "a~2--mosaic.png"

@@ -9,9 +9,9 @@ from typing import Any
 
 from PIL import Image
 
-from pipeline.gallery import FOLDER, PICTURES
-from pipeline.names import RUN_LOG
-from pipeline.thumbnails import before_name, small_name
+from pipeline.gallery.writer import FOLDER, PICTURES
+from pipeline.outbox.names import RUN_LOG
+from pipeline.outbox.thumbnails import before_name, small_name
 
 SIZE = (96, 64)
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".webp": "WEBP", ".gif": "GIF", ".html": "PNG"}

@@ -10,7 +10,7 @@ import pillow_heif
 import torch
 from PIL import Image
 
-from pipeline.images import Picture, load_image
+from pipeline.imaging.tensors import Picture, load_image
 
 pillow_heif.register_heif_opener()
 

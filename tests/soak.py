@@ -19,10 +19,10 @@ from pathlib import Path
 from fake_work import photo
 from stock import amiss_among_versions, pictures, plain_picture, swap
 
-from pipeline.jobs import JobState
-from pipeline.ledger import Ledger
-from pipeline.outbox import Outbox
-from pipeline.stamp import hash_file
+from pipeline.jobs.job import JobState
+from pipeline.ledger.ledger import Ledger
+from pipeline.outbox.publisher import Outbox
+from pipeline.system.file_version import hash_file
 
 HERE = Path(__file__).parent
 CONFIG = """

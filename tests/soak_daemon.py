@@ -6,9 +6,9 @@ from pathlib import Path
 
 from fake_work import paint
 
-from pipeline import running
-from pipeline.executors import Place
-from pipeline.outlet import open_standard_streams
+from pipeline.daemon import run as running
+from pipeline.workers.executor import Place
+from pipeline.system.stdout import open_standard_streams
 
 
 def main(command: str, config: str) -> int:

@@ -8,18 +8,21 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.accounts import Accounts
-from pipeline.chain import Enhance
-from pipeline.jobs import Job, JobResult, Output, Recipe
-from pipeline.ledger import Ledger, Staged
-from pipeline.names import RUN_LOG, VERSIONS, stems
-from pipeline.options import Transfer
-from pipeline.outbox import Outbox, staged_output, staging_name
-from pipeline.records import Version
-from pipeline.restoring import settle
-from pipeline.runlog import RunLog, run_log_line
-from pipeline.versions import Versions
-from pipeline.view import View
+from pipeline.daemon.bookkeeping import Accounts
+from pipeline.config.enhancement import Enhance
+from pipeline.jobs.job import Job, JobResult, Output
+from pipeline.jobs.recipe import Recipe
+from pipeline.ledger.ledger import Ledger, Staged
+from pipeline.outbox.names import RUN_LOG, VERSIONS, stems
+from pipeline.config.transfer import Transfer
+from pipeline.outbox.publisher import Outbox
+from pipeline.render.staging import staged_output
+from pipeline.outbox.names import staging_name
+from pipeline.ledger.records import Version
+from pipeline.daemon.restore import settle
+from pipeline.outbox.run_log import RunLog, run_log_line
+from pipeline.outbox.versions import Versions
+from pipeline.monitoring.view import View
 
 
 def make_recipe(seed: int = 0) -> Recipe:

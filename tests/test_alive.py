@@ -16,13 +16,15 @@ from test_config_fuzz import NASTY, PLACES, TEXTS, as_yaml, with_value
 from test_outlet import ENVIRONMENT, painted, project, started, until
 from test_service import CONFIG, STYLES, Studio
 
-from pipeline import cli
-from pipeline.dashboard import Dashboard
-from pipeline.dryrun import planned
-from pipeline.lock import Card
-from pipeline.observers import Observers
-from pipeline.reports import explain, explain_text
-from pipeline.running import RELOAD_SECONDS, Asked, _Loop, load
+from pipeline.cli import main as cli
+from pipeline.monitoring.terminal.dashboard import Dashboard
+from pipeline.daemon.preview import planned
+from pipeline.daemon.instance import Card
+from pipeline.daemon.observers import Observers
+from pipeline.cli.explain import explain, explain_text
+from pipeline.daemon.run import RELOAD_SECONDS, _Loop
+from pipeline.daemon.signals import Asked
+from pipeline.config.loading import load
 
 PATTERNS = [("match",), ("queue", "folders"), ("watch", "ignore"), ("hooks", "on_done")]
 

@@ -11,21 +11,24 @@ from fake_work import FakeExecutor, done, failed, photo
 from stock import make_job
 from test_service import CONFIG, Studio
 
-from pipeline import decoder as decoding
-from pipeline import doctor
-from pipeline.blame import Holds, check_of, needs_check
-from pipeline.chain import Enhance
-from pipeline.decoder import Decoder
+from pipeline.imaging import sandbox as decoding
+from pipeline.cli import doctor
+from pipeline.daemon.blame import Holds, check_of, needs_check
+from pipeline.config.enhancement import Enhance
+from pipeline.imaging.sandbox import Decoder
 from pipeline.errors import InputError, PlaceError, Reason
-from pipeline.executors import GivenBack, LocalExecutor
-from pipeline.faults import LONGEST_AGAIN_SECONDS, again_seconds
-from pipeline.jobs import NO_LIMITS_SET, Bench, Failure, JobResult, Recipe, StyleImage
-from pipeline.options import Transfer
-from pipeline.running import load
-from pipeline.sections import Limits
-from pipeline.stamp import hash_file
-from pipeline.worker import run_job
-from pipeline.workshop import Place
+from pipeline.workers.executor import GivenBack
+from pipeline.workers.local import LocalExecutor
+from pipeline.jobs.retry_policy import LONGEST_AGAIN_SECONDS, again_seconds
+from pipeline.jobs.job import NO_LIMITS_SET, Bench, JobResult
+from pipeline.errors import Failure
+from pipeline.jobs.recipe import Recipe, StyleImage
+from pipeline.config.transfer import Transfer
+from pipeline.config.loading import load
+from pipeline.config.sections import Limits
+from pipeline.system.file_version import hash_file
+from pipeline.render.run_job import run_job
+from pipeline.workers.messages import Place
 
 QUARANTINE = CONFIG + "failed: quarantine\n"
 TWO_STYLES = QUARANTINE.replace("styles:\n", 'styles:\n  ink: {image: "builtin:ink_hatching"}\n')
@@ -328,7 +331,7 @@ def test_an_error_that_nobody_knows_is_a_result_and_not_the_end_of_the_worker(
     def broken(*_args, **_options):
         raise AttributeError("module 'torch' has no attribute 'nn'")
 
-    monkeypatch.setattr("pipeline.worker.stylize", broken)
+    monkeypatch.setattr("pipeline.render.run_job.stylize", broken)
     result = ended(real_job(tmp_path), tmp_path)
     assert result.error.code is Reason.ENGINE_ERROR
     assert "AttributeError" in result.error.message
@@ -366,7 +369,7 @@ def test_a_worker_process_that_cannot_be_had_gives_its_job_back(tmp_path, monkey
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
     executor = LocalExecutor(["cpu"], Place(do=done))
-    monkeypatch.setattr("pipeline.slots.subprocess.Popen", refuse)
+    monkeypatch.setattr("pipeline.workers.device_slot.subprocess.Popen", refuse)
     executor.submit(make_job(), tmp_path)
     assert [type(event) for event in executor.poll(0.0)] == [GivenBack]
     with pytest.raises(PlaceError, match="no worker process can be started"):

@@ -13,10 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline import cli
+from pipeline.cli import main as cli
 from pipeline.errors import PipelineError
-from pipeline.holding import held
-from pipeline.single import contact_sheet
+from pipeline.daemon.hold import held
+from pipeline.render.single import contact_sheet
 
 COMMANDS = [
     "run", "watch", "serve", "pause", "resume", "status", "explain", "retry", "restore", "accept",
@@ -91,10 +91,10 @@ def test_without_a_command_the_help_is_shown_and_nothing_done(pipeline):
 
 
 def test_every_option_of_the_config_is_a_flag_of_stylize(pipeline):
-    from pipeline.chain import Enhance
-    from pipeline.flags import RENAMED
-    from pipeline.formats import OutputFormat
-    from pipeline.options import Transfer
+    from pipeline.config.enhancement import Enhance
+    from pipeline.cli.flags import RENAMED
+    from pipeline.config.output import OutputFormat
+    from pipeline.config.transfer import Transfer
 
     said = pipeline("stylize", "--help").out
     enhancement = [RENAMED.get(name, name) for name in Enhance.model_fields]
@@ -306,7 +306,7 @@ def test_check_approves_a_good_config(pipeline):
 
 
 def test_schema_is_a_json_schema_of_every_key(pipeline):
-    from pipeline.config import Config
+    from pipeline.config.model import Config
 
     schema = json.loads(pipeline("schema").out)
     assert set(schema["properties"]) == set(Config.model_fields)
@@ -362,7 +362,7 @@ def test_retry_with_nothing_failed_puts_nothing_back(pipeline):
 
 
 def test_a_style_may_be_named_as_the_config_names_it(tmp_path: Path) -> None:
-    from pipeline.ordering import named
+    from pipeline.cli.order import named
 
     path = tmp_path / "config.yaml"
     path.write_text(

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import json_schema, load_config
+from pipeline.config.loading import json_schema, load_config
 from pipeline.errors import ConfigError
-from pipeline.manifest import load_manifest, starter_styles
-from pipeline.options import PRESETS, resolve_transfer
-from pipeline.yamlfile import read_yaml
+from pipeline.config.manifest import load_manifest, starter_styles
+from pipeline.config.transfer import PRESETS, resolve_transfer
+from pipeline.config.yaml_file import read_yaml
 
 STYLES = 'styles:\n  mosaic: {image: "builtin:mosaic"}\n'
 

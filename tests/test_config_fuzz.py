@@ -11,12 +11,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import patterns
-from pipeline.config import json_schema
+from pipeline.config import patterns
+from pipeline.config.loading import json_schema
 from pipeline.errors import ConfigError, InputError
-from pipeline.manifest import Manifest
-from pipeline.running import load
-from pipeline.sidecar import wishes
+from pipeline.config.manifest import Manifest
+from pipeline.config.loading import load
+from pipeline.config.sidecar import wishes
 
 GOOD: dict[str, Any] = {"styles": {"mosaic": {"image": "builtin:mosaic"}}}
 NUMBER = 10**400

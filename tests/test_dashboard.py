@@ -12,16 +12,19 @@ from rich.color import Color
 from rich.console import Console
 from rich.segment import Segment
 
-from pipeline.chain import Enhance
-from pipeline.dashboard import Dashboard, Lane, Live, Result, View, render
+from pipeline.config.enhancement import Enhance
+from pipeline.monitoring.terminal.dashboard import Dashboard, Lane, Live, Result, View, render
 from pipeline.errors import Reason
-from pipeline.frame import Painter, _half_block, picture
-from pipeline.jobs import Failure, Job, JobResult, Output, Progress, Recipe
-from pipeline.options import Transfer
-from pipeline.preview import LEVELS, Preview, resize
-from pipeline.rows import elide
-from pipeline.terminal import Look, Screen
-from pipeline.view import span, summary
+from pipeline.monitoring.terminal.frame import Painter, _half_block, picture
+from pipeline.errors import Failure
+from pipeline.jobs.job import Job, JobResult, Output, Progress
+from pipeline.jobs.recipe import Recipe
+from pipeline.config.transfer import Transfer
+from pipeline.monitoring.terminal.preview import LEVELS, Preview, resize
+from pipeline.monitoring.terminal.layout import elide
+from pipeline.monitoring.terminal.screen import Look, Screen
+from pipeline.system.text import span
+from pipeline.monitoring.view import summary
 
 NOW = 1_700_000_000.0
 RED, BLUE = (255, 0, 0), (0, 0, 255)

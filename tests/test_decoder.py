@@ -17,10 +17,10 @@ import pytest
 from fake_work import photo
 from PIL import Image
 
-from pipeline import codec
-from pipeline.decoder import Decoder
+from pipeline.imaging import decode as codec
+from pipeline.imaging.sandbox import Decoder
 from pipeline.errors import InputError, PlaceError, Reason
-from pipeline.sections import Limits
+from pipeline.config.sections import Limits
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_what_a_decoder_may_do_is_bounded_for_good(tmp_path):
 )
 def test_an_answer_that_a_broken_in_decoder_makes_up_is_not_believed(good, monkeypatch, answer):
     program = f"import os; os.write(1, b'ready\\n'); os.read(0, 9999); os.write(1, {answer!r})"
-    monkeypatch.setattr("pipeline.decoder._PROGRAM", program)
+    monkeypatch.setattr("pipeline.imaging.sandbox._PROGRAM", program)
     monkeypatch.setattr(Decoder, "_confirm", lambda _: None)  # it is broken for this file only
     decoder = Decoder(Limits())
     with pytest.raises(InputError) as caught:
@@ -195,7 +195,7 @@ def test_an_answer_that_a_broken_in_decoder_makes_up_is_not_believed(good, monke
 def test_a_decoder_that_does_not_start_names_its_cause_and_blames_no_photo(
     good, monkeypatch, program, cause
 ):
-    monkeypatch.setattr("pipeline.decoder._PROGRAM", program)
+    monkeypatch.setattr("pipeline.imaging.sandbox._PROGRAM", program)
     with pytest.raises(PlaceError, match="cannot be started") as caught:
         Decoder(Limits()).probe(good)
     assert caught.value.code is Reason.DECODER_UNAVAILABLE

@@ -12,12 +12,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pipeline import cli
-from pipeline.chain import Enhance
-from pipeline.config import load_config
-from pipeline.jobs import Job, JobResult, Output, Recipe
-from pipeline.options import Transfer
-from pipeline.runlog import run_log_line
+from pipeline.cli import main as cli
+from pipeline.config.enhancement import Enhance
+from pipeline.config.loading import load_config
+from pipeline.jobs.job import Job, JobResult, Output
+from pipeline.jobs.recipe import Recipe
+from pipeline.config.transfer import Transfer
+from pipeline.outbox.run_log import run_log_line
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -94,7 +95,7 @@ def test_a_wrong_config_shown_would_be_noticed(tmp_path):
 
 
 def test_the_config_that_ships_is_a_good_one_and_names_both_its_styles():
-    from pipeline.manifest import load_manifest
+    from pipeline.config.manifest import load_manifest
 
     manifest = load_manifest(load_config(ROOT / "config.yaml"))
     assert len(manifest.styles_for("coffee.jpg")) == 2

@@ -4,12 +4,12 @@ import builtins
 
 import pytest
 
-from pipeline import doctor
-from pipeline.cluster import Cluster
-from pipeline.config import load_config
+from pipeline.cli import doctor
+from pipeline.config.sections import Cluster
+from pipeline.config.loading import load_config
 from pipeline.errors import ConfigError, MissingExtraError
 from pipeline.nst import devices
-from pipeline.ray_connect import cluster_words, nodes_words
+from pipeline.workers.ray_cluster.connection import cluster_words, nodes_words
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import wrong_python
+from pipeline.cli import wrong_python
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from stock import plain_picture, swap
 
-from pipeline.manifest import starter_styles
+from pipeline.config.manifest import starter_styles
 
 SIDE = 32
 FAST = f"transfer: {{size: {SIDE}, steps: [2]}}\n"

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.chain import ORDER, PRESETS, Enhance, Step
-from pipeline.config import load_config
+from pipeline.config.enhancement import ORDER, PRESETS, Enhance, Step
+from pipeline.config.loading import load_config
 from pipeline.errors import ConfigError, InputError, UsageError
-from pipeline.flags import chosen
-from pipeline.jobs import Recipe
-from pipeline.manifest import load_manifest
-from pipeline.options import Transfer
-from pipeline.recipes import Recipes
-from pipeline.sidecar import Side, wishes
+from pipeline.cli.flags import chosen
+from pipeline.jobs.recipe import Recipe
+from pipeline.config.manifest import load_manifest
+from pipeline.config.transfer import Transfer
+from pipeline.jobs.recipe import Recipes
+from pipeline.config.sidecar import Side, wishes
 
 ROOT = Path(__file__).parent.parent
 

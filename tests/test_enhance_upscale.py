@@ -12,17 +12,17 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline.chain import Enhance
+from pipeline.config.enhancement import Enhance
 from pipeline.enhance import brushwork, enhance
-from pipeline.enhance import learned as learned_module
-from pipeline.enhance.lanczos import enlarged, lanczos
-from pipeline.enhance.learned import learned
+from pipeline.enhance import learned_upscaler as learned_module
+from pipeline.enhance.upscale import enlarged, lanczos
+from pipeline.enhance.learned_upscaler import learned
 from pipeline.errors import EngineError
-from pipeline.images import load_image, save_png
+from pipeline.imaging.tensors import load_image, save_png
 from pipeline.nst import Vgg19, stylize
-from pipeline.options import Transfer
-from pipeline.recipes import digest
-from pipeline.single import Order, stylize_file
+from pipeline.config.transfer import Transfer
+from pipeline.jobs.recipe import digest
+from pipeline.render.single import Order, stylize_file
 from tests.test_enhance import newly_extreme
 
 

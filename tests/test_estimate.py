@@ -4,13 +4,13 @@ import pytest
 from stock import make_job
 from test_service import CONFIG, Studio
 
-from pipeline.bulk import Bulk
+from pipeline.daemon.run_statistics import Bulk
 from pipeline.errors import Reason
-from pipeline.estimate import NAME, Estimate, Rates, estimate, work_of
-from pipeline.jobs import JobResult
-from pipeline.options import Transfer, resolve_transfer
-from pipeline.tally import Tally, words
-from pipeline.view import View
+from pipeline.monitoring.estimate import NAME, Estimate, Rates, estimate, work_of
+from pipeline.jobs.job import JobResult
+from pipeline.config.transfer import Transfer, resolve_transfer
+from pipeline.daemon.run_statistics import Tally, words
+from pipeline.monitoring.view import View
 
 DRAFT = work_of(resolve_transfer("draft"))
 FINE = work_of(resolve_transfer("fine"))

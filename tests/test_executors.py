@@ -12,16 +12,18 @@ import torch
 from fake_work import paint, photo
 from stock import make_job
 
-from pipeline.chain import Enhance
-from pipeline.checkpoint import Checkpoints
+from pipeline.config.enhancement import Enhance
+from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.errors import Reason
-from pipeline.executors import GivenBack, LocalExecutor, Place
-from pipeline.jobs import Bench, Interrupted, Job, JobResult, Progress, Recipe, StyleImage
-from pipeline.manifest import starter_styles
-from pipeline.options import Transfer
-from pipeline.recipes import digest
-from pipeline.sections import Limits
-from pipeline.worker import run_job
+from pipeline.workers.executor import GivenBack, Place
+from pipeline.workers.local import LocalExecutor
+from pipeline.jobs.job import Bench, Interrupted, Job, JobResult, Progress
+from pipeline.jobs.recipe import Recipe, StyleImage
+from pipeline.config.manifest import starter_styles
+from pipeline.config.transfer import Transfer
+from pipeline.jobs.recipe import digest
+from pipeline.config.sections import Limits
+from pipeline.render.run_job import run_job
 
 
 def staging(root: Path, name: str = "staging") -> Path:

@@ -7,13 +7,13 @@ import pytest
 from stock import read_log
 from test_service import CONFIG, Studio
 
-from pipeline.census import Census
+from pipeline.inbox.backlog import Census
 from pipeline.errors import Reason
-from pipeline.folder import DOWNLOAD_SECONDS
-from pipeline.inbox import EMPTY_PATIENCE, Inbox
-from pipeline.reports import status
-from pipeline.retries import retry
-from pipeline.running import load
+from pipeline.inbox.tree import DOWNLOAD_SECONDS
+from pipeline.inbox.scanner import EMPTY_PATIENCE, Inbox
+from pipeline.cli.status import status
+from pipeline.cli.retry import retry
+from pipeline.config.loading import load
 
 SETTLE = 2.0
 BROKEN = b"no picture at all"
@@ -130,7 +130,7 @@ def test_an_inbox_out_of_reach_makes_no_failure_disappear(make, monkeypatch):
     studio = make()
     with_failures(studio)
     (studio.inbox / "broken.jpg").unlink()
-    monkeypatch.setattr("pipeline.reports.census", lambda *_: Census(0, False, "it is gone"))
+    monkeypatch.setattr("pipeline.cli.status.census", lambda *_: Census(0, False, "it is gone"))
     assert failures(studio) == ["broken.jpg", "hopeless.png"]
 
 

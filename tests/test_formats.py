@@ -14,13 +14,15 @@ from PIL import Image
 from pydantic import ValidationError
 from stock import make_job
 
-from pipeline.config import load_config
+from pipeline.config.loading import load_config
 from pipeline.errors import ConfigError, OutputError, Reason
-from pipeline.formats import SUFFIXES, OutputFormat, format_of
-from pipeline.icc import icc_bytes
-from pipeline.images import load_image, save, save_png
-from pipeline.jobs import PLAIN_OUTPUT, JobResult
-from pipeline.outbox import Outbox, staged_output
+from pipeline.config.output import SUFFIXES, OutputFormat, format_of
+from pipeline.imaging.icc_profiles import icc_bytes
+from pipeline.imaging.tensors import load_image, save, save_png
+from pipeline.jobs.recipe import PLAIN_OUTPUT
+from pipeline.jobs.job import JobResult
+from pipeline.outbox.publisher import Outbox
+from pipeline.render.staging import staged_output
 
 LOSSY = {"jpeg": 0.02, "webp": 0.04, "avif": 0.03, "heif": 0.03}
 
@@ -64,7 +66,7 @@ def test_what_does_not_fit_together_is_a_config_error_that_names_the_key(
 
 
 def test_without_the_extra_heif_is_a_config_error_with_the_install_line(monkeypatch) -> None:
-    monkeypatch.setattr("pipeline.formats.find_spec", lambda name: None)
+    monkeypatch.setattr("pipeline.config.output.find_spec", lambda name: None)
     with pytest.raises(ValidationError, match=r"pip install .*\[heif\]"):
         OutputFormat(format="heif")
 
@@ -149,7 +151,7 @@ def test_a_full_disk_is_told_from_other_failures(kind: str, tmp_path: Path, monk
     wanted = OutputFormat(format=kind)
     with pytest.raises(OutputError) as missing:
         save(ramp(), tmp_path / "no" / "folder", wanted)
-    monkeypatch.setattr("pipeline.encode.new_contents", lambda _: open("/dev/full", "wb"))  # noqa: PTH123, SIM115
+    monkeypatch.setattr("pipeline.imaging.encode.new_contents", lambda _: open("/dev/full", "wb"))  # noqa: PTH123, SIM115
     with pytest.raises(OutputError) as full:
         save(ramp(), tmp_path / "a", wanted)
     assert full.value.code is Reason.DISK_FULL

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import OutputError
-from pipeline.exhibits import POINTS, exhibit, url
-from pipeline.gallery import CHUNK, FOLDER, PICTURES, Gallery
-from pipeline.markup import page
-from pipeline.thumbnails import NAME, before_name, large_name, small_name
+from pipeline.gallery.entries import POINTS, exhibit, url
+from pipeline.gallery.writer import CHUNK, FOLDER, PICTURES, Gallery
+from pipeline.gallery.page import page
+from pipeline.outbox.thumbnails import NAME, before_name, large_name, small_name
 
 NOWHERE = Path("/nowhere")
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from pipeline.nst import Vgg19, stylize
 from pipeline.nst.objective import STATISTICS, Objective, style_sums
-from pipeline.options import Transfer
+from pipeline.config.transfer import Transfer
 
 accelerator = torch.accelerator.current_accelerator(check_available=True)
 pytestmark = [

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError, Reason, StateError
-from pipeline.inbox import EMPTY_PATIENCE, IGNORED, MAX_DEPTH, Inbox
-from pipeline.lock import refuse_shared
-from pipeline.mounts import Mount, mount_of
-from pipeline.stamp import Stamp, being_written, hash_file
-from pipeline.watcher import CANARY_SECONDS, RETRY_SECONDS, Watcher
+from pipeline.inbox.scanner import EMPTY_PATIENCE, IGNORED, MAX_DEPTH, Inbox
+from pipeline.daemon.instance import refuse_shared
+from pipeline.system.mounts import Mount, mount_of
+from pipeline.system.file_version import Stamp, hash_file
+from pipeline.inbox.settling import being_written
+from pipeline.inbox.watcher import CANARY_SECONDS, RETRY_SECONDS, Watcher
 
 SETTLE = 2.0
 OLD = 1_000_000_000  # long past, in seconds since 1970
@@ -643,7 +644,7 @@ def test_the_disk_under_a_folder_is_known_by_the_innermost_mount(
 
 def test_a_share_is_polled_and_the_mode_says_why(root, monkeypatch):
     share = Mount("/mnt/share", "nfs4")
-    monkeypatch.setattr("pipeline.watcher.mount_of", lambda _: share)
+    monkeypatch.setattr("pipeline.inbox.watcher.mount_of", lambda _: share)
     watcher = Watcher(root)
     watcher.tend(now=0)
     assert watcher.mode == "polling: nfs4 at /mnt/share does not report every change"

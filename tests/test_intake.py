@@ -13,21 +13,22 @@ from fake_work import done, failed, photo
 from stock import make_job
 from test_service import CONFIG, Studio
 
-from pipeline import familiar, quarantine
-from pipeline.census import census
-from pipeline.dryrun import dry_run
+from pipeline.inbox import mount_guard as familiar, quarantine
+from pipeline.inbox.backlog import census
+from pipeline.cli.dry_run import dry_run
 from pipeline.errors import ChangedError, InboxError, JobError, OutputError, Reason, UsageError
-from pipeline.examiner import Examiner
-from pipeline.inbox import Found
-from pipeline.jobs import JobState
-from pipeline.ledger import Ledger
-from pipeline.mounts import Mount
-from pipeline.quarantine import held, restore
-from pipeline.reports import explain, explain_text, status, status_text
-from pipeline.retries import accept, retry
-from pipeline.running import load
-from pipeline.sections import Limits
-from pipeline.stamp import Stamp, hash_file
+from pipeline.inbox.examiner import Examiner
+from pipeline.inbox.scanner import Found
+from pipeline.jobs.job import JobState
+from pipeline.ledger.ledger import Ledger
+from pipeline.system.mounts import Mount
+from pipeline.inbox.quarantine import held, restore
+from pipeline.cli.explain import explain, explain_text
+from pipeline.cli.status import status, status_text
+from pipeline.cli.retry import accept, retry
+from pipeline.config.loading import load
+from pipeline.config.sections import Limits
+from pipeline.system.file_version import Stamp, hash_file
 
 QUARANTINE = CONFIG + "failed: quarantine\n"
 SHARE, BARE = Mount("/mnt", "nfs4"), Mount("/", "ext4")
@@ -358,7 +359,7 @@ def test_the_loop_survives_names_of_255_bytes_that_are_put_aside_twice(make, con
 
 
 def test_a_photo_replaced_and_put_back_is_never_painted_from_what_lay_there_between(tmp_path):
-    worker = pytest.importorskip("pipeline.worker")
+    worker = pytest.importorskip("pipeline.render.run_job")
     path, other = photo(tmp_path / "a.png", 1), photo(tmp_path / "b.png", 2)
     away = tmp_path / "away.png"
 
@@ -379,7 +380,7 @@ def test_a_photo_replaced_and_put_back_is_never_painted_from_what_lay_there_betw
 
 def test_a_folder_that_turns_into_a_link_leads_nobody_out_of_the_inbox(tmp_path):
     """After the photo was examined, and back again before anybody looks at it anew."""
-    worker = pytest.importorskip("pipeline.worker")
+    worker = pytest.importorskip("pipeline.render.run_job")
     private, inbox = tmp_path / "private", tmp_path / "inbox"
     photo(private / "a.png", 1)
     path = photo(inbox / "sub" / "a.png", 2)
@@ -502,13 +503,13 @@ def test_a_file_that_grows_as_fast_as_it_is_read_is_left_for_later(tmp_path, mon
             file.write(b"x")
         return b"x" * size
 
-    monkeypatch.setattr("pipeline.disk.os.read", endless)
+    monkeypatch.setattr("pipeline.system.safe_files.os.read", endless)
     assert hash_file(path) is None
 
 
 def test_a_stop_does_not_wait_for_a_file_that_hangs_its_decoder(tmp_path, monkeypatch):
     program = "import os, time; os.write(1, b'ready\\n'); os.read(0, 99999); time.sleep(600)"
-    monkeypatch.setattr("pipeline.decoder._PROGRAM", program)
+    monkeypatch.setattr("pipeline.imaging.sandbox._PROGRAM", program)
     path = photo(tmp_path / "a.png")
     examiner = Examiner(Limits())
     examiner.ask(Found("a.png", path, Stamp.of(path.stat())))

@@ -6,20 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.chain import Enhance
-from pipeline.config import MatchRule
-from pipeline.jobs import (
-    Job,
-    JobState,
-    Known,
-    Photo,
-    Planned,
-    Recipe,
-    StyleImage,
-    plan_jobs,
-)
-from pipeline.manifest import Manifest, Style
-from pipeline.options import Transfer
+from pipeline.config.enhancement import Enhance
+from pipeline.config.model import MatchRule
+from pipeline.jobs.job import Job, JobState, Photo
+from pipeline.jobs.plan import Known, Planned, plan_jobs
+from pipeline.jobs.recipe import Recipe, StyleImage
+from pipeline.config.manifest import Manifest, Style
+from pipeline.config.transfer import Transfer
 
 A, B = "a" * 64, "b" * 64
 

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import codec, folder, formats, kinds, sidecar, thumbnails
+from pipeline.imaging import decode as codec
+from pipeline.inbox import tree as folder
+from pipeline.config import output as formats, file_kinds as kinds, sidecar
+from pipeline.outbox import thumbnails
 from pipeline.errors import InputError
-from pipeline.serving import shelf, uploads
+from pipeline.gallery.server import files as shelf, uploads
 
 PACKAGE = Path(kinds.__file__).parent
 PHOTO_NAMES = sorted(kinds.PHOTOS)

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 from stock import complete, line_of, make, make_job, pictures, read_log, recover, render, stage
 
-from pipeline.database import APPLICATION_ID, MIGRATIONS
+from pipeline.ledger.database import APPLICATION_ID, MIGRATIONS
 from pipeline.errors import JobError, Reason, StateError
-from pipeline.jobs import Failure, JobResult, JobState
-from pipeline.ledger import Ledger
-from pipeline.names import RUN_LOG, stems
-from pipeline.outbox import Outbox
-from pipeline.runlog import RunLog
+from pipeline.errors import Failure
+from pipeline.jobs.job import JobResult, JobState
+from pipeline.ledger.ledger import Ledger
+from pipeline.outbox.names import RUN_LOG, stems
+from pipeline.outbox.publisher import Outbox
+from pipeline.outbox.run_log import RunLog
 
 KILLED = """
 import os, sys

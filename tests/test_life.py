@@ -15,13 +15,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from stock import amiss_among_versions, pictures, plain_picture, read_log, swap
 from test_service import Studio
 
-from pipeline import recipes
+from pipeline.jobs import recipe as recipes
 from pipeline.errors import OutputError, Reason
-from pipeline.faults import MAX_ATTEMPTS
-from pipeline.jobs import JobState
-from pipeline.ledger import Ledger
-from pipeline.outbox import Outbox
-from pipeline.stamp import hash_file
+from pipeline.jobs.retry_policy import MAX_ATTEMPTS
+from pipeline.jobs.job import JobState
+from pipeline.ledger.ledger import Ledger
+from pipeline.outbox.publisher import Outbox
+from pipeline.system.file_version import hash_file
 
 NAMES = st.sampled_from(["a.png", "b.png", "sub/a.png", "sub/c.jpg"])
 SEEDS = st.integers(0, 3)

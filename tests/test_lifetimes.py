@@ -18,15 +18,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from stock import pictures, read_log
 from test_service import CONFIG, Studio
 
-from pipeline import reports
-from pipeline.database import APPLICATION_ID, MIGRATIONS
+from pipeline.cli import status as reports
+from pipeline.ledger.database import APPLICATION_ID, MIGRATIONS
 from pipeline.errors import Reason
-from pipeline.gallery import Gallery
-from pipeline.jobs import JobState
-from pipeline.ledger import Ledger
-from pipeline.originals import Originals
-from pipeline.running import load
-from pipeline.stamp import hash_file
+from pipeline.gallery.writer import Gallery
+from pipeline.jobs.job import JobState
+from pipeline.ledger.ledger import Ledger
+from pipeline.inbox.originals import Originals
+from pipeline.config.loading import load
+from pipeline.system.file_version import hash_file
 
 NAMES = st.sampled_from(["image.png", "image.jpg", "sub/image.png", "runs.jsonl/image.png"])
 SEEDS = st.integers(0, 5)

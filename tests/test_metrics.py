@@ -9,10 +9,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
 from pipeline.errors import ConfigError
-from pipeline.jobs import JobState, Progress
-from pipeline.metrics import MOST_DEVICES, Exporter
-from pipeline.sections import Metrics
-from pipeline.view import View
+from pipeline.jobs.job import JobState, Progress
+from pipeline.monitoring.metrics import MOST_DEVICES, Exporter
+from pipeline.config.sections import Metrics
+from pipeline.monitoring.view import View
 
 NOW = 1_700_000_000.0
 HOSTILE = 'a"}\n# HELP x\x1b[2J\udcff.jpg'

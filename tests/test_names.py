@@ -4,9 +4,10 @@ import pytest
 from stock import pictures
 from test_service import CONFIG, Studio
 
-from pipeline.gallery import FOLDER
-from pipeline.ledger import Ledger
-from pipeline.names import OWN_NAMES, PAGE, RUN_LOG, STAGING, folders, is_own, portable, stems
+from pipeline.gallery.writer import FOLDER
+from pipeline.ledger.ledger import Ledger
+from pipeline.outbox.names import OWN_NAMES, PAGE, RUN_LOG, STAGING, folders, is_own, stems
+from pipeline.system.file_names import portable
 
 
 def test_the_root_of_an_outbox_holds_nothing_besides_pictures_but_what_is_reserved(tmp_path):

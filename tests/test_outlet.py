@@ -15,9 +15,9 @@ import pytest
 from fake_work import photo
 from stock import pictures, read_log
 
-from pipeline.lock import holder, instance_lock
-from pipeline.outbox import Outbox
-from pipeline.outlet import MOST_BYTES, Outlet
+from pipeline.daemon.instance import holder, instance_lock
+from pipeline.outbox.publisher import Outbox
+from pipeline.system.stdout import MOST_BYTES, Outlet
 
 HERE = Path(__file__).parent
 ENVIRONMENT = os.environ | {

@@ -17,20 +17,22 @@ from pathlib import Path
 import pytest
 
 from pipeline import errors
-from pipeline.chain import Enhance
-from pipeline.database import Database
-from pipeline.diary import _as_json
+from pipeline.config.enhancement import Enhance
+from pipeline.ledger.database import Database
+from pipeline.ledger.tables import _as_json
 from pipeline.errors import PipelineError, Reason
-from pipeline.formats import OutputFormat
-from pipeline.jobs import Failure, Job, JobResult, Output, Recipe, StyleImage
-from pipeline.metadata import xmp_packet
-from pipeline.metrics import Exporter
-from pipeline.names import stems
-from pipeline.options import resolve_transfer
-from pipeline.outbox import staging_name
-from pipeline.provenance import SOFTWARE, record
-from pipeline.runlog import run_log_line
-from pipeline.sections import Metrics
+from pipeline.config.output import OutputFormat
+from pipeline.errors import Failure
+from pipeline.jobs.job import Job, JobResult, Output
+from pipeline.jobs.recipe import Recipe, StyleImage
+from pipeline.imaging.metadata import xmp_packet
+from pipeline.monitoring.metrics import Exporter
+from pipeline.outbox.names import stems
+from pipeline.config.transfer import resolve_transfer
+from pipeline.outbox.names import staging_name
+from pipeline.jobs.provenance import SOFTWARE, record
+from pipeline.outbox.run_log import run_log_line
+from pipeline.config.sections import Metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 PINS = ROOT / "tests" / "pins"
@@ -226,7 +228,7 @@ METRICS = {  # the kind, then the labels; counters have _total behind their name
     "pipeline_settling_files": ["gauge"],
     "pipeline_slots": ["gauge"],
 }
-LOGGERS = {"pipeline", "pipeline.hooks", "pipeline.slots"}
+LOGGERS = {"pipeline", "pipeline.monitoring.hooks", "pipeline.workers.device_slot"}
 NOTES = """
 batch end observer_failed pause reload reload_refused replaces restore_failed restored resume start
 stop stopping watching worker_lost

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from stock import books, make_job
 
 from pipeline.errors import Reason
-from pipeline.inbox import Refused
-from pipeline.jobs import Failure, JobResult
-from pipeline.ledger import Ledger
-from pipeline.live import as_told
-from pipeline.outbox import Outbox
-from pipeline.private import Discreet, without_folders
-from pipeline.view import View
+from pipeline.inbox.scanner import Refused
+from pipeline.errors import Failure
+from pipeline.jobs.job import JobResult
+from pipeline.ledger.ledger import Ledger
+from pipeline.monitoring.live import as_told
+from pipeline.outbox.publisher import Outbox
+from pipeline.system.redaction import Discreet, without_folders
+from pipeline.monitoring.view import View
 
 PART = st.text(st.characters(codec="utf-8", exclude_characters="/\0\n"), min_size=1, max_size=9)
 

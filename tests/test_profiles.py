@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from pipeline.formats import SUFFIXES, OutputFormat
-from pipeline.icc import PRIMARIES, icc_bytes
-from pipeline.images import load_image, save, save_small
+from pipeline.config.output import SUFFIXES, OutputFormat
+from pipeline.imaging.icc_profiles import PRIMARIES, icc_bytes
+from pipeline.imaging.tensors import load_image, save, save_small
 
 
 def profile(name: str) -> ImageCms.ImageCmsProfile:

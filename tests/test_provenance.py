@@ -13,17 +13,18 @@ from hypothesis import strategies as st
 from PIL import Image
 from stock import make_job
 
-from pipeline import cli
-from pipeline.chain import Enhance
-from pipeline.formats import OutputFormat
-from pipeline.icc import icc_bytes
-from pipeline.images import load_image
-from pipeline.jobs import Job, StyleImage
-from pipeline.manifest import starter_styles
-from pipeline.metadata import recorded, xmp_packet
-from pipeline.options import Transfer
-from pipeline.provenance import Provenance, parse, record
-from pipeline.recipes import digest
+from pipeline.cli import main as cli
+from pipeline.config.enhancement import Enhance
+from pipeline.config.output import OutputFormat
+from pipeline.imaging.icc_profiles import icc_bytes
+from pipeline.imaging.tensors import load_image
+from pipeline.jobs.job import Job
+from pipeline.jobs.recipe import StyleImage
+from pipeline.config.manifest import starter_styles
+from pipeline.imaging.metadata import recorded, xmp_packet
+from pipeline.config.transfer import Transfer
+from pipeline.jobs.provenance import Provenance, parse, record
+from pipeline.jobs.recipe import digest
 
 SMALL = ["--size", "32", "--steps", "2", "--enhance", "none"]
 MOSAIC = starter_styles()["mosaic"]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.batch import FIRST_FAILED, Batch
-from pipeline.jobs import Progress
-from pipeline.notify import Notifier
-from pipeline.pulse import FAILING, GRACE_SECONDS, Pulse, ailment
-from pipeline.view import View
+from pipeline.monitoring.digest import FIRST_FAILED, Batch
+from pipeline.jobs.job import Progress
+from pipeline.monitoring.systemd import Notifier
+from pipeline.monitoring.health import FAILING, GRACE_SECONDS, Pulse, ailment
+from pipeline.monitoring.view import View
 
 NOW = 1_700_000_000.0
 

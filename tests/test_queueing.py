@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from stock import make_job
 
-from pipeline.config import load_config
+from pipeline.config.loading import load_config
 from pipeline.errors import ConfigError
-from pipeline.inbox import Found
-from pipeline.queueing import Waiting, ordered
-from pipeline.sections import Queue
-from pipeline.stamp import Stamp
+from pipeline.inbox.scanner import Found
+from pipeline.daemon.job_queue import Waiting, ordered
+from pipeline.config.sections import Queue
+from pipeline.system.file_version import Stamp
 
 BIG = [f"big/{number}.jpg" for number in range(6)]
 SMALL = ["small/a.jpg", "small/b.jpg"]

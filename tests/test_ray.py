@@ -17,28 +17,23 @@ import torch
 from fake_work import photo
 from stock import make_job, make_recipe, pictures, read_log
 
-from pipeline.checkpoint import Checkpoints
-from pipeline.cluster import Cluster
-from pipeline.config import load_config
+from pipeline.jobs.checkpoints import Checkpoints
+from pipeline.config.sections import Cluster
+from pipeline.config.loading import load_config
 from pipeline.errors import ConfigError, Reason
-from pipeline.jobs import Job, JobResult, JobState
-from pipeline.ledger import Ledger
-from pipeline.manifest import load_manifest
-from pipeline.outbox import Outbox
-from pipeline.ray_connect import (
-    check_dashboard,
-    check_private,
-    check_reachable,
-    connection_lost,
-)
-from pipeline.ray_engine import open_cluster
-from pipeline.ray_folder import NodeFolder
-from pipeline.ray_hired import places
-from pipeline.ray_node import localised, needed
-from pipeline.service import Service
-from pipeline.slots import AHEAD
-from pipeline.view import View
-from pipeline.workshop import Place
+from pipeline.jobs.job import Job, JobResult, JobState
+from pipeline.ledger.ledger import Ledger
+from pipeline.config.manifest import load_manifest
+from pipeline.outbox.publisher import Outbox
+from pipeline.workers.ray_cluster.connection import check_dashboard, check_private, check_reachable, connection_lost
+from pipeline.workers.ray_cluster.executor import open_cluster
+from pipeline.workers.ray_cluster.node_folder import NodeFolder
+from pipeline.workers.ray_cluster.remote_worker import places
+from pipeline.workers.ray_cluster.node_worker import localised, needed
+from pipeline.daemon.service import Service
+from pipeline.workers.messages import AHEAD
+from pipeline.monitoring.view import View
+from pipeline.workers.messages import Place
 
 pytestmark = [
     pytest.mark.ray,
@@ -136,7 +131,7 @@ def test_how_far_a_job_came_goes_to_another_machine_unless_it_is_too_large(tmp_p
     there.unpack("abc", here.packed("abc"))
     scale, image = there.load("abc")
     assert (scale, image.shape) == (2, (3, 8, 8))
-    monkeypatch.setattr("pipeline.checkpoint.CARRIED", 100)
+    monkeypatch.setattr("pipeline.jobs.checkpoints.CARRIED", 100)
     assert here.packed("abc") == here.packed("unknown") == b""
 
 

@@ -17,7 +17,7 @@ import wild_stock as wild
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.codec import DEFAULT_LIMITS, Decoded, decode
+from pipeline.imaging.decode import DEFAULT_LIMITS, Decoded, decode
 from pipeline.errors import InputError, Reason
 
 HEIGHT, WIDTH = 19, 37  # no multiples of tiles, nor of bytes

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from picture_stock import KINDS, NEWER, Load, encoded, loader, photo, tensor
 from PIL import Image
 
-from pipeline import codec
-from pipeline import sections as config
-from pipeline.decoder import Decoder
+from pipeline.imaging import decode as codec
+from pipeline.config import sections as config
+from pipeline.imaging.sandbox import Decoder
 from pipeline.errors import EngineError, InputError, Reason
-from pipeline.images import Limits, load_image
+from pipeline.imaging.tensors import Limits, load_image
 
 
 @pytest.fixture

@@ -21,17 +21,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError, OutputError, Reason
-from pipeline.gallery import FOLDER, PICTURES, Gallery
-from pipeline.inbox import Inbox
-from pipeline.jobs import Progress
-from pipeline.live import ASKED, TOLD, Teller, ask
-from pipeline.sections import Limits
-from pipeline.serving import GalleryServer, Wing, uploads
-from pipeline.serving.guard import Guard, is_loopback
-from pipeline.serving.server import MOST_CONNECTIONS
-from pipeline.serving.uploads import cleaned, receive
-from pipeline.thumbnails import small_name
-from pipeline.view import View
+from pipeline.gallery.writer import FOLDER, PICTURES, Gallery
+from pipeline.inbox.scanner import Inbox
+from pipeline.jobs.job import Progress
+from pipeline.monitoring.live import ASKED, TOLD, Teller, ask
+from pipeline.config.sections import Limits
+from pipeline.gallery.server import GalleryServer, Wing, uploads
+from pipeline.gallery.server.access import Guard, is_loopback
+from pipeline.gallery.server.server import MOST_CONNECTIONS
+from pipeline.gallery.server.uploads import cleaned, receive
+from pipeline.outbox.thumbnails import small_name
+from pipeline.monitoring.view import View
 
 LIMITS = Limits(bytes=100_000, free_bytes=0)
 TOKEN = "correct horse battery"

@@ -10,17 +10,17 @@ import pytest
 from fake_work import FakeExecutor, done, photo
 from stock import pictures, read_log
 
-from pipeline import pause
-from pipeline.config import load_config
+from pipeline.daemon import pauses as pause
+from pipeline.config.loading import load_config
 from pipeline.errors import OutputError, Reason
-from pipeline.faults import LONGEST_SECONDS, MAX_ATTEMPTS, TRIES, is_due, wait_seconds
-from pipeline.jobs import JobState
-from pipeline.ledger import Ledger
-from pipeline.manifest import load_manifest
-from pipeline.options import Transfer
-from pipeline.outbox import Outbox
-from pipeline.service import Service
-from pipeline.view import View
+from pipeline.jobs.retry_policy import LONGEST_SECONDS, MAX_ATTEMPTS, TRIES, is_due, wait_seconds
+from pipeline.jobs.job import JobState
+from pipeline.ledger.ledger import Ledger
+from pipeline.config.manifest import load_manifest
+from pipeline.config.transfer import Transfer
+from pipeline.outbox.publisher import Outbox
+from pipeline.daemon.service import Service
+from pipeline.monitoring.view import View
 
 STYLES = 'styles:\n  mosaic: {image: "builtin:mosaic"}\n'
 CONFIG = STYLES + "watch: {settle_seconds: 0}\nlimits: {free_bytes: 0}\n"

@@ -10,14 +10,15 @@ import pytest
 from fake_work import every_step, no_such_device, paint, two_accelerators
 from stock import make_job
 
-from pipeline import workshop
-from pipeline.config import load_config
-from pipeline.cores import usable_cores
+from pipeline.workers import worker_process as workshop
+from pipeline.config.loading import load_config
+from pipeline.system.cores import usable_cores
 from pipeline.errors import ConfigError, Reason
-from pipeline.executors import GivenBack, LocalExecutor, Place, open_executor, sharers
-from pipeline.jobs import Job, JobResult
-from pipeline.slots import BEAT_LOST_SECONDS, Silence
-from pipeline.voice import Beat
+from pipeline.workers.executor import GivenBack, Place, open_executor
+from pipeline.workers.local import LocalExecutor, sharers
+from pipeline.jobs.job import Job, JobResult
+from pipeline.workers.stall_watch import BEAT_LOST_SECONDS, Silence
+from pipeline.workers.messages import Beat
 
 GIB = 1 << 30
 

@@ -1,4 +1,4 @@
-"""Large forms move first: the metric of L-BFGS (`pipeline.nst.smoothing`)."""
+"""Large forms move first: the metric of L-BFGS (`pipeline.nst.preconditioner`)."""
 
 import math
 
@@ -11,8 +11,8 @@ from pipeline.nst import Vgg19, stylize
 from pipeline.nst.objective import Evaluation
 from pipeline.nst.optimizers import Lbfgs
 from pipeline.nst.pyramid import deepest, inner
-from pipeline.nst.smoothing import FINER, POWER, Smoothing
-from pipeline.options import Transfer
+from pipeline.nst.preconditioner import FINER, POWER, Smoothing
+from pipeline.config.transfer import Transfer
 
 
 @pytest.mark.parametrize("depth", [3, 5])

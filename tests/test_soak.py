@@ -17,7 +17,7 @@ from fake_work import photo
 from soak import soak
 from stock import pictures, read_log
 
-from pipeline.outbox import Outbox
+from pipeline.outbox.publisher import Outbox
 
 HERE = Path(__file__).parent
 MEMORY = Path("/dev/shm")

@@ -9,13 +9,8 @@ from torch import Tensor
 
 from pipeline.nst import wasserstein
 from pipeline.nst.objective import STATISTICS
-from pipeline.nst.statistics import (
-    Covariance,
-    Gram,
-    MeanStd,
-    Moments,
-)
-from pipeline.nst.transport import Histogram, SlicedWasserstein
+from pipeline.nst.statistics import Covariance, Gram, MeanStd, Moments
+from pipeline.nst.distributions import Histogram, SlicedWasserstein
 from pipeline.nst.wasserstein import Wasserstein, by_eigenvalues, by_newton_schulz
 
 NAMES = sorted(STATISTICS)

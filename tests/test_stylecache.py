@@ -8,8 +8,8 @@ import torch
 
 from pipeline.nst import Vgg19, stylize
 from pipeline.nst.cache import Caches, MemoryCache, Tensors
-from pipeline.options import Transfer
-from pipeline.stylecache import DiskCache
+from pipeline.config.transfer import Transfer
+from pipeline.render.style_cache import DiskCache
 
 
 def made(count: list[int]) -> Tensors:

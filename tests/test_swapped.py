@@ -19,10 +19,12 @@ import pytest
 from fake_work import FakeExecutor, photo
 from stock import read_log
 
-from pipeline import live, reports, running
+from pipeline.monitoring import live
+from pipeline.cli import status as reports
+from pipeline.daemon import run as running
 from pipeline.errors import PipelineError
-from pipeline.outbox import Outbox
-from pipeline.serving.shelf import Shelf
+from pipeline.outbox.publisher import Outbox
+from pipeline.gallery.server.files import Shelf
 
 PATIENCE = 10  # seconds: what a service manager waits at least after SIGTERM
 HOLE = 10 << 30
@@ -106,7 +108,7 @@ class Instant(FakeExecutor):
 def instant(monkeypatch):
     """The program without the processes beside it, which open nothing of this."""
     monkeypatch.setattr(running, "open_executor", lambda *_: Instant())
-    monkeypatch.setattr("pipeline.decoder.Decoder.probe", lambda *_: None)
+    monkeypatch.setattr("pipeline.imaging.sandbox.Decoder.probe", lambda *_: None)
 
 
 @contextmanager

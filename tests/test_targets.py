@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline import cli, single
+from pipeline.cli import main as cli
+from pipeline.render import single
 from pipeline.errors import UsageError
 from pipeline.targets import Target, made_here, target
 

@@ -11,7 +11,8 @@ import textwrap
 
 import pytest
 
-from pipeline.terminal import Look, Screen, terminal_size, visible
+from pipeline.monitoring.terminal.screen import Look, Screen, terminal_size
+from pipeline.system.text import visible
 
 
 class Glass(io.StringIO):

@@ -16,21 +16,25 @@ from safetensors.torch import save_file
 from stock import plain_picture, read_log, swap
 from test_service import Studio
 
-from pipeline import recipes, worker
-from pipeline.chain import Enhance
-from pipeline.dashboard import Dashboard
-from pipeline.enhance import learned
+from pipeline.jobs import recipe as recipes
+from pipeline.render import run_job as worker
+from pipeline.config.enhancement import Enhance
+from pipeline.monitoring.terminal.dashboard import Dashboard
+from pipeline.enhance import learned_upscaler as learned
 from pipeline.errors import ChangedError, WeightsError
-from pipeline.executors import GivenBack
-from pipeline.ingredients import DOUBT_SECONDS, Ingredients
-from pipeline.jobs import Bench, Job, Recipe, StyleImage
-from pipeline.lock import instance_lock
+from pipeline.workers.executor import GivenBack
+from pipeline.daemon.recipe_files import DOUBT_SECONDS, Ingredients
+from pipeline.jobs.job import Bench, Job
+from pipeline.jobs.recipe import Recipe, StyleImage
+from pipeline.daemon.instance import instance_lock
 from pipeline.nst import Vgg19, load_weights
 from pipeline.nst.weights import CONVS
-from pipeline.options import Transfer
-from pipeline.recipes import digest
-from pipeline.running import Asked, Loaded, _Loop, load
-from pipeline.stamp import Stamp
+from pipeline.config.transfer import Transfer
+from pipeline.jobs.recipe import digest
+from pipeline.daemon.signals import Asked
+from pipeline.config.loading import Loaded, load
+from pipeline.daemon.run import _Loop
+from pipeline.system.file_version import Stamp
 
 SEA = """
 styles: {sea: {image: sea.bmp}}

@@ -9,14 +9,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Config
-from pipeline.decoder import KNOWN_GOOD, Decoder
-from pipeline.disk import new_file
+from pipeline.config.model import Config
+from pipeline.imaging.sandbox import KNOWN_GOOD, Decoder
+from pipeline.system.safe_files import new_file
 from pipeline.errors import ConfigError, EngineError, JobError
-from pipeline.paths import real_path
-from pipeline.running import Loaded
-from pipeline.sections import Limits
-from pipeline.workshop import in_words
+from pipeline.system.paths import real_path
+from pipeline.config.loading import Loaded
+from pipeline.config.sections import Limits
+from pipeline.workers.worker_process import in_words
 
 Finding = dict[str, Any]
 LOW_BYTES = 1 << 30
@@ -133,7 +133,7 @@ def _weights(source: str) -> str:
 def _engine(config: Config) -> list[Finding]:
     """Where jobs run: each device once, or the cluster (its nodes try their own)."""
     if config.engine == "ray":
-        from pipeline.ray_connect import cluster_words
+        from pipeline.workers.ray_cluster.connection import cluster_words
 
         return [_tried("cluster", cluster_words, config.ray)]
     devices = [config.device] if isinstance(config.device, str) else config.device

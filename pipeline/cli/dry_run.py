@@ -6,20 +6,21 @@ import time
 from collections import Counter
 
 from pipeline.errors import InputError
-from pipeline.estimate import Rates, estimate, work_of
-from pipeline.familiar import recognise
-from pipeline.inbox import Found, Inbox, Scan
-from pipeline.intake import own_recipes
-from pipeline.jobs import Photo, Planned, plan_jobs
-from pipeline.ledger import FILE as LEDGER
-from pipeline.ledger import Ledger
-from pipeline.queueing import ordered
-from pipeline.recipes import Recipes
-from pipeline.replacing import Replacing, replacing
-from pipeline.running import Loaded
-from pipeline.sidecar import wishes
-from pipeline.stamp import hash_file
-from pipeline.terminal import visible
+from pipeline.monitoring.estimate import Rates, estimate, work_of
+from pipeline.inbox.mount_guard import recognise
+from pipeline.inbox.scanner import Found, Inbox, Scan
+from pipeline.inbox.intake import own_recipes
+from pipeline.jobs.job import Photo
+from pipeline.jobs.plan import Planned, plan_jobs
+from pipeline.ledger.ledger import FILE as LEDGER
+from pipeline.ledger.ledger import Ledger
+from pipeline.daemon.job_queue import ordered
+from pipeline.jobs.recipe import Recipes
+from pipeline.daemon.replacements import Replacing, replacing
+from pipeline.config.loading import Loaded
+from pipeline.config.sidecar import wishes
+from pipeline.system.file_version import hash_file
+from pipeline.system.text import visible
 
 
 def dry_run(loaded: Loaded, as_json: bool, limit: int | None = None) -> int:

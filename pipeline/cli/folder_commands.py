@@ -7,19 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.command import (
-    DEFAULT_CONFIG,
-    FAILED,
-    OK,
-    ConfigOption,
-    DeviceOption,
-    EventsOption,
-    ForceOption,
-    JsonOption,
-    app,
-    counted,
-    print_report,
-)
+from pipeline.cli.common import DEFAULT_CONFIG, FAILED, OK, ConfigOption, DeviceOption, EventsOption, ForceOption, JsonOption, app, print_report
+from pipeline.system.text import counted
 from pipeline.errors import UsageError
 
 
@@ -37,7 +26,8 @@ def run(
     anyway: Annotated[bool, typer.Option("--anyway", help="Whatever schedule.hours says.")] = False,
 ) -> None:
     """Bring the outbox up to date with inbox x manifest, then exit."""
-    from pipeline import dryrun, running
+    from pipeline.cli import dry_run as dryrun
+    from pipeline.daemon import run as running
 
     loaded = running.load(config)
     if dry_run:
@@ -56,7 +46,7 @@ def watch(config: ConfigOption = DEFAULT_CONFIG, as_json: EventsOption = False) 
 
     The first one stops cleanly, a second one at once. Running jobs go back into the queue.
     """
-    from pipeline import running
+    from pipeline.daemon import run as running
 
     raise typer.Exit(running.run(running.load(config), as_json=as_json, keep_going=True))
 
@@ -74,8 +64,8 @@ def serve(
     Photos can be dropped on it. Works beside a running watch, and alone. On this machine's own
     address everybody here may look; on any other one needs the token in the printed address.
     """
-    from pipeline import running
-    from pipeline import serve as serving
+    from pipeline.daemon import run as running
+    from pipeline.gallery.server import run as serving
 
     raise typer.Exit(serving.serve(running.load(config, complete=False), host, port))
 
@@ -91,7 +81,7 @@ def pause(
     ] = False,
 ) -> None:
     """Begin no more jobs until `resume`, also after a restart."""
-    from pipeline import holding, running
+    from pipeline.daemon import hold as holding, run as running
 
     loaded = running.load(config, complete=False)
     found = holding.Hold(_moment(until, loaded.config.schedule), now)
@@ -102,7 +92,7 @@ def pause(
 @app.command()
 def resume(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """End a pause."""
-    from pipeline import holding, running
+    from pipeline.daemon import hold as holding, run as running
 
     paused = holding.resume(running.load(config, complete=False).config.state)
     print("goes on" if paused else "was not paused")
@@ -125,7 +115,8 @@ def status(
     With --healthy, for service managers: exit code 1 and a reason when nobody works here, the loop
     hangs, a worker is stuck, or job after job fails through no photo's fault.
     """
-    from pipeline import reports, running
+    from pipeline.cli import status as reports
+    from pipeline.daemon import run as running
 
     if healthy:
         wrong = reports.health(running.load(config, complete=False), within)
@@ -157,7 +148,8 @@ def explain(
     A finished picture, wherever it lies, tells by itself how it was made. With --again it is
     painted once more, from the same photo and paintings, which are found by what they hold.
     """
-    from pipeline import origins, reports, running
+    from pipeline.cli import reproduce as origins, status as reports
+    from pipeline.daemon import run as running
 
     if again is not None:
         raise typer.Exit(origins.again(file, again, config, sources or (), device, as_json, force))
@@ -181,7 +173,8 @@ def retry(
     Their photos come back from quarantine into the inbox. By id also finished ones: a result that
     was deleted from the outbox is made again.
     """
-    from pipeline import retries, running
+    from pipeline.cli import retry as retries
+    from pipeline.daemon import run as running
 
     if bool(jobs) == everything:
         raise UsageError("give job ids (see `status`) or --all", where="retry")
@@ -212,7 +205,7 @@ def restore(
     Those that stand now become an earlier version themselves. What was brought back stays until
     `retry`, or until its photo changes.
     """
-    from pipeline import restoring, running
+    from pipeline.daemon import restore as restoring, run as running
 
     if bool(versions) == everything:
         raise UsageError("name versions (see `explain FILE`) or give --all", where="restore")
@@ -227,14 +220,15 @@ def accept(config: ConfigOption = DEFAULT_CONFIG) -> None:
     Work pauses over an inbox on another disk with nothing in it that is known, because a disk that
     is missing looks just like it.
     """
-    from pipeline import retries, running
+    from pipeline.cli import retry as retries
+    from pipeline.daemon import run as running
 
     print(f"accepted: the inbox lies on {retries.accept(running.load(config, complete=False))}")
 
 
 def _moment(text: str | None, schedule: Any) -> float | None:
     """A time on the command line, on the schedule's clock, as seconds since 1970."""
-    from pipeline.clock import moment
+    from pipeline.system.clock import moment
 
     if text is None:
         return None
@@ -245,6 +239,6 @@ def _moment(text: str | None, schedule: Any) -> float | None:
 
 
 def _zone(schedule: Any) -> tzinfo:
-    from pipeline.clock import MACHINE
+    from pipeline.system.clock import MACHINE
 
     return schedule.zone if schedule else MACHINE

@@ -9,7 +9,7 @@ import sys
 
 if __name__ == "__main__":  # by its path, where nothing below can be imported
     sys.path[0] = os.path.dirname(sys.path[0])  # noqa: PTH120
-    from pipeline.wrong_python import refuse_path
+    from pipeline.cli.wrong_python import refuse_path
 
     refuse_path()
 
@@ -21,16 +21,12 @@ import typer
 from typer.exceptions import TyperException
 
 # The commands register themselves, in the order of `--help`.
-from pipeline import __version__, folder_commands, picture_commands, setup_commands
-from pipeline.command import FAILED, INTERRUPTED, OK, WRONG, app
+from pipeline import __version__
+from pipeline.cli import folder_commands, picture_commands, setup_commands
+from pipeline.cli.common import FAILED, INTERRUPTED, OK, WRONG, app
 from pipeline.errors import PipelineError
-from pipeline.outlet import (
-    end_standard_streams,
-    open_standard_streams,
-    reader_left,
-    stdout_fails,
-)
-from pipeline.wrong_python import incomplete
+from pipeline.system.stdout import end_standard_streams, open_standard_streams, reader_left, stdout_fails
+from pipeline.cli.wrong_python import incomplete
 
 __all__ = ["app", "folder_commands", "main", "picture_commands", "setup_commands"]
 
@@ -81,7 +77,7 @@ def _asked(error: TyperException) -> str:
 
 
 def _complain(message: str) -> None:
-    from pipeline.terminal import visible
+    from pipeline.system.text import visible
 
     if debug and sys.exc_info()[0] is not None:
         traceback.print_exc()

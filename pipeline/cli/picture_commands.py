@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from pipeline.command import DeviceOption, ForceOption, JsonOption, app
+from pipeline.cli.common import DeviceOption, ForceOption, JsonOption, app
 
 StyleArgument = Annotated[
     list[str], typer.Argument(help="Paintings: a path or builtin:NAME.", metavar="STYLE")
@@ -31,7 +31,7 @@ class OptionsCommand(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The command's own parameters, then a flag for each option, then ``--help``."""
-        from pipeline.flags import option_flags
+        from pipeline.cli.flags import option_flags
 
         *own, help_option = super().get_params(ctx)
         return [*own, *option_flags(), help_option]
@@ -69,7 +69,7 @@ def stylize(
     Writes OUT, as its suffix says (.png .jpg .webp .tif .avif .heic), and its enhanced version
     OUT.enhanced.SUFFIX beside it.
     """
-    from pipeline import ordering
+    from pipeline.cli import order as ordering
 
     styles = ordering.named(styles, config)
     order = ordering.order(content, styles, shares, preset, seed, device, weights, flags.obj, out)
@@ -100,7 +100,7 @@ def sweep(
 
     Writes a picture for each cell into DIR, and contact-sheet.png, which shows them all.
     """
-    from pipeline import ordering
+    from pipeline.cli import order as ordering
 
     (style,) = ordering.named([style], config)
     order = ordering.order(content, [style], "", preset, seed, device, weights, flags.obj)

@@ -9,21 +9,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.config import BUILTIN, WEIGHTS_WORDS, Config, load_config
-from pipeline.decoder import Decoder
+from pipeline.config.model import BUILTIN, WEIGHTS_WORDS, Config
+from pipeline.config.loading import load_config
+from pipeline.imaging.sandbox import Decoder
 from pipeline.errors import PipelineError, UsageError
-from pipeline.formats import SUFFIXES, format_of
-from pipeline.jobs import ENGINE_VERSION, Job, Recipe
-from pipeline.kinds import is_photo_name
-from pipeline.manifest import starter_styles
-from pipeline.metadata import recorded
-from pipeline.options import INIT_WORDS
-from pipeline.paths import is_file, real_path
-from pipeline.provenance import Ingredient, Provenance, parse
-from pipeline.recipes import digest
-from pipeline.sections import Limits
+from pipeline.config.output import SUFFIXES, format_of
+from pipeline.jobs.recipe import ENGINE_VERSION, Recipe
+from pipeline.jobs.job import Job
+from pipeline.config.file_kinds import is_photo_name
+from pipeline.config.manifest import starter_styles
+from pipeline.imaging.metadata import recorded
+from pipeline.config.transfer import INIT_WORDS
+from pipeline.system.paths import is_file, real_path
+from pipeline.jobs.provenance import Ingredient, Provenance, parse
+from pipeline.jobs.recipe import digest
+from pipeline.config.sections import Limits
 from pipeline.targets import SMALL, Target, target
-from pipeline.terminal import visible
+from pipeline.system.text import visible
 
 Report = dict[str, Any]
 
@@ -136,8 +138,8 @@ def _inputs(job: Job) -> Iterator[Path]:
 
 
 def _paint(job: Job, made: Provenance, place: Target, device: str, as_json: bool) -> int:
-    from pipeline import ordering  # it loads torch, which merely looking must not
-    from pipeline.single import check_out, stylize_one
+    from pipeline.cli import order as ordering  # it loads torch, which merely looking must not
+    from pipeline.render.single import check_out, stylize_one
 
     out = place.path
     check_out(out)

@@ -5,15 +5,15 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.config import Config
+from pipeline.config.model import Config
 from pipeline.errors import PipelineError, UsageError
-from pipeline.familiar import mount_word, remember
-from pipeline.jobs import JobState
-from pipeline.ledger import FILE, Ledger
-from pipeline.lock import refuse_shared
-from pipeline.paths import is_folder, real_path
-from pipeline.quarantine import Held, held, restore
-from pipeline.running import Loaded
+from pipeline.inbox.mount_guard import mount_word, remember
+from pipeline.jobs.job import JobState
+from pipeline.ledger.ledger import FILE, Ledger
+from pipeline.daemon.instance import refuse_shared
+from pipeline.system.paths import is_folder, real_path
+from pipeline.inbox.quarantine import Held, held, restore
+from pipeline.config.loading import Loaded
 
 
 def retry(loaded: Loaded, jobs: list[str] | None) -> int:

@@ -9,10 +9,10 @@ import plistlib
 import sys
 from pathlib import Path
 
-from pipeline.config import Config
+from pipeline.config.model import Config
 from pipeline.errors import UsageError
-from pipeline.interpreter import module_command
-from pipeline.paths import is_folder, real_path
+from pipeline.system.interpreter import module_command
+from pipeline.system.paths import is_folder, real_path
 
 KINDS = ("systemd", "launchd")
 LABEL = "org.pipeline.watch"

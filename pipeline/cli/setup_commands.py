@@ -6,23 +6,16 @@ from typing import Annotated
 
 import typer
 
-from pipeline.command import (
-    DEFAULT_CONFIG,
-    FAILED,
-    OK,
-    ConfigOption,
-    JsonOption,
-    app,
-    counted,
-    print_report,
-)
+from pipeline.cli.common import DEFAULT_CONFIG, FAILED, OK, ConfigOption, JsonOption, app, print_report
+from pipeline.system.text import counted
 from pipeline.errors import UsageError
 
 
 @app.command()
 def styles(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """List the styles in force, with their origin."""
-    from pipeline import reports, running
+    from pipeline.cli import status as reports
+    from pipeline.daemon import run as running
 
     print_report(reports.styles(running.load(config)), as_json, reports.styles_text)
 
@@ -30,7 +23,7 @@ def styles(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 @app.command()
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Validate config.yaml."""
-    from pipeline import running
+    from pipeline.daemon import run as running
 
     loaded = running.load(config)
     styles, rules = len(loaded.manifest.styles), len(loaded.manifest.rules)
@@ -40,7 +33,7 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
 @app.command()
 def schema(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Print config.yaml's JSON Schema."""
-    from pipeline.config import json_schema
+    from pipeline.config.loading import json_schema
 
     del config  # taken everywhere, needed here by nothing: the schema is the same for all
     print(json.dumps(json_schema(), indent=2))
@@ -49,8 +42,8 @@ def schema(config: ConfigOption = DEFAULT_CONFIG) -> None:
 @app.command()
 def doctor(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Examine machine, folders, weights and device."""
-    from pipeline import doctor as examination
-    from pipeline import running
+    from pipeline.cli import doctor as examination
+    from pipeline.daemon import run as running
 
     report = examination.examine(running.load(config))
     print_report(report, as_json, examination.text)
@@ -73,7 +66,8 @@ def service(
     It runs `watch` for good, names this Python, this config and its folders, and lets the service
     do little else.
     """
-    from pipeline import running, units
+    from pipeline.daemon import run as running
+    from pipeline.cli import service_units as units
 
     loaded = running.load(config)
     if kind not in units.KINDS:

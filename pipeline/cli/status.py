@@ -7,24 +7,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline import __version__, holding
-from pipeline.census import census
-from pipeline.clock import MACHINE
-from pipeline.config import BUILTIN
-from pipeline.dryrun import planned
-from pipeline.gate import next_opening
-from pipeline.inbox import Inbox
-from pipeline.jobs import JobState
-from pipeline.ledger import FILE, Ledger
-from pipeline.lock import holder
-from pipeline.manifest import starter_styles
-from pipeline.pulse import ailment
-from pipeline.quarantine import Held, held
-from pipeline.records import Pair, Sighting, Version
-from pipeline.retries import content_of, lies_there
-from pipeline.running import Loaded
-from pipeline.terminal import visible
-from pipeline.view import span
+from pipeline import __version__
+from pipeline.daemon import hold as holding
+from pipeline.inbox.backlog import census
+from pipeline.system.clock import MACHINE
+from pipeline.config.model import BUILTIN
+from pipeline.daemon.preview import planned
+from pipeline.daemon.gate import next_opening
+from pipeline.inbox.scanner import Inbox
+from pipeline.jobs.job import JobState
+from pipeline.ledger.ledger import FILE, Ledger
+from pipeline.daemon.instance import holder
+from pipeline.config.manifest import starter_styles
+from pipeline.monitoring.health import ailment
+from pipeline.inbox.quarantine import Held, held
+from pipeline.ledger.records import Pair, Sighting, Version
+from pipeline.inbox.tree import content_of
+from pipeline.cli.retry import lies_there
+from pipeline.config.loading import Loaded
+from pipeline.system.text import visible
+from pipeline.system.text import span
 
 Report = dict[str, Any]
 RECENT = 10

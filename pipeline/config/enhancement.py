@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from pipeline.options import FromList, LocalPath, Options, Strength
+from pipeline.config.base import FromList, LocalPath, Options, Strength
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 

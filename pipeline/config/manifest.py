@@ -8,11 +8,11 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from pipeline.config import BUILTIN, WEIGHTS_WORDS, Config, MatchRule
+from pipeline.config.model import BUILTIN, WEIGHTS_WORDS, Config, MatchRule
 from pipeline.errors import ConfigError
-from pipeline.options import INIT_WORDS, Transfer, resolve_transfer
-from pipeline.paths import why_no_file
-from pipeline.patterns import fits
+from pipeline.config.transfer import INIT_WORDS, Transfer, resolve_transfer
+from pipeline.system.paths import why_no_file
+from pipeline.config.patterns import fits
 
 MOST_SAID = 300  # characters of a path: the reader has the config
 

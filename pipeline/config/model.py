@@ -5,27 +5,17 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 
-from pipeline.chain import Enhance
-from pipeline.cluster import Cluster
-from pipeline.complaints import explain, nearest
+from pipeline.config.enhancement import Enhance
+from pipeline.config.sections import Cluster
+from pipeline.config.validation import explain, nearest
 from pipeline.errors import ConfigError
-from pipeline.formats import OutputFormat
-from pipeline.options import FromList, LocalPath, Options, PresetName, Transfer, absolute
-from pipeline.paths import absolute_path, real_path
-from pipeline.schedule import Schedule
-from pipeline.sections import (
-    Hooks,
-    Limits,
-    Log,
-    Metrics,
-    Pattern,
-    Queue,
-    Serve,
-    Timelapse,
-    Versions,
-    Watch,
-)
-from pipeline.yamlfile import read_yaml
+from pipeline.config.output import OutputFormat
+from pipeline.config.base import FromList, LocalPath, Options, absolute
+from pipeline.config.transfer import PresetName, Transfer
+from pipeline.system.paths import absolute_path, real_path
+from pipeline.config.schedule import Schedule
+from pipeline.config.sections import Hooks, Limits, Log, Metrics, Pattern, Queue, Serve, Timelapse, Versions, Watch
+from pipeline.config.yaml_file import read_yaml
 
 BUILTIN = "builtin:"
 WEIGHTS_WORDS = ("embedded", "torchvision")

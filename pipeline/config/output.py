@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self, cast
 from pydantic import Field, model_validator
 
 from pipeline.errors import MissingExtraError
-from pipeline.kinds import KINDS, kind_of
-from pipeline.options import Options
+from pipeline.config.file_kinds import KINDS, kind_of
+from pipeline.config.base import Options
 
 Format = Literal["png", "jpeg", "webp", "tiff", "avif", "heif"]
 Profile = Literal["srgb", "display-p3"]

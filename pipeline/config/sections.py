@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from pipeline.options import FromList, LocalPath, Options, SystemText
-from pipeline.patterns import checked_pattern
+from pipeline.config.base import FromList, LocalPath, Options
+from pipeline.config.transfer import SystemText
+from pipeline.config.patterns import checked_pattern
 
 
 class Watch(Options):

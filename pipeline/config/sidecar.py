@@ -11,16 +11,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from pipeline.chain import Enhance
-from pipeline.complaints import explain
-from pipeline.config import Config
-from pipeline.disk import opened
+from pipeline.config.enhancement import Enhance
+from pipeline.config.validation import explain
+from pipeline.config.model import Config
+from pipeline.system.safe_files import opened
 from pipeline.errors import ConfigError, InputError, Reason
-from pipeline.kinds import PHOTOS
-from pipeline.manifest import Manifest
-from pipeline.options import FromList, Options, Transfer
-from pipeline.sections import Limits
-from pipeline.yamlfile import parse_yaml
+from pipeline.config.file_kinds import PHOTOS
+from pipeline.config.manifest import Manifest
+from pipeline.config.base import FromList, Options
+from pipeline.config.transfer import Transfer
+from pipeline.config.sections import Limits
+from pipeline.config.yaml_file import parse_yaml
 
 FOLDER_FILE = "_folder.yaml"
 SUFFIX = ".yaml"

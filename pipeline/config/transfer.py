@@ -16,7 +16,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from pipeline.paths import absolute_path, system_text
+from pipeline.system.paths import absolute_path, system_text
 
 # relu layers of VGG-19 up to the deepest one the losses look at (Simonyan & Zisserman 2014).
 LAYERS = tuple(

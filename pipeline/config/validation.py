@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from pipeline.yamlfile import Lines
+from pipeline.config.yaml_file import Lines
 
 MOST_SAID = 300  # characters of what was given: the reader has the file
 # Where pydantic speaks of Python, to people who write YAML.

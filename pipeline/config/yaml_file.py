@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.disk import opened
+from pipeline.system.safe_files import opened
 from pipeline.errors import ConfigError
 
 MAX_CONFIG_BYTES = 1 << 20

@@ -11,10 +11,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from pipeline.errors import Reason
-from pipeline.faults import BLAME, Blame, again_seconds, is_due
-from pipeline.jobs import Failure, Job, JobResult
-from pipeline.manifest import starter_styles
-from pipeline.recipes import digest
+from pipeline.jobs.retry_policy import BLAME, Blame, again_seconds, is_due
+from pipeline.errors import Failure
+from pipeline.jobs.job import Job, JobResult
+from pipeline.config.manifest import starter_styles
+from pipeline.jobs.recipe import digest
 
 CHECK = ".self-check"  # stands for a photo's name; no photo in the inbox has one like it
 KNOWN_GOOD = "watercolor"  # of the starter styles, the smallest file

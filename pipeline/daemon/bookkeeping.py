@@ -10,21 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import OutputError, Reason
-from pipeline.faults import wait_seconds
-from pipeline.gallery import Gallery
-from pipeline.inbox import Refused
-from pipeline.jobs import Failure, JobResult, Output
-from pipeline.journal import note
-from pipeline.ledger import Ledger
-from pipeline.names import RUN_LOG, stems
-from pipeline.outbox import Outbox
-from pipeline.private import Discreet
-from pipeline.records import Pair, Staged
-from pipeline.runlog import RunLog, run_log_line
-from pipeline.sections import Versions as Bounds
-from pipeline.thumbnails import STAGED
-from pipeline.versions import Versions, relative
-from pipeline.view import Result, View
+from pipeline.jobs.retry_policy import wait_seconds
+from pipeline.gallery.writer import Gallery
+from pipeline.inbox.scanner import Refused
+from pipeline.errors import Failure
+from pipeline.jobs.job import JobResult, Output
+from pipeline.monitoring.journal import note
+from pipeline.ledger.ledger import Ledger
+from pipeline.outbox.names import RUN_LOG, stems
+from pipeline.outbox.publisher import Outbox
+from pipeline.system.redaction import Discreet
+from pipeline.ledger.records import Pair, Staged
+from pipeline.outbox.run_log import RunLog, run_log_line
+from pipeline.config.sections import Versions as Bounds
+from pipeline.outbox.thumbnails import STAGED
+from pipeline.outbox.versions import Versions, relative
+from pipeline.monitoring.view import Result, View
 
 Line = dict[str, Any]
 FLUSH_SECONDS = 1.0  # between two writings of the run log: each waits for the disk

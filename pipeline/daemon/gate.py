@@ -11,12 +11,12 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Literal
 
-from pipeline.clock import spoken
+from pipeline.system.clock import spoken
 from pipeline.errors import StateError
-from pipeline.holding import NAME, Hold, held, resume
-from pipeline.schedule import AtEnd, Schedule, Stretch, next_run, stretch
-from pipeline.stamp import Stamp
-from pipeline.statefile import read_facts, write_facts
+from pipeline.daemon.hold import NAME, Hold, held, resume
+from pipeline.config.schedule import AtEnd, Schedule, Stretch, next_run, stretch
+from pipeline.system.file_version import Stamp
+from pipeline.system.state_file import read_facts, write_facts
 
 RUNS = "bulk-runs.json"
 # A clock set back by more than this was wrong before: what it said of bulk runs is forgotten.

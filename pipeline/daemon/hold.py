@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
 
-from pipeline.clock import MACHINE, spoken
-from pipeline.statefile import read_facts, remove_facts, write_facts
+from pipeline.system.clock import MACHINE, spoken
+from pipeline.system.state_file import read_facts, remove_facts, write_facts
 
 NAME = "paused.json"
 

@@ -11,16 +11,16 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Self
 
 from pipeline import __version__
-from pipeline.batch import Batch, Digest, Why
-from pipeline.config import Config
-from pipeline.jobs import JobState
-from pipeline.journal import Journal, note
-from pipeline.lock import Card
-from pipeline.notify import Notifier
-from pipeline.pause import space
-from pipeline.pulse import Pulse
-from pipeline.service import Service
-from pipeline.view import Lane, View
+from pipeline.monitoring.digest import Batch, Digest, Why
+from pipeline.config.model import Config
+from pipeline.jobs.job import JobState
+from pipeline.monitoring.journal import Journal, note
+from pipeline.daemon.instance import Card
+from pipeline.monitoring.systemd import Notifier
+from pipeline.daemon.pauses import space
+from pipeline.monitoring.health import Pulse
+from pipeline.daemon.service import Service
+from pipeline.monitoring.view import Lane, View
 
 Line = dict[str, Any]
 CARD_SECONDS = 2.0
@@ -200,7 +200,7 @@ def _exporter(config: Config) -> Any:
     """Where figures are wanted; else its library is not even read."""
     if not (config.metrics.file or config.metrics.listen):
         return None
-    from pipeline.metrics import Exporter
+    from pipeline.monitoring.metrics import Exporter
 
     return Exporter(config.metrics, config.preset)
 

@@ -7,15 +7,16 @@ stop this anywhere, and it goes on from there.
 from collections import deque
 from dataclasses import replace
 
-from pipeline.accounts import Accounts
-from pipeline.blame import Trials, needs_check
-from pipeline.checkpoint import Checkpoints
+from pipeline.daemon.bookkeeping import Accounts
+from pipeline.daemon.blame import Trials, needs_check
+from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.errors import OutputError, PlaceError, Reason
-from pipeline.executors import GivenBack
-from pipeline.faults import BLAME, Blame, wait_seconds
-from pipeline.inbox import Refused
-from pipeline.jobs import Failure, Job, JobResult, JobState
-from pipeline.planner import Planner
+from pipeline.workers.executor import GivenBack
+from pipeline.jobs.retry_policy import BLAME, Blame, wait_seconds
+from pipeline.inbox.scanner import Refused
+from pipeline.errors import Failure
+from pipeline.jobs.job import Job, JobResult, JobState
+from pipeline.daemon.planner import Planner
 
 
 class Outcomes:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import OutputError, PlaceError, Reason
-from pipeline.faults import again_seconds
+from pipeline.jobs.retry_policy import again_seconds
 
 HYSTERESIS = 1.25  # that much more than is needed must be free, or a nearly full disk flickers
 AGAIN_SECONDS = 15.0  # a quota frees nothing that could be seen: it is simply tried again

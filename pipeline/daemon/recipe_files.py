@@ -7,7 +7,8 @@ would be planned, begun and given back again.
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.jobs import Job, Recipe
+from pipeline.jobs.job import Job
+from pipeline.jobs.recipe import Recipe
 
 # After a job found something else in a file than the plan says. It is planned again, and tried
 # again no sooner than this, even if daemon and worker never come to see the same file.

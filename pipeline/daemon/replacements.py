@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.history import History
-from pipeline.jobs import Planned
+from pipeline.ledger.history import History
+from pipeline.jobs.plan import Planned
 
 SIZES_NAMED = 3
 

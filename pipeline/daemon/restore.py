@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.accounts import Accounts, timestamp
+from pipeline.daemon.bookkeeping import Accounts
+from pipeline.system.text import timestamp
 from pipeline.errors import LockedError, StateError, UsageError
-from pipeline.ledger import FILE, Ledger
-from pipeline.lock import instance_lock, refuse_shared
-from pipeline.names import stems
-from pipeline.outbox import Outbox
-from pipeline.paths import real_path
-from pipeline.records import Version
-from pipeline.retries import content_of
-from pipeline.running import Loaded
-from pipeline.terminal import visible
-from pipeline.versions import Versions, absolute
-from pipeline.view import View
+from pipeline.ledger.ledger import FILE, Ledger
+from pipeline.daemon.instance import instance_lock, refuse_shared
+from pipeline.outbox.names import stems
+from pipeline.outbox.publisher import Outbox
+from pipeline.system.paths import real_path
+from pipeline.ledger.records import Version
+from pipeline.inbox.tree import content_of
+from pipeline.config.loading import Loaded
+from pipeline.system.text import visible
+from pipeline.outbox.versions import Versions, absolute
+from pipeline.monitoring.view import View
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,28 +11,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.config import Config, load_config
-from pipeline.dashboard import Dashboard
+from pipeline.config.model import Config
+from pipeline.config.loading import load_config
+from pipeline.monitoring.terminal.dashboard import Dashboard
 from pipeline.errors import BusyError, ConfigError, PipelineError
-from pipeline.estimate import Estimate
-from pipeline.executors import Executor, Place, open_executor
-from pipeline.familiar import worked_before
-from pipeline.gate import Gate
-from pipeline.jobs import JobState
-from pipeline.journal import note
-from pipeline.ledger import FILE as LEDGER
-from pipeline.ledger import Ledger
-from pipeline.live import Teller
-from pipeline.lock import Card, instance_lock
-from pipeline.manifest import Manifest, load_manifest
-from pipeline.observers import Observers
-from pipeline.outlet import Outlet
-from pipeline.paths import is_folder
-from pipeline.service import Service
-from pipeline.stamp import Stamp
-from pipeline.tally import words
-from pipeline.view import View
-from pipeline.watcher import Watcher
+from pipeline.monitoring.estimate import Estimate
+from pipeline.workers.executor import Executor, Place, open_executor
+from pipeline.inbox.mount_guard import worked_before
+from pipeline.daemon.gate import Gate
+from pipeline.jobs.job import JobState
+from pipeline.monitoring.journal import note
+from pipeline.ledger.ledger import FILE as LEDGER
+from pipeline.ledger.ledger import Ledger
+from pipeline.monitoring.live import Teller
+from pipeline.daemon.instance import Card, instance_lock
+from pipeline.config.manifest import Manifest, load_manifest
+from pipeline.daemon.observers import Observers
+from pipeline.system.stdout import Outlet
+from pipeline.system.paths import is_folder
+from pipeline.daemon.service import Service
+from pipeline.system.file_version import Stamp
+from pipeline.daemon.run_statistics import words
+from pipeline.monitoring.view import View
+from pipeline.inbox.watcher import Watcher
 
 TICK_SECONDS = 0.25
 BUSY_SECONDS = 1.0  # that a tick waits for another program that holds the jobs database

@@ -5,10 +5,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from pipeline.estimate import Estimate, Rates, estimate, work_of
-from pipeline.jobs import Job, JobResult
-from pipeline.tally import Tally
-from pipeline.view import View
+from pipeline.monitoring.estimate import Estimate, Rates, estimate, work_of
+from pipeline.jobs.job import Job, JobResult
+from pipeline.monitoring.view import View
 
 Line = dict[str, Any]
 SAVE_SECONDS = 60.0  # between two writings of the rates

@@ -9,36 +9,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.accounts import Accounts
-from pipeline.blame import is_check
-from pipeline.bulk import Bulk
-from pipeline.checkpoint import Checkpoints
-from pipeline.config import Config
-from pipeline.disk import disk_errors
-from pipeline.errors import (
-    BusyError,
-    DiskFullError,
-    OutputError,
-    PlaceError,
-    Reason,
-    StateError,
-)
-from pipeline.estimate import Rates
-from pipeline.examiner import Examiner
-from pipeline.executors import Executor, GivenBack
-from pipeline.faults import MAX_ATTEMPTS
-from pipeline.gate import Closed, Gate
-from pipeline.hooks import HookRunner
-from pipeline.jobs import Failure, Job, JobResult, JobState, Progress
-from pipeline.journal import note
-from pipeline.ledger import Ledger
-from pipeline.manifest import Manifest
-from pipeline.outbox import Outbox, staging_name
-from pipeline.outcomes import Outcomes
-from pipeline.pause import Pause, after, broken, full, is_over, too_full, unusable
-from pipeline.planner import Planner
-from pipeline.replacing import Replacing
-from pipeline.view import View
+from pipeline.daemon.bookkeeping import Accounts
+from pipeline.daemon.blame import is_check
+from pipeline.daemon.run_statistics import Bulk
+from pipeline.jobs.checkpoints import Checkpoints
+from pipeline.config.model import Config
+from pipeline.system.safe_files import disk_errors
+from pipeline.errors import BusyError, DiskFullError, OutputError, PlaceError, Reason, StateError
+from pipeline.monitoring.estimate import Rates
+from pipeline.inbox.examiner import Examiner
+from pipeline.workers.executor import Executor, GivenBack
+from pipeline.jobs.retry_policy import MAX_ATTEMPTS
+from pipeline.daemon.gate import Closed, Gate
+from pipeline.monitoring.hooks import HookRunner
+from pipeline.errors import Failure
+from pipeline.jobs.job import Job, JobResult, JobState, Progress
+from pipeline.monitoring.journal import note
+from pipeline.ledger.ledger import Ledger
+from pipeline.config.manifest import Manifest
+from pipeline.outbox.publisher import Outbox
+from pipeline.outbox.names import staging_name
+from pipeline.daemon.outcomes import Outcomes
+from pipeline.daemon.pauses import Pause, after, broken, full, is_over, too_full, unusable
+from pipeline.daemon.planner import Planner
+from pipeline.daemon.replacements import Replacing
+from pipeline.monitoring.view import View
 
 Line = dict[str, Any]
 FOLDERS = ("inbox", "state", "archive", "quarantine")

@@ -1,7 +1,7 @@
 """Stylised picture -> enhanced picture, by an ordered chain of bounded steps; usable alone."""
 
-from pipeline.enhance.run import Enhanced, enhance
-from pipeline.enhance.style import StyleDistance
+from pipeline.enhance.chain import Enhanced, enhance
+from pipeline.enhance.style_guard import StyleDistance
 from pipeline.enhance.upscale import brushwork
 
 __all__ = ["Enhanced", "StyleDistance", "brushwork", "enhance"]

@@ -6,29 +6,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pipeline.chain import (
-    FINISHING,
-    AnyStep,
-    Canvas,
-    Clean,
-    Contrast,
-    Denoise,
-    Detail,
-    Enhance,
-    Grain,
-    Sharpen,
-    Tone,
-    Vibrance,
-    WhiteBalance,
-)
-from pipeline.enhance.bounds import Figures, figures, held
-from pipeline.enhance.sharp import detail, sharpen
-from pipeline.enhance.smooth import clean, denoise
-from pipeline.enhance.style import Distance, style_held
+from pipeline.config.enhancement import FINISHING, AnyStep, Canvas, Clean, Contrast, Denoise, Detail, Enhance, Grain, Sharpen, Tone, Vibrance, WhiteBalance
+from pipeline.enhance.step_limits import Figures, figures, held
+from pipeline.enhance.detail import detail, sharpen
+from pipeline.enhance.cleanup import clean, denoise
+from pipeline.enhance.style_guard import Distance, style_held
 from pipeline.enhance.texture import canvas, grain
 from pipeline.enhance.tone import contrast, tone, vibrance, white_balance
 from pipeline.enhance.upscale import Repaint, upscaled
-from pipeline.resampling import antialiased
+from pipeline.imaging.resampling import antialiased
 
 
 class Enhanced(NamedTuple):
@@ -62,7 +48,7 @@ def enhance(
     Returns:
         (3, H, W) in [0, 1] on the same device, H and W times ``options.upscale``. In 8 bits, no
         value becomes black or white that was not before; for how far a step moves the mean colour
-        see `pipeline.enhance.bounds`, and the style `pipeline.enhance.style`.
+        see `pipeline.enhance.step_limits`, and the style `pipeline.enhance.style_guard`.
 
     Raises:
         EngineError: When the picture cannot be enlarged as asked.

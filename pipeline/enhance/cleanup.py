@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.enhance.planes import LUMA, guided_filter, luma
+from pipeline.enhance.filters import LUMA, guided_filter, luma
 
 SPECK = 0.04  # by how much a pixel must stand out from all eight around it
 

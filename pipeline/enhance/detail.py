@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.enhance.planes import box, guided_filter, luma, relit
+from pipeline.enhance.filters import box, guided_filter, luma, relit
 
 
 def sharpen(rgb: Tensor, strength: float) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.resampling import antialiased
+from pipeline.imaging.resampling import antialiased
 
 LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709, taken on the gamma-coded values
 DARK = 0.05  # luma below which changes fade, so that noise in the shadows is not raised

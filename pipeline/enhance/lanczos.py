@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.enhance.bounds import EDGE
+from pipeline.enhance.step_limits import EDGE
 
 LOBES = 3
 

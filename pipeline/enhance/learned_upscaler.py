@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.disk import read_verified
+from pipeline.system.safe_files import read_verified
 from pipeline.errors import ChangedError, EngineError
 
 TILE = 256  # px of the picture before it is enlarged

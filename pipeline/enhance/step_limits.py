@@ -6,7 +6,7 @@ import time
 import torch
 from torch import Tensor
 
-from pipeline.enhance.planes import box, luma
+from pipeline.enhance.filters import box, luma
 
 EDGE = 0.6 / 255  # a value this far from black or white is neither, rounded to 8 bits
 MAX_APPROACH = 0.45  # of the way to black or white that a value has left

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.enhance.planes import luma, noise, scaled
+from pipeline.enhance.filters import luma, noise, scaled
 
 GRAIN = 0.08  # standard deviation at full strength, in middle tones
 WEAVE = 0.14  # the same of the canvas's light, as a share of the picture's

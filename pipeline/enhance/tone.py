@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pipeline.enhance.planes import guided_lines, luma, relit, scaled, small
+from pipeline.enhance.filters import guided_lines, luma, relit, scaled, small
 
 MEASURED_SIDE = 256  # px of the copy that the picture as a whole is measured on
 MAX_GAIN = 1.25  # of a channel, in linear light

@@ -4,12 +4,11 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from pipeline.chain import Enhance
-from pipeline.enhance.bounds import held, limited
-from pipeline.enhance.lanczos import enlarged, lanczos
-from pipeline.enhance.learned import learned
+from pipeline.config.enhancement import Enhance
+from pipeline.enhance.step_limits import held, limited
+from pipeline.enhance.learned_upscaler import learned
 from pipeline.errors import EngineError
-from pipeline.options import Transfer
+from pipeline.config.transfer import Transfer
 
 # (3, H, W), the picture enlarged -> (3, H, W), the same with new brushwork.
 Repaint = Callable[[Tensor], Tensor]

@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.kinds import FILMS
-from pipeline.private import Discreet
-from pipeline.thumbnails import SHOWN, before_name, large_name, small_name
+from pipeline.config.file_kinds import FILMS
+from pipeline.system.redaction import Discreet
+from pipeline.outbox.thumbnails import SHOWN, before_name, large_name, small_name
 
 KINDS = ("stylized", "enhanced")  # of a hostile value it can be asked whether it is one of them
 POINTS = 120  # of a loss curve; more than a plot can show

@@ -5,7 +5,7 @@ from base64 import b64encode
 from functools import cache
 from pathlib import Path
 
-from pipeline.disk import read_bounded
+from pipeline.system.safe_files import read_bounded
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("entries.js", "wall.js", "zoom.js", "viewer.js", "page.js")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageCms
 
-from pipeline.icc import icc_bytes
+from pipeline.imaging.icc_profiles import icc_bytes
 
 if TYPE_CHECKING:  # a decoder process starts sooner without the models
-    from pipeline.formats import Profile
+    from pipeline.config.output import Profile
 
 
 def plain(image: Image.Image) -> Image.Image:

@@ -21,16 +21,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
-from pipeline.colour import coloured, plain
-from pipeline.disk import NotRegularError, open_regular, opened_folder
+from pipeline.imaging.color_management import coloured, plain
+from pipeline.system.safe_files import NotRegularError, open_regular, opened_folder
 from pipeline.errors import ChangedError, InputError, MissingExtraError, Reason
-from pipeline.stated import adobe_rgb
-from pipeline.survey import Survey, hear, surveyed
-from pipeline.tiffs import INK, SIGNED, WHOLE, Tiff
-from pipeline.undecodable import damaged, errors_naming, not_regular, too_large, unsupported
+from pipeline.imaging.survey.stated_colors import adobe_rgb
+from pipeline.imaging.survey.survey import Survey, hear, surveyed
+from pipeline.imaging.survey.tiff import INK, SIGNED, WHOLE, Tiff
+from pipeline.imaging.decode_errors import damaged, errors_naming, not_regular, unsupported
+from pipeline.system.file_version import too_large
 
 if TYPE_CHECKING:  # a decoder process starts sooner without the models
-    from pipeline.formats import Profile
+    from pipeline.config.output import Profile
 
 Bytes = npt.NDArray[np.uint8]
 

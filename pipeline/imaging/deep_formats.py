@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import ifd
+from pipeline.imaging import tiff_tags as ifd
 from pipeline.errors import OutputError
 
 Samples = npt.NDArray[Any]  # (H, W, 3 or 4) uint8 or uint16

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:  # a decoder process starts sooner without the models
-    from pipeline.formats import Profile
+    from pipeline.config.output import Profile
 
 Matrix = npt.NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import suppress
 
-from pipeline import ifd
+from pipeline.imaging import tiff_tags as ifd
 from pipeline.errors import InputError
 
 # EXIF 2.32. Of the main directory: description, make, model, date, artist, rating, copyright, and

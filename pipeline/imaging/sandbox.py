@@ -1,6 +1,6 @@
 """Strangers' files, decoded where they can do no harm: in a process of their own, under limits.
 
-A nursery process (`pipeline.nursery`) has loaded the decoders. Each file gets a child forked from
+A nursery process (`pipeline.imaging.sandbox_child`) has loaded the decoders. Each file gets a child forked from
 it, which lives for that file only: with no memory, time, file or socket beyond its limits, and
 nothing of the pipeline's in it. Pixels come back through a pipe. What crashes or hangs is that
 child; the nursery goes with it and the next file gets a new one.
@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ChangedError, EngineError, InputError, JobError, PlaceError, Reason
-from pipeline.interpreter import bare_environment, command, last_words
-from pipeline.sections import Limits
+from pipeline.system.interpreter import bare_environment, command, last_words
+from pipeline.config.sections import Limits
 
 if TYPE_CHECKING:
-    from pipeline.codec import Decoded
-    from pipeline.formats import Profile
+    from pipeline.imaging.decode import Decoded
+    from pipeline.config.output import Profile
 
 START_SECONDS = 120.0  # of a nursery, on a machine that is busy
 MAX_HEADER = 1 << 16
@@ -82,7 +82,7 @@ class Decoder:
         """
         import numpy as np
 
-        from pipeline.codec import Decoded
+        from pipeline.imaging.decode import Decoded
 
         how: dict[str, Any] = {"long_side": long_side, "pixels": True, "profile": profile}
         how |= {"below": below, "sha256": sha256}

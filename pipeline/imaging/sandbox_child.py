@@ -1,4 +1,4 @@
-"""The other side of `pipeline.decoder`: a process that decodes strangers' files, each in a child.
+"""The other side of `pipeline.imaging.sandbox`: a process that decodes strangers' files, each in a child.
 
 It has loaded the decoders and nothing else of the pipeline. One child always waits, forked,
 confined and rehearsed before its file is known, so that no file waits for that; it serves one
@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline import codec
+from pipeline.imaging import decode as codec
 from pipeline.errors import EngineError, InputError, JobError, Reason
 
 MAX_LINE = 1 << 16
@@ -83,7 +83,7 @@ def _one_file(limits: Limits, at_hand: int) -> int:
 def _touch(size: int) -> None:
     """Take memory, write to it and give it back, so that it faults before a file is waited for.
 
-    It stays with this process: `pipeline.decoder` has the C library keep what is freed.
+    It stays with this process: `pipeline.imaging.sandbox` has the C library keep what is freed.
     """
     bytes(1) * size
 

@@ -8,18 +8,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.codec import (
-    DEFAULT_LIMITS,
-    Bytes,
-    Decoded,
-    Limits,
-    decode_file,
-)
-from pipeline.encode import NO_LABELS, Labels, caption, encode, encode_small
+from pipeline.imaging.decode import DEFAULT_LIMITS, Bytes, Decoded, Limits, decode_file
+from pipeline.imaging.encode import NO_LABELS, Labels, caption, encode, encode_small
 from pipeline.errors import OutputError
-from pipeline.formats import OutputFormat, Profile
-from pipeline.resampling import antialiased
-from pipeline.undecodable import shown
+from pipeline.config.output import OutputFormat, Profile
+from pipeline.imaging.resampling import antialiased
+from pipeline.system.text import shown
 
 __all__ = [
     "Labels",

@@ -1,20 +1,20 @@
 """A look into each new file before it is planned: what it holds, and whether it can be decoded.
 
 A thread does it, because a large file takes a while and a broken one may take its time limit; the
-decoding itself happens in a process of its own (`pipeline.decoder`).
+decoding itself happens in a process of its own (`pipeline.imaging.sandbox`).
 """
 
 import queue
 import threading
 from dataclasses import dataclass
 
-from pipeline.decoder import Decoder
+from pipeline.imaging.sandbox import Decoder
 from pipeline.errors import ChangedError, InputError, JobError, Reason
-from pipeline.faults import OF_THE_PLACE
-from pipeline.inbox import Found
-from pipeline.jobs import Failure
-from pipeline.sections import Limits
-from pipeline.stamp import hash_file
+from pipeline.jobs.retry_policy import OF_THE_PLACE
+from pipeline.inbox.scanner import Found
+from pipeline.errors import Failure
+from pipeline.config.sections import Limits
+from pipeline.system.file_version import hash_file
 
 # The machine's moment of weakness, perhaps, and not the file: these are looked at twice.
 TWICE = frozenset({Reason.DECODE_CRASH, Reason.DECODE_TIMEOUT})

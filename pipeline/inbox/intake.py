@@ -3,18 +3,20 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.config import Config
+from pipeline.config.model import Config
 from pipeline.errors import InputError, Reason
-from pipeline.examiner import PASSING, Examined, Examiner
-from pipeline.familiar import recognise, remember
-from pipeline.inbox import Found, Inbox, Refused, Scan
-from pipeline.jobs import Failure, Photo, Recipe
-from pipeline.ledger import Ledger
-from pipeline.manifest import Manifest
-from pipeline.recipes import Recipes
-from pipeline.records import Sighting
-from pipeline.sidecar import Side, wishes
-from pipeline.stamp import Stamp
+from pipeline.inbox.examiner import PASSING, Examined, Examiner
+from pipeline.inbox.mount_guard import recognise, remember
+from pipeline.inbox.scanner import Found, Inbox, Refused, Scan
+from pipeline.errors import Failure
+from pipeline.jobs.job import Photo
+from pipeline.jobs.recipe import Recipe
+from pipeline.ledger.ledger import Ledger
+from pipeline.config.manifest import Manifest
+from pipeline.jobs.recipe import Recipes
+from pipeline.ledger.records import Sighting
+from pipeline.config.sidecar import Side, wishes
+from pipeline.system.file_version import Stamp
 
 _OWN = frozenset({Reason.SIDECAR_INVALID})  # failures that are not the examiner's
 # Refusals that end without a new version of the file: a side file or a rule was mended.

@@ -8,11 +8,11 @@ mount, and with none of the files that are known, nothing is believed until some
 from collections.abc import Collection
 from pathlib import Path
 
-from pipeline.config import Config
+from pipeline.config.model import Config
 from pipeline.errors import InboxError
-from pipeline.ledger import FILE, Ledger
-from pipeline.mounts import mount_of
-from pipeline.paths import real_path
+from pipeline.ledger.ledger import FILE, Ledger
+from pipeline.system.mounts import mount_of
+from pipeline.system.paths import real_path
 
 
 def mount_word(root: Path) -> str:

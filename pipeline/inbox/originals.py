@@ -12,14 +12,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from pipeline.config import Config
-from pipeline.disk import digest_at, new_file, opened, opened_folder, write_whole
+from pipeline.config.model import Config
+from pipeline.system.safe_files import digest_at, new_file, opened, opened_folder, write_whole
 from pipeline.errors import OutputError
-from pipeline.jobs import Failure, JobState, Output
-from pipeline.names import MAX_NAMES, fitting
-from pipeline.outbox import Outbox
-from pipeline.records import Pair
-from pipeline.stamp import Stamp
+from pipeline.errors import Failure
+from pipeline.jobs.job import JobState, Output
+from pipeline.system.file_names import MAX_NAMES, fitting
+from pipeline.outbox.publisher import Outbox
+from pipeline.ledger.records import Pair
+from pipeline.system.file_version import Stamp
 
 REASON_SUFFIX = ".reason.json"
 

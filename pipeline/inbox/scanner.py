@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import InboxError, Reason
-from pipeline.folder import IGNORED, MAX_DEPTH, Folder, Refused, downloading
-from pipeline.jobs import Failure
-from pipeline.sidecar import governing, is_side_file
-from pipeline.stamp import Stamp, being_written, lacks_end, unreadable
+from pipeline.inbox.tree import IGNORED, MAX_DEPTH, Folder, Refused, downloading
+from pipeline.errors import Failure
+from pipeline.config.sidecar import governing, is_side_file
+from pipeline.system.file_version import Stamp, unreadable
+from pipeline.inbox.settling import being_written, lacks_end
 
 __all__ = ["IGNORED", "MAX_DEPTH", "Found", "Inbox", "Refused", "Scan"]
 

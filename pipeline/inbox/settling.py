@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from pipeline.disk import NotRegularError, digest_of, open_regular
+from pipeline.system.safe_files import NotRegularError, digest_of, open_regular
 from pipeline.errors import InputError, Reason
-from pipeline.jobs import Failure
-from pipeline.undecodable import too_large
+from pipeline.errors import Failure
+from pipeline.system.file_version import too_large
 
 if sys.platform == "linux":
     import fcntl

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import InboxError, Reason
-from pipeline.jobs import Failure
-from pipeline.kinds import PHOTOS, PHOTOS_LISTED
-from pipeline.stamp import Stamp, unreadable
+from pipeline.errors import Failure
+from pipeline.config.file_kinds import PHOTOS, PHOTOS_LISTED
+from pipeline.system.file_version import Stamp, unreadable
 
 # Files and folders that are not meant for us, whatever they hold; matched without regard to case.
 IGNORED = (

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, AnyStr
 
-from pipeline.folder import MAX_DEPTH
-from pipeline.mounts import mount_of
+from pipeline.inbox.tree import MAX_DEPTH
+from pipeline.system.mounts import mount_of
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
@@ -37,7 +37,7 @@ class Watcher:
     Args:
         root: The folder.
         wake: The event to set; several sources may share one.
-        kind: Its file system, as `pipeline.mounts` names them; "" to ask the system.
+        kind: Its file system, as `pipeline.system.mounts` names them; "" to ask the system.
     """
 
     def __init__(self, root: Path, wake: threading.Event | None = None, kind: str = "") -> None:

@@ -12,13 +12,14 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Literal
 
-from pipeline.chain import Enhance
-from pipeline.config import WEIGHTS_WORDS
+from pipeline.config.enhancement import Enhance
+from pipeline.config.model import WEIGHTS_WORDS
 from pipeline.errors import Reason
-from pipeline.formats import OutputFormat
-from pipeline.manifest import Manifest, Style
-from pipeline.options import Options, Transfer
-from pipeline.sections import Limits, Timelapse
+from pipeline.config.output import OutputFormat
+from pipeline.config.manifest import Manifest, Style
+from pipeline.config.base import Options
+from pipeline.config.transfer import Transfer
+from pipeline.config.sections import Limits, Timelapse
 
 # Raised when the same options would give visibly different pixels: pairs are then made anew.
 ENGINE_VERSION = 12

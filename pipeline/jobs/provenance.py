@@ -11,12 +11,14 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from pipeline import __version__
-from pipeline.chain import Enhance
-from pipeline.formats import OutputFormat
-from pipeline.jobs import ENGINE_VERSION, Job, Kind, Recipe, StyleImage
-from pipeline.manifest import source_of
-from pipeline.options import FromList, Options, Transfer
-from pipeline.private import without_folders
+from pipeline.config.enhancement import Enhance
+from pipeline.config.output import OutputFormat
+from pipeline.jobs.recipe import ENGINE_VERSION, Recipe, StyleImage
+from pipeline.jobs.job import Job, Kind
+from pipeline.jobs.recipe import source_of
+from pipeline.config.base import FromList, Options
+from pipeline.config.transfer import Transfer
+from pipeline.system.redaction import without_folders
 
 PROGRAM = "pipeline"
 SOFTWARE = f"{PROGRAM} {__version__}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.disk import reason, refuse_irregular
+from pipeline.system.safe_files import reason, refuse_irregular
 from pipeline.errors import BusyError, DiskFullError, StateError
 
 Row = sqlite3.Row

@@ -5,10 +5,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
-from pipeline.diary import Diary, Line
+from pipeline.ledger.tables import Diary, Line
 from pipeline.errors import Reason
-from pipeline.jobs import Failure
-from pipeline.records import Sighting, sighting_of
+from pipeline.errors import Failure
+from pipeline.ledger.records import Sighting, sighting_of
 
 
 class Sightings(Diary):

@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.jobs import Job, Output
-from pipeline.records import Staged, Version, told, version_of
-from pipeline.tables import Tables
+from pipeline.jobs.job import Job, Output
+from pipeline.ledger.records import Staged, Version, version_of
+from pipeline.jobs.job import told
+from pipeline.ledger.tables import Tables
 
 # What a later look at a version has no use for, and is most of a line.
 _LONG = frozenset({"curve", "enhanced", "outputs", "error"})

@@ -19,15 +19,17 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from pipeline.database import Row
-from pipeline.diary import Line
+from pipeline.ledger.database import Row
+from pipeline.ledger.tables import Line
 from pipeline.errors import OutputError, StateError
-from pipeline.history import History
-from pipeline.jobs import Failure, Job, JobResult, JobState, Output
-from pipeline.lookup import Lookup
-from pipeline.names import folded
-from pipeline.records import Pair, Staged, Version, published_of, told
-from pipeline.sightings import Sightings
+from pipeline.ledger.history import History
+from pipeline.errors import Failure
+from pipeline.jobs.job import Job, JobResult, JobState, Output
+from pipeline.ledger.queries import Lookup
+from pipeline.system.file_names import folded
+from pipeline.ledger.records import Pair, Staged, Version, published_of
+from pipeline.jobs.job import told
+from pipeline.ledger.files import Sightings
 
 FILE = "jobs.sqlite3"  # in the state folder
 

@@ -4,9 +4,10 @@ import os
 from typing import Any
 
 from pipeline.errors import Reason
-from pipeline.jobs import Job, JobState, Known
-from pipeline.records import Pair, Staged, pair_of, staged_of
-from pipeline.tables import Tables
+from pipeline.jobs.job import Job, JobState
+from pipeline.jobs.plan import Known
+from pipeline.ledger.records import Pair, Staged, pair_of, staged_of
+from pipeline.ledger.tables import Tables
 
 
 class Lookup(Tables):

@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields
 from pathlib import PurePath
 from typing import Any, Literal
 
-from pipeline.database import Row
+from pipeline.ledger.database import Row
 from pipeline.errors import Reason
-from pipeline.jobs import Failure, JobState, Output
+from pipeline.errors import Failure
+from pipeline.jobs.job import JobState, Output
 
 
 @dataclass(frozen=True, slots=True)

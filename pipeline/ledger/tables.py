@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
-from pipeline.database import BUSY_SECONDS, Database, Row
-from pipeline.jobs import Job, JobState
+from pipeline.ledger.database import BUSY_SECONDS, Database, Row
+from pipeline.jobs.job import Job, JobState
 
 _PRESENT = "content = ? AND style = ? AND life = 0"
 

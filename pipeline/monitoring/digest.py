@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pipeline.view import View
+from pipeline.monitoring.view import View
 
 FIRST_FAILED = 10
 LONGEST = 200  # characters of a name or a message

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import StateError
-from pipeline.options import Transfer
-from pipeline.statefile import read_facts, write_facts
-from pipeline.view import span
+from pipeline.config.transfer import Transfer
+from pipeline.system.state_file import read_facts, write_facts
+from pipeline.system.text import span
 
 NAME = "rates.json"
 FORGET = 0.2  # how much the latest job counts, once there are a few

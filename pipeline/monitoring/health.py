@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import Reason
-from pipeline.view import Lane
+from pipeline.monitoring.view import Lane
 
 TICK_SECONDS = 60.0  # a loop silent for so long hangs; a tick takes a second at the very most
 # An executor ends a worker that is silent for ten times its limit or its longest silence. Has that

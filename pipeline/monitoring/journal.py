@@ -13,9 +13,9 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Self
 
-from pipeline.disk import open_regular
-from pipeline.sections import Log
-from pipeline.terminal import visible
+from pipeline.system.safe_files import open_regular
+from pipeline.config.sections import Log
+from pipeline.system.text import visible
 
 ROOT = "pipeline"
 NAME = "logs/pipeline.jsonl"

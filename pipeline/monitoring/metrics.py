@@ -18,11 +18,11 @@ from prometheus_client import (
 )
 
 from pipeline import __version__
-from pipeline.disk import write_whole
+from pipeline.system.safe_files import write_whole
 from pipeline.errors import ConfigError, Reason
-from pipeline.jobs import JobState
-from pipeline.sections import Metrics
-from pipeline.view import View
+from pipeline.jobs.job import JobState
+from pipeline.config.sections import Metrics
+from pipeline.monitoring.view import View
 
 SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200)
 SIZES = (256, 512, 1024, 2048, 4096, 8192)

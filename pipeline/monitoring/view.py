@@ -5,8 +5,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from itertools import count
 
-from pipeline.jobs import JobResult, Progress, Status
-from pipeline.preview import Preview
+from pipeline.jobs.job import JobResult, Progress, Status
+from pipeline.monitoring.terminal.preview import Preview
 
 REMEMBERED = 100  # results kept for showing; the counts go on
 

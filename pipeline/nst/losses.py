@@ -5,7 +5,7 @@ from copy import copy
 import torch
 from torch import Tensor
 
-from pipeline.nst.focus import on_grid
+from pipeline.nst.content_focus import on_grid
 from pipeline.nst.statistics import TINY, Moments, deviation
 
 MOST = 4.0  # times a channel is stretched or shrunk: a dead one must not be made into noise

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from pipeline.nst.weights import CONVS
-from pipeline.options import Transfer
-from pipeline.resampling import antialiased
+from pipeline.config.transfer import Transfer
+from pipeline.imaging.resampling import antialiased
 
 # Shares of the content weight where shallow layers alone look at style. A shallow content layer
 # holds the photo far more tightly than relu4_2: the same weight would undo strokes. A deep one

@@ -10,38 +10,19 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import EngineError
-from pipeline.heap import kept
+from pipeline.system.malloc import kept
 from pipeline.nst.cache import Caches, fingerprint, pack, unpack
 from pipeline.nst.colors import recoloring, with_colors
 from pipeline.nst.devices import choose_device
-from pipeline.nst.objective import (
-    STATISTICS,
-    Evaluation,
-    Objective,
-    layers_of,
-    manner,
-    style_sums,
-    whole,
-)
+from pipeline.nst.objective import STATISTICS, Evaluation, Objective, layers_of, manner, style_sums, whole
 from pipeline.nst.optimizers import make_optimizer
-from pipeline.nst.pyramid import (
-    by_scale,
-    cover,
-    deepest,
-    enlarge,
-    inner,
-    per_scale,
-    resize,
-    scale_sides,
-    step_cost,
-    target_size,
-)
+from pipeline.nst.pyramid import by_scale, cover, deepest, enlarge, inner, per_scale, resize, scale_sides, step_cost, target_size
 from pipeline.nst.search import CHECK, Search
 from pipeline.nst.statistics import Moments, Sums
 from pipeline.nst.tiles import TiledObjective, looking
 from pipeline.nst.vgg import Vgg19
 from pipeline.nst.weights import load_weights
-from pipeline.options import Transfer
+from pipeline.config.transfer import Transfer
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +90,7 @@ def stylize(
     Args:
         content: (3, H, W) sRGB in [0, 1].
         styles: One painting (3, h, w) or several, blended by ``shares``.
-        options: See `pipeline.options.Transfer`; its defaults when absent.
+        options: See `pipeline.config.transfer.Transfer`; its defaults when absent.
         on_iterate: Called after each step; an exception raised in it ends the run.
         shares: Weight of each style, any positive scale; equal when absent.
         init_image: Start image (3, h, w), used when ``options.init`` is none of content, noise,

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline.disk import read_verified
+from pipeline.system.safe_files import read_verified
 from pipeline.errors import ChangedError, WeightsError
 
 Weights = dict[str, Tensor]

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from pipeline.jobs import LONGEST_SUFFIX
+from pipeline.system.file_names import LONGEST_SUFFIX
 
 STAGING = ".staging"
 RUN_LOG = "runs.jsonl"

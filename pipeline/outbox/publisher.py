@@ -17,10 +17,10 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path, PurePosixPath
 
-from pipeline.disk import digest_and_size, digest_at, disk_errors, new_file, opened, opened_folder
+from pipeline.system.safe_files import digest_and_size, digest_at, disk_errors, new_file, opened, opened_folder
 from pipeline.errors import OutputError, Reason
-from pipeline.jobs import Job, Kind, Output
-from pipeline.names import STAGING, folders, numbered
+from pipeline.jobs.job import Job, Kind, Output
+from pipeline.outbox.names import STAGING, folders, numbered
 
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 

@@ -8,7 +8,7 @@ no harm. JPEG: on painted texture WebP saves nothing and takes twelve times as l
 
 import re
 
-from pipeline.kinds import BROWSERS_SHOW
+from pipeline.config.file_kinds import BROWSERS_SHOW
 
 STAGED = "small"
 SMALL = 640  # px, long side on the wall: sharp on a dense screen, some 100 kB

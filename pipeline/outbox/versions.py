@@ -2,7 +2,7 @@
 
 A picture gets its second name there, by a hard link or a whole copy on another disk, before the new
 one takes its first: at every moment it stands under one of the two. Which sets there are, and in
-which order they go, is in the ledger (`pipeline.history`).
+which order they go, is in the ledger (`pipeline.ledger.history`).
 """
 
 import errno
@@ -14,11 +14,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from pipeline.disk import digest_at, disk_errors, new_file, opened, opened_folder
+from pipeline.system.safe_files import digest_at, disk_errors, new_file, opened, opened_folder
 from pipeline.errors import OutputError, Reason
-from pipeline.jobs import Output
-from pipeline.names import VERSIONS, fitting
-from pipeline.outbox import NO_LINKS, half_name
+from pipeline.jobs.job import Output
+from pipeline.outbox.names import VERSIONS
+from pipeline.system.file_names import fitting
+from pipeline.outbox.publisher import NO_LINKS, half_name
 
 _HALF = re.compile(r"\.[0-9a-f]{16}\.part")
 _OF_A_SET = re.compile(r"~([0-9a-f]{12})[.~]")

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.checkpoint import Checkpoints, Reached
-from pipeline.images import preview
-from pipeline.jobs import Interrupted, Job, Progress
+from pipeline.jobs.checkpoints import Checkpoints, Reached
+from pipeline.imaging.tensors import preview
+from pipeline.jobs.job import Interrupted, Job, Progress
 from pipeline.nst import Iterate
-from pipeline.timelapse import Recorder
+from pipeline.render.timelapse import Recorder
 
 CURVE_POINTS = 240  # of the loss curve in the run log
 PREVIEW_SIDE = 96  # px; what a terminal's half blocks can show

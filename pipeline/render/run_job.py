@@ -13,38 +13,25 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
-from pipeline.decoder import Decoder
+from pipeline.imaging.sandbox import Decoder
 from pipeline.enhance import StyleDistance, brushwork, enhance
-from pipeline.errors import (
-    ChangedError,
-    EngineError,
-    JobError,
-    PipelineError,
-    Reason,
-    WeightsError,
-)
-from pipeline.faults import BLAME, Blame
-from pipeline.formats import Profile
-from pipeline.images import Picture, as_picture, resize
-from pipeline.jobs import (
-    NO_TIMELAPSE_SET,
-    Bench,
-    Failure,
-    Interrupted,
-    Job,
-    JobResult,
-    StyleImage,
-)
+from pipeline.errors import ChangedError, EngineError, JobError, PipelineError, Reason, WeightsError
+from pipeline.jobs.retry_policy import BLAME, Blame
+from pipeline.config.output import Profile
+from pipeline.imaging.tensors import Picture, as_picture, resize
+from pipeline.jobs.job import NO_TIMELAPSE_SET, Bench, Interrupted, Job, JobResult
+from pipeline.errors import Failure
+from pipeline.jobs.recipe import StyleImage
 from pipeline.nst import Vgg19, load_weights, stylize
 from pipeline.nst.cache import Caches, MemoryCache
 from pipeline.nst.devices import choose_device
-from pipeline.options import INIT_WORDS
-from pipeline.paths import real_path
-from pipeline.reporter import OnProgress, Progressed, Reporter
-from pipeline.sections import Limits
-from pipeline.staging import stage
-from pipeline.stylecache import DiskCache
-from pipeline.timelapse import Recorder
+from pipeline.config.transfer import INIT_WORDS
+from pipeline.system.paths import real_path
+from pipeline.render.progress import OnProgress, Progressed, Reporter
+from pipeline.config.sections import Limits
+from pipeline.render.staging import stage
+from pipeline.render.style_cache import DiskCache
+from pipeline.render.timelapse import Recorder
 
 CAREFUL_BLOCK = 256  # px
 STYLE_SIDE = 4096  # px; larger paintings are reduced

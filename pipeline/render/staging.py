@@ -5,21 +5,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline.images import Labels, Picture, resize, save, save_small
-from pipeline.jobs import Job, Kind, Output
-from pipeline.metadata import carried_exif, stated, xmp_packet
-from pipeline.outbox import staged_output
-from pipeline.provenance import SOFTWARE, record
-from pipeline.thumbnails import (
-    LARGE,
-    SHOWN,
-    SMALL,
-    STAGED,
-    before_name,
-    before_side,
-    large_name,
-    small_name,
-)
+from pipeline.imaging.tensors import Labels, Picture, resize, save, save_small
+from pipeline.jobs.job import Job, Kind, Output
+from pipeline.imaging.metadata import carried_exif, stated, xmp_packet
+from pipeline.jobs.provenance import SOFTWARE, record
+from pipeline.outbox.thumbnails import LARGE, SHOWN, SMALL, STAGED, before_name, before_side, large_name, small_name
 
 
 def stage(

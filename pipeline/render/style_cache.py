@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from pipeline.disk import opened
-from pipeline.jobs import ENGINE_VERSION
+from pipeline.system.safe_files import opened
+from pipeline.jobs.recipe import ENGINE_VERSION
 from pipeline.nst.cache import Tensors
 
 # What is measured may change without its key changing, and then the engine is another one.

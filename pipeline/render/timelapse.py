@@ -23,14 +23,14 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.colour import between
-from pipeline.disk import disk_errors, new_file, opened
+from pipeline.imaging.color_management import between
+from pipeline.system.safe_files import disk_errors, new_file, opened
 from pipeline.errors import MissingExtraError
-from pipeline.formats import Profile
-from pipeline.jobs import Output
+from pipeline.config.output import Profile
+from pipeline.jobs.job import Output
 from pipeline.nst import Iterate
-from pipeline.outbox import staged_output
-from pipeline.sections import Timelapse
+from pipeline.render.staging import staged_output
+from pipeline.config.sections import Timelapse
 
 HOLD_SECONDS = 1.5  # the finished picture
 # Early steps of a scale change most. The next look comes after this part of the steps so far, so

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.disk import read_bounded
+from pipeline.system.safe_files import read_bounded
 
 MOST_BYTES = 1 << 16  # of a file of the kernel's
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline.disk import read_bounded
+from pipeline.system.safe_files import read_bounded
 
 MOUNTINFO = Path("/proc/self/mountinfo")  # Linux; elsewhere nothing is known
 MOST_BYTES = 64 << 20  # of that table: 100 bytes for each mounted file system

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.paths import real_path
+from pipeline.system.paths import real_path
 
 # An absolute path within a text, up to its last part; no address (https://...) and no relative one.
 _FOLDERS = re.compile(r"(?<![\w:/.~-])/(?:[^/\s:;,'\"`()]+/)*(?=[^\s/])")

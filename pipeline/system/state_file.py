@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.disk import read_bounded, reason, write_whole
+from pipeline.system.safe_files import read_bounded, reason, write_whole
 from pipeline.errors import DiskFullError, StateError
 
 MOST_BYTES = 1 << 20

@@ -11,23 +11,14 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
-from pipeline.cores import computing_on
+from pipeline.system.cores import computing_on
 from pipeline.errors import Reason
-from pipeline.interpreter import command, environment
-from pipeline.jobs import Failure, Job, JobResult, Progress
-from pipeline.voice import Beat
-from pipeline.workshop import (
-    STOP_SECONDS,
-    STOPS,
-    Begun,
-    Event,
-    GivenBack,
-    Place,
-    Ready,
-    Refused,
-    Stop,
-    Take,
-)
+from pipeline.system.interpreter import command, environment
+from pipeline.errors import Failure
+from pipeline.jobs.job import Job, JobResult, Progress
+from pipeline.workers.messages import Beat
+from pipeline.workers.worker_process import STOP_SECONDS, STOPS
+from pipeline.workers.messages import Begun, Event, GivenBack, Place, Ready, Refused, Stop, Take
 
 log = logging.getLogger(__name__)
 

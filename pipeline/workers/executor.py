@@ -11,13 +11,13 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.config import Config
-from pipeline.cores import usable_cores
+from pipeline.config.model import Config
+from pipeline.system.cores import usable_cores
 from pipeline.errors import ConfigError, PlaceError
-from pipeline.jobs import Job
-from pipeline.options import resolve_transfer
-from pipeline.slots import Given, Slot
-from pipeline.workshop import Event, GivenBack, Place
+from pipeline.jobs.job import Job
+from pipeline.config.transfer import resolve_transfer
+from pipeline.workers.device_slot import Given, Slot
+from pipeline.workers.messages import Event, GivenBack, Place
 
 __all__ = ["Event", "Executor", "GivenBack", "LocalExecutor", "Place", "open_executor"]
 
@@ -84,7 +84,7 @@ def open_executor(config: Config, place: Place) -> Executor:
         MissingExtraError: ``engine: ray`` without Ray.
     """
     if config.engine == "ray":
-        from pipeline.ray_engine import open_cluster
+        from pipeline.workers.ray_cluster.executor import open_cluster
 
         return open_cluster(config, place)
     named = [config.device] if isinstance(config.device, str) else list(config.device)

@@ -24,27 +24,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipeline.disk import open_regular
+from pipeline.system.safe_files import open_regular
 from pipeline.errors import ChangedError, PipelineError
-from pipeline.heap import one_arena
-from pipeline.jobs import (
-    NO_LIMITS_SET,
-    NO_TIMELAPSE_SET,
-    Bench,
-    Interrupted,
-    Job,
-    JobResult,
-    Progress,
-)
-from pipeline.sections import Limits, Timelapse
-from pipeline.voice import Voice
+from pipeline.system.malloc import one_arena
+from pipeline.jobs.job import NO_LIMITS_SET, NO_TIMELAPSE_SET, Bench, Interrupted, Job, JobResult, Progress
+from pipeline.config.sections import Limits, Timelapse
 
 STOP_SECONDS = 10.0
 YIELD_SECONDS = 0.001  # for the next job's thread to take over
 LOOK_SECONDS = 0.1  # how often a job that waits for the device asks whether it is still wanted
 MAX_LOG = 1 << 20
 
-# (job, bench, on_progress, should_stop) -> JobResult; `pipeline.worker.run_job` unless told else.
+# (job, bench, on_progress, should_stop) -> JobResult; `pipeline.render.run_job.run_job` unless told else.
 Do = Callable[..., Any]
 Find = Callable[[str], tuple[tuple[str, int], ...]]  # `pipeline.nst.devices.find_devices`
 
@@ -126,7 +117,7 @@ STOPS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGHUP] if hasattr(signal, "S
 
 
 def main() -> None:
-    """Run the process that `pipeline.slots` starts; its argument is the descriptor of its pipe."""
+    """Run the process that `pipeline.workers.device_slot` starts; its argument is the descriptor of its pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
@@ -186,7 +177,7 @@ def set_up(device: str, threads: int, place: Place) -> tuple[Do, tuple[tuple[str
         do = place.do if getattr(place.do, "takes_turns", False) else _in_turn(place.do)
         return do, place.find(device) if place.find else ((device, 0),)
     from pipeline.nst.devices import find_devices
-    from pipeline.worker import run_job, use_threads
+    from pipeline.render.run_job import run_job, use_threads
 
     use_threads(threads)
     return run_job, (place.find or find_devices)(device)

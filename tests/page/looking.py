@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page
 
-from pipeline.gallery import Gallery
+from pipeline.gallery.writer import Gallery
 
 WINDOW = {"width": 1200, "height": 1700}
 PAIRS = [(f"{folder}{n}.jpg", style) for folder in ("sea/", "") for n in (1, 2)

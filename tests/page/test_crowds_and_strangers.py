@@ -7,7 +7,7 @@ from gallery_stock import done_line, failed_line, hang, write_log
 from looking import Visit, colour_at, hung, open_link
 from playwright.sync_api import Browser
 
-from pipeline.gallery import FOLDER, PICTURES, Gallery
+from pipeline.gallery.writer import FOLDER, PICTURES, Gallery
 
 MANY = 5_000
 SEEN = """[...document.querySelectorAll('.tile')].map(tile => tile.getBoundingClientRect())

@@ -9,9 +9,9 @@ from gallery_stock import SIZE, add_film, done_line, draw, hang, write_log
 from looking import Visit, colour_at, opened
 from playwright.sync_api import Browser, expect
 
-from pipeline.gallery import FOLDER, PICTURES
-from pipeline.thumbnails import large_name, small_name
-from pipeline.timelapse import write_film
+from pipeline.gallery.writer import FOLDER, PICTURES
+from pipeline.outbox.thumbnails import large_name, small_name
+from pipeline.imaging.animation import write_film
 
 
 @pytest.fixture

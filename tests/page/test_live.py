@@ -9,13 +9,13 @@ import pytest
 from gallery_stock import done_line, hang, write_log
 from playwright.sync_api import Browser, Page, expect
 
-from pipeline.gallery import Gallery
-from pipeline.jobs import Progress
-from pipeline.live import Teller
-from pipeline.sections import Limits
-from pipeline.serving import GalleryServer, Wing
-from pipeline.serving.guard import Guard
-from pipeline.view import View
+from pipeline.gallery.writer import Gallery
+from pipeline.jobs.job import Progress
+from pipeline.monitoring.live import Teller
+from pipeline.config.sections import Limits
+from pipeline.gallery.server import GalleryServer, Wing
+from pipeline.gallery.server.access import Guard
+from pipeline.monitoring.view import View
 
 RED = bytes((255, 0, 0)) * 12
 

@@ -1,5 +1,6 @@
 """The gallery over HTTP, with what goes on now and a way into the inbox: `pipeline serve`."""
 
-from pipeline.serving.server import GalleryServer, Wing
+from pipeline.gallery.server.server import GalleryServer
+from pipeline.gallery.server.context import Wing
 
 __all__ = ["GalleryServer", "Wing"]

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pipeline.errors import InputError, JobError, OutputError, Reason
-from pipeline.kinds import PHOTOS
-from pipeline.live import ask
-from pipeline.markup import page
-from pipeline.private import Discreet
-from pipeline.serving.shelf import HEAD, SCRIPT, Opened
-from pipeline.serving.uploads import receive
+from pipeline.config.file_kinds import PHOTOS
+from pipeline.monitoring.live import ask
+from pipeline.gallery.page import page
+from pipeline.system.redaction import Discreet
+from pipeline.gallery.server.files import HEAD, SCRIPT, Opened
+from pipeline.gallery.server.uploads import receive
 
 if TYPE_CHECKING:
-    from pipeline.serving.server import GalleryServer
+    from pipeline.gallery.server.server import GalleryServer
 
 HEAD_SECONDS = 15.0  # for the lines of a request, and between two of them
 ANSWER_SECONDS, SLOWEST = 30.0, 20_000.0  # and for a file or an upload: bytes/s

@@ -7,15 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Thread
 
-from pipeline.config import Config
+from pipeline.config.model import Config
 from pipeline.errors import ConfigError, UsageError
-from pipeline.paths import is_folder
-from pipeline.running import Loaded
-from pipeline.serving import GalleryServer, Wing
-from pipeline.serving.guard import Guard, is_loopback
-from pipeline.serving.server import POLL_SECONDS
-from pipeline.serving.uploads import sweep
-from pipeline.terminal import visible
+from pipeline.system.paths import is_folder
+from pipeline.config.loading import Loaded
+from pipeline.gallery.server import GalleryServer, Wing
+from pipeline.gallery.server.access import Guard, is_loopback
+from pipeline.gallery.server.server import POLL_SECONDS
+from pipeline.gallery.server.uploads import sweep
+from pipeline.system.text import visible
 
 
 @dataclass(frozen=True, slots=True)

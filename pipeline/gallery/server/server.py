@@ -15,10 +15,10 @@ from pathlib import Path
 from threading import BoundedSemaphore, Lock
 from typing import Any
 
-from pipeline.sections import Limits
-from pipeline.serving.guard import Guard
-from pipeline.serving.handler import Handler
-from pipeline.serving.shelf import Shelf
+from pipeline.config.sections import Limits
+from pipeline.gallery.server.access import Guard
+from pipeline.gallery.server.request_handler import Handler
+from pipeline.gallery.server.files import Shelf
 
 MOST_CONNECTIONS = 48  # a browser opens six for each tab
 POLL_SECONDS = 0.5

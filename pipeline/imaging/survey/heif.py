@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from pipeline.stated import NOTHING, Stated, by_code_points
+from pipeline.imaging.survey.stated_colors import NOTHING, Stated, by_code_points
 
 MOST_META = 16 << 20
 MOST_BOXES = 65_536

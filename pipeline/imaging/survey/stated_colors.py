@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.icc import PRIMARIES, matrix_profile, rgb_to_d50
+from pipeline.imaging.icc_profiles import PRIMARIES, matrix_profile, rgb_to_d50
 
 XY = tuple[float, float]
 

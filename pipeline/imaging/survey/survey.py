@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal
 
-from pipeline import boxes, jpegs, pngs, tiffs
-from pipeline.stated import NOTHING, Stated
-from pipeline.undecodable import damaged, unsupported
+from pipeline.imaging.survey import heif as boxes, jpeg as jpegs, png as pngs, tiff as tiffs
+from pipeline.imaging.survey.stated_colors import NOTHING, Stated
+from pipeline.imaging.decode_errors import damaged, unsupported
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 

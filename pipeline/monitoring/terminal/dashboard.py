@@ -15,9 +15,10 @@ from itertools import islice
 from threading import current_thread, main_thread
 from typing import Protocol, Self, TextIO
 
-from pipeline.frame import Painter, render
-from pipeline.terminal import Screen, in_foreground, visible
-from pipeline.view import Lane, Result, View, summary
+from pipeline.monitoring.terminal.frame import Painter, render
+from pipeline.monitoring.terminal.screen import Screen, in_foreground
+from pipeline.system.text import visible
+from pipeline.monitoring.view import Lane, Result, View, summary
 
 __all__ = ["Dashboard", "Lane", "Result", "View", "render"]
 

@@ -18,11 +18,13 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from pipeline.lanes import lanes
-from pipeline.preview import Pixel, Preview, character_size, resize, shade
-from pipeline.rows import ACCENT, BAD, GOOD, QUIET, bar, elide, joined, pair, row
-from pipeline.terminal import Look, visible
-from pipeline.view import Result, View, span
+from pipeline.monitoring.terminal.jobs_table import lanes
+from pipeline.monitoring.terminal.preview import Pixel, Preview, character_size, resize, shade
+from pipeline.monitoring.terminal.layout import ACCENT, BAD, GOOD, QUIET, bar, elide, joined, pair, row
+from pipeline.monitoring.terminal.screen import Look
+from pipeline.system.text import visible
+from pipeline.monitoring.view import Result, View
+from pipeline.system.text import span
 
 ROOM_FOR_CLOCK = 48  # columns of a result; with fewer the name needs them
 ROOM_FOR_HEADINGS = 10  # rows of results and failures

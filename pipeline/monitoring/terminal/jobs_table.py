@@ -6,9 +6,11 @@ from itertools import groupby
 
 from rich.text import Text
 
-from pipeline.rows import ACCENT, QUIET, bar, joined, pair, row
-from pipeline.terminal import Look, visible
-from pipeline.view import Lane, View, span
+from pipeline.monitoring.terminal.layout import ACCENT, QUIET, bar, joined, pair, row
+from pipeline.monitoring.terminal.screen import Look
+from pipeline.system.text import visible
+from pipeline.monitoring.view import Lane, View
+from pipeline.system.text import span
 
 NARROWEST_NAME = 24  # columns of a pair's name that no other column may take
 

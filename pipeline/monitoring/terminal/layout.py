@@ -3,7 +3,8 @@
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from pipeline.terminal import Look, visible
+from pipeline.monitoring.terminal.screen import Look
+from pipeline.system.text import visible
 
 ACCENT, GOOD, BAD, QUIET = "cyan", "green", "red", "dim"
 

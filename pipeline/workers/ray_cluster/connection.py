@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
 from typing import Any
 
-from pipeline.cluster import Cluster
+from pipeline.config.sections import Cluster
 from pipeline.errors import ConfigError, MissingExtraError
-from pipeline.interpreter import command, environment, last_words, one_line, package_root
+from pipeline.system.interpreter import command, environment, last_words, one_line, package_root
 
 MEND = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH on every node and here"
 _PROBE = "import ray; ray.init(sys.argv[1], log_to_driver=False, logging_level='ERROR')"

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.jobs import Job
-from pipeline.ray_node import Worker
-from pipeline.slots import AHEAD, Silence
+from pipeline.jobs.job import Job
+from pipeline.workers.ray_cluster.node_worker import Worker
+from pipeline.workers.messages import AHEAD
+from pipeline.workers.stall_watch import Silence
 
 CALLS_AT_ONCE = AHEAD + 2  # of a worker: its jobs, a look, a request to stop
 
