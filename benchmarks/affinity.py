@@ -15,13 +15,13 @@ from PIL import Image
 
 from benchmarks.scale import _folder, _painted
 from pipeline.config.loading import load_config
-from pipeline.workers.local import LocalExecutor
-from pipeline.workers.executor import Place
-from pipeline.jobs.job import Bench, Job, JobResult
-from pipeline.ledger.ledger import Ledger
 from pipeline.config.manifest import load_manifest
 from pipeline.daemon.service import Service
+from pipeline.jobs.job import Bench, Job, JobResult
+from pipeline.ledger.ledger import Ledger
 from pipeline.monitoring.view import View
+from pipeline.workers.executor import Place
+from pipeline.workers.local import LocalExecutor
 
 FOLDERS, PHOTOS = 3, 20
 SECONDS = 0.1, 0.3

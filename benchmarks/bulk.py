@@ -13,20 +13,20 @@ from pathlib import Path
 
 from benchmarks.idle import Idle
 from benchmarks.rows import Row
-from pipeline.config.model import Config, MatchRule
 from pipeline.config.loading import load_config
-from pipeline.ledger.database import Database
-from pipeline.workers.local import LocalExecutor
-from pipeline.workers.executor import Place
+from pipeline.config.manifest import load_manifest
+from pipeline.config.model import Config, MatchRule
+from pipeline.daemon.service import Service
 from pipeline.inbox.scanner import Inbox
 from pipeline.jobs.job import Bench, Job, JobResult
-from pipeline.ledger.ledger import Ledger
-from pipeline.config.manifest import load_manifest
-from pipeline.render.staging import staged_output
 from pipeline.jobs.recipe import Recipes
-from pipeline.daemon.service import Service
-from pipeline.system.file_version import Stamp
+from pipeline.ledger.database import Database
+from pipeline.ledger.ledger import Ledger
 from pipeline.monitoring.view import View
+from pipeline.render.staging import staged_output
+from pipeline.system.file_version import Stamp
+from pipeline.workers.executor import Place
+from pipeline.workers.local import LocalExecutor
 
 PHOTOS, FOLDERS = 10_000, 40
 STUBS, STUB_SECONDS = 60, 0.1

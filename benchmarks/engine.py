@@ -8,13 +8,13 @@ from torch import Tensor
 from benchmarks.peers import PASTICHE_STEPS, Pastiche, crowsonkb_schedule
 from benchmarks.pictures import painting, photo, sized
 from benchmarks.rows import Row, median_of, seconds
-from pipeline.system.malloc import kept
+from pipeline.config.transfer import PRESETS, Transfer, resolve_transfer
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
 from pipeline.nst.objective import Objective, style_sums
 from pipeline.nst.optimizers import Lbfgs
 from pipeline.nst.pyramid import by_scale, deepest, per_scale, scale_sides
 from pipeline.nst.weights import CONVS
-from pipeline.config.transfer import PRESETS, Transfer, resolve_transfer
+from pipeline.system.malloc import kept
 
 SIDE = 512
 ROUNDS = 3

@@ -13,12 +13,12 @@ from benchmarks.pictures import painting, photo, sized
 from benchmarks.quality import Encoder
 from benchmarks.rows import Row
 from pipeline.config.enhancement import ORDER, PRESETS, Enhance
+from pipeline.config.transfer import resolve_transfer
 from pipeline.enhance import StyleDistance, enhance
 from pipeline.enhance.style_guard import MAX_STYLE_SHIFT
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
 from pipeline.nst.objective import layers_of
 from pipeline.nst.pyramid import by_scale, per_scale, scale_sides, step_cost, target_size
-from pipeline.config.transfer import resolve_transfer
 
 SIDE = 1024  # px
 PAIRS = (("coffee", "oil_impasto"), ("astronaut", "brush_strokes"))

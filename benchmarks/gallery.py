@@ -11,12 +11,12 @@ import torch
 
 from benchmarks.pictures import painting, photo, sized
 from benchmarks.rows import Row, median_of, seconds
+from pipeline.config.sections import Timelapse
 from pipeline.gallery.writer import Gallery
 from pipeline.imaging.tensors import resize, save_small
-from pipeline.outbox.names import RUN_LOG
 from pipeline.nst import Iterate
 from pipeline.nst.objective import Evaluation
-from pipeline.config.sections import Timelapse
+from pipeline.outbox.names import RUN_LOG
 from pipeline.outbox.thumbnails import SMALL, before_name, small_name
 from pipeline.render.timelapse import Recorder
 

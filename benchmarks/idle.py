@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pipeline.workers.executor import Event
 from pipeline.jobs.job import Job
+from pipeline.workers.executor import Event
 
 
 class Idle:

@@ -18,9 +18,9 @@ from torch import Tensor
 from benchmarks.peers import PASTICHE_STEPS, Pastiche
 from benchmarks.pictures import ROOT, painting, photo, sized
 from benchmarks.rows import Row, seconds
+from pipeline.config.transfer import resolve_transfer
 from pipeline.imaging.tensors import labelled, save_png
 from pipeline.nst import Vgg19, load_weights, stylize
-from pipeline.config.transfer import resolve_transfer
 from pipeline.render.single import contact_sheet
 
 SHEET = ROOT / "docs/pictures/contact-sheet.png"

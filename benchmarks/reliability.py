@@ -25,22 +25,22 @@ from PIL import Image
 
 from benchmarks.idle import Idle
 from benchmarks.rows import median_of, seconds
-from pipeline.imaging.decode import DEFAULT_LIMITS, decode_file
 from pipeline.config.loading import load_config
+from pipeline.config.manifest import load_manifest
+from pipeline.config.sections import Limits
+from pipeline.daemon.service import Service
+from pipeline.gallery.writer import Gallery
+from pipeline.imaging.decode import DEFAULT_LIMITS, decode_file
 from pipeline.imaging.sandbox import Decoder
 from pipeline.inbox.examiner import examine
-from pipeline.workers.executor import Event
-from pipeline.gallery.writer import Gallery
-from pipeline.system.malloc import kept
 from pipeline.inbox.scanner import Found, Inbox
 from pipeline.jobs.job import Job, JobResult, Kind
 from pipeline.ledger.ledger import Ledger
-from pipeline.config.manifest import load_manifest
-from pipeline.render.staging import staged_output
-from pipeline.config.sections import Limits
-from pipeline.daemon.service import Service
-from pipeline.system.file_version import Stamp, hash_file
 from pipeline.monitoring.view import View
+from pipeline.render.staging import staged_output
+from pipeline.system.file_version import Stamp, hash_file
+from pipeline.system.malloc import kept
+from pipeline.workers.executor import Event
 
 JOBS, FILES, IDLE_SECONDS, TICKS_A_SECOND = 100, 10_000, 60, 4
 PAIRS = 61  # of decoding there and here

@@ -18,18 +18,17 @@ from benchmarks import bulk
 from benchmarks.rows import Row
 from pipeline.config.enhancement import Enhance
 from pipeline.config.loading import load_config
+from pipeline.config.manifest import load_manifest, starter_styles
+from pipeline.config.transfer import Transfer
+from pipeline.daemon.service import Service
+from pipeline.jobs.job import Bench, Job, JobResult
+from pipeline.jobs.recipe import Recipe, StyleImage, digest
+from pipeline.ledger.ledger import Ledger
+from pipeline.monitoring.view import View
+from pipeline.render.staging import staged_output
 from pipeline.system.cores import usable_cores
 from pipeline.workers.executor import Event, Place
 from pipeline.workers.local import LocalExecutor
-from pipeline.jobs.job import Bench, Job, JobResult
-from pipeline.jobs.recipe import Recipe, StyleImage
-from pipeline.ledger.ledger import Ledger
-from pipeline.config.manifest import load_manifest, starter_styles
-from pipeline.config.transfer import Transfer
-from pipeline.render.staging import staged_output
-from pipeline.jobs.recipe import digest
-from pipeline.daemon.service import Service
-from pipeline.monitoring.view import View
 
 STUB_SECONDS, STUB_JOBS, REAL_JOBS = 0.2, 40, 5
 ROW_SECONDS = 60.0

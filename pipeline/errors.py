@@ -21,6 +21,7 @@ Libraries' own errors are translated where the library is called; none of them c
 """
 
 import os
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -190,3 +191,11 @@ def _rebuild(kind: type[PipelineError], state: dict[str, object]) -> PipelineErr
     error.__dict__.update(state)
     Exception.__init__(error, *(state[k] for k in ("what", "where", "mend")))
     return error
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why something was not done: a stable reason code and one clear line."""
+
+    code: Reason
+    message: str

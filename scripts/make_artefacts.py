@@ -21,11 +21,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from pipeline.config.transfer import PRESETS, Transfer, resolve_transfer
 from pipeline.imaging.tensors import labelled, load_image, resize
 from pipeline.nst import Vgg19, colors, load_weights, pyramid, stylize
 from pipeline.nst.objective import Objective
 from pipeline.nst.preconditioner import Smoothing
-from pipeline.config.transfer import PRESETS, Transfer, resolve_transfer
 from pipeline.render.single import contact_sheet
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,10 +17,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from pipeline.cli import main as cli
-from pipeline.config.model import Config
 from pipeline.cli.flags import option_flags
-from pipeline.config.transfer import PRESETS
 from pipeline.cli.picture_commands import OptionsCommand
+from pipeline.config.model import Config
+from pipeline.config.transfer import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/config.md", "docs/commands.md", "docs/house.md")

@@ -11,12 +11,11 @@ from pathlib import Path
 from PIL import Image
 
 from pipeline.daemon.blame import is_check
-from pipeline.system.safe_files import read_verified
-from pipeline.errors import ChangedError, EngineError, JobError
-from pipeline.workers.executor import Event, GivenBack
+from pipeline.errors import ChangedError, EngineError, Failure, JobError
 from pipeline.jobs.job import Bench, Interrupted, Job, JobResult, Progress
-from pipeline.errors import Failure
 from pipeline.render.staging import staged_output
+from pipeline.system.safe_files import read_verified
+from pipeline.workers.executor import Event, GivenBack
 
 
 def paint(job: Job, bench: Bench, on_progress, should_stop) -> JobResult:
@@ -140,7 +139,8 @@ def every_step(job: Job, bench: Bench, on_progress, should_stop) -> JobResult:
 
 def held_at_its_last_scale(job: Job, bench: Bench, on_progress, should_stop, turn) -> JobResult:
     """The real engine. A job that begins from nothing does not come further than its last scale."""
-    from pipeline.render import progress as reporter, run_job as worker
+    from pipeline.render import progress as reporter
+    from pipeline.render import run_job as worker
 
     reporter.CHECKPOINT_SECONDS = reporter.PREVIEW_SECONDS = 0.0  # as if each step took long
     goes_on = bench.checkpoints.joinpath(f"{job.id}.pt").exists()

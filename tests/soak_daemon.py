@@ -7,8 +7,8 @@ from pathlib import Path
 from fake_work import paint
 
 from pipeline.daemon import run as running
-from pipeline.workers.executor import Place
 from pipeline.system.stdout import open_standard_streams
+from pipeline.workers.executor import Place
 
 
 def main(command: str, config: str) -> int:

@@ -8,21 +8,20 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.daemon.bookkeeping import Accounts
 from pipeline.config.enhancement import Enhance
+from pipeline.config.transfer import Transfer
+from pipeline.daemon.bookkeeping import Accounts
+from pipeline.daemon.restore import settle
 from pipeline.jobs.job import Job, JobResult, Output
 from pipeline.jobs.recipe import Recipe
 from pipeline.ledger.ledger import Ledger, Staged
-from pipeline.outbox.names import RUN_LOG, VERSIONS, stems
-from pipeline.config.transfer import Transfer
-from pipeline.outbox.publisher import Outbox
-from pipeline.render.staging import staged_output
-from pipeline.outbox.names import staging_name
 from pipeline.ledger.records import Version
-from pipeline.daemon.restore import settle
+from pipeline.monitoring.view import View
+from pipeline.outbox.names import RUN_LOG, VERSIONS, staging_name, stems
+from pipeline.outbox.publisher import Outbox
 from pipeline.outbox.run_log import RunLog, run_log_line
 from pipeline.outbox.versions import Versions
-from pipeline.monitoring.view import View
+from pipeline.render.staging import staged_output
 
 
 def make_recipe(seed: int = 0) -> Recipe:

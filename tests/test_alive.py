@@ -17,14 +17,14 @@ from test_outlet import ENVIRONMENT, painted, project, started, until
 from test_service import CONFIG, STYLES, Studio
 
 from pipeline.cli import main as cli
-from pipeline.monitoring.terminal.dashboard import Dashboard
-from pipeline.daemon.preview import planned
+from pipeline.cli.explain import explain, explain_text
+from pipeline.config.loading import load
 from pipeline.daemon.instance import Card
 from pipeline.daemon.observers import Observers
-from pipeline.cli.explain import explain, explain_text
+from pipeline.daemon.preview import planned
 from pipeline.daemon.run import RELOAD_SECONDS, _Loop
 from pipeline.daemon.signals import Asked
-from pipeline.config.loading import load
+from pipeline.monitoring.terminal.dashboard import Dashboard
 
 PATTERNS = [("match",), ("queue", "folders"), ("watch", "ignore"), ("hooks", "on_done")]
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.config.transfer import Transfer
 from pipeline.imaging.tensors import load_image
 from pipeline.nst import Vgg19, pyramid, stylize
-from pipeline.config.transfer import Transfer
 
 ROOT = Path(__file__).parent.parent
 OPTIONS = {"size": 96, "steps": (25, 12), "scales": (64, 96), "depths": (5, 3)}

@@ -11,23 +11,22 @@ from fake_work import FakeExecutor, done, failed, photo
 from stock import make_job
 from test_service import CONFIG, Studio
 
-from pipeline.imaging import sandbox as decoding
 from pipeline.cli import doctor
-from pipeline.daemon.blame import Holds, check_of, needs_check
 from pipeline.config.enhancement import Enhance
-from pipeline.imaging.sandbox import Decoder
-from pipeline.errors import InputError, PlaceError, Reason
-from pipeline.workers.executor import GivenBack
-from pipeline.workers.local import LocalExecutor
-from pipeline.jobs.retry_policy import LONGEST_AGAIN_SECONDS, again_seconds
-from pipeline.jobs.job import NO_LIMITS_SET, Bench, JobResult
-from pipeline.errors import Failure
-from pipeline.jobs.recipe import Recipe, StyleImage
-from pipeline.config.transfer import Transfer
 from pipeline.config.loading import load
 from pipeline.config.sections import Limits
-from pipeline.system.file_version import hash_file
+from pipeline.config.transfer import Transfer
+from pipeline.daemon.blame import Holds, check_of, needs_check
+from pipeline.errors import Failure, InputError, PlaceError, Reason
+from pipeline.imaging import sandbox as decoding
+from pipeline.imaging.sandbox import Decoder
+from pipeline.jobs.job import NO_LIMITS_SET, Bench, JobResult
+from pipeline.jobs.recipe import Recipe, StyleImage
+from pipeline.jobs.retry_policy import LONGEST_AGAIN_SECONDS, again_seconds
 from pipeline.render.run_job import run_job
+from pipeline.system.file_version import hash_file
+from pipeline.workers.executor import GivenBack
+from pipeline.workers.local import LocalExecutor
 from pipeline.workers.messages import Place
 
 QUARANTINE = CONFIG + "failed: quarantine\n"

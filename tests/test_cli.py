@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from pipeline.cli import main as cli
-from pipeline.errors import PipelineError
 from pipeline.daemon.hold import held
+from pipeline.errors import PipelineError
 from pipeline.render.single import contact_sheet
 
 COMMANDS = [
@@ -91,8 +91,8 @@ def test_without_a_command_the_help_is_shown_and_nothing_done(pipeline):
 
 
 def test_every_option_of_the_config_is_a_flag_of_stylize(pipeline):
-    from pipeline.config.enhancement import Enhance
     from pipeline.cli.flags import RENAMED
+    from pipeline.config.enhancement import Enhance
     from pipeline.config.output import OutputFormat
     from pipeline.config.transfer import Transfer
 

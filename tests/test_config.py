@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.loading import json_schema, load_config
-from pipeline.errors import ConfigError
 from pipeline.config.manifest import load_manifest, starter_styles
 from pipeline.config.transfer import PRESETS, resolve_transfer
 from pipeline.config.yaml_file import read_yaml
+from pipeline.errors import ConfigError
 
 STYLES = 'styles:\n  mosaic: {image: "builtin:mosaic"}\n'
 

@@ -12,11 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import patterns
-from pipeline.config.loading import json_schema
-from pipeline.errors import ConfigError, InputError
+from pipeline.config.loading import json_schema, load
 from pipeline.config.manifest import Manifest
-from pipeline.config.loading import load
 from pipeline.config.sidecar import wishes
+from pipeline.errors import ConfigError, InputError
 
 GOOD: dict[str, Any] = {"styles": {"mosaic": {"image": "builtin:mosaic"}}}
 NUMBER = 10**400

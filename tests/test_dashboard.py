@@ -13,18 +13,17 @@ from rich.console import Console
 from rich.segment import Segment
 
 from pipeline.config.enhancement import Enhance
-from pipeline.monitoring.terminal.dashboard import Dashboard, Lane, Live, Result, View, render
-from pipeline.errors import Reason
-from pipeline.monitoring.terminal.frame import Painter, _half_block, picture
-from pipeline.errors import Failure
+from pipeline.config.transfer import Transfer
+from pipeline.errors import Failure, Reason
 from pipeline.jobs.job import Job, JobResult, Output, Progress
 from pipeline.jobs.recipe import Recipe
-from pipeline.config.transfer import Transfer
-from pipeline.monitoring.terminal.preview import LEVELS, Preview, resize
+from pipeline.monitoring.terminal.dashboard import Dashboard, Lane, Live, Result, View, render
+from pipeline.monitoring.terminal.frame import Painter, _half_block, picture
 from pipeline.monitoring.terminal.layout import elide
+from pipeline.monitoring.terminal.preview import LEVELS, Preview, resize
 from pipeline.monitoring.terminal.screen import Look, Screen
-from pipeline.system.text import span
 from pipeline.monitoring.view import summary
+from pipeline.system.text import span
 
 NOW = 1_700_000_000.0
 RED, BLUE = (255, 0, 0), (0, 0, 255)

@@ -17,10 +17,10 @@ import pytest
 from fake_work import photo
 from PIL import Image
 
+from pipeline.config.sections import Limits
+from pipeline.errors import InputError, PlaceError, Reason
 from pipeline.imaging import decode as codec
 from pipeline.imaging.sandbox import Decoder
-from pipeline.errors import InputError, PlaceError, Reason
-from pipeline.config.sections import Limits
 
 
 @pytest.fixture

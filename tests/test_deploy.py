@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli.service_units import missing, text
 from pipeline.config.loading import load_config
 from pipeline.errors import UsageError
-from pipeline.cli.service_units import missing, text
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = 'styles: {mosaic: {image: "builtin:mosaic"}}\n'

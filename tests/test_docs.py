@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from pipeline.cli import main as cli
 from pipeline.config.enhancement import Enhance
 from pipeline.config.loading import load_config
+from pipeline.config.transfer import Transfer
 from pipeline.jobs.job import Job, JobResult, Output
 from pipeline.jobs.recipe import Recipe
-from pipeline.config.transfer import Transfer
 from pipeline.outbox.run_log import run_log_line
 
 ROOT = Path(__file__).resolve().parent.parent

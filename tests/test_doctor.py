@@ -5,8 +5,8 @@ import builtins
 import pytest
 
 from pipeline.cli import doctor
-from pipeline.config.sections import Cluster
 from pipeline.config.loading import load_config
+from pipeline.config.sections import Cluster
 from pipeline.errors import ConfigError, MissingExtraError
 from pipeline.nst import devices
 from pipeline.workers.ray_cluster.connection import cluster_words, nodes_words

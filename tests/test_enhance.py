@@ -13,10 +13,10 @@ from torch import Tensor
 
 from pipeline.config.enhancement import ORDER, Enhance
 from pipeline.enhance import enhance
-from pipeline.enhance.step_limits import ASKED_SHIFT, MAX_MEAN_SHIFT
-from pipeline.enhance.filters import LUMA, guided_filter
-from pipeline.enhance.detail import sharpened
 from pipeline.enhance.cleanup import clean, denoise
+from pipeline.enhance.detail import sharpened
+from pipeline.enhance.filters import LUMA, guided_filter
+from pipeline.enhance.step_limits import ASKED_SHIFT, MAX_MEAN_SHIFT
 from pipeline.enhance.texture import canvas, grain
 from pipeline.enhance.tone import skin, tone, vibrance, white_balance
 

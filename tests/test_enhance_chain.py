@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.cli.flags import chosen
 from pipeline.config.enhancement import ORDER, PRESETS, Enhance, Step
 from pipeline.config.loading import load_config
-from pipeline.errors import ConfigError, InputError, UsageError
-from pipeline.cli.flags import chosen
-from pipeline.jobs.recipe import Recipe
 from pipeline.config.manifest import load_manifest
-from pipeline.config.transfer import Transfer
-from pipeline.jobs.recipe import Recipes
 from pipeline.config.sidecar import Side, wishes
+from pipeline.config.transfer import Transfer
+from pipeline.errors import ConfigError, InputError, UsageError
+from pipeline.jobs.recipe import Recipe, Recipes
 
 ROOT = Path(__file__).parent.parent
 

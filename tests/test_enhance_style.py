@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from pipeline.config.enhancement import ORDER, PRESETS, Enhance
+from pipeline.config.transfer import Transfer
 from pipeline.enhance import StyleDistance, enhance
 from pipeline.enhance.style_guard import MAX_STYLE_SHIFT, style_held
 from pipeline.imaging.tensors import load_image, resize
 from pipeline.nst import Vgg19, stylize
 from pipeline.nst.pyramid import inner
-from pipeline.config.transfer import Transfer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

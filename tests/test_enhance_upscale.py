@@ -13,15 +13,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline.config.enhancement import Enhance
+from pipeline.config.transfer import Transfer
 from pipeline.enhance import brushwork, enhance
 from pipeline.enhance import learned_upscaler as learned_module
-from pipeline.enhance.upscale import enlarged, lanczos
 from pipeline.enhance.learned_upscaler import learned
+from pipeline.enhance.upscale import enlarged, lanczos
 from pipeline.errors import EngineError
 from pipeline.imaging.tensors import load_image, save_png
-from pipeline.nst import Vgg19, stylize
-from pipeline.config.transfer import Transfer
 from pipeline.jobs.recipe import digest
+from pipeline.nst import Vgg19, stylize
 from pipeline.render.single import Order, stylize_file
 from tests.test_enhance import newly_extreme
 

@@ -4,12 +4,11 @@ import pytest
 from stock import make_job
 from test_service import CONFIG, Studio
 
-from pipeline.daemon.run_statistics import Bulk
-from pipeline.errors import Reason
-from pipeline.monitoring.estimate import NAME, Estimate, Rates, estimate, work_of
-from pipeline.jobs.job import JobResult
 from pipeline.config.transfer import Transfer, resolve_transfer
-from pipeline.daemon.run_statistics import Tally, words
+from pipeline.daemon.run_statistics import Bulk, Tally, words
+from pipeline.errors import Reason
+from pipeline.jobs.job import JobResult
+from pipeline.monitoring.estimate import NAME, Estimate, Rates, estimate, work_of
 from pipeline.monitoring.view import View
 
 DRAFT = work_of(resolve_transfer("draft"))

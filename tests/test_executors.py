@@ -13,17 +13,16 @@ from fake_work import paint, photo
 from stock import make_job
 
 from pipeline.config.enhancement import Enhance
-from pipeline.jobs.checkpoints import Checkpoints
+from pipeline.config.manifest import starter_styles
+from pipeline.config.sections import Limits
+from pipeline.config.transfer import Transfer
 from pipeline.errors import Reason
+from pipeline.jobs.checkpoints import Checkpoints
+from pipeline.jobs.job import Bench, Interrupted, Job, JobResult, Progress
+from pipeline.jobs.recipe import Recipe, StyleImage, digest
+from pipeline.render.run_job import run_job
 from pipeline.workers.executor import GivenBack, Place
 from pipeline.workers.local import LocalExecutor
-from pipeline.jobs.job import Bench, Interrupted, Job, JobResult, Progress
-from pipeline.jobs.recipe import Recipe, StyleImage
-from pipeline.config.manifest import starter_styles
-from pipeline.config.transfer import Transfer
-from pipeline.jobs.recipe import digest
-from pipeline.config.sections import Limits
-from pipeline.render.run_job import run_job
 
 
 def staging(root: Path, name: str = "staging") -> Path:

@@ -7,13 +7,13 @@ import pytest
 from stock import read_log
 from test_service import CONFIG, Studio
 
-from pipeline.inbox.backlog import Census
-from pipeline.errors import Reason
-from pipeline.inbox.tree import DOWNLOAD_SECONDS
-from pipeline.inbox.scanner import EMPTY_PATIENCE, Inbox
-from pipeline.cli.status import status
 from pipeline.cli.retry import retry
+from pipeline.cli.status import status
 from pipeline.config.loading import load
+from pipeline.errors import Reason
+from pipeline.inbox.backlog import Census
+from pipeline.inbox.scanner import EMPTY_PATIENCE, Inbox
+from pipeline.inbox.tree import DOWNLOAD_SECONDS
 
 SETTLE = 2.0
 BROKEN = b"no picture at all"

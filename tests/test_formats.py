@@ -15,12 +15,12 @@ from pydantic import ValidationError
 from stock import make_job
 
 from pipeline.config.loading import load_config
-from pipeline.errors import ConfigError, OutputError, Reason
 from pipeline.config.output import SUFFIXES, OutputFormat, format_of
+from pipeline.errors import ConfigError, OutputError, Reason
 from pipeline.imaging.icc_profiles import icc_bytes
 from pipeline.imaging.tensors import load_image, save, save_png
-from pipeline.jobs.recipe import PLAIN_OUTPUT
 from pipeline.jobs.job import JobResult
+from pipeline.jobs.recipe import PLAIN_OUTPUT
 from pipeline.outbox.publisher import Outbox
 from pipeline.render.staging import staged_output
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import OutputError
 from pipeline.gallery.entries import POINTS, exhibit, url
-from pipeline.gallery.writer import CHUNK, FOLDER, PICTURES, Gallery
 from pipeline.gallery.page import page
+from pipeline.gallery.writer import CHUNK, FOLDER, PICTURES, Gallery
 from pipeline.outbox.thumbnails import NAME, before_name, large_name, small_name
 
 NOWHERE = Path("/nowhere")

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 import pytest
 from test_service import CONFIG, Studio
 
+from pipeline.config.schedule import Schedule
 from pipeline.daemon import hold as holding
 from pipeline.daemon.gate import RUNS, Gate, next_opening
 from pipeline.daemon.hold import Hold, held, hold, resume
-from pipeline.config.schedule import Schedule
 
 NIGHT = CONFIG + 'schedule: {hours: "22:00-06:00", timezone: UTC}\n'
 NIGHTLY = CONFIG + 'schedule: {runs: ["0 2 * * *"], timezone: UTC}\n'

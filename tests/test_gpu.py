@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipeline.config.transfer import Transfer
 from pipeline.nst import Vgg19, stylize
 from pipeline.nst.objective import STATISTICS, Objective, style_sums
-from pipeline.config.transfer import Transfer
 
 accelerator = torch.accelerator.current_accelerator(check_available=True)
 pytestmark = [

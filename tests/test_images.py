@@ -14,8 +14,8 @@ from picture_stock import EXACT, KINDS, NEWER, Load, loader, photo, tensor
 from PIL import Image
 from test_colours import profile_bytes
 
-from pipeline.imaging.tensors import Limits, load_image, preview, resize
 from pipeline.config.file_kinds import is_photo_name
+from pipeline.imaging.tensors import Limits, load_image, preview, resize
 
 
 @pytest.fixture

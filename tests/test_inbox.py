@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.daemon.instance import refuse_shared
 from pipeline.errors import InputError, Reason, StateError
 from pipeline.inbox.scanner import EMPTY_PATIENCE, IGNORED, MAX_DEPTH, Inbox
-from pipeline.daemon.instance import refuse_shared
-from pipeline.system.mounts import Mount, mount_of
-from pipeline.system.file_version import Stamp, hash_file
 from pipeline.inbox.settling import being_written
 from pipeline.inbox.watcher import CANARY_SECONDS, RETRY_SECONDS, Watcher
+from pipeline.system.file_version import Stamp, hash_file
+from pipeline.system.mounts import Mount, mount_of
 
 SETTLE = 2.0
 OLD = 1_000_000_000  # long past, in seconds since 1970

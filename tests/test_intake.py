@@ -13,22 +13,23 @@ from fake_work import done, failed, photo
 from stock import make_job
 from test_service import CONFIG, Studio
 
-from pipeline.inbox import mount_guard as familiar, quarantine
-from pipeline.inbox.backlog import census
 from pipeline.cli.dry_run import dry_run
+from pipeline.cli.explain import explain, explain_text
+from pipeline.cli.retry import accept, retry
+from pipeline.cli.status import status, status_text
+from pipeline.config.loading import load
+from pipeline.config.sections import Limits
 from pipeline.errors import ChangedError, InboxError, JobError, OutputError, Reason, UsageError
+from pipeline.inbox import mount_guard as familiar
+from pipeline.inbox import quarantine
+from pipeline.inbox.backlog import census
 from pipeline.inbox.examiner import Examiner
+from pipeline.inbox.quarantine import held, restore
 from pipeline.inbox.scanner import Found
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import Ledger
-from pipeline.system.mounts import Mount
-from pipeline.inbox.quarantine import held, restore
-from pipeline.cli.explain import explain, explain_text
-from pipeline.cli.status import status, status_text
-from pipeline.cli.retry import accept, retry
-from pipeline.config.loading import load
-from pipeline.config.sections import Limits
 from pipeline.system.file_version import Stamp, hash_file
+from pipeline.system.mounts import Mount
 
 QUARANTINE = CONFIG + "failed: quarantine\n"
 SHARE, BARE = Mount("/mnt", "nfs4"), Mount("/", "ext4")

@@ -13,11 +13,11 @@ from PIL import Image
 from stock import make_job
 from test_executors import outcome, staging
 
-from pipeline.system import interpreter
-from pipeline.imaging.sandbox import Decoder
-from pipeline.workers.local import LocalExecutor
-from pipeline.workers.executor import Place
 from pipeline.config.sections import Limits
+from pipeline.imaging.sandbox import Decoder
+from pipeline.system import interpreter
+from pipeline.workers.executor import Place
+from pipeline.workers.local import LocalExecutor
 
 # Python itself loads these for `-m` before it has found the program: only `-P`, or the installed
 # `pipeline`, keeps them out.

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.enhancement import Enhance
+from pipeline.config.manifest import Manifest, Style
 from pipeline.config.model import MatchRule
+from pipeline.config.transfer import Transfer
 from pipeline.jobs.job import Job, JobState, Photo
 from pipeline.jobs.plan import Known, Planned, plan_jobs
 from pipeline.jobs.recipe import Recipe, StyleImage
-from pipeline.config.manifest import Manifest, Style
-from pipeline.config.transfer import Transfer
 
 A, B = "a" * 64, "b" * 64
 

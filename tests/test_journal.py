@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.monitoring.journal import NAME, Journal, note
 from pipeline.config.sections import Log
+from pipeline.monitoring.journal import NAME, Journal, note
 
 HOSTILE = "\x1b[2J\u202eevil\n{}.jpg"
 

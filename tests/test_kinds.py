@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config import file_kinds as kinds
+from pipeline.config import output as formats
+from pipeline.config import sidecar
+from pipeline.errors import InputError
+from pipeline.gallery.server import files as shelf
+from pipeline.gallery.server import uploads
 from pipeline.imaging import decode as codec
 from pipeline.inbox import tree as folder
-from pipeline.config import output as formats, file_kinds as kinds, sidecar
 from pipeline.outbox import thumbnails
-from pipeline.errors import InputError
-from pipeline.gallery.server import files as shelf, uploads
 
 PACKAGE = Path(kinds.__file__).parent
 PHOTO_NAMES = sorted(kinds.PHOTOS)

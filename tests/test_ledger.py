@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 from stock import complete, line_of, make, make_job, pictures, read_log, recover, render, stage
 
-from pipeline.ledger.database import APPLICATION_ID, MIGRATIONS
-from pipeline.errors import JobError, Reason, StateError
-from pipeline.errors import Failure
+from pipeline.errors import Failure, JobError, Reason, StateError
 from pipeline.jobs.job import JobResult, JobState
+from pipeline.ledger.database import APPLICATION_ID, MIGRATIONS
 from pipeline.ledger.ledger import Ledger
 from pipeline.outbox.names import RUN_LOG, stems
 from pipeline.outbox.publisher import Outbox

@@ -15,10 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from stock import amiss_among_versions, pictures, plain_picture, read_log, swap
 from test_service import Studio
 
-from pipeline.jobs import recipe as recipes
 from pipeline.errors import OutputError, Reason
-from pipeline.jobs.retry_policy import MAX_ATTEMPTS
+from pipeline.jobs import recipe as recipes
 from pipeline.jobs.job import JobState
+from pipeline.jobs.retry_policy import MAX_ATTEMPTS
 from pipeline.ledger.ledger import Ledger
 from pipeline.outbox.publisher import Outbox
 from pipeline.system.file_version import hash_file

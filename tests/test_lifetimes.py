@@ -19,13 +19,13 @@ from stock import pictures, read_log
 from test_service import CONFIG, Studio
 
 from pipeline.cli import status as reports
-from pipeline.ledger.database import APPLICATION_ID, MIGRATIONS
+from pipeline.config.loading import load
 from pipeline.errors import Reason
 from pipeline.gallery.writer import Gallery
-from pipeline.jobs.job import JobState
-from pipeline.ledger.ledger import Ledger
 from pipeline.inbox.originals import Originals
-from pipeline.config.loading import load
+from pipeline.jobs.job import JobState
+from pipeline.ledger.database import APPLICATION_ID, MIGRATIONS
+from pipeline.ledger.ledger import Ledger
 from pipeline.system.file_version import hash_file
 
 NAMES = st.sampled_from(["image.png", "image.jpg", "sub/image.png", "runs.jsonl/image.png"])

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from pipeline.imaging import tiff_tags as ifd
 from pipeline.config.output import SUFFIXES, OutputFormat
-from pipeline.imaging.tensors import Labels, load_image, save
+from pipeline.imaging import tiff_tags as ifd
 from pipeline.imaging.metadata import carried_exif, recorded, stated, xmp_packet
+from pipeline.imaging.tensors import Labels, load_image, save
 
 BASE, GPS = ExifTags.Base, ExifTags.GPS
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"

@@ -8,10 +8,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
+from pipeline.config.sections import Metrics
 from pipeline.errors import ConfigError
 from pipeline.jobs.job import JobState, Progress
 from pipeline.monitoring.metrics import MOST_DEVICES, Exporter
-from pipeline.config.sections import Metrics
 from pipeline.monitoring.view import View
 
 NOW = 1_700_000_000.0

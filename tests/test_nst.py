@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.config.transfer import LAYERS, PresetName, Transfer, resolve_transfer
 from pipeline.errors import EngineError
 from pipeline.nst import Iterate, Vgg19, stylize
 from pipeline.nst import colors as nst_colors
@@ -19,10 +20,19 @@ from pipeline.nst.content_focus import focus, on_grid
 from pipeline.nst.losses import ContentLoss, adapted, total_variation
 from pipeline.nst.objective import Evaluation, Objective, style_sums
 from pipeline.nst.optimizers import PictureOptimizer, make_optimizer
-from pipeline.nst.pyramid import by_scale, enlarge, per_scale, resize, scale_sides, step_cost, style_size, target_size, to_depth
+from pipeline.nst.pyramid import (
+    by_scale,
+    enlarge,
+    per_scale,
+    resize,
+    scale_sides,
+    step_cost,
+    style_size,
+    target_size,
+    to_depth,
+)
 from pipeline.nst.search import Search
 from pipeline.nst.statistics import Moments
-from pipeline.config.transfer import LAYERS, PresetName, Transfer, resolve_transfer
 
 QUICK = {"size": 64, "steps": (15,)}
 

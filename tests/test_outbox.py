@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from stock import make_job, pictures, render
 
-from pipeline.system.safe_files import disk_errors
 from pipeline.errors import OutputError, Reason
 from pipeline.outbox.names import stems
 from pipeline.outbox.publisher import Outbox, half_name
-from pipeline.render.staging import staged_output
 from pipeline.outbox.run_log import RunLog
+from pipeline.render.staging import staged_output
+from pipeline.system.safe_files import disk_errors
 
 
 @pytest.fixture

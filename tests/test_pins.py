@@ -18,21 +18,19 @@ import pytest
 
 from pipeline import errors
 from pipeline.config.enhancement import Enhance
+from pipeline.config.output import OutputFormat
+from pipeline.config.sections import Metrics
+from pipeline.config.transfer import resolve_transfer
+from pipeline.errors import Failure, PipelineError, Reason
+from pipeline.imaging.metadata import xmp_packet
+from pipeline.jobs.job import Job, JobResult, Output
+from pipeline.jobs.provenance import SOFTWARE, record
+from pipeline.jobs.recipe import Recipe, StyleImage
 from pipeline.ledger.database import Database
 from pipeline.ledger.tables import _as_json
-from pipeline.errors import PipelineError, Reason
-from pipeline.config.output import OutputFormat
-from pipeline.errors import Failure
-from pipeline.jobs.job import Job, JobResult, Output
-from pipeline.jobs.recipe import Recipe, StyleImage
-from pipeline.imaging.metadata import xmp_packet
 from pipeline.monitoring.metrics import Exporter
-from pipeline.outbox.names import stems
-from pipeline.config.transfer import resolve_transfer
-from pipeline.outbox.names import staging_name
-from pipeline.jobs.provenance import SOFTWARE, record
+from pipeline.outbox.names import staging_name, stems
 from pipeline.outbox.run_log import run_log_line
-from pipeline.config.sections import Metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 PINS = ROOT / "tests" / "pins"

@@ -7,15 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stock import books, make_job
 
-from pipeline.errors import Reason
+from pipeline.errors import Failure, Reason
 from pipeline.inbox.scanner import Refused
-from pipeline.errors import Failure
 from pipeline.jobs.job import JobResult
 from pipeline.ledger.ledger import Ledger
 from pipeline.monitoring.live import as_told
+from pipeline.monitoring.view import View
 from pipeline.outbox.publisher import Outbox
 from pipeline.system.redaction import Discreet, without_folders
-from pipeline.monitoring.view import View
 
 PART = st.text(st.characters(codec="utf-8", exclude_characters="/\0\n"), min_size=1, max_size=9)
 

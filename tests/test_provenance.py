@@ -15,16 +15,15 @@ from stock import make_job
 
 from pipeline.cli import main as cli
 from pipeline.config.enhancement import Enhance
+from pipeline.config.manifest import starter_styles
 from pipeline.config.output import OutputFormat
+from pipeline.config.transfer import Transfer
 from pipeline.imaging.icc_profiles import icc_bytes
+from pipeline.imaging.metadata import recorded, xmp_packet
 from pipeline.imaging.tensors import load_image
 from pipeline.jobs.job import Job
-from pipeline.jobs.recipe import StyleImage
-from pipeline.config.manifest import starter_styles
-from pipeline.imaging.metadata import recorded, xmp_packet
-from pipeline.config.transfer import Transfer
 from pipeline.jobs.provenance import Provenance, parse, record
-from pipeline.jobs.recipe import digest
+from pipeline.jobs.recipe import StyleImage, digest
 
 SMALL = ["--size", "32", "--steps", "2", "--enhance", "none"]
 MOSAIC = starter_styles()["mosaic"]

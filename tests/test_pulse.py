@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.monitoring.digest import FIRST_FAILED, Batch
 from pipeline.jobs.job import Progress
-from pipeline.monitoring.systemd import Notifier
+from pipeline.monitoring.digest import FIRST_FAILED, Batch
 from pipeline.monitoring.health import FAILING, GRACE_SECONDS, Pulse, ailment
+from pipeline.monitoring.systemd import Notifier
 from pipeline.monitoring.view import View
 
 NOW = 1_700_000_000.0

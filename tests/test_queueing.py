@@ -7,10 +7,10 @@ import pytest
 from stock import make_job
 
 from pipeline.config.loading import load_config
+from pipeline.config.sections import Queue
+from pipeline.daemon.job_queue import Waiting, ordered
 from pipeline.errors import ConfigError
 from pipeline.inbox.scanner import Found
-from pipeline.daemon.job_queue import Waiting, ordered
-from pipeline.config.sections import Queue
 from pipeline.system.file_version import Stamp
 
 BIG = [f"big/{number}.jpg" for number in range(6)]

@@ -17,23 +17,27 @@ import torch
 from fake_work import photo
 from stock import make_job, make_recipe, pictures, read_log
 
-from pipeline.jobs.checkpoints import Checkpoints
-from pipeline.config.sections import Cluster
 from pipeline.config.loading import load_config
+from pipeline.config.manifest import load_manifest
+from pipeline.config.sections import Cluster
+from pipeline.daemon.service import Service
 from pipeline.errors import ConfigError, Reason
+from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.jobs.job import Job, JobResult, JobState
 from pipeline.ledger.ledger import Ledger
-from pipeline.config.manifest import load_manifest
+from pipeline.monitoring.view import View
 from pipeline.outbox.publisher import Outbox
-from pipeline.workers.ray_cluster.connection import check_dashboard, check_private, check_reachable, connection_lost
+from pipeline.workers.messages import AHEAD, Place
+from pipeline.workers.ray_cluster.connection import (
+    check_dashboard,
+    check_private,
+    check_reachable,
+    connection_lost,
+)
 from pipeline.workers.ray_cluster.executor import open_cluster
 from pipeline.workers.ray_cluster.node_folder import NodeFolder
-from pipeline.workers.ray_cluster.remote_worker import places
 from pipeline.workers.ray_cluster.node_worker import localised, needed
-from pipeline.daemon.service import Service
-from pipeline.workers.messages import AHEAD
-from pipeline.monitoring.view import View
-from pipeline.workers.messages import Place
+from pipeline.workers.ray_cluster.remote_worker import places
 
 pytestmark = [
     pytest.mark.ray,

@@ -17,8 +17,8 @@ import wild_stock as wild
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.imaging.decode import DEFAULT_LIMITS, Decoded, decode
 from pipeline.errors import InputError, Reason
+from pipeline.imaging.decode import DEFAULT_LIMITS, Decoded, decode
 
 HEIGHT, WIDTH = 19, 37  # no multiples of tiles, nor of bytes
 ROWS, COLUMNS = np.mgrid[0:HEIGHT, 0:WIDTH]

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from pipeline.errors import Reason
-from pipeline.jobs.retry_policy import BLAME, TRIES
 from pipeline.inbox.scanner import IGNORED
+from pipeline.jobs.retry_policy import BLAME, TRIES
 
 DOCS = Path(__file__).parent.parent / "docs"
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from picture_stock import KINDS, NEWER, Load, encoded, loader, photo, tensor
 from PIL import Image
 
-from pipeline.imaging import decode as codec
 from pipeline.config import sections as config
-from pipeline.imaging.sandbox import Decoder
 from pipeline.errors import EngineError, InputError, Reason
+from pipeline.imaging import decode as codec
+from pipeline.imaging.sandbox import Decoder
 from pipeline.imaging.tensors import Limits, load_image
 
 

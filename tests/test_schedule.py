@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.system.clock import MACHINE, instant, moment, spoken
 from pipeline.config.loading import load_config
-from pipeline.errors import ConfigError
 from pipeline.config.schedule import Schedule, next_run, stretch
+from pipeline.errors import ConfigError
+from pipeline.system.clock import MACHINE, instant, moment, spoken
 
 BERLIN, LORD_HOWE = ZoneInfo("Europe/Berlin"), ZoneInfo("Australia/Lord_Howe")
 SPRING, AUTUMN = datetime(2026, 3, 28, 12), datetime(2026, 10, 24, 12)  # noon before the change

@@ -20,18 +20,18 @@ from gallery_stock import add_film, done_line, draw, hang, write_log
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import InputError, OutputError, Reason
-from pipeline.gallery.writer import FOLDER, PICTURES, Gallery
-from pipeline.inbox.scanner import Inbox
-from pipeline.jobs.job import Progress
-from pipeline.monitoring.live import ASKED, TOLD, Teller, ask
 from pipeline.config.sections import Limits
+from pipeline.errors import InputError, OutputError, Reason
 from pipeline.gallery.server import GalleryServer, Wing, uploads
 from pipeline.gallery.server.access import Guard, is_loopback
 from pipeline.gallery.server.server import MOST_CONNECTIONS
 from pipeline.gallery.server.uploads import cleaned, receive
-from pipeline.outbox.thumbnails import small_name
+from pipeline.gallery.writer import FOLDER, PICTURES, Gallery
+from pipeline.inbox.scanner import Inbox
+from pipeline.jobs.job import Progress
+from pipeline.monitoring.live import ASKED, TOLD, Teller, ask
 from pipeline.monitoring.view import View
+from pipeline.outbox.thumbnails import small_name
 
 LIMITS = Limits(bytes=100_000, free_bytes=0)
 TOKEN = "correct horse battery"

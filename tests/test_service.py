@@ -10,17 +10,17 @@ import pytest
 from fake_work import FakeExecutor, done, photo
 from stock import pictures, read_log
 
-from pipeline.daemon import pauses as pause
 from pipeline.config.loading import load_config
-from pipeline.errors import OutputError, Reason
-from pipeline.jobs.retry_policy import LONGEST_SECONDS, MAX_ATTEMPTS, TRIES, is_due, wait_seconds
-from pipeline.jobs.job import JobState
-from pipeline.ledger.ledger import Ledger
 from pipeline.config.manifest import load_manifest
 from pipeline.config.transfer import Transfer
-from pipeline.outbox.publisher import Outbox
+from pipeline.daemon import pauses as pause
 from pipeline.daemon.service import Service
+from pipeline.errors import OutputError, Reason
+from pipeline.jobs.job import JobState
+from pipeline.jobs.retry_policy import LONGEST_SECONDS, MAX_ATTEMPTS, TRIES, is_due, wait_seconds
+from pipeline.ledger.ledger import Ledger
 from pipeline.monitoring.view import View
+from pipeline.outbox.publisher import Outbox
 
 STYLES = 'styles:\n  mosaic: {image: "builtin:mosaic"}\n'
 CONFIG = STYLES + "watch: {settle_seconds: 0}\nlimits: {free_bytes: 0}\n"

@@ -10,15 +10,15 @@ import pytest
 from fake_work import every_step, no_such_device, paint, two_accelerators
 from stock import make_job
 
-from pipeline.workers import worker_process as workshop
 from pipeline.config.loading import load_config
-from pipeline.system.cores import usable_cores
 from pipeline.errors import ConfigError, Reason
+from pipeline.jobs.job import Job, JobResult
+from pipeline.system.cores import usable_cores
+from pipeline.workers import worker_process as workshop
 from pipeline.workers.executor import GivenBack, Place, open_executor
 from pipeline.workers.local import LocalExecutor, sharers
-from pipeline.jobs.job import Job, JobResult
-from pipeline.workers.stall_watch import BEAT_LOST_SECONDS, Silence
 from pipeline.workers.messages import Beat
+from pipeline.workers.stall_watch import BEAT_LOST_SECONDS, Silence
 
 GIB = 1 << 30
 

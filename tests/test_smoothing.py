@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipeline.config.transfer import Transfer
 from pipeline.enhance import StyleDistance
 from pipeline.nst import Vgg19, stylize
 from pipeline.nst.objective import Evaluation
 from pipeline.nst.optimizers import Lbfgs
-from pipeline.nst.pyramid import deepest, inner
 from pipeline.nst.preconditioner import FINER, POWER, Smoothing
-from pipeline.config.transfer import Transfer
+from pipeline.nst.pyramid import deepest, inner
 
 
 @pytest.mark.parametrize("depth", [3, 5])

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from pipeline.nst import wasserstein
+from pipeline.nst.distributions import Histogram, SlicedWasserstein
 from pipeline.nst.objective import STATISTICS
 from pipeline.nst.statistics import Covariance, Gram, MeanStd, Moments
-from pipeline.nst.distributions import Histogram, SlicedWasserstein
 from pipeline.nst.wasserstein import Wasserstein, by_eigenvalues, by_newton_schulz
 
 NAMES = sorted(STATISTICS)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.config.transfer import Transfer
 from pipeline.nst import Vgg19, stylize
 from pipeline.nst.cache import Caches, MemoryCache, Tensors
-from pipeline.config.transfer import Transfer
 from pipeline.render.style_cache import DiskCache
 
 

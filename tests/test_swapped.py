@@ -19,12 +19,12 @@ import pytest
 from fake_work import FakeExecutor, photo
 from stock import read_log
 
-from pipeline.monitoring import live
 from pipeline.cli import status as reports
 from pipeline.daemon import run as running
 from pipeline.errors import PipelineError
-from pipeline.outbox.publisher import Outbox
 from pipeline.gallery.server.files import Shelf
+from pipeline.monitoring import live
+from pipeline.outbox.publisher import Outbox
 
 PATIENCE = 10  # seconds: what a service manager waits at least after SIGTERM
 HOLE = 10 << 30

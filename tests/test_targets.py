@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from pipeline.cli import main as cli
-from pipeline.render import single
 from pipeline.errors import UsageError
+from pipeline.render import single
 from pipeline.targets import Target, made_here, target
 
 SMALL = ["--size", "48", "--steps", "2"]

@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.config.transfer import Transfer
 from pipeline.nst import Vgg19, stylize
 from pipeline.nst.objective import Objective, style_sums
 from pipeline.nst.tiles import MARGIN, TiledObjective, looking, spans
-from pipeline.config.transfer import Transfer
 
 HEIGHT, WIDTH = 24, 430  # long enough that a block does not see the far end, and odd at the grid
 

@@ -18,17 +18,16 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from pipeline.config.enhancement import Enhance
-from pipeline.errors import UsageError
-from pipeline.jobs.job import Bench, Interrupted, Job, JobResult, Output
-from pipeline.jobs.recipe import Recipe, StyleImage
-from pipeline.nst import Iterate
-from pipeline.config.transfer import Transfer
-from pipeline.jobs.recipe import digest
 from pipeline.config.sections import Timelapse
+from pipeline.config.transfer import Transfer
+from pipeline.errors import UsageError
+from pipeline.imaging.animation import HOLD_SECONDS, write_film
+from pipeline.jobs.job import Bench, Interrupted, Job, JobResult, Output
+from pipeline.jobs.recipe import Recipe, StyleImage, digest
+from pipeline.nst import Iterate
+from pipeline.render.run_job import run_job
 from pipeline.render.single import check_film
 from pipeline.render.timelapse import CANDIDATES, Recorder, evenly
-from pipeline.imaging.animation import HOLD_SECONDS, write_film
-from pipeline.render.run_job import run_job
 
 FINISHED = torch.full((3, 48, 64), 0.9)
 

@@ -16,25 +16,24 @@ from safetensors.torch import save_file
 from stock import plain_picture, read_log, swap
 from test_service import Studio
 
-from pipeline.jobs import recipe as recipes
-from pipeline.render import run_job as worker
 from pipeline.config.enhancement import Enhance
-from pipeline.monitoring.terminal.dashboard import Dashboard
+from pipeline.config.loading import Loaded, load
+from pipeline.config.transfer import Transfer
+from pipeline.daemon.instance import instance_lock
+from pipeline.daemon.recipe_files import DOUBT_SECONDS, Ingredients
+from pipeline.daemon.run import _Loop
+from pipeline.daemon.signals import Asked
 from pipeline.enhance import learned_upscaler as learned
 from pipeline.errors import ChangedError, WeightsError
-from pipeline.workers.executor import GivenBack
-from pipeline.daemon.recipe_files import DOUBT_SECONDS, Ingredients
+from pipeline.jobs import recipe as recipes
 from pipeline.jobs.job import Bench, Job
-from pipeline.jobs.recipe import Recipe, StyleImage
-from pipeline.daemon.instance import instance_lock
+from pipeline.jobs.recipe import Recipe, StyleImage, digest
+from pipeline.monitoring.terminal.dashboard import Dashboard
 from pipeline.nst import Vgg19, load_weights
 from pipeline.nst.weights import CONVS
-from pipeline.config.transfer import Transfer
-from pipeline.jobs.recipe import digest
-from pipeline.daemon.signals import Asked
-from pipeline.config.loading import Loaded, load
-from pipeline.daemon.run import _Loop
+from pipeline.render import run_job as worker
 from pipeline.system.file_version import Stamp
+from pipeline.workers.executor import GivenBack
 
 SEA = """
 styles: {sea: {image: sea.bmp}}

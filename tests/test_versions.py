@@ -14,23 +14,23 @@ from fake_work import done
 from stock import books, bring_back, make, make_job, pictures, publish, read_log, render
 from test_service import CONFIG, STYLES, Studio
 
-from pipeline.daemon import restore as restoring
-from pipeline.monitoring.terminal.dashboard import Dashboard
-from pipeline.ledger.database import APPLICATION_ID, MIGRATIONS
 from pipeline.cli.dry_run import dry_run
+from pipeline.cli.explain import explain, explain_text
+from pipeline.cli.retry import retry
+from pipeline.cli.status import status
+from pipeline.config.loading import Loaded
+from pipeline.config.sections import Versions as Bounds
+from pipeline.daemon import restore as restoring
+from pipeline.daemon.replacements import Replacing
+from pipeline.daemon.run import _say
 from pipeline.errors import OutputError, Reason, UsageError
+from pipeline.gallery.server.files import Shelf
 from pipeline.jobs.job import JobState
+from pipeline.ledger.database import APPLICATION_ID, MIGRATIONS
 from pipeline.ledger.ledger import Ledger
+from pipeline.monitoring.terminal.dashboard import Dashboard
 from pipeline.outbox.names import VERSIONS
 from pipeline.outbox.publisher import Outbox
-from pipeline.daemon.replacements import Replacing
-from pipeline.cli.explain import explain, explain_text
-from pipeline.cli.status import status
-from pipeline.cli.retry import retry
-from pipeline.config.loading import Loaded
-from pipeline.daemon.run import _say
-from pipeline.config.sections import Versions as Bounds
-from pipeline.gallery.server.files import Shelf
 from pipeline.outbox.versions import Versions
 
 LARGE = CONFIG.replace("watch", "transfer: {size: 64, steps: [2]}\nwatch")

@@ -12,15 +12,16 @@ import wild_stock as wild
 from PIL import Image
 from stock import make_job
 
-from pipeline.imaging.survey import heif as boxes
-from pipeline.imaging import decode as codec, tiff_tags as ifd
-from pipeline.imaging.decode import Decoded, Limits
-from pipeline.imaging.sandbox import Decoder
+from pipeline.config.sections import Limits as Section
 from pipeline.errors import InputError, Reason
+from pipeline.imaging import decode as codec
+from pipeline.imaging import tiff_tags as ifd
+from pipeline.imaging.decode import Decoded, Limits
 from pipeline.imaging.icc_profiles import icc_bytes
+from pipeline.imaging.sandbox import Decoder
+from pipeline.imaging.survey import heif as boxes
 from pipeline.jobs.job import JobResult
 from pipeline.outbox.run_log import run_log_line
-from pipeline.config.sections import Limits as Section
 
 pillow_heif.register_heif_opener()
 

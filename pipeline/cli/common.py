@@ -25,10 +25,5 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")
 DEFAULT_CONFIG = Path("config.yaml")
 
 
-def counted(count: int, noun: str) -> str:
-    """``1 job``, ``2 jobs``."""
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
 def print_report(report: dict[str, Any], as_json: bool, text: Any) -> None:
     print(json.dumps(report, indent=2) if as_json else text(report))

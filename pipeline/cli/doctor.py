@@ -9,13 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.model import Config
-from pipeline.imaging.sandbox import KNOWN_GOOD, Decoder
-from pipeline.system.safe_files import new_file
-from pipeline.errors import ConfigError, EngineError, JobError
-from pipeline.system.paths import real_path
 from pipeline.config.loading import Loaded
-from pipeline.config.sections import Limits
+from pipeline.config.model import Config
+from pipeline.errors import ConfigError, JobError
+from pipeline.imaging.sandbox import Decoder
+from pipeline.render.self_check import _decoder, _device, _weights
+from pipeline.system.paths import real_path
+from pipeline.system.safe_files import new_file
 from pipeline.workers.worker_process import in_words
 
 Finding = dict[str, Any]
@@ -95,17 +95,6 @@ def _can_link(folder: Path) -> str:
     return "hard links"
 
 
-def _decoder(limits: Limits) -> str:
-    """Start one, as for a photo, and have it decode a picture."""
-    decoder = Decoder(limits, at_hand=0)
-    try:
-        decoder.start()
-        decoder.probe(KNOWN_GOOD)
-    finally:
-        decoder.close()
-    return "starts, in a process of its own"
-
-
 def _broken_paintings(loaded: Loaded) -> list[Finding]:
     """Paintings that cannot be decoded, in the words of the work: their styles wait."""
     decoder = Decoder(loaded.config.limits, at_hand=0)
@@ -123,13 +112,6 @@ def _broken_paintings(loaded: Loaded) -> list[Finding]:
     return found
 
 
-def _weights(source: str) -> str:
-    from pipeline.nst.weights import load_weights
-
-    count = sum(tensor.numel() for tensor in load_weights(source).values())
-    return f"{source}: {count:,} numbers, verified"
-
-
 def _engine(config: Config) -> list[Finding]:
     """Where jobs run: each device once, or the cluster (its nodes try their own)."""
     if config.engine == "ray":
@@ -138,24 +120,3 @@ def _engine(config: Config) -> list[Finding]:
         return [_tried("cluster", cluster_words, config.ray)]
     devices = [config.device] if isinstance(config.device, str) else config.device
     return [_tried(f"device {name}", _device, name) for name in dict.fromkeys(devices)]
-
-
-def _device(name: str) -> str:
-    """What a name stands for, each device tried: `auto` may stand for several."""
-    from pipeline.nst.devices import find_devices
-
-    found = find_devices(name)
-    several = f"{len(found)} devices, each a worker: " if len(found) > 1 else ""
-    return several + "; ".join(_used(*device) for device in found)
-
-
-def _used(name: str, free: int) -> str:
-    import torch
-
-    device = torch.device(name)
-    ones = torch.ones(8, 8, device=device)
-    if float((ones @ ones).sum()) != 512.0:
-        raise EngineError("cannot add up", where=str(device), mend="choose another device")
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    memory = f", {free / 2**30:.1f} GiB free" if free else ""
-    return f"{device}{threads}{memory}"

@@ -8,13 +8,13 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
+from pipeline.config.base import Options
 from pipeline.config.enhancement import Enhance
-from pipeline.config.validation import explain
-from pipeline.errors import UsageError
 from pipeline.config.output import OutputFormat
 from pipeline.config.transfer import PRESETS, Transfer
-from pipeline.config.base import Options
+from pipeline.config.validation import explain
 from pipeline.config.yaml_file import parse_scalar
+from pipeline.errors import UsageError
 
 OptionsType = TypeVar("OptionsType", bound=Options)
 

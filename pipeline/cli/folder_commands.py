@@ -7,9 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.common import DEFAULT_CONFIG, FAILED, OK, ConfigOption, DeviceOption, EventsOption, ForceOption, JsonOption, app, print_report
-from pipeline.system.text import counted
+from pipeline.cli.common import (
+    DEFAULT_CONFIG,
+    FAILED,
+    OK,
+    ConfigOption,
+    DeviceOption,
+    EventsOption,
+    ForceOption,
+    JsonOption,
+    app,
+    print_report,
+)
 from pipeline.errors import UsageError
+from pipeline.system.text import counted
 
 
 @app.command()
@@ -81,7 +92,8 @@ def pause(
     ] = False,
 ) -> None:
     """Begin no more jobs until `resume`, also after a restart."""
-    from pipeline.daemon import hold as holding, run as running
+    from pipeline.daemon import hold as holding
+    from pipeline.daemon import run as running
 
     loaded = running.load(config, complete=False)
     found = holding.Hold(_moment(until, loaded.config.schedule), now)
@@ -92,7 +104,8 @@ def pause(
 @app.command()
 def resume(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """End a pause."""
-    from pipeline.daemon import hold as holding, run as running
+    from pipeline.daemon import hold as holding
+    from pipeline.daemon import run as running
 
     paused = holding.resume(running.load(config, complete=False).config.state)
     print("goes on" if paused else "was not paused")
@@ -148,7 +161,8 @@ def explain(
     A finished picture, wherever it lies, tells by itself how it was made. With --again it is
     painted once more, from the same photo and paintings, which are found by what they hold.
     """
-    from pipeline.cli import reproduce as origins, status as reports
+    from pipeline.cli import reproduce as origins
+    from pipeline.cli import status as reports
     from pipeline.daemon import run as running
 
     if again is not None:
@@ -205,7 +219,8 @@ def restore(
     Those that stand now become an earlier version themselves. What was brought back stays until
     `retry`, or until its photo changes.
     """
-    from pipeline.daemon import restore as restoring, run as running
+    from pipeline.daemon import restore as restoring
+    from pipeline.daemon import run as running
 
     if bool(versions) == everything:
         raise UsageError("name versions (see `explain FILE`) or give --all", where="restore")

@@ -24,9 +24,14 @@ from typer.exceptions import TyperException
 from pipeline import __version__
 from pipeline.cli import folder_commands, picture_commands, setup_commands
 from pipeline.cli.common import FAILED, INTERRUPTED, OK, WRONG, app
-from pipeline.errors import PipelineError
-from pipeline.system.stdout import end_standard_streams, open_standard_streams, reader_left, stdout_fails
 from pipeline.cli.wrong_python import incomplete
+from pipeline.errors import PipelineError
+from pipeline.system.stdout import (
+    end_standard_streams,
+    open_standard_streams,
+    reader_left,
+    stdout_fails,
+)
 
 __all__ = ["app", "folder_commands", "main", "picture_commands", "setup_commands"]
 

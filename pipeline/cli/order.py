@@ -10,21 +10,21 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.config.enhancement import Enhance
-from pipeline.config.model import BUILTIN, Device
-from pipeline.config.loading import load_config
-from pipeline.monitoring.terminal.dashboard import Dashboard
-from pipeline.errors import PipelineError, UsageError
 from pipeline.cli.flags import chosen
-from pipeline.config.output import OutputFormat, format_of
-from pipeline.jobs.job import Job, JobResult, Progress
+from pipeline.config.enhancement import Enhance
+from pipeline.config.loading import load_config
 from pipeline.config.manifest import Style, find_image, load_manifest
+from pipeline.config.model import BUILTIN, Device
+from pipeline.config.output import OutputFormat, format_of
 from pipeline.config.transfer import INIT_WORDS, PRESETS, Transfer, resolve_transfer
-from pipeline.system.paths import is_file, real_path
+from pipeline.config.yaml_file import parse_scalar
+from pipeline.errors import PipelineError, UsageError
+from pipeline.jobs.job import Job, JobResult, Progress
+from pipeline.monitoring.terminal.dashboard import Dashboard
+from pipeline.monitoring.view import View
 from pipeline.render.single import Axis, Order, check_out, stylize_file, targets
 from pipeline.render.single import sweep as paint_grid
-from pipeline.monitoring.view import View
-from pipeline.config.yaml_file import parse_scalar
+from pipeline.system.paths import is_file, real_path
 
 
 def order(

@@ -5,15 +5,16 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from pipeline.config.loading import Loaded
 from pipeline.config.model import Config
+from pipeline.daemon.instance import refuse_shared
 from pipeline.errors import PipelineError, UsageError
 from pipeline.inbox.mount_guard import mount_word, remember
+from pipeline.inbox.quarantine import Held, held, restore
+from pipeline.inbox.tree import content_of
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import FILE, Ledger
-from pipeline.daemon.instance import refuse_shared
 from pipeline.system.paths import is_folder, real_path
-from pipeline.inbox.quarantine import Held, held, restore
-from pipeline.config.loading import Loaded
 
 
 def retry(loaded: Loaded, jobs: list[str] | None) -> int:
@@ -69,23 +70,6 @@ def accept(loaded: Loaded) -> str:
     with Ledger(config.state / FILE) as ledger:
         remember(config.inbox, ledger)
     return mount_word(config.inbox)
-
-
-def content_of(inbox: Path, file: Path) -> str:
-    """The path relative to the inbox, of a path as seen from here or from the inbox.
-
-    Raises:
-        UsageError: When it lies outside the inbox.
-    """
-    root = real_path(inbox)
-    # Parents are resolved, the name is not: a link in the inbox is itself what is asked about.
-    places = [real_path(place.parent) / place.name for place in (file, root / file)]
-    inside = [place for place in places if place.is_relative_to(root) and place != root]
-    there = [place for place in inside if os.path.lexists(place)]
-    if not inside:
-        mend = f"the inbox is {inbox}"
-        raise UsageError("is not in the inbox", where=str(file), mend=mend)
-    return (there or inside)[0].relative_to(root).as_posix()
 
 
 def _contents(loaded: Loaded, names: list[str], aside: list[Held]) -> list[str]:

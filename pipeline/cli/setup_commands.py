@@ -6,9 +6,17 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.common import DEFAULT_CONFIG, FAILED, OK, ConfigOption, JsonOption, app, print_report
-from pipeline.system.text import counted
+from pipeline.cli.common import (
+    DEFAULT_CONFIG,
+    FAILED,
+    OK,
+    ConfigOption,
+    JsonOption,
+    app,
+    print_report,
+)
 from pipeline.errors import UsageError
+from pipeline.system.text import counted
 
 
 @app.command()
@@ -66,8 +74,8 @@ def service(
     It runs `watch` for good, names this Python, this config and its folders, and lets the service
     do little else.
     """
-    from pipeline.daemon import run as running
     from pipeline.cli import service_units as units
+    from pipeline.daemon import run as running
 
     loaded = running.load(config)
     if kind not in units.KINDS:

@@ -4,15 +4,14 @@ import difflib
 import errno
 import os
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
 from pipeline.config.model import BUILTIN, WEIGHTS_WORDS, Config, MatchRule
-from pipeline.errors import ConfigError
-from pipeline.config.transfer import INIT_WORDS, Transfer, resolve_transfer
-from pipeline.system.paths import why_no_file
 from pipeline.config.patterns import fits
+from pipeline.config.transfer import INIT_WORDS, Transfer, resolve_transfer
+from pipeline.errors import ConfigError
+from pipeline.system.paths import why_no_file
 
 MOST_SAID = 300  # characters of a path: the reader has the config
 
@@ -88,13 +87,6 @@ def starter_styles() -> dict[str, Path]:
     """The styles that ship inside the package, by name."""
     folder = Path(str(files("pipeline") / "styles"))
     return {path.stem: path for path in sorted(folder.glob("*.jpg"))}
-
-
-@lru_cache(maxsize=256)  # asked for every job; what ships inside the package stays
-def source_of(path: Path) -> str:
-    """The word that config.yaml has for an image: ``builtin:NAME``, or its path."""
-    starter = starter_styles().get(path.stem)
-    return f"{BUILTIN}{path.stem}" if path == starter else str(path)
 
 
 def find_image(source: str, key: str, *, there: bool = True) -> Path:

@@ -3,19 +3,28 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
-from pipeline.config.enhancement import Enhance
-from pipeline.config.sections import Cluster
-from pipeline.config.validation import explain, nearest
-from pipeline.errors import ConfigError
-from pipeline.config.output import OutputFormat
 from pipeline.config.base import FromList, LocalPath, Options, absolute
-from pipeline.config.transfer import PresetName, Transfer
-from pipeline.system.paths import absolute_path, real_path
+from pipeline.config.enhancement import Enhance
+from pipeline.config.output import OutputFormat
 from pipeline.config.schedule import Schedule
-from pipeline.config.sections import Hooks, Limits, Log, Metrics, Pattern, Queue, Serve, Timelapse, Versions, Watch
-from pipeline.config.yaml_file import read_yaml
+from pipeline.config.sections import (
+    Cluster,
+    Hooks,
+    Limits,
+    Log,
+    Metrics,
+    Pattern,
+    Queue,
+    Serve,
+    Timelapse,
+    Versions,
+    Watch,
+)
+from pipeline.config.transfer import PresetName, Transfer
+from pipeline.config.validation import nearest
+from pipeline.system.paths import absolute_path, real_path
 
 BUILTIN = "builtin:"
 WEIGHTS_WORDS = ("embedded", "torchvision")
@@ -205,28 +214,6 @@ class Config(Options):
                         + nearest(name, self.styles)
                     )
         return self
-
-
-def load_config(path: Path) -> Config:
-    """Read and check a config file.
-
-    Raises:
-        ConfigError: With the file, the line, the key path and the nearest valid key.
-    """
-    document, lines = read_yaml(path)
-    if document is None:
-        document = {}
-    if not isinstance(document, dict):
-        raise ConfigError("the top level must be a mapping", where=str(path))
-    try:
-        return Config.model_validate(document, context={"base": real_path(path.parent)})
-    except ValidationError as error:
-        raise ConfigError(**explain(error, Config, path, lines)) from None
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of config.yaml."""
-    return Config.model_json_schema()
 
 
 def _source(value: Any, base: Path) -> Any:

@@ -1,13 +1,16 @@
 """The files that pictures become: format, quality, depth, colour space, metadata."""
 
 from importlib.util import find_spec
-from typing import Annotated, Literal, Self, cast
+from typing import TYPE_CHECKING, Annotated, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
-from pipeline.errors import MissingExtraError
-from pipeline.config.file_kinds import KINDS, kind_of
 from pipeline.config.base import Options
+from pipeline.config.file_kinds import KINDS, kind_of
+from pipeline.errors import MissingExtraError
+
+if TYPE_CHECKING:  # a decoder process starts sooner without the models
+    pass
 
 Format = Literal["png", "jpeg", "webp", "tiff", "avif", "heif"]
 Profile = Literal["srgb", "display-p3"]

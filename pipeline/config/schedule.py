@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field
 
-from pipeline.system.clock import MACHINE, instant
 from pipeline.config.base import FromList, Options
+from pipeline.system.clock import MACHINE, instant
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 AHEAD_DAYS = 16  # how far one looks for the next opening: every weekday twice, jumps or not

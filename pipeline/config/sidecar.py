@@ -11,17 +11,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from pipeline.config.base import FromList, Options
 from pipeline.config.enhancement import Enhance
-from pipeline.config.validation import explain
-from pipeline.config.model import Config
-from pipeline.system.safe_files import opened
-from pipeline.errors import ConfigError, InputError, Reason
 from pipeline.config.file_kinds import PHOTOS
 from pipeline.config.manifest import Manifest
-from pipeline.config.base import FromList, Options
-from pipeline.config.transfer import Transfer
+from pipeline.config.model import Config
 from pipeline.config.sections import Limits
+from pipeline.config.transfer import Transfer
+from pipeline.config.validation import explain
 from pipeline.config.yaml_file import parse_yaml
+from pipeline.errors import ConfigError, InputError, Reason
+from pipeline.system.safe_files import opened
 
 FOLDER_FILE = "_folder.yaml"
 SUFFIX = ".yaml"

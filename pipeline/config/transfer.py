@@ -4,19 +4,17 @@ The one home of these defaults: config.yaml, side files, command-line flags and 
 all validate against the model below. No torch is imported here.
 """
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
 )
 
-from pipeline.system.paths import absolute_path, system_text
+from pipeline.config.base import FromList, Options, absolute
+from pipeline.system.paths import system_text
 
 # relu layers of VGG-19 up to the deepest one the losses look at (Simonyan & Zisserman 2014).
 LAYERS = tuple(
@@ -29,17 +27,6 @@ LayerName = Literal[LAYERS]  # type: ignore[valid-type]  # built from the table 
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Side = Annotated[int, Field(ge=16, le=32768)]
 Steps = Annotated[int, Field(ge=1, le=100_000)]
-Strength = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-
-
-# YAML and JSON know lists only; a frozen option holds tuples.
-FromList = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
-
-
-def absolute(value: Any, info: ValidationInfo) -> Any:
-    """Paths in a config file are relative to the file."""
-    base = (info.context or {}).get("base") or Path.cwd()
-    return absolute_path(value, base) if isinstance(value, str | Path) and value else value
 
 
 def _start_image(value: Any, info: ValidationInfo) -> Any:
@@ -51,20 +38,9 @@ def _start_image(value: Any, info: ValidationInfo) -> Any:
 
 INIT_WORDS = ("content", "noise", "style")
 StartImage = Annotated[str, BeforeValidator(_start_image)]
-LocalPath = Annotated[Path, BeforeValidator(absolute)]
 SystemText = Annotated[str, AfterValidator(system_text)]  # an argument of a program, a host
 
 Depths = Annotated[tuple[Annotated[int, Field(ge=1, le=5)], ...], Field(min_length=1), FromList]
-
-
-class Options(BaseModel):
-    """Frozen, exact: an unknown key or a value of the wrong type is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    def chosen(self) -> dict[str, Any]:
-        """Only what somebody set, so that layers of options can be laid over one another."""
-        return self.model_dump(exclude_unset=True)
 
 
 class Transfer(Options):

@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from pipeline.system.safe_files import opened
 from pipeline.errors import ConfigError
+from pipeline.system.safe_files import opened
 
 MAX_CONFIG_BYTES = 1 << 20
 MOST_SAID = 200  # characters of an error that is not ours

@@ -10,12 +10,11 @@ again by themselves.
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from pipeline.errors import Reason
-from pipeline.jobs.retry_policy import BLAME, Blame, again_seconds, is_due
-from pipeline.errors import Failure
-from pipeline.jobs.job import Job, JobResult
 from pipeline.config.manifest import starter_styles
+from pipeline.errors import Failure, Reason
+from pipeline.jobs.job import Job, JobResult
 from pipeline.jobs.recipe import digest
+from pipeline.jobs.retry_policy import BLAME, Blame, again_seconds, is_due
 
 CHECK = ".self-check"  # stands for a photo's name; no photo in the inbox has one like it
 KNOWN_GOOD = "watercolor"  # of the starter styles, the smallest file

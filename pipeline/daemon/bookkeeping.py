@@ -1,6 +1,5 @@
 """What happened, brought once into every book: ledger, outbox, run log, dashboard, hooks."""
 
-import datetime
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -9,23 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import OutputError, Reason
-from pipeline.jobs.retry_policy import wait_seconds
+from pipeline.config.sections import Versions as Bounds
+from pipeline.errors import Failure, OutputError, Reason
 from pipeline.gallery.writer import Gallery
 from pipeline.inbox.scanner import Refused
-from pipeline.errors import Failure
 from pipeline.jobs.job import JobResult, Output
-from pipeline.monitoring.journal import note
+from pipeline.jobs.retry_policy import wait_seconds
 from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.records import Pair, Staged
+from pipeline.monitoring.journal import note
+from pipeline.monitoring.view import Result, View
 from pipeline.outbox.names import RUN_LOG, stems
 from pipeline.outbox.publisher import Outbox
-from pipeline.system.redaction import Discreet
-from pipeline.ledger.records import Pair, Staged
 from pipeline.outbox.run_log import RunLog, run_log_line
-from pipeline.config.sections import Versions as Bounds
 from pipeline.outbox.thumbnails import STAGED
 from pipeline.outbox.versions import Versions, relative
-from pipeline.monitoring.view import Result, View
+from pipeline.system.redaction import Discreet
+from pipeline.system.text import timestamp
 
 Line = dict[str, Any]
 FLUSH_SECONDS = 1.0  # between two writings of the run log: each waits for the disk
@@ -295,9 +294,3 @@ def _file_line(refused: Refused, run: str, wall: float) -> Line:
         "losses": {},
         "error": {"code": refused.failure.code, "message": refused.failure.message},
     }
-
-
-def timestamp(wall: float) -> str:
-    """UTC, ISO 8601, to the millisecond."""
-    at = datetime.datetime.fromtimestamp(wall, datetime.UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -11,10 +11,10 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Literal
 
-from pipeline.system.clock import spoken
-from pipeline.errors import StateError
-from pipeline.daemon.hold import NAME, Hold, held, resume
 from pipeline.config.schedule import AtEnd, Schedule, Stretch, next_run, stretch
+from pipeline.daemon.hold import NAME, Hold, held, resume
+from pipeline.errors import StateError
+from pipeline.system.clock import spoken
 from pipeline.system.file_version import Stamp
 from pipeline.system.state_file import read_facts, write_facts
 

@@ -14,9 +14,9 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-from pipeline.system.safe_files import open_regular, read_bounded, refuse_irregular
 from pipeline.errors import LockedError, StateError
 from pipeline.system.mounts import mount_of
+from pipeline.system.safe_files import open_regular, read_bounded, refuse_irregular
 
 # How long a start waits for the lock: whoever looks for a holder has it for a moment, too.
 LOCK_SECONDS = 1.0

@@ -8,12 +8,12 @@ jobs of one photo stay together, because what was computed of it is still at han
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-from pipeline.monitoring.estimate import work_of
-from pipeline.jobs.retry_policy import is_due
-from pipeline.inbox.scanner import Found
-from pipeline.jobs.job import Job
 from pipeline.config.patterns import fits
 from pipeline.config.sections import Queue
+from pipeline.inbox.scanner import Found
+from pipeline.jobs.job import Job
+from pipeline.jobs.retry_policy import is_due
+from pipeline.monitoring.estimate import work_of
 
 
 class Waiting:

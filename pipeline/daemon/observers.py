@@ -11,15 +11,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Self
 
 from pipeline import __version__
-from pipeline.monitoring.digest import Batch, Digest, Why
 from pipeline.config.model import Config
-from pipeline.jobs.job import JobState
-from pipeline.monitoring.journal import Journal, note
 from pipeline.daemon.instance import Card
-from pipeline.monitoring.systemd import Notifier
 from pipeline.daemon.pauses import space
-from pipeline.monitoring.health import Pulse
 from pipeline.daemon.service import Service
+from pipeline.jobs.job import JobState
+from pipeline.monitoring.digest import Batch, Digest, Why
+from pipeline.monitoring.health import Pulse
+from pipeline.monitoring.journal import Journal, note
+from pipeline.monitoring.systemd import Notifier
 from pipeline.monitoring.view import Lane, View
 
 Line = dict[str, Any]

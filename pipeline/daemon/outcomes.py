@@ -7,16 +7,15 @@ stop this anywhere, and it goes on from there.
 from collections import deque
 from dataclasses import replace
 
-from pipeline.daemon.bookkeeping import Accounts
 from pipeline.daemon.blame import Trials, needs_check
-from pipeline.jobs.checkpoints import Checkpoints
-from pipeline.errors import OutputError, PlaceError, Reason
-from pipeline.workers.executor import GivenBack
-from pipeline.jobs.retry_policy import BLAME, Blame, wait_seconds
-from pipeline.inbox.scanner import Refused
-from pipeline.errors import Failure
-from pipeline.jobs.job import Job, JobResult, JobState
+from pipeline.daemon.bookkeeping import Accounts
 from pipeline.daemon.planner import Planner
+from pipeline.errors import Failure, OutputError, PlaceError, Reason
+from pipeline.inbox.scanner import Refused
+from pipeline.jobs.checkpoints import Checkpoints
+from pipeline.jobs.job import Job, JobResult, JobState
+from pipeline.jobs.retry_policy import BLAME, Blame, wait_seconds
+from pipeline.workers.executor import GivenBack
 
 
 class Outcomes:

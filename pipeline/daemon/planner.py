@@ -5,25 +5,24 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.daemon.bookkeeping import Accounts
-from pipeline.daemon.blame import Holds
-from pipeline.config.model import Config
-from pipeline.errors import PlaceError, Reason
-from pipeline.monitoring.estimate import work_of
-from pipeline.inbox.examiner import PASSING, Examiner
-from pipeline.jobs.retry_policy import OF_THE_PLACE
-from pipeline.inbox.scanner import EMPTY, Refused
-from pipeline.daemon.recipe_files import Ingredients
-from pipeline.inbox.intake import Intake
-from pipeline.errors import Failure
-from pipeline.jobs.job import Job, JobResult, JobState, Photo
-from pipeline.jobs.plan import Planned, plan_jobs
 from pipeline.config.manifest import Manifest
+from pipeline.config.model import Config
+from pipeline.daemon.blame import Holds
+from pipeline.daemon.bookkeeping import Accounts
+from pipeline.daemon.job_queue import Waiting
+from pipeline.daemon.recipe_files import Ingredients
+from pipeline.daemon.replacements import Replacing, replacing
+from pipeline.errors import Failure, PlaceError, Reason
+from pipeline.inbox.examiner import PASSING, Examiner
+from pipeline.inbox.intake import Intake
 from pipeline.inbox.originals import Originals
 from pipeline.inbox.quarantine import held
-from pipeline.daemon.job_queue import Waiting
+from pipeline.inbox.scanner import EMPTY, Refused
+from pipeline.jobs.job import Job, JobResult, JobState, Photo
+from pipeline.jobs.plan import Planned, plan_jobs
 from pipeline.jobs.recipe import forget_digest
-from pipeline.daemon.replacements import Replacing, replacing
+from pipeline.jobs.retry_policy import OF_THE_PLACE
+from pipeline.monitoring.estimate import work_of
 
 # Between two plans while many new files are examined; for a queue of a thousand twice as long, and
 # so on: the more waits, the less does it matter what comes behind it, and the longer a plan takes.

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.ledger.history import History
 from pipeline.jobs.plan import Planned
+from pipeline.ledger.history import History
 
 SIZES_NAMED = 3
 

@@ -9,20 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.loading import Loaded
 from pipeline.daemon.bookkeeping import Accounts
-from pipeline.system.text import timestamp
-from pipeline.errors import LockedError, StateError, UsageError
-from pipeline.ledger.ledger import FILE, Ledger
 from pipeline.daemon.instance import instance_lock, refuse_shared
+from pipeline.errors import LockedError, StateError, UsageError
+from pipeline.inbox.tree import content_of
+from pipeline.ledger.ledger import FILE, Ledger
+from pipeline.ledger.records import Version
+from pipeline.monitoring.view import View
 from pipeline.outbox.names import stems
 from pipeline.outbox.publisher import Outbox
-from pipeline.system.paths import real_path
-from pipeline.ledger.records import Version
-from pipeline.inbox.tree import content_of
-from pipeline.config.loading import Loaded
-from pipeline.system.text import visible
 from pipeline.outbox.versions import Versions, absolute
-from pipeline.monitoring.view import View
+from pipeline.system.paths import real_path
+from pipeline.system.text import timestamp, visible
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,34 +6,32 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.config.loading import Loaded, load
 from pipeline.config.model import Config
-from pipeline.config.loading import load_config
-from pipeline.monitoring.terminal.dashboard import Dashboard
-from pipeline.errors import BusyError, ConfigError, PipelineError
-from pipeline.monitoring.estimate import Estimate
-from pipeline.workers.executor import Executor, Place, open_executor
-from pipeline.inbox.mount_guard import worked_before
 from pipeline.daemon.gate import Gate
+from pipeline.daemon.instance import Card, instance_lock
+from pipeline.daemon.observers import Observers
+from pipeline.daemon.run_statistics import words
+from pipeline.daemon.service import Service
+from pipeline.daemon.signals import Asked, _signals
+from pipeline.errors import BusyError, ConfigError, PipelineError
+from pipeline.inbox.mount_guard import worked_before
+from pipeline.inbox.watcher import Watcher
 from pipeline.jobs.job import JobState
-from pipeline.monitoring.journal import note
 from pipeline.ledger.ledger import FILE as LEDGER
 from pipeline.ledger.ledger import Ledger
+from pipeline.monitoring.estimate import Estimate
+from pipeline.monitoring.journal import note
 from pipeline.monitoring.live import Teller
-from pipeline.daemon.instance import Card, instance_lock
-from pipeline.config.manifest import Manifest, load_manifest
-from pipeline.daemon.observers import Observers
-from pipeline.system.stdout import Outlet
-from pipeline.system.paths import is_folder
-from pipeline.daemon.service import Service
-from pipeline.system.file_version import Stamp
-from pipeline.daemon.run_statistics import words
+from pipeline.monitoring.terminal.dashboard import Dashboard
 from pipeline.monitoring.view import View
-from pipeline.inbox.watcher import Watcher
+from pipeline.system.file_version import Stamp
+from pipeline.system.paths import is_folder
+from pipeline.system.stdout import Outlet
+from pipeline.workers.executor import Executor, Place, open_executor
 
 TICK_SECONDS = 0.25
 BUSY_SECONDS = 1.0  # that a tick waits for another program that holds the jobs database
@@ -41,29 +39,6 @@ RELOAD_SECONDS = 5.0  # after which a config that was refused is tried again
 LAST_LINES_SECONDS = 2.0  # that a stop waits for whoever reads standard output
 # What processes and addresses were begun with, besides the folders.
 _FIXED = ("device", "slots", "engine", "ray", "timelapse", "metrics", "log")
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A checked config, its manifest and where it came from."""
-
-    path: Path
-    config: Config
-    manifest: Manifest
-    stamp: Stamp | None = None  # of the file, from before it was read
-
-
-def load(path: Path, *, complete: bool = True) -> Loaded:
-    """Read and check a config.
-
-    Args:
-        path: The file.
-        complete: Whether every painting and weights file that it names must be there. Commands
-            that only look need none: a daemon at work waits for one that was moved away.
-    """
-    stamp = Stamp.at(path)
-    config = load_config(path)
-    return Loaded(path, config, load_manifest(config, path, complete=complete), stamp)
 
 
 def run(
@@ -281,39 +256,6 @@ def _ledger(config: Config, asked: "Asked", card: Card) -> Iterator[Ledger]:
 
 
 # --- signals --------------------------------------------------------------------------------
-
-# SIGHUP: the terminal was closed, or the connection to it was lost.
-_STOPS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])
-
-
-class Asked:
-    """How often we were asked to stop, and by which signal."""
-
-    def __init__(self) -> None:
-        self.signal = 0
-        self.number = 0
-
-    def __call__(self, number: int, _frame: object) -> None:
-        self.signal += 1
-        self.number = number
-
-    def wait(self, seconds: float) -> None:
-        """Rest, but not through a signal."""
-        if not self.signal:
-            time.sleep(seconds)
-
-
-@contextmanager
-def _signals() -> Iterator[Asked]:
-    asked = Asked()
-    # What is ignored stays so: `nohup pipeline watch` outlives its terminal.
-    heeded = [s for s in _STOPS if signal.getsignal(s) != signal.SIG_IGN]
-    before = {s: signal.signal(s, asked) for s in heeded}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -9,31 +9,38 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.daemon.bookkeeping import Accounts
-from pipeline.daemon.blame import is_check
-from pipeline.daemon.run_statistics import Bulk
-from pipeline.jobs.checkpoints import Checkpoints
-from pipeline.config.model import Config
-from pipeline.system.safe_files import disk_errors
-from pipeline.errors import BusyError, DiskFullError, OutputError, PlaceError, Reason, StateError
-from pipeline.monitoring.estimate import Rates
-from pipeline.inbox.examiner import Examiner
-from pipeline.workers.executor import Executor, GivenBack
-from pipeline.jobs.retry_policy import MAX_ATTEMPTS
-from pipeline.daemon.gate import Closed, Gate
-from pipeline.monitoring.hooks import HookRunner
-from pipeline.errors import Failure
-from pipeline.jobs.job import Job, JobResult, JobState, Progress
-from pipeline.monitoring.journal import note
-from pipeline.ledger.ledger import Ledger
 from pipeline.config.manifest import Manifest
-from pipeline.outbox.publisher import Outbox
-from pipeline.outbox.names import staging_name
+from pipeline.config.model import Config
+from pipeline.daemon.blame import is_check
+from pipeline.daemon.bookkeeping import Accounts
+from pipeline.daemon.gate import Closed, Gate
 from pipeline.daemon.outcomes import Outcomes
 from pipeline.daemon.pauses import Pause, after, broken, full, is_over, too_full, unusable
 from pipeline.daemon.planner import Planner
 from pipeline.daemon.replacements import Replacing
+from pipeline.daemon.run_statistics import Bulk
+from pipeline.errors import (
+    BusyError,
+    DiskFullError,
+    Failure,
+    OutputError,
+    PlaceError,
+    Reason,
+    StateError,
+)
+from pipeline.inbox.examiner import Examiner
+from pipeline.jobs.checkpoints import Checkpoints
+from pipeline.jobs.job import Job, JobResult, JobState, Progress
+from pipeline.jobs.retry_policy import MAX_ATTEMPTS
+from pipeline.ledger.ledger import Ledger
+from pipeline.monitoring.estimate import Rates
+from pipeline.monitoring.hooks import HookRunner
+from pipeline.monitoring.journal import note
 from pipeline.monitoring.view import View
+from pipeline.outbox.names import staging_name
+from pipeline.outbox.publisher import Outbox
+from pipeline.system.safe_files import disk_errors
+from pipeline.workers.executor import Executor, GivenBack
 
 Line = dict[str, Any]
 FOLDERS = ("inbox", "state", "archive", "quarantine")

@@ -6,10 +6,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pipeline.config.enhancement import FINISHING, AnyStep, Canvas, Clean, Contrast, Denoise, Detail, Enhance, Grain, Sharpen, Tone, Vibrance, WhiteBalance
-from pipeline.enhance.step_limits import Figures, figures, held
-from pipeline.enhance.detail import detail, sharpen
+from pipeline.config.enhancement import (
+    FINISHING,
+    AnyStep,
+    Canvas,
+    Clean,
+    Contrast,
+    Denoise,
+    Detail,
+    Enhance,
+    Grain,
+    Sharpen,
+    Tone,
+    Vibrance,
+    WhiteBalance,
+)
 from pipeline.enhance.cleanup import clean, denoise
+from pipeline.enhance.detail import detail, sharpen
+from pipeline.enhance.step_limits import Figures, figures, held
 from pipeline.enhance.style_guard import Distance, style_held
 from pipeline.enhance.texture import canvas, grain
 from pipeline.enhance.tone import contrast, tone, vibrance, white_balance

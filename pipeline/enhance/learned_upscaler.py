@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.system.safe_files import read_verified
 from pipeline.errors import ChangedError, EngineError
+from pipeline.system.safe_files import read_verified
 
 TILE = 256  # px of the picture before it is enlarged
 OVERLAP = 32  # px computed around a tile and cut off, so that no seam is seen

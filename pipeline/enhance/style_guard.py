@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from pipeline.config.transfer import Transfer
 from pipeline.enhance.filters import small
+from pipeline.imaging.resampling import antialiased
 from pipeline.nst import Vgg19
 from pipeline.nst.objective import Objective, style_sums
 from pipeline.nst.pyramid import inner, to_depth
-from pipeline.config.transfer import Transfer
-from pipeline.imaging.resampling import antialiased
 
 MAX_STYLE_SHIFT = 0.1  # of the photo's own distance from the paintings
 ROUNDS = 8  # of holding a step back, before it is left out

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 from pipeline.config.file_kinds import FILMS
-from pipeline.system.redaction import Discreet
 from pipeline.outbox.thumbnails import SHOWN, before_name, large_name, small_name
+from pipeline.system.redaction import Discreet
 
 KINDS = ("stylized", "enhanced")  # of a hostile value it can be asked whether it is one of them
 POINTS = 120  # of a loss curve; more than a plot can show

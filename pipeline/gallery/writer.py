@@ -25,12 +25,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.system.safe_files import disk_errors, opened, read_bounded, write_whole
 from pipeline.errors import OutputError
 from pipeline.gallery.entries import DISCREET, exhibit
 from pipeline.gallery.page import MARK, page
 from pipeline.outbox.names import GALLERY, PAGE, RUN_LOG
 from pipeline.outbox.thumbnails import NAME, large_name, small_name
+from pipeline.system.safe_files import disk_errors, opened, read_bounded, write_whole
 
 FOLDER = GALLERY
 PICTURES = "pictures"

@@ -21,14 +21,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
-from pipeline.imaging.color_management import coloured, plain
-from pipeline.system.safe_files import NotRegularError, open_regular, opened_folder
 from pipeline.errors import ChangedError, InputError, MissingExtraError, Reason
+from pipeline.imaging.color_management import coloured, plain
+from pipeline.imaging.decode_errors import damaged, errors_naming, not_regular, unsupported
 from pipeline.imaging.survey.stated_colors import adobe_rgb
 from pipeline.imaging.survey.survey import Survey, hear, surveyed
 from pipeline.imaging.survey.tiff import INK, SIGNED, WHOLE, Tiff
-from pipeline.imaging.decode_errors import damaged, errors_naming, not_regular, unsupported
 from pipeline.system.file_version import too_large
+from pipeline.system.safe_files import NotRegularError, open_regular, opened_folder
 
 if TYPE_CHECKING:  # a decoder process starts sooner without the models
     from pipeline.config.output import Profile

@@ -1,12 +1,12 @@
 """What goes wrong while a stranger's file is decoded, as one of our errors that names the file."""
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import EngineError, InputError, Reason
+from pipeline.system.text import shown
 
 
 @contextmanager
@@ -53,20 +53,5 @@ def unsupported(what: str) -> InputError:
     return InputError(what, mend="export it as JPEG or PNG", code=Reason.UNSUPPORTED_FORMAT)
 
 
-def too_large(size: int, most: int) -> InputError:
-    what = f"{size / 1e6:.1f} MB are more than the {most / 1e6:.1f} allowed"
-    return InputError(what, mend="save it smaller, as JPEG", code=Reason.TOO_LARGE)
-
-
 def damaged(what: str) -> InputError:
     return InputError(what, mend="copy or download it again", code=Reason.TRUNCATED)
-
-
-def shown(path: Path) -> str:
-    """The path as text that can be printed, whatever bytes its name holds."""
-    return printable(os.fspath(path))
-
-
-def printable(text: str) -> str:
-    # A byte of a file name that is no UTF-8 stands in a str as a surrogate; no encoder takes it.
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -12,8 +12,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.imaging import tiff_tags as ifd
 from pipeline.errors import OutputError
+from pipeline.imaging import tiff_tags as ifd
 
 Samples = npt.NDArray[Any]  # (H, W, 3 or 4) uint8 or uint16
 

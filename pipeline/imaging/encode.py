@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, PngImagePlugin
 
-from pipeline.imaging import deep_formats as deep, tiff_tags as ifd
-from pipeline.imaging.decode import Bytes, reduced
-from pipeline.imaging.color_management import between
-from pipeline.system.safe_files import new_contents
-from pipeline.errors import OutputError, Reason
 from pipeline.config.output import QUALITY, Ground, OutputFormat, Profile
+from pipeline.errors import OutputError, Reason
+from pipeline.imaging import deep_formats as deep
+from pipeline.imaging import tiff_tags as ifd
+from pipeline.imaging.color_management import between
+from pipeline.imaging.decode import Bytes, reduced
 from pipeline.imaging.icc_profiles import icc_bytes
+from pipeline.system.safe_files import new_contents
 from pipeline.system.text import shown
 
 Samples = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # (H, W, 3 or 4)

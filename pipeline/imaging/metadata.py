@@ -10,8 +10,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import suppress
 
-from pipeline.imaging import tiff_tags as ifd
 from pipeline.errors import InputError
+from pipeline.imaging import tiff_tags as ifd
 
 # EXIF 2.32. Of the main directory: description, make, model, date, artist, rating, copyright, and
 # the names, comments and keywords that Windows keeps.

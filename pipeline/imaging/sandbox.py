@@ -19,13 +19,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config.sections import Limits
 from pipeline.errors import ChangedError, EngineError, InputError, JobError, PlaceError, Reason
 from pipeline.system.interpreter import bare_environment, command, last_words
-from pipeline.config.sections import Limits
 
 if TYPE_CHECKING:
-    from pipeline.imaging.decode import Decoded
     from pipeline.config.output import Profile
+    from pipeline.imaging.decode import Decoded
 
 START_SECONDS = 120.0  # of a nursery, on a machine that is busy
 MAX_HEADER = 1 << 16

@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.imaging import decode as codec
 from pipeline.errors import EngineError, InputError, JobError, Reason
+from pipeline.imaging import decode as codec
 
 MAX_LINE = 1 << 16
 OPEN_FILES = 32

@@ -8,10 +8,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipeline.config.output import OutputFormat, Profile
+from pipeline.errors import OutputError
 from pipeline.imaging.decode import DEFAULT_LIMITS, Bytes, Decoded, Limits, decode_file
 from pipeline.imaging.encode import NO_LABELS, Labels, caption, encode, encode_small
-from pipeline.errors import OutputError
-from pipeline.config.output import OutputFormat, Profile
 from pipeline.imaging.resampling import antialiased
 from pipeline.system.text import shown
 

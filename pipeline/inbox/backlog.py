@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pipeline.config.model import Config
+from pipeline.config.sidecar import is_side_file
 from pipeline.errors import InboxError
 from pipeline.inbox.mount_guard import recognise
 from pipeline.inbox.tree import Folder, Refused
 from pipeline.ledger.ledger import Ledger
-from pipeline.config.sidecar import is_side_file
 from pipeline.system.file_version import Stamp
 
 SECONDS = 2.0  # a large inbox on a slow share is not read to its end

@@ -8,12 +8,11 @@ import queue
 import threading
 from dataclasses import dataclass
 
-from pipeline.imaging.sandbox import Decoder
-from pipeline.errors import ChangedError, InputError, JobError, Reason
-from pipeline.jobs.retry_policy import OF_THE_PLACE
-from pipeline.inbox.scanner import Found
-from pipeline.errors import Failure
 from pipeline.config.sections import Limits
+from pipeline.errors import ChangedError, Failure, InputError, JobError, Reason
+from pipeline.imaging.sandbox import Decoder
+from pipeline.inbox.scanner import Found
+from pipeline.jobs.retry_policy import OF_THE_PLACE
 from pipeline.system.file_version import hash_file
 
 # The machine's moment of weakness, perhaps, and not the file: these are looked at twice.

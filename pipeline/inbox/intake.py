@@ -3,19 +3,17 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.config.manifest import Manifest
 from pipeline.config.model import Config
-from pipeline.errors import InputError, Reason
+from pipeline.config.sidecar import Side, wishes
+from pipeline.errors import Failure, InputError, Reason
 from pipeline.inbox.examiner import PASSING, Examined, Examiner
 from pipeline.inbox.mount_guard import recognise, remember
 from pipeline.inbox.scanner import Found, Inbox, Refused, Scan
-from pipeline.errors import Failure
 from pipeline.jobs.job import Photo
-from pipeline.jobs.recipe import Recipe
+from pipeline.jobs.recipe import Recipe, Recipes
 from pipeline.ledger.ledger import Ledger
-from pipeline.config.manifest import Manifest
-from pipeline.jobs.recipe import Recipes
 from pipeline.ledger.records import Sighting
-from pipeline.config.sidecar import Side, wishes
 from pipeline.system.file_version import Stamp
 
 _OWN = frozenset({Reason.SIDECAR_INVALID})  # failures that are not the examiner's

@@ -13,14 +13,13 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from pipeline.config.model import Config
-from pipeline.system.safe_files import digest_at, new_file, opened, opened_folder, write_whole
-from pipeline.errors import OutputError
-from pipeline.errors import Failure
+from pipeline.errors import Failure, OutputError
 from pipeline.jobs.job import JobState, Output
-from pipeline.system.file_names import MAX_NAMES, fitting
-from pipeline.outbox.publisher import Outbox
 from pipeline.ledger.records import Pair
+from pipeline.outbox.publisher import Outbox
+from pipeline.system.file_names import MAX_NAMES, fitting
 from pipeline.system.file_version import Stamp
+from pipeline.system.safe_files import digest_at, new_file, opened, opened_folder, write_whole
 
 REASON_SUFFIX = ".reason.json"
 

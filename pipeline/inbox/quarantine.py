@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipeline.system.safe_files import new_file, opened_folder, read_bounded
 from pipeline.inbox.originals import REASON_SUFFIX, copied
+from pipeline.system.safe_files import new_file, opened_folder, read_bounded
 
 MOST_NOTE = 1 << 16  # bytes
 _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}

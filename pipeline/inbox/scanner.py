@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import InboxError, Reason
-from pipeline.inbox.tree import IGNORED, MAX_DEPTH, Folder, Refused, downloading
-from pipeline.errors import Failure
 from pipeline.config.sidecar import governing, is_side_file
-from pipeline.system.file_version import Stamp, unreadable
+from pipeline.errors import Failure, InboxError, Reason
 from pipeline.inbox.settling import being_written, lacks_end
+from pipeline.inbox.tree import IGNORED, MAX_DEPTH, Folder, Refused, downloading
+from pipeline.system.file_version import Stamp, unreadable
 
 __all__ = ["IGNORED", "MAX_DEPTH", "Found", "Inbox", "Refused", "Scan"]
 

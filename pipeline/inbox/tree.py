@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.errors import InboxError, Reason
-from pipeline.errors import Failure
 from pipeline.config.file_kinds import PHOTOS, PHOTOS_LISTED
+from pipeline.errors import Failure, InboxError, Reason, UsageError
 from pipeline.system.file_version import Stamp, unreadable
+from pipeline.system.paths import real_path
 
 # Files and folders that are not meant for us, whatever they hold; matched without regard to case.
 IGNORED = (
@@ -199,3 +199,20 @@ def _may_enter(failure: Failure | None) -> bool:
 
 def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122  # a Path costs ten times as much
+
+
+def content_of(inbox: Path, file: Path) -> str:
+    """The path relative to the inbox, of a path as seen from here or from the inbox.
+
+    Raises:
+        UsageError: When it lies outside the inbox.
+    """
+    root = real_path(inbox)
+    # Parents are resolved, the name is not: a link in the inbox is itself what is asked about.
+    places = [real_path(place.parent) / place.name for place in (file, root / file)]
+    inside = [place for place in places if place.is_relative_to(root) and place != root]
+    there = [place for place in inside if os.path.lexists(place)]
+    if not inside:
+        mend = f"the inbox is {inbox}"
+        raise UsageError("is not in the inbox", where=str(file), mend=mend)
+    return (there or inside)[0].relative_to(root).as_posix()

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from pipeline.system.safe_files import new_file, opened, read_bounded
 from pipeline.system.file_version import Stamp
+from pipeline.system.safe_files import new_file, opened, read_bounded
 
 if TYPE_CHECKING:
     from torch import Tensor

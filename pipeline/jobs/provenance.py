@@ -11,13 +11,12 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from pipeline import __version__
+from pipeline.config.base import FromList, Options
 from pipeline.config.enhancement import Enhance
 from pipeline.config.output import OutputFormat
-from pipeline.jobs.recipe import ENGINE_VERSION, Recipe, StyleImage
-from pipeline.jobs.job import Job, Kind
-from pipeline.jobs.recipe import source_of
-from pipeline.config.base import FromList, Options
 from pipeline.config.transfer import Transfer
+from pipeline.jobs.job import Job, Kind
+from pipeline.jobs.recipe import ENGINE_VERSION, Recipe, StyleImage, source_of
 from pipeline.system.redaction import without_folders
 
 PROGRAM = "pipeline"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.system.safe_files import reason, refuse_irregular
 from pipeline.errors import BusyError, DiskFullError, StateError
+from pipeline.system.safe_files import reason, refuse_irregular
 
 Row = sqlite3.Row
 

@@ -5,10 +5,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
-from pipeline.ledger.tables import Diary, Line
-from pipeline.errors import Reason
-from pipeline.errors import Failure
+from pipeline.errors import Failure, Reason
 from pipeline.ledger.records import Sighting, sighting_of
+from pipeline.ledger.tables import Diary, Line
 
 
 class Sightings(Diary):

@@ -6,9 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.jobs.job import Job, Output
+from pipeline.jobs.job import Job, Output, told
 from pipeline.ledger.records import Staged, Version, version_of
-from pipeline.jobs.job import told
 from pipeline.ledger.tables import Tables
 
 # What a later look at a version has no use for, and is most of a line.

@@ -19,17 +19,15 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
+from pipeline.errors import Failure, OutputError, StateError
+from pipeline.jobs.job import Job, JobResult, JobState, Output, told
 from pipeline.ledger.database import Row
-from pipeline.ledger.tables import Line
-from pipeline.errors import OutputError, StateError
-from pipeline.ledger.history import History
-from pipeline.errors import Failure
-from pipeline.jobs.job import Job, JobResult, JobState, Output
-from pipeline.ledger.queries import Lookup
-from pipeline.system.file_names import folded
-from pipeline.ledger.records import Pair, Staged, Version, published_of
-from pipeline.jobs.job import told
 from pipeline.ledger.files import Sightings
+from pipeline.ledger.history import History
+from pipeline.ledger.queries import Lookup
+from pipeline.ledger.records import Pair, Staged, Version, published_of
+from pipeline.ledger.tables import Line
+from pipeline.system.file_names import folded
 
 FILE = "jobs.sqlite3"  # in the state folder
 

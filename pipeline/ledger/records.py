@@ -2,15 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal
 
-from pipeline.ledger.database import Row
-from pipeline.errors import Reason
-from pipeline.errors import Failure
+from pipeline.errors import Failure, Reason
 from pipeline.jobs.job import JobState, Output
+from pipeline.ledger.database import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +100,6 @@ class Sighting:
     sha256: str
     status: Literal["", "failed", "skipped"]
     failure: Failure | None
-
-
-_OUTPUT = tuple(field.name for field in fields(Output))
-
-
-def told(outputs: Iterable[Output]) -> list[dict[str, Any]]:
-    """Pictures as JSON has them. (`dataclasses.asdict` copies deeply: ten times the time.)"""
-    return [{name: getattr(output, name) for name in _OUTPUT} for output in outputs]
 
 
 def published_of(row: Row) -> tuple[Output, ...]:

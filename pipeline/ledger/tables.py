@@ -1,13 +1,14 @@
 """Rows of the jobs database, written and read within a transaction. The ledger is made of these."""
 
+import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from pipeline.ledger.database import BUSY_SECONDS, Database, Row
 from pipeline.jobs.job import Job, JobState
+from pipeline.ledger.database import BUSY_SECONDS, Database, Row
 
 _PRESENT = "content = ? AND style = ? AND life = 0"
 
@@ -133,3 +134,42 @@ class Tables:
         which, value = ("job = ?", job) if job else ("life = ?", life)
         sql = f"SELECT * FROM pairs WHERE content = ? AND style = ? AND {which}"  # noqa: S608  # of our own words
         return self._db.one(sql, os.fsencode(content), style, value)
+
+
+Line = Mapping[str, object]  # one object of the run log
+
+
+class Diary(Tables):
+    """The part of the ledger that the run log is written from."""
+
+    def note(self, line: Line) -> None:
+        """A line for the run log that belongs to no pair and no file."""
+        with self._db.write(synced=False):
+            self._log(line)
+
+    def flush_log(self, append: Callable[[Sequence[str], int], int]) -> int:
+        """Hand the waiting lines to ``append(lines, confirmed end)``; returns how many.
+
+        ``append`` (``RunLog.append``) skips lines that stand behind the confirmed end already, so
+        a crash between its write and the commit here doubles nothing.
+        """
+        rows = self._db.all("SELECT id, line FROM log ORDER BY id")
+        if not rows:
+            return 0
+        (confirmed,) = self._db.all("SELECT bytes FROM log_end")[0]
+        end = append([row["line"] for row in rows], confirmed)
+        with self._db.write(synced=False):
+            self._db.change("DELETE FROM log WHERE id <= ?", rows[-1]["id"])
+            self._db.change("UPDATE log_end SET bytes = ?", end)
+        return len(rows)
+
+    def _log(self, line: Line) -> None:
+        self._db.change("INSERT INTO log (line) VALUES (?)", _as_json(line))
+
+
+def _as_json(line: Line) -> str:
+    """One ASCII line; a number that JSON does not know (NaN, infinity) becomes null."""
+    text = json.dumps(line)
+    if "NaN" in text or "Infinity" in text:
+        text = json.dumps(json.loads(text, parse_constant=lambda _: None))
+    return text

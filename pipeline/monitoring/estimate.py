@@ -5,8 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import StateError
 from pipeline.config.transfer import Transfer
+from pipeline.errors import StateError
 from pipeline.system.state_file import read_facts, write_facts
 from pipeline.system.text import span
 

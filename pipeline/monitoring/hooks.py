@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.system.safe_files import open_regular
 from pipeline.config.sections import Hooks
+from pipeline.system.safe_files import open_regular
 
 Line = Mapping[str, Any]
 

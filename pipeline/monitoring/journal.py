@@ -13,8 +13,8 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Self
 
-from pipeline.system.safe_files import open_regular
 from pipeline.config.sections import Log
+from pipeline.system.safe_files import open_regular
 from pipeline.system.text import visible
 
 ROOT = "pipeline"

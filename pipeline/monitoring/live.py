@@ -12,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.system.safe_files import open_regular, read_bounded, write_whole
-from pipeline.system.redaction import Discreet
 from pipeline.monitoring.view import Lane, View
+from pipeline.system.redaction import Discreet
+from pipeline.system.safe_files import open_regular, read_bounded, write_whole
 
 ASKED, TOLD = "live.wanted", "live.json"
 TELL_SECONDS = 0.5

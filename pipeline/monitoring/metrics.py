@@ -18,11 +18,11 @@ from prometheus_client import (
 )
 
 from pipeline import __version__
-from pipeline.system.safe_files import write_whole
+from pipeline.config.sections import Metrics
 from pipeline.errors import ConfigError, Reason
 from pipeline.jobs.job import JobState
-from pipeline.config.sections import Metrics
 from pipeline.monitoring.view import View
+from pipeline.system.safe_files import write_whole
 
 SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200)
 SIZES = (256, 512, 1024, 2048, 4096, 8192)

@@ -1,12 +1,12 @@
 """What the dashboard shows, as plain state and words: the service fills it, others draw it."""
 
-import math
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import count
 
 from pipeline.jobs.job import JobResult, Progress, Status
 from pipeline.monitoring.terminal.preview import Preview
+from pipeline.system.text import span
 
 REMEMBERED = 100  # results kept for showing; the counts go on
 
@@ -192,18 +192,6 @@ class View:
         if result.status == "failed":
             self.failures.append(result)
         setattr(self, result.status, getattr(self, result.status) + 1)
-
-
-def span(seconds: float | None) -> str:
-    """A length of time: 0:07, 12:40, 3:05:00, 2d 03:00; a dash where it is not known."""
-    if seconds is None or not math.isfinite(seconds):
-        return "-"
-    minutes, left = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days}d {hours:02}:{minutes:02}"
-    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
 
 
 def summary(view: View, now: float) -> str:

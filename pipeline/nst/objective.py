@@ -7,14 +7,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.config.transfer import Transfer
 from pipeline.nst.content_focus import focus
+from pipeline.nst.distributions import Histogram, SlicedWasserstein
 from pipeline.nst.losses import ContentLoss, adapted, total_variation
 from pipeline.nst.pyramid import resize, style_size
-from pipeline.nst.statistics import Covariance, Gram, MeanStd, Moments, Pull, Statistic, StyleLoss, Sums
-from pipeline.nst.distributions import Histogram, SlicedWasserstein
+from pipeline.nst.statistics import (
+    Covariance,
+    Gram,
+    MeanStd,
+    Moments,
+    Pull,
+    Statistic,
+    StyleLoss,
+    Sums,
+)
 from pipeline.nst.vgg import Vgg19
 from pipeline.nst.wasserstein import Wasserstein
-from pipeline.config.transfer import Transfer
 
 STATISTICS: dict[str, type[Any]] = {
     "gram": Gram,

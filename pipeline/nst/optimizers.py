@@ -7,9 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from pipeline.config.transfer import Transfer
 from pipeline.nst.objective import Evaluation
 from pipeline.nst.preconditioner import Smoothing
-from pipeline.config.transfer import Transfer
 
 HISTORY = 20  # pairs kept by L-BFGS; 100, as most tools keep, costs memory and gains nothing here
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from pipeline.nst.weights import CONVS
 from pipeline.config.transfer import Transfer
 from pipeline.imaging.resampling import antialiased
+from pipeline.nst.weights import CONVS
 
 # Shares of the content weight where shallow layers alone look at style. A shallow content layer
 # holds the photo far more tightly than relu4_2: the same weight would undo strokes. A deep one

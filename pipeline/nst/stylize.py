@@ -9,20 +9,39 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.config.transfer import Transfer
 from pipeline.errors import EngineError
-from pipeline.system.malloc import kept
 from pipeline.nst.cache import Caches, fingerprint, pack, unpack
 from pipeline.nst.colors import recoloring, with_colors
 from pipeline.nst.devices import choose_device
-from pipeline.nst.objective import STATISTICS, Evaluation, Objective, layers_of, manner, style_sums, whole
+from pipeline.nst.objective import (
+    STATISTICS,
+    Evaluation,
+    Objective,
+    layers_of,
+    manner,
+    style_sums,
+    whole,
+)
 from pipeline.nst.optimizers import make_optimizer
-from pipeline.nst.pyramid import by_scale, cover, deepest, enlarge, inner, per_scale, resize, scale_sides, step_cost, target_size
+from pipeline.nst.pyramid import (
+    by_scale,
+    cover,
+    deepest,
+    enlarge,
+    inner,
+    per_scale,
+    resize,
+    scale_sides,
+    step_cost,
+    target_size,
+)
 from pipeline.nst.search import CHECK, Search
 from pipeline.nst.statistics import Moments, Sums
 from pipeline.nst.tiles import TiledObjective, looking
 from pipeline.nst.vgg import Vgg19
 from pipeline.nst.weights import load_weights
-from pipeline.config.transfer import Transfer
+from pipeline.system.malloc import kept
 
 
 @dataclass(frozen=True, slots=True)

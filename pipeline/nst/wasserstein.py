@@ -6,7 +6,15 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pipeline.nst.statistics import TINY, MomentLoss, Moments, OfMoments, Pull, covariance, linear_pull
+from pipeline.nst.statistics import (
+    TINY,
+    MomentLoss,
+    Moments,
+    OfMoments,
+    Pull,
+    covariance,
+    linear_pull,
+)
 
 RANK = 128  # most directions of a target: the root is one of a RANK x RANK matrix
 # Least variance along one, as a share of all: a coarse scale's few positions span few directions.

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline.system.safe_files import read_verified
 from pipeline.errors import ChangedError, WeightsError
+from pipeline.system.safe_files import read_verified
 
 Weights = dict[str, Tensor]
 

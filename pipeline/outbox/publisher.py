@@ -17,17 +17,18 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path, PurePosixPath
 
-from pipeline.system.safe_files import digest_and_size, digest_at, disk_errors, new_file, opened, opened_folder
 from pipeline.errors import OutputError, Reason
-from pipeline.jobs.job import Job, Kind, Output
-from pipeline.outbox.names import STAGING, folders, numbered
+from pipeline.jobs.job import Job, Output
+from pipeline.outbox.names import STAGING, folders, numbered, staging_name
+from pipeline.system.safe_files import (
+    digest_at,
+    disk_errors,
+    new_file,
+    opened,
+    opened_folder,
+)
 
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-
-
-def staging_name(job: str, attempt: int) -> str:
-    """The staging folder of one attempt, within ``.staging``."""
-    return f"{job}.{attempt}"
 
 
 class Outbox:
@@ -155,14 +156,6 @@ class Outbox:
             ):
                 if _standing(fd, output) == output.sha256:
                     os.unlink(place.name, dir_fd=fd)
-
-
-def staged_output(kind: Kind, path: Path, width: int, height: int) -> Output:
-    """Describe a picture in a staging folder that was written and synced (`images.save_png`)."""
-    digest, size = digest_and_size(path)
-    if not size:
-        raise OutputError("the picture was written empty", where=str(path))
-    return Output(kind, str(path), digest, size, width, height)
 
 
 def _standing(fd: int, output: Output, previous: Sequence[Output] = ()) -> str | None:

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline.system.safe_files import disk_errors, open_regular
 from pipeline.errors import Reason
-from pipeline.jobs.job import Job, JobResult
-from pipeline.jobs.recipe import differing
-from pipeline.jobs.recipe import source_of
+from pipeline.jobs.job import Job, JobResult, told
+from pipeline.jobs.recipe import differing, source_of
 from pipeline.system.redaction import without_folders
-from pipeline.jobs.job import told
+from pipeline.system.safe_files import disk_errors, open_regular
 
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT
 # What a crash left unconfirmed is one block of lines at the end; more of the log is not searched.

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.jobs.checkpoints import Checkpoints, Reached
 from pipeline.imaging.tensors import preview
+from pipeline.jobs.checkpoints import Checkpoints, Reached
 from pipeline.jobs.job import Interrupted, Job, Progress
 from pipeline.nst import Iterate
 from pipeline.render.timelapse import Recorder

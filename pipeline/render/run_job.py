@@ -13,25 +13,32 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
-from pipeline.imaging.sandbox import Decoder
-from pipeline.enhance import StyleDistance, brushwork, enhance
-from pipeline.errors import ChangedError, EngineError, JobError, PipelineError, Reason, WeightsError
-from pipeline.jobs.retry_policy import BLAME, Blame
 from pipeline.config.output import Profile
+from pipeline.config.sections import Limits
+from pipeline.config.transfer import INIT_WORDS
+from pipeline.enhance import StyleDistance, brushwork, enhance
+from pipeline.errors import (
+    ChangedError,
+    EngineError,
+    Failure,
+    JobError,
+    PipelineError,
+    Reason,
+    WeightsError,
+)
+from pipeline.imaging.sandbox import Decoder
 from pipeline.imaging.tensors import Picture, as_picture, resize
 from pipeline.jobs.job import NO_TIMELAPSE_SET, Bench, Interrupted, Job, JobResult
-from pipeline.errors import Failure
 from pipeline.jobs.recipe import StyleImage
+from pipeline.jobs.retry_policy import BLAME, Blame
 from pipeline.nst import Vgg19, load_weights, stylize
 from pipeline.nst.cache import Caches, MemoryCache
 from pipeline.nst.devices import choose_device
-from pipeline.config.transfer import INIT_WORDS
-from pipeline.system.paths import real_path
 from pipeline.render.progress import OnProgress, Progressed, Reporter
-from pipeline.config.sections import Limits
 from pipeline.render.staging import stage
 from pipeline.render.style_cache import DiskCache
 from pipeline.render.timelapse import Recorder
+from pipeline.system.paths import real_path
 
 CAREFUL_BLOCK = 256  # px
 STYLE_SIDE = 4096  # px; larger paintings are reduced

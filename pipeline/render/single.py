@@ -19,22 +19,21 @@ from torch.nn import functional
 
 from pipeline.config.enhancement import Enhance
 from pipeline.config.model import WEIGHTS_WORDS
-from pipeline.errors import EngineError, JobError, UsageError
 from pipeline.config.output import SUFFIXES, OutputFormat, format_of
+from pipeline.config.sections import Timelapse
+from pipeline.config.transfer import INIT_WORDS, Transfer
+from pipeline.errors import EngineError, JobError, UsageError
+from pipeline.imaging.metadata import xmp_packet
 from pipeline.imaging.tensors import Labels, labelled, load_image, save
 from pipeline.jobs.job import MARKS, Job, JobResult, Kind, Output, Progress
-from pipeline.jobs.recipe import PLAIN_OUTPUT, Recipe, StyleImage
-from pipeline.imaging.metadata import xmp_packet
-from pipeline.system.file_names import fitting, folded, portable
+from pipeline.jobs.provenance import SOFTWARE
+from pipeline.jobs.recipe import PLAIN_OUTPUT, Recipe, StyleImage, digest
 from pipeline.nst import load_weights
 from pipeline.nst.devices import choose_device
-from pipeline.config.transfer import INIT_WORDS, Transfer
-from pipeline.system.paths import is_folder
-from pipeline.jobs.provenance import SOFTWARE
-from pipeline.jobs.recipe import digest
-from pipeline.config.sections import Timelapse
-from pipeline.targets import Target, target
 from pipeline.render.run_job import Bench, run_job
+from pipeline.system.file_names import fitting, folded, portable
+from pipeline.system.paths import is_folder
+from pipeline.targets import Target, target
 
 SHEET_SIDE = 320  # px, of one picture on a contact sheet
 GAP = 8  # px

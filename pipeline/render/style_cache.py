@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from pipeline.system.safe_files import opened
 from pipeline.jobs.recipe import ENGINE_VERSION
 from pipeline.nst.cache import Tensors
+from pipeline.system.safe_files import opened
 
 # What is measured may change without its key changing, and then the engine is another one.
 VERSION = f"{ENGINE_VERSION}"

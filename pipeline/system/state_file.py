@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.system.safe_files import read_bounded, reason, write_whole
 from pipeline.errors import DiskFullError, StateError
+from pipeline.system.safe_files import read_bounded, reason, write_whole
 
 MOST_BYTES = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -11,68 +11,31 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
-from pipeline.system.cores import computing_on
-from pipeline.errors import Reason
-from pipeline.system.interpreter import command, environment
-from pipeline.errors import Failure
+from pipeline.errors import Failure, Reason
 from pipeline.jobs.job import Job, JobResult, Progress
-from pipeline.workers.messages import Beat
+from pipeline.system.cores import computing_on
+from pipeline.system.interpreter import command, environment
+from pipeline.workers.messages import (
+    AHEAD,
+    Begun,
+    Event,
+    GivenBack,
+    Place,
+    Ready,
+    Refused,
+    Stop,
+    Take,
+)
+from pipeline.workers.stall_watch import Silence
 from pipeline.workers.worker_process import STOP_SECONDS, STOPS
-from pipeline.workers.messages import Begun, Event, GivenBack, Place, Ready, Refused, Stop, Take
 
 log = logging.getLogger(__name__)
 
 _PROGRAM = "from pipeline.workshop import main; main()"
-AHEAD = 2  # jobs a process has at most: one at the device, one decoded ahead or being written
 TOGETHER_SIDE = 2048  # px; larger pictures have the memory of a process to themselves
 WARM_STYLES = 8  # paintings that a process remembers (see worker)
 
-# A worker may be silent ten times as long as it has been before: large pictures have long steps,
-# and ten times the limit where it computes all the while.
-STALL_FACTOR = 10.0
 REFUSED_SECONDS = 300.0  # after which a device that could not be used is tried again
-BEAT_LOST_SECONDS = 30.0  # without a sign of life; a beat comes every second
-LONGEST_LOOK = 5.0  # s; of a time when nobody listened (Ctrl-Z, a slow disk) only so much counts
-
-
-class Silence:
-    """How long a process has been silent, as far as somebody was there to hear it."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._at = clock()
-        self.beat = self.word = self.longest = 0.0
-        self.busy = False
-
-    def new_job(self) -> None:
-        """What a job says is measured from here."""
-        self.word = self.longest = 0.0
-
-    def heard(self, word: object) -> None:
-        """Something was heard: any word is a sign of life, all but a beat tell of the job."""
-        self.beat = 0.0
-        if isinstance(word, Beat):
-            self.busy = word.busy
-        else:
-            self.longest = max(self.longest, self.word)
-            self.word = 0.0
-
-    def look(self) -> None:
-        """Time has gone by."""
-        now = self._clock()
-        passed = min(max(0.0, now - self._at), LONGEST_LOOK)
-        self._at = now
-        self.beat += passed
-        self.word += passed
-
-    def too_long(self, stall_seconds: float) -> str:
-        """What is wrong, in words; "" when nothing is."""
-        if self.beat > BEAT_LOST_SECONDS:
-            return f"gave no sign of life for {self.beat:.0f} s"
-        patience = STALL_FACTOR if self.busy else 1.0
-        if self.word > max(patience * stall_seconds, STALL_FACTOR * self.longest):
-            return f"said nothing of its job for {self.word:.0f} s"
-        return ""
 
 
 @dataclass(slots=True)

@@ -18,95 +18,30 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipeline.system.safe_files import open_regular
 from pipeline.errors import ChangedError, PipelineError
+from pipeline.jobs.job import (
+    Bench,
+    Interrupted,
+    Job,
+    JobResult,
+    Progress,
+)
 from pipeline.system.malloc import one_arena
-from pipeline.jobs.job import NO_LIMITS_SET, NO_TIMELAPSE_SET, Bench, Interrupted, Job, JobResult, Progress
-from pipeline.config.sections import Limits, Timelapse
+from pipeline.system.safe_files import open_regular
+from pipeline.workers.messages import Beat, Begun, Do, GivenBack, Place, Ready, Refused, Stop, Take
 
 STOP_SECONDS = 10.0
 YIELD_SECONDS = 0.001  # for the next job's thread to take over
 LOOK_SECONDS = 0.1  # how often a job that waits for the device asks whether it is still wanted
 MAX_LOG = 1 << 20
 
-# (job, bench, on_progress, should_stop) -> JobResult; `pipeline.render.run_job.run_job` unless told else.
-Do = Callable[..., Any]
-Find = Callable[[str], tuple[tuple[str, int], ...]]  # `pipeline.nst.devices.find_devices`
-
-
-@dataclass(frozen=True, slots=True)
-class GivenBack:
-    """A job that was stopped before its end, on request, or whose place was lost.
-
-    Or one that no longer can be done as planned, because the file ``changed`` holds something else.
-    """
-
-    job: Job
-    changed: Path | None = None
-
-
-Event = Progress | JobResult | GivenBack
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What the worker processes may take, and where they leave what is not a result."""
-
-    limits: Limits = NO_LIMITS_SET
-    state: Path | None = None  # logs and checkpoints; absent: neither
-    do: Do | None = None
-    timelapse: Timelapse = NO_TIMELAPSE_SET
-    find: Find | None = None  # stands for the search for devices
-
-    @property
-    def checkpoints(self) -> Path | None:
-        """Where jobs keep how far they came."""
-        return self.state and self.state / "checkpoints"
-
 
 # --- what goes down the pipe, and what comes up besides events ------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Take:
-    """A job to do."""
-
-    job: Job
-    staging: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Stop a job that has not begun, or (``all``) whatever is here."""
-
-    job: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The process is up; names and free bytes of the devices that its own stands for."""
-
-    devices: tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The process cannot work: its device is not there."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A job has the device."""
-
-    job: str
 
 
 # What a terminal or a service manager sends to the whole group.
@@ -286,3 +221,52 @@ def _redirect(log: Path) -> None:
         os.dup2(fd, 1)
         os.dup2(fd, 2)
         os.close(fd)
+
+
+BEAT_SECONDS = 1.0
+
+
+BUSY_SHARE = 0.5  # of a core: a process that computes so much is at a long step, not hung
+
+
+class Voice(threading.Thread):
+    """Says everything that the process has to say, so that no job waits for a daemon that is busy.
+
+    Of several looks at one job that could not be said yet only the last one is.
+    """
+
+    def __init__(self, pipe: "Connection[Any, Any]") -> None:
+        super().__init__(daemon=True)
+        self._pipe = pipe
+        self._words: list[Any] = []
+        self._some = threading.Condition()
+        self._at, self._cpu = time.monotonic(), time.process_time()
+
+    def say(self, word: Any) -> None:
+        """Say it as soon as it can be said; never waits."""
+        with self._some:
+            if isinstance(word, Progress):
+                self._words = [w for w in self._words if not _same_job(w, word)]
+            self._words.append(word)
+            self._some.notify()
+
+    def run(self) -> None:
+        with suppress(OSError, ValueError):  # the parent is gone
+            while True:
+                with self._some:
+                    self._some.wait_for(lambda: self._words, BEAT_SECONDS)
+                    words, self._words = self._words, []
+                for word in [*words, *self._beat()]:
+                    self._pipe.send(word)
+
+    def _beat(self) -> list[Beat]:
+        now, cpu = time.monotonic(), time.process_time()
+        if now - self._at < BEAT_SECONDS:
+            return []
+        busy = cpu - self._cpu > BUSY_SHARE * (now - self._at)
+        self._at, self._cpu = now, cpu
+        return [Beat(busy)]
+
+
+def _same_job(word: Any, progress: Progress) -> bool:
+    return isinstance(word, Progress) and word.job_id == progress.job_id

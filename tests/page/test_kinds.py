@@ -10,8 +10,8 @@ from looking import Visit, colour_at, opened
 from playwright.sync_api import Browser, expect
 
 from pipeline.gallery.writer import FOLDER, PICTURES
-from pipeline.outbox.thumbnails import large_name, small_name
 from pipeline.imaging.animation import write_film
+from pipeline.outbox.thumbnails import large_name, small_name
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import pytest
 from gallery_stock import done_line, hang, write_log
 from playwright.sync_api import Browser, Page, expect
 
-from pipeline.gallery.writer import Gallery
-from pipeline.jobs.job import Progress
-from pipeline.monitoring.live import Teller
 from pipeline.config.sections import Limits
 from pipeline.gallery.server import GalleryServer, Wing
 from pipeline.gallery.server.access import Guard
+from pipeline.gallery.writer import Gallery
+from pipeline.jobs.job import Progress
+from pipeline.monitoring.live import Teller
 from pipeline.monitoring.view import View
 
 RED = bytes((255, 0, 0)) * 12

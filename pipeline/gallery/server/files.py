@@ -12,12 +12,12 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any, BinaryIO
 
-from pipeline.system.safe_files import opened, opened_folder
+from pipeline.config.file_kinds import kind_of
 from pipeline.gallery.entries import url
 from pipeline.gallery.writer import FOLDER, PICTURES, arguments_in, chunk_name
-from pipeline.config.file_kinds import kind_of
-from pipeline.system.file_version import Stamp
 from pipeline.outbox.thumbnails import NAME
+from pipeline.system.file_version import Stamp
+from pipeline.system.safe_files import opened, opened_folder
 
 SCRIPT = "text/javascript; charset=utf-8"
 HEAD = f"{FOLDER}/head.js"

@@ -10,13 +10,13 @@ from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from pipeline.errors import InputError, JobError, OutputError, Reason
 from pipeline.config.file_kinds import PHOTOS
-from pipeline.monitoring.live import ask
+from pipeline.errors import InputError, JobError, OutputError, Reason
 from pipeline.gallery.page import page
-from pipeline.system.redaction import Discreet
 from pipeline.gallery.server.files import HEAD, SCRIPT, Opened
 from pipeline.gallery.server.uploads import receive
+from pipeline.monitoring.live import ask
+from pipeline.system.redaction import Discreet
 
 if TYPE_CHECKING:
     from pipeline.gallery.server.server import GalleryServer

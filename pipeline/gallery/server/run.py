@@ -7,14 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Thread
 
+from pipeline.config.loading import Loaded
 from pipeline.config.model import Config
 from pipeline.errors import ConfigError, UsageError
-from pipeline.system.paths import is_folder
-from pipeline.config.loading import Loaded
 from pipeline.gallery.server import GalleryServer, Wing
 from pipeline.gallery.server.access import Guard, is_loopback
 from pipeline.gallery.server.server import POLL_SECONDS
 from pipeline.gallery.server.uploads import sweep
+from pipeline.system.paths import is_folder
 from pipeline.system.text import visible
 
 

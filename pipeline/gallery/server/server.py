@@ -9,32 +9,17 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
-from pathlib import Path
 from threading import BoundedSemaphore, Lock
 from typing import Any
 
-from pipeline.config.sections import Limits
-from pipeline.gallery.server.access import Guard
-from pipeline.gallery.server.request_handler import Handler
+from pipeline.gallery.server.context import Wing
 from pipeline.gallery.server.files import Shelf
+from pipeline.gallery.server.request_handler import Handler
 
 MOST_CONNECTIONS = 48  # a browser opens six for each tab
 POLL_SECONDS = 0.5
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Wing:
-    """What is served: where pictures hang, where photos go, who may come."""
-
-    outbox: Path
-    inbox: Path
-    state: Path
-    limits: Limits
-    guard: Guard
-    upload: bool = True
 
 
 class GalleryServer(ThreadingHTTPServer):

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
-from pipeline.system.safe_files import disk_errors, new_file, opened_folder
-from pipeline.errors import InputError, OutputError, Reason
 from pipeline.config.file_kinds import PHOTOS, PHOTOS_LISTED
 from pipeline.config.sections import Limits
+from pipeline.errors import InputError, OutputError, Reason
+from pipeline.system.safe_files import disk_errors, new_file, opened_folder
 
 BLOCK = 1 << 16
 LONGEST_STEM = 120  # bytes; room for the style's name in the outbox

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from pipeline.imaging.survey.stated_colors import NOTHING, Stated, by_chromaticities, by_code_points
 from pipeline.imaging.decode_errors import damaged, unsupported
+from pipeline.imaging.survey.stated_colors import NOTHING, Stated, by_chromaticities, by_code_points
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 BLOCK = 1 << 20

@@ -3,9 +3,12 @@
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal
 
-from pipeline.imaging.survey import heif as boxes, jpeg as jpegs, png as pngs, tiff as tiffs
-from pipeline.imaging.survey.stated_colors import NOTHING, Stated
 from pipeline.imaging.decode_errors import damaged, unsupported
+from pipeline.imaging.survey import heif as boxes
+from pipeline.imaging.survey import jpeg as jpegs
+from pipeline.imaging.survey import png as pngs
+from pipeline.imaging.survey import tiff as tiffs
+from pipeline.imaging.survey.stated_colors import NOTHING, Stated
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 

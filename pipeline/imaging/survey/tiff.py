@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
-from pipeline.imaging.survey.stated_colors import NOTHING, Stated, by_chromaticities
 from pipeline.imaging.decode_errors import unsupported
+from pipeline.imaging.survey.stated_colors import NOTHING, Stated, by_chromaticities
 
 SUBFILE, OLD_SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION = 254, 255, 256, 257, 258, 259
 PHOTOMETRIC, FILL_ORDER, SAMPLES, PLANAR = 262, 266, 277, 284

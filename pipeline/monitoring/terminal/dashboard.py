@@ -17,8 +17,8 @@ from typing import Protocol, Self, TextIO
 
 from pipeline.monitoring.terminal.frame import Painter, render
 from pipeline.monitoring.terminal.screen import Screen, in_foreground
-from pipeline.system.text import visible
 from pipeline.monitoring.view import Lane, Result, View, summary
+from pipeline.system.text import visible
 
 __all__ = ["Dashboard", "Lane", "Result", "View", "render"]
 

@@ -19,12 +19,21 @@ from rich.style import Style
 from rich.text import Text
 
 from pipeline.monitoring.terminal.jobs_table import lanes
+from pipeline.monitoring.terminal.layout import (
+    ACCENT,
+    BAD,
+    GOOD,
+    QUIET,
+    bar,
+    elide,
+    joined,
+    pair,
+    row,
+)
 from pipeline.monitoring.terminal.preview import Pixel, Preview, character_size, resize, shade
-from pipeline.monitoring.terminal.layout import ACCENT, BAD, GOOD, QUIET, bar, elide, joined, pair, row
 from pipeline.monitoring.terminal.screen import Look
-from pipeline.system.text import visible
 from pipeline.monitoring.view import Result, View
-from pipeline.system.text import span
+from pipeline.system.text import span, visible
 
 ROOM_FOR_CLOCK = 48  # columns of a result; with fewer the name needs them
 ROOM_FOR_HEADINGS = 10  # rows of results and failures

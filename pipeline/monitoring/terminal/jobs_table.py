@@ -8,9 +8,8 @@ from rich.text import Text
 
 from pipeline.monitoring.terminal.layout import ACCENT, QUIET, bar, joined, pair, row
 from pipeline.monitoring.terminal.screen import Look
-from pipeline.system.text import visible
 from pipeline.monitoring.view import Lane, View
-from pipeline.system.text import span
+from pipeline.system.text import span, visible
 
 NARROWEST_NAME = 24  # columns of a pair's name that no other column may take
 

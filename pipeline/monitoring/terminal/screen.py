@@ -11,7 +11,6 @@ import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from threading import RLock
 from typing import Any, TextIO
 
@@ -28,27 +27,6 @@ BEGIN, END = "\x1b[?2026h", "\x1b[?2026l"
 CLEAR_ROW, CLEAR_BELOW = "\x1b[K", "\x1b[J"
 
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
-_LONGEST = 4096  # characters shown of any one text; PATH_MAX
-
-
-@lru_cache(maxsize=1024)
-def visible(text: str, encoding: str = "utf-8") -> str:
-    r"""``text`` as one line that does nothing to a terminal.
-
-    Control and format characters, bidi overrides, lone surrogates, line separators and all that
-    ``encoding`` cannot write become escapes such as ``\x1b``; odd spaces become plain ones.
-    """
-    text = unicodedata.normalize("NFC", text[:_LONGEST])
-    shown = "".join(char if char.isprintable() else _escape(char) for char in text)
-    return shown.encode(encoding, "backslashreplace").decode(encoding)
-
-
-def _escape(char: str) -> str:
-    if unicodedata.category(char) == "Zs":  # macOS puts a narrow no-break space into names
-        return " "
-    if "\udc80" <= char <= "\udcff":  # a byte that is not UTF-8, as surrogateescape carries it
-        return f"\\x{ord(char) - 0xDC00:02x}"
-    return char.encode("unicode_escape", "surrogatepass").decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,21 +13,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.jobs.checkpoints import Checkpoints
-from pipeline.config.sections import Cluster
 from pipeline.config.model import Config
-from pipeline.errors import ChangedError, ConfigError, PlaceError, Reason
-from pipeline.system.interpreter import last_words, one_line
-from pipeline.errors import Failure
+from pipeline.config.sections import Cluster
+from pipeline.errors import ChangedError, ConfigError, Failure, PlaceError, Reason
+from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.jobs.job import Job, JobResult
-from pipeline.workers.ray_cluster.shipping import Cargo, unpacked
-from pipeline.workers.ray_cluster.connection import check_private, connect, connection_lost, token_required
-from pipeline.workers.ray_cluster.remote_worker import Hired, places, worker_on
+from pipeline.system.interpreter import last_words, one_line
+from pipeline.workers.messages import AHEAD, Beat, Event, GivenBack, Place, Stop
+from pipeline.workers.ray_cluster.connection import (
+    check_private,
+    connect,
+    connection_lost,
+    token_required,
+)
 from pipeline.workers.ray_cluster.node_worker import LEAVE_SECONDS, Delivery, Look, Parcel, needed
-from pipeline.workers.messages import AHEAD
+from pipeline.workers.ray_cluster.remote_worker import Hired, places, worker_on
+from pipeline.workers.ray_cluster.shipping import Cargo, unpacked
 from pipeline.workers.stall_watch import Silence
-from pipeline.workers.messages import Beat
-from pipeline.workers.messages import Event, GivenBack, Place, Stop
 
 LOOK_SECONDS = 1.0  # between two looks at a worker's progress
 NODES_SECONDS = 2.0  # between two looks at the nodes

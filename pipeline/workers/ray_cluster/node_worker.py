@@ -16,14 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import Failure, JobError, PipelineError, Reason
 from pipeline.jobs.checkpoints import Checkpoints
-from pipeline.system.safe_files import read_bounded
-from pipeline.errors import JobError, PipelineError, Reason
-from pipeline.errors import Failure
 from pipeline.jobs.job import Job, JobResult, Progress
 from pipeline.jobs.recipe import StyleImage
-from pipeline.workers.ray_cluster.node_folder import NodeFolder
+from pipeline.system.safe_files import read_bounded
 from pipeline.workers.messages import GivenBack, Place, Take
+from pipeline.workers.ray_cluster.node_folder import NodeFolder
 from pipeline.workers.worker_process import Room, set_up
 
 MOST_BYTES = 4 << 30  # of one file of a result

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.jobs.job import Job
-from pipeline.workers.ray_cluster.node_worker import Worker
 from pipeline.workers.messages import AHEAD
+from pipeline.workers.ray_cluster.node_worker import Worker
 from pipeline.workers.stall_watch import Silence
 
 CALLS_AT_ONCE = AHEAD + 2  # of a worker: its jobs, a look, a request to stop

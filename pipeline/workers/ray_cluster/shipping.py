@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline.system.safe_files import new_file, read_verified
 from pipeline.jobs.job import Output
+from pipeline.system.safe_files import new_file, read_verified
 
 SHIPPED = 500  # files held as objects at most; older ones are shipped again when needed
 

@@ -1,20 +1,107 @@
-"""From a style in force to the full recipe of its pictures: what every image file holds."""
+"""DOCSTRING."""
 
+import hashlib
+import json
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
+from pipeline.config.base import Options
 from pipeline.config.enhancement import Enhance
-from pipeline.config.model import WEIGHTS_WORDS, Config
-from pipeline.system.safe_files import MOST_VERIFIED, digest_of, opened
-from pipeline.errors import ConfigError
-from pipeline.jobs.recipe import Recipe, StyleImage
-from pipeline.config.manifest import Style
-from pipeline.config.transfer import INIT_WORDS, Transfer
-from pipeline.system.paths import real_path
+from pipeline.config.manifest import Style, starter_styles
+from pipeline.config.model import BUILTIN, WEIGHTS_WORDS, Config
+from pipeline.config.output import OutputFormat
 from pipeline.config.sidecar import Side
+from pipeline.config.transfer import INIT_WORDS, Transfer
+from pipeline.errors import ConfigError
 from pipeline.system.file_version import Stamp
+from pipeline.system.paths import real_path
+from pipeline.system.safe_files import MOST_VERIFIED, digest_of, opened
+
+# Raised when the same options would give visibly different pixels: pairs are then made anew.
+ENGINE_VERSION = 12
+
+
+@dataclass(frozen=True, slots=True)
+class StyleImage:
+    """A painting, its share of the blend (shares sum to 1) and what it holds."""
+
+    path: Path
+    weight: float
+    sha256: str
+
+
+PLAIN_OUTPUT = OutputFormat()  # the defaults
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that decides the pixels of a result besides the photo. The device is not part of it."""
+
+    images: tuple[StyleImage, ...]
+    transfer: Transfer
+    enhance: Enhance
+    weights: str  # where VGG-19 comes from: embedded, torchvision or a path
+    seed: int
+    weights_sha256: str = ""
+    init_sha256: str = ""
+    upscale_sha256: str = ""  # of the learned model, where one enlarges
+    output: OutputFormat = PLAIN_OUTPUT
+
+    # Computed once: a plan of ten thousand photos asks for it as often.
+    _digest: str = field(default="", init=False, repr=False, compare=False)
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits; equal recipes give equal digits on every machine."""
+        if not self._digest:
+            object.__setattr__(self, "_digest", self._compute())
+        return self._digest
+
+    @property
+    def files(self) -> dict[Path, str]:
+        """The files that it is made of, and the SHA-256 of what they must hold."""
+        named = [(image.path, image.sha256) for image in self.images]
+        if self.init_sha256:
+            named.append((Path(self.transfer.init), self.init_sha256))
+        if self.weights_sha256 and self.weights not in WEIGHTS_WORDS:
+            named.append((Path(self.weights), self.weights_sha256))
+        if self.upscale_sha256 and self.enhance.upscale_model is not None:
+            named.append((self.enhance.upscale_model, self.upscale_sha256))
+        return dict(named)
+
+    def _compute(self) -> str:
+        # The start image counts by what it holds, not by where it lies.
+        init = {"init": self.init_sha256} if self.init_sha256 else {}
+        model = {"upscale_model": self.upscale_sha256} if self.upscale_sha256 else {}
+        parts = {
+            "engine": ENGINE_VERSION,
+            "images": [(image.sha256, round(image.weight, 9)) for image in self.images],
+            # Options at their defaults are left out: an option that is new in a version makes
+            # nothing anew. A default that changes raises ENGINE_VERSION instead.
+            "transfer": differing(self.transfer, {"block"}) | init,
+            "enhance": differing(self.enhance, {"upscale_model"}) | model,
+            "output": differing(self.output),
+            "weights": self.weights_sha256 or self.weights,
+            "seed": self.seed,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differing(options: Options, exclude: Collection[str] = ()) -> dict[str, object]:
+    """Options that are not at their defaults."""
+    return options.model_dump(mode="json", exclude=set(exclude), exclude_defaults=True)
+
+
+@lru_cache(maxsize=256)  # asked for every job; what ships inside the package stays
+def source_of(path: Path) -> str:
+    """The word that config.yaml has for an image: ``builtin:NAME``, or its path."""
+    starter = starter_styles().get(path.stem)
+    return f"{BUILTIN}{path.stem}" if path == starter else str(path)
+
 
 # The clocks of file systems go in steps, of 2 s at most: a file that was written to so lately may
 # be written to again under the same stamp, so what it holds counts for one plan only.

@@ -1,0 +1,109 @@
+"""DOCSTRING."""
+
+import os
+import time
+from pathlib import Path
+
+from pipeline.cli.report_rows import (
+    Report,
+    _failure,
+    _held,
+    _held_line,
+    _ledger,
+    _pair,
+    _pair_line,
+    _safe,
+)
+from pipeline.cli.status import _version, _version_line
+from pipeline.config.loading import Loaded
+from pipeline.daemon.preview import planned
+from pipeline.inbox.quarantine import held
+from pipeline.inbox.scanner import Inbox
+from pipeline.inbox.tree import content_of
+from pipeline.jobs.job import JobState
+from pipeline.ledger.records import Pair
+from pipeline.system.text import visible
+
+
+def explain(loaded: Loaded, file: Path) -> Report:
+    """Everything that decides about one file.
+
+    Raises:
+        UsageError: When the file lies outside the inbox.
+    """
+    content = content_of(loaded.config.inbox, file)
+    config = loaded.config
+    with _ledger(loaded) as ledger:
+        pairs = [
+            _pair(pair) | {"deleted": _deleted(config.outbox, pair)}
+            for pair in ledger.pairs(content=content)
+        ]
+        sighting = ledger.sighting(content)
+        versions = [_version(config.outbox, version) for version in ledger.earlier(content)]
+    inbox = Inbox(config.inbox, config.watch.settle_seconds, config.watch.ignore)
+    scan = inbox.scan(time.monotonic(), time.time())
+    refusal = next((r for r in scan.refused if r.content == content), None)
+    failure = refusal.failure if refusal else sighting.failure if sighting else None
+    styles = [style.name for style in loaded.manifest.styles_for(content)]
+    plan = [pair for pair in planned(loaded) if pair.content == content]
+    aside = [one for one in held(config.quarantine) if one.content == content]
+    return {
+        "content": _safe(content),
+        "there": os.path.lexists(config.inbox / content),
+        "still": any(found.content == content for found in scan.still),
+        "refused": _failure(failure),
+        "quarantine": [_held(one) for one in aside],
+        "styles": styles,
+        "pairs": pairs,
+        "versions": versions,
+        "plan": [
+            {"style": p.style, "why": p.why, "will_be_made": p.due, "same_as": _safe(p.same_as)}
+            for p in plan
+        ],
+    }
+
+
+def explain_text(report: Report) -> str:
+    """The report for people."""
+    lines = [report["content"]]
+    if not report["there"]:
+        lines.append("  is not in the inbox now")
+    lines += [f"  in quarantine: {_held_line(file)}; `retry`" for file in report["quarantine"]]
+    if report["refused"]:
+        lines.append(f"  not taken: {report['refused']['code']}: {report['refused']['message']}")
+    elif report["there"] and not report["still"]:
+        lines.append("  still being written: taken once it has not changed for a while")
+    if not report["styles"]:
+        lines.append("  no match rule gives it a style")
+    elif not report["plan"] and not report["refused"]:
+        lines.append(f"  the match rules give it: {', '.join(report['styles'])}")
+    lines += [_plan_line(pair) for pair in report["plan"] if pair["style"]]
+    lines += [f"  {_pair_line(pair)}" for pair in report["pairs"]]
+    for pair in report["pairs"]:
+        if pair["deleted"]:
+            lines.append(
+                f"  deleted from the outbox: {', '.join(pair['deleted'])}; "
+                f"`retry {pair['job']}` makes it again"
+            )
+    if report["versions"]:
+        lines += ["", "  earlier versions; `restore VERSION` brings one back:"]
+        lines += [f"  {_version_line(version)}" for version in report["versions"]]
+    return "\n".join(map(visible, lines))
+
+
+def _plan_line(pair: Report) -> str:
+    if pair["why"] == "style waits":
+        return f"  {pair['style']}: waits until its painting and its weights can be read"
+    verb = "will be made" if pair["will_be_made"] else "not made again"
+    same = f", the same photo as {pair['same_as']}" if pair["same_as"] else ""
+    mend = {
+        "failed before": "; `retry` tries again",
+        "restored": ", an earlier version was brought back; `retry FILE` makes it as configured",
+    }.get(pair["why"], "")
+    return f"  {pair['style']}: {verb}: {pair['why']}{same}{mend}"
+
+
+def _deleted(outbox: Path, pair: Pair) -> list[str]:
+    """Pictures of a finished pair that somebody took away."""
+    gone = [o.path for o in pair.outputs if not os.path.lexists(outbox / o.path)]
+    return [_safe(path) for path in gone] if pair.state is JobState.DONE else []

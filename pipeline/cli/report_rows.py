@@ -1,0 +1,67 @@
+"""DOCSTRING."""
+
+from dataclasses import asdict
+from typing import Any
+
+from pipeline.config.loading import Loaded
+from pipeline.inbox.quarantine import Held
+from pipeline.ledger.ledger import FILE, Ledger
+from pipeline.ledger.records import Pair
+from pipeline.system.text import span
+
+Report = dict[str, Any]
+
+
+def _ledger(loaded: Loaded) -> Ledger:
+    return Ledger(loaded.config.state / FILE, read_only=True)
+
+
+def _pair(pair: Pair) -> Report:
+    return {
+        "job": pair.job,
+        "content": _safe(pair.content),
+        "style": pair.style,
+        "state": pair.state.value,
+        "attempt": pair.attempt,
+        "recipe": pair.recipe,
+        "seconds": round(pair.seconds, 3),
+        "device": pair.device,
+        "outputs": [asdict(output) | {"path": _safe(output.path)} for output in pair.outputs],
+        "losses": dict(pair.losses),
+        "error": _failure(pair.failure),
+        "updated": pair.updated,
+        "closed": pair.closed,
+    }
+
+
+def _held(one: Held) -> Report:
+    error = {"code": one.code, "message": _safe(one.message)} if one.code else None
+    return {"content": _safe(one.content), "path": _safe(str(one.path)), "error": error}
+
+
+def _held_line(file: Report) -> str:
+    error = file["error"]
+    return f"{file['path']}" + (f"  {error['code']}: {error['message']}" if error else "")
+
+
+def _failure(failure: Any) -> Report | None:
+    return {"code": failure.code, "message": _safe(failure.message)} if failure else None
+
+
+def _pair_line(pair: Report) -> str:
+    head = f"{pair['job']}  {pair['state']:8}{pair['content']} x {pair['style']}"
+    if pair["error"]:
+        return f"{head}  {pair['error']['code']}: {pair['error']['message']}"
+    if progress := pair.get("progress"):
+        left = f", {span(progress['seconds_left'])} left" if "seconds_left" in progress else ""
+        return f"{head}  {progress.get('fraction', 0):.0%} on {progress['device']}{left}"
+    if pair["state"] == "running":
+        return head.rstrip()  # at hand for later
+    outputs = ", ".join(output["path"] for output in pair["outputs"])
+    gone = "  (its photo has left the inbox; these pictures stay)" if pair["closed"] else ""
+    return f"{head}  {pair['seconds']:.0f} s  {outputs}{gone}".rstrip()
+
+
+def _safe(text: str) -> str:
+    """File names that are not UTF-8, made printable for JSON readers and terminals."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,38 @@
+"""DOCSTRING."""
+
+from pipeline.cli.report_rows import Report
+from pipeline.config.loading import Loaded
+from pipeline.config.manifest import starter_styles
+from pipeline.config.model import BUILTIN
+from pipeline.system.text import visible
+
+
+def styles(loaded: Loaded) -> Report:
+    """The styles in force, and the starter styles to choose from."""
+    return {
+        "starters": [f"{BUILTIN}{name}" for name in starter_styles()],
+        "styles": [
+            {
+                "name": style.name,
+                "images": [
+                    {"origin": origin, "path": str(path), "weight": round(weight, 4)}
+                    for origin, (path, weight) in zip(style.origins, style.images, strict=True)
+                ],
+                "transfer": style.transfer.model_dump(mode="json"),
+            }
+            for style in loaded.manifest.styles.values()
+        ],
+    }
+
+
+def styles_text(report: Report) -> str:
+    """The report for people."""
+    lines = []
+    for style in report["styles"]:
+        shares = [f"{image['origin']} ({image['weight']:.0%})" for image in style["images"]]
+        only = len(shares) == 1
+        origin = style["images"][0]["origin"] if only else ", ".join(shares)
+        lines.append(f"{style['name']:20}{origin}")
+    lines += ["", "starter styles that can be named in config.yaml:"]
+    lines += [f"  {name}" for name in report["starters"]]
+    return "\n".join(map(visible, lines))

@@ -1,0 +1,60 @@
+"""DOCSTRING."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.config.manifest import Manifest, load_manifest
+from pipeline.config.model import Config
+from pipeline.config.validation import explain
+from pipeline.config.yaml_file import read_yaml
+from pipeline.errors import ConfigError
+from pipeline.system.file_version import Stamp
+from pipeline.system.paths import real_path
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a config file.
+
+    Raises:
+        ConfigError: With the file, the line, the key path and the nearest valid key.
+    """
+    document, lines = read_yaml(path)
+    if document is None:
+        document = {}
+    if not isinstance(document, dict):
+        raise ConfigError("the top level must be a mapping", where=str(path))
+    try:
+        return Config.model_validate(document, context={"base": real_path(path.parent)})
+    except ValidationError as error:
+        raise ConfigError(**explain(error, Config, path, lines)) from None
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of config.yaml."""
+    return Config.model_json_schema()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checked config, its manifest and where it came from."""
+
+    path: Path
+    config: Config
+    manifest: Manifest
+    stamp: Stamp | None = None  # of the file, from before it was read
+
+
+def load(path: Path, *, complete: bool = True) -> Loaded:
+    """Read and check a config.
+
+    Args:
+        path: The file.
+        complete: Whether every painting and weights file that it names must be there. Commands
+            that only look need none: a daemon at work waits for one that was moved away.
+    """
+    stamp = Stamp.at(path)
+    config = load_config(path)
+    return Loaded(path, config, load_manifest(config, path, complete=complete), stamp)

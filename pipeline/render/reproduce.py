@@ -1,0 +1,130 @@
+"""DOCSTRING."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pipeline.config.file_kinds import is_photo_name
+from pipeline.config.manifest import starter_styles
+from pipeline.config.model import BUILTIN, WEIGHTS_WORDS, Config
+from pipeline.config.sections import Limits
+from pipeline.config.transfer import INIT_WORDS
+from pipeline.errors import PipelineError, UsageError
+from pipeline.imaging.metadata import recorded
+from pipeline.imaging.sandbox import Decoder
+from pipeline.jobs.job import Job
+from pipeline.jobs.provenance import Ingredient, Provenance, parse
+from pipeline.jobs.recipe import ENGINE_VERSION, Recipe, digest
+from pipeline.system.paths import is_file, real_path
+from pipeline.targets import SMALL
+
+
+def read(file: Path) -> Provenance | None:
+    """The record in a picture, or None.
+
+    Raises:
+        InputError: The file cannot be decoded.
+    """
+    decoder = Decoder(Limits())
+    try:
+        return parse(recorded(decoder.decode(real_path(file), SMALL).xmp))
+    finally:
+        decoder.close()
+
+
+def _job(made: Provenance, file: Path, config: Config | None, sources: Sequence[Path]) -> Job:
+    if made.engine != ENGINE_VERSION:
+        what = f"made by {made.program}, engine {made.engine}; engine {ENGINE_VERSION} differs"
+        raise UsageError(what, where=str(file), mend=f"install {made.program}")
+    photo, paintings, init, weights, model = _found(made, file, config, sources)
+    recipe: Recipe | None = None
+    with suppress(ValidationError):
+        if not _unproven(made):
+            recipe = made.rebuilt(paintings, init, weights, model)
+    if recipe is None or recipe.digest != made.recipe:
+        what = "its options mean something else to this version, or name files it does not hold"
+        raise UsageError(what, where=str(file), mend=f"install {made.program}")
+    return Job(made.photo.name, photo, made.photo.sha256, made.style, recipe)
+
+
+def _unproven(made: Provenance) -> bool:
+    """Whether it names a file without saying what that holds: a stranger's, never to be opened."""
+    init = made.transfer.get("init", INIT_WORDS[0])
+    return (not made.init_sha256 and init not in INIT_WORDS) or (
+        not made.weights_sha256 and made.weights not in WEIGHTS_WORDS
+    )
+
+
+def _found(
+    made: Provenance, file: Path, config: Config | None, sources: Sequence[Path]
+) -> tuple[Path, tuple[Path, ...], Path | None, str, Path | None]:
+    """Everything the picture was made of; all that is missing is named at once."""
+    search = _Search(file, config, sources)
+    photo = search(made.photo, "photo")
+    paintings = tuple(search(painting, "painting") for painting in made.paintings)
+    init, weights, model = None, made.weights, None
+    if made.init_sha256:
+        name = str(made.transfer.get("init", ""))
+        init = search(Ingredient(name=name, sha256=made.init_sha256), "start image")
+    if made.weights_sha256:
+        part = Ingredient(name=made.weights, sha256=made.weights_sha256)
+        weights = str(search(part, "weights"))
+    if made.upscale_sha256:
+        enhance = made.enhance if isinstance(made.enhance, dict) else {}
+        name = str(enhance.get("upscale_model", ""))[:1024]
+        part = Ingredient(name=name, sha256=made.upscale_sha256)
+        model = search(part, "enlarging model")
+    if search.missing:
+        mend = "put it into the inbox, or name its folder with --sources DIR"
+        raise UsageError(f"not found: {'; '.join(search.missing)}", where=str(file), mend=mend)
+    return photo, paintings, init, weights, model
+
+
+class _Search:
+    """Finds files by what they hold: those of the right name first, then every picture."""
+
+    def __init__(self, file: Path, config: Config | None, sources: Sequence[Path]) -> None:
+        self.missing: list[str] = []
+        self._named = [*starter_styles().values()]
+        self._folders = [*sources, file.parent]
+        if config is not None:
+            self._named += _files_of(config)
+            self._folders += [config.inbox, config.archive, config.quarantine]
+
+    def __call__(self, part: Ingredient, role: str) -> Path:
+        name = part.name.removeprefix(BUILTIN)
+        hit = self._holding(part.sha256, lambda path: name in (path.name, path.stem))
+        hit = hit or self._holding(part.sha256, lambda path: is_photo_name(path.name))
+        if hit is None:
+            self.missing.append(f"{role} {part.name} (SHA-256 {part.sha256})")
+        return hit or Path(part.name)
+
+    def _holding(self, sha256: str, likely: Callable[[Path], bool]) -> Path | None:
+        for path in (*self._named, *_below(self._folders)):
+            if likely(path) and _holds(path, sha256):
+                return real_path(path)
+        return None
+
+
+def _files_of(config: Config) -> Iterator[Path]:
+    sources = [source for style in config.styles.values() for source in style.sources]
+    sources += [config.weights, config.transfer.init]
+    sources += [style.transfer.init for style in config.styles.values()]
+    sources += [str(config.enhance.upscale_model or "")]
+    return (Path(source) for source in sources if not source.startswith(BUILTIN))
+
+
+def _below(folders: Iterable[Path]) -> Iterator[Path]:
+    for folder in folders:
+        for root, _, names in os.walk(folder):
+            yield from (Path(root) / name for name in sorted(names))
+
+
+def _holds(path: Path, sha256: str) -> bool:
+    try:
+        return is_file(path) and digest(path) == sha256
+    except PipelineError:
+        return False

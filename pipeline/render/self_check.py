@@ -1,0 +1,44 @@
+"""DOCSTRING."""
+
+from pipeline.config.sections import Limits
+from pipeline.errors import EngineError
+from pipeline.imaging.sandbox import KNOWN_GOOD, Decoder
+
+
+def _decoder(limits: Limits) -> str:
+    """Start one, as for a photo, and have it decode a picture."""
+    decoder = Decoder(limits, at_hand=0)
+    try:
+        decoder.start()
+        decoder.probe(KNOWN_GOOD)
+    finally:
+        decoder.close()
+    return "starts, in a process of its own"
+
+
+def _weights(source: str) -> str:
+    from pipeline.nst.weights import load_weights
+
+    count = sum(tensor.numel() for tensor in load_weights(source).values())
+    return f"{source}: {count:,} numbers, verified"
+
+
+def _device(name: str) -> str:
+    """What a name stands for, each device tried: `auto` may stand for several."""
+    from pipeline.nst.devices import find_devices
+
+    found = find_devices(name)
+    several = f"{len(found)} devices, each a worker: " if len(found) > 1 else ""
+    return several + "; ".join(_used(*device) for device in found)
+
+
+def _used(name: str, free: int) -> str:
+    import torch
+
+    device = torch.device(name)
+    ones = torch.ones(8, 8, device=device)
+    if float((ones @ ones).sum()) != 512.0:
+        raise EngineError("cannot add up", where=str(device), mend="choose another device")
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    memory = f", {free / 2**30:.1f} GiB free" if free else ""
+    return f"{device}{threads}{memory}"

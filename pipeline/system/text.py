@@ -1,0 +1,64 @@
+"""DOCSTRING."""
+
+import datetime
+import math
+import os
+import unicodedata
+from functools import lru_cache
+from pathlib import Path
+
+
+def timestamp(wall: float) -> str:
+    """UTC, ISO 8601, to the millisecond."""
+    at = datetime.datetime.fromtimestamp(wall, datetime.UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 job``, ``2 jobs``."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+_LONGEST = 4096  # characters shown of any one text; PATH_MAX
+
+
+@lru_cache(maxsize=1024)
+def visible(text: str, encoding: str = "utf-8") -> str:
+    r"""``text`` as one line that does nothing to a terminal.
+
+    Control and format characters, bidi overrides, lone surrogates, line separators and all that
+    ``encoding`` cannot write become escapes such as ``\x1b``; odd spaces become plain ones.
+    """
+    text = unicodedata.normalize("NFC", text[:_LONGEST])
+    shown = "".join(char if char.isprintable() else _escape(char) for char in text)
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _escape(char: str) -> str:
+    if unicodedata.category(char) == "Zs":  # macOS puts a narrow no-break space into names
+        return " "
+    if "\udc80" <= char <= "\udcff":  # a byte that is not UTF-8, as surrogateescape carries it
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape", "surrogatepass").decode()
+
+
+def shown(path: Path) -> str:
+    """The path as text that can be printed, whatever bytes its name holds."""
+    return printable(os.fspath(path))
+
+
+def printable(text: str) -> str:
+    # A byte of a file name that is no UTF-8 stands in a str as a surrogate; no encoder takes it.
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def span(seconds: float | None) -> str:
+    """A length of time: 0:07, 12:40, 3:05:00, 2d 03:00; a dash where it is not known."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    minutes, left = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d {hours:02}:{minutes:02}"
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"

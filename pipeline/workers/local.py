@@ -1,0 +1,219 @@
+"""DOCSTRING."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import wait
+from pathlib import Path
+
+from pipeline.errors import ConfigError, PlaceError
+from pipeline.jobs.job import Job
+from pipeline.system.cores import usable_cores
+from pipeline.workers.device_slot import Given, Slot
+from pipeline.workers.messages import Event, GivenBack, Place
+
+# Several jobs share an accelerator where so much of its free memory holds them all.
+SHARED_MEMORY = 0.8
+
+
+JOB_BYTES = 3 << 29  # of a process on an accelerator: its context, VGG-19, workspaces
+
+
+PIXEL_BYTES = 4 << 10  # of a job: features to relu5_1 and their gradients, L-BFGS's history
+
+
+SHARED_SIDE = 1024  # px; larger pictures keep an accelerator busy by themselves
+
+
+SHARERS = 4
+
+
+class LocalExecutor:
+    """Slots on this machine, each a process bound to a device; started when first needed.
+
+    Args:
+        devices: Their names; each entry is a slot. ``auto`` becomes a slot for each device there
+            is, as soon as the first process has looked.
+        place: What the processes may take.
+        clock: Monotonic seconds.
+        side: Long side in px of the largest pictures to come; None: not known.
+        share: Slots for each entry of ``devices``, or ``auto``: one for each that is named, and
+            as many as its memory allows on each accelerator that was found.
+        slot: What a slot is.
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[str],
+        place: Place | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        side: int | None = None,
+        share: int | str = 1,
+        slot: type[Slot] = Slot,
+    ) -> None:
+        self._place, self._clock, self._side, self._share = place or Place(), clock, side, share
+        self._slot = slot
+        self._slots: list[Slot] = []
+        self._back: list[Event] = []  # given back before a process had it
+        self._failed_on: dict[str, int] = {}  # the slot that a job failed on, to prefer another
+        self._idle: set[int] = set()  # slots that had nothing to do at the last poll
+        copies = share if isinstance(share, int) else 1
+        every = [device for device in devices for _ in range(copies)]
+        cpus = sum(device == "cpu" for device in every)
+        self._threads = max(1, usable_cores() // max(1, cpus))
+        for device in every:
+            self._add(device)
+
+    def _add(self, device: str) -> None:
+        number = len(self._slots)
+        self._slots.append(self._slot(number, device, self._threads, self._place, self._clock))
+
+    def confirm(self, seconds: float) -> None:
+        """Start all processes and wait until each has found its device, or has not.
+
+        Raises:
+            ConfigError: None has.
+        """
+        for slot in self._slots:
+            slot.start()
+        until = self._clock() + seconds
+        try:
+            while not all(s.found or s.refused for s in self._slots) and self._clock() < until:
+                self._back = self.poll(0.1)
+        except PlaceError as error:
+            raise ConfigError(error.what, where=error.where, mend=error.mend) from None
+
+    # --- what the service asks ----------------------------------------------------------
+
+    @property
+    def slots(self) -> int:
+        """How many jobs are worked on at once."""
+        return sum(not slot.refused for slot in self._slots)
+
+    @property
+    def trouble(self) -> str:
+        """Devices that are left out, and why."""
+        return "; ".join(dict.fromkeys(slot.refused for slot in self._slots if slot.refused))
+
+    def free(self) -> int:
+        """How many jobs can be taken now: two for each slot, one at work and one in advance."""
+        return sum(slot.room for slot in self._slots)
+
+    def running(self) -> list[tuple[str, Job]]:
+        """Device and job of all that was taken, those in advance last."""
+        taken = [(slot, given) for slot in self._slots for given in enumerate(slot.given)]
+        taken.sort(key=lambda one: one[1][0])
+        return [(slot.device, given.job) for slot, (_, given) in taken]
+
+    def submit(self, job: Job, staging: Path) -> None:
+        """Hand a job to the slot that can begin it first; among equals, one that knows it."""
+        failed_on = self._failed_on.get(job.id)
+
+        def cost(slot: Slot) -> tuple[bool, int, bool, int, int]:
+            doubtful, elsewhere = bool(slot.refused), slot.number == failed_on
+            return doubtful, len(slot.given), elsewhere, slot.warmth(job), slot.number
+
+        min((slot for slot in self._slots if slot.room), key=cost).take(job, staging)
+
+    def poll(self, timeout: float) -> list[Event]:
+        """What has happened; waits up to ``timeout`` seconds for something to happen."""
+        live = {slot.pipe: slot for slot in self._slots if slot.pipe is not None}
+        busy = any(slot.given for slot in self._slots) or not all(s.found for s in live.values())
+        if busy and not self._back:
+            wait(list(live), timeout)
+        events, self._back = self._back, []
+        for slot in list(self._slots):
+            moving = {given.job.id: given for given in slot.given if given.moving}
+            for event in [*slot.drain(), *slot.watch()]:
+                if (
+                    isinstance(event, GivenBack)
+                    and event.job.id in moving
+                    and not event.changed  # no slot can do it
+                ):
+                    self._move(moving[event.job.id])
+                else:
+                    events.append(self._noted(event, slot))
+            self._spread(slot)
+        self._balance()
+        if not events and self._slots and all(slot.left_out for slot in self._slots):
+            raise PlaceError(self.trouble, where="device", mend="`doctor` says what there is")
+        return events
+
+    def renew(self) -> None:
+        """Try devices again that could not be used."""
+        for slot in self._slots:
+            slot.renew()
+
+    def interrupt(self) -> None:
+        """Ask for all jobs back."""
+        for slot in self._slots:
+            for given in slot.given:
+                given.moving = False
+            self._back += slot.interrupt()
+
+    def close(self, force: bool = False) -> None:
+        """End all processes; with ``force`` at once."""
+        for slot in self._slots:
+            slot.close(force)
+
+    # --- keeping slots busy -------------------------------------------------------------
+
+    def _noted(self, event: Event, slot: Slot) -> Event:
+        if isinstance(event, GivenBack):
+            return event
+        status = getattr(event, "status", "")
+        if status == "failed":
+            self._failed_on[event.job.id] = slot.number  # type: ignore[union-attr]
+        elif status:
+            self._failed_on.pop(event.job.id, None)  # type: ignore[union-attr]
+        return event
+
+    def _spread(self, slot: Slot) -> None:
+        """Once the first process has looked: a slot for each device, several where they fit."""
+        if slot.device != "auto" or not slot.found:
+            return
+        slot.device = slot.found[0][0]
+        names = [
+            name
+            for name, free in slot.found
+            for _ in range(sharers(free, self._side) if self._share == "auto" else 1)
+        ]
+        for name in names[1:]:
+            self._add(name)
+
+    def _balance(self) -> None:
+        """A job that waits behind another goes to a slot that nobody had anything for."""
+        idle = {slot.number for slot in self._slots if not slot.given and not slot.refused}
+        for number in idle & self._idle:
+            behind = (given for slot in self._slots if (given := slot.ask_back()))
+            given = next(behind, None)
+            if given is None:
+                break
+            if not given.sent:
+                self._take_from_owner(given)
+                self._slots[number].take(given.job, given.staging)
+        self._idle = idle
+
+    def _take_from_owner(self, given: Given) -> None:
+        for slot in self._slots:
+            with suppress(ValueError):
+                slot.given.remove(given)
+
+    def _move(self, given: Given) -> None:
+        if self.free():
+            self.submit(given.job, given.staging)
+        else:
+            self._back.append(GivenBack(given.job))
+
+
+def sharers(free_bytes: int, side: int | None) -> int:
+    """How many jobs share an accelerator: as many as its free memory holds, at most four.
+
+    Args:
+        free_bytes: Free memory; 0: not known, so one.
+        side: Long side of the pictures in px; one where they are large, or of any size.
+    """
+    if side is None or side > SHARED_SIDE:
+        return 1
+    each = JOB_BYTES + side * side * PIXEL_BYTES
+    return max(1, min(SHARERS, int(SHARED_MEMORY * free_bytes / each)))

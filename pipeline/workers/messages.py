@@ -1,0 +1,91 @@
+"""DOCSTRING."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.sections import Limits, Timelapse
+from pipeline.jobs.job import NO_LIMITS_SET, NO_TIMELAPSE_SET, Job, JobResult, Progress
+
+AHEAD = 2  # jobs a process has at most: one at the device, one decoded ahead or being written
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The process is alive; whether it has computed since the last beat."""
+
+    busy: bool
+
+
+# (job, bench, on_progress, should_stop) -> JobResult; `pipeline.render.run_job.run_job` unless told else.
+Do = Callable[..., Any]
+
+
+Find = Callable[[str], tuple[tuple[str, int], ...]]  # `pipeline.nst.devices.find_devices`
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """A job that was stopped before its end, on request, or whose place was lost.
+
+    Or one that no longer can be done as planned, because the file ``changed`` holds something else.
+    """
+
+    job: Job
+    changed: Path | None = None
+
+
+Event = Progress | JobResult | GivenBack
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the worker processes may take, and where they leave what is not a result."""
+
+    limits: Limits = NO_LIMITS_SET
+    state: Path | None = None  # logs and checkpoints; absent: neither
+    do: Do | None = None
+    timelapse: Timelapse = NO_TIMELAPSE_SET
+    find: Find | None = None  # stands for the search for devices
+
+    @property
+    def checkpoints(self) -> Path | None:
+        """Where jobs keep how far they came."""
+        return self.state and self.state / "checkpoints"
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """A job to do."""
+
+    job: Job
+    staging: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop a job that has not begun, or (``all``) whatever is here."""
+
+    job: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The process is up; names and free bytes of the devices that its own stands for."""
+
+    devices: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The process cannot work: its device is not there."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A job has the device."""
+
+    job: str
