@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fake_work import paint
 
+from pipeline.config import loading
 from pipeline.daemon import run as running
 from pipeline.system.stdout import open_standard_streams
 from pipeline.workers.executor import Place
@@ -14,7 +15,7 @@ from pipeline.workers.executor import Place
 def main(command: str, config: str) -> int:
     open_standard_streams()  # as the program itself does
     running.Place = partial(Place, do=paint)
-    loaded = running.load(Path(config))
+    loaded = loading.load(Path(config))
     return running.run(loaded, as_json=True, keep_going=command == "watch")
 
 

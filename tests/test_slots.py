@@ -14,6 +14,7 @@ from pipeline.config.loading import load_config
 from pipeline.errors import ConfigError, Reason
 from pipeline.jobs.job import Job, JobResult
 from pipeline.system.cores import usable_cores
+from pipeline.workers import messages
 from pipeline.workers import worker_process as workshop
 from pipeline.workers.executor import GivenBack, Place, open_executor
 from pipeline.workers.local import LocalExecutor, sharers
@@ -208,7 +209,7 @@ def test_the_next_job_has_the_device_before_the_last_one_goes_on(tmp_path, monke
 
     room = workshop.Room(work, "cpu", Place(), lambda _: None)
     for name in ("a.jpg", "b.jpg"):
-        room.hear(workshop.Take(make_job(name), tmp_path))
+        room.hear(messages.Take(make_job(name), tmp_path))
     wait(room.doing)
     assert order.index("b.jpg begins") < order.index("a.jpg goes on")
 

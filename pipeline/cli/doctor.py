@@ -13,7 +13,7 @@ from pipeline.config.loading import Loaded
 from pipeline.config.model import Config
 from pipeline.errors import ConfigError, JobError
 from pipeline.imaging.sandbox import Decoder
-from pipeline.render.self_check import _decoder, _device, _weights
+from pipeline.render.self_check import check_decoder, check_device, check_weights
 from pipeline.system.paths import real_path
 from pipeline.system.safe_files import new_file
 from pipeline.workers.worker_process import in_words
@@ -30,9 +30,9 @@ def examine(loaded: Loaded) -> dict[str, Any]:
         _tried("inbox folder", _inbox, config.inbox),
         _tried("outbox folder", _folder, config.outbox),
         _tried("state folder", _folder, config.state),
-        _tried("decoder", _decoder, config.limits),
+        _tried("decoder", check_decoder, config.limits),
         *_broken_paintings(loaded),
-        _tried("weights", _weights, config.weights),
+        _tried("weights", check_weights, config.weights),
         *_engine(config),
     ]
     return {"healthy": all(f["good"] for f in findings), "findings": findings}
@@ -119,4 +119,4 @@ def _engine(config: Config) -> list[Finding]:
 
         return [_tried("cluster", cluster_words, config.ray)]
     devices = [config.device] if isinstance(config.device, str) else config.device
-    return [_tried(f"device {name}", _device, name) for name in dict.fromkeys(devices)]
+    return [_tried(f"device {name}", check_device, name) for name in dict.fromkeys(devices)]

@@ -38,9 +38,10 @@ def run(
 ) -> None:
     """Bring the outbox up to date with inbox x manifest, then exit."""
     from pipeline.cli import dry_run as dryrun
+    from pipeline.config import loading
     from pipeline.daemon import run as running
 
-    loaded = running.load(config)
+    loaded = loading.load(config)
     if dry_run:
         raise typer.Exit(dryrun.dry_run(loaded, as_json, limit))
     end = _moment(until, loaded.config.schedule)
@@ -57,9 +58,10 @@ def watch(config: ConfigOption = DEFAULT_CONFIG, as_json: EventsOption = False) 
 
     The first one stops cleanly, a second one at once. Running jobs go back into the queue.
     """
+    from pipeline.config import loading
     from pipeline.daemon import run as running
 
-    raise typer.Exit(running.run(running.load(config), as_json=as_json, keep_going=True))
+    raise typer.Exit(running.run(loading.load(config), as_json=as_json, keep_going=True))
 
 
 @app.command()
@@ -75,10 +77,10 @@ def serve(
     Photos can be dropped on it. Works beside a running watch, and alone. On this machine's own
     address everybody here may look; on any other one needs the token in the printed address.
     """
-    from pipeline.daemon import run as running
+    from pipeline.config import loading
     from pipeline.gallery.server import run as serving
 
-    raise typer.Exit(serving.serve(running.load(config, complete=False), host, port))
+    raise typer.Exit(serving.serve(loading.load(config, complete=False), host, port))
 
 
 @app.command()
@@ -92,10 +94,10 @@ def pause(
     ] = False,
 ) -> None:
     """Begin no more jobs until `resume`, also after a restart."""
+    from pipeline.config import loading
     from pipeline.daemon import hold as holding
-    from pipeline.daemon import run as running
 
-    loaded = running.load(config, complete=False)
+    loaded = loading.load(config, complete=False)
     found = holding.Hold(_moment(until, loaded.config.schedule), now)
     holding.hold(loaded.config.state, found)
     print(found.words(time.time(), _zone(loaded.config.schedule)))
@@ -104,10 +106,10 @@ def pause(
 @app.command()
 def resume(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """End a pause."""
+    from pipeline.config import loading
     from pipeline.daemon import hold as holding
-    from pipeline.daemon import run as running
 
-    paused = holding.resume(running.load(config, complete=False).config.state)
+    paused = holding.resume(loading.load(config, complete=False).config.state)
     print("goes on" if paused else "was not paused")
 
 
@@ -129,13 +131,13 @@ def status(
     hangs, a worker is stuck, or job after job fails through no photo's fault.
     """
     from pipeline.cli import status as reports
-    from pipeline.daemon import run as running
+    from pipeline.config import loading
 
     if healthy:
-        wrong = reports.health(running.load(config, complete=False), within)
+        wrong = reports.health(loading.load(config, complete=False), within)
         print_report({"healthy": not wrong, "why": wrong}, as_json, lambda _: wrong or "well")
         raise typer.Exit(FAILED if wrong else OK)
-    report = reports.status(running.load(config, complete=False))
+    report = reports.status(loading.load(config, complete=False))
     print_report(report, as_json, reports.status_text)
 
 
@@ -161,17 +163,17 @@ def explain(
     A finished picture, wherever it lies, tells by itself how it was made. With --again it is
     painted once more, from the same photo and paintings, which are found by what they hold.
     """
+    from pipeline.cli import explain as explaining
     from pipeline.cli import reproduce as origins
-    from pipeline.cli import status as reports
-    from pipeline.daemon import run as running
+    from pipeline.config import loading
 
     if again is not None:
         raise typer.Exit(origins.again(file, again, config, sources or (), device, as_json, force))
     if (told := origins.told(file, config)) is not None:
         print_report(told, as_json, origins.text)
         return
-    report = reports.explain(running.load(config, complete=False), file)
-    print_report(report, as_json, reports.explain_text)
+    report = explaining.explain(loading.load(config, complete=False), file)
+    print_report(report, as_json, explaining.explain_text)
 
 
 @app.command()
@@ -188,11 +190,11 @@ def retry(
     was deleted from the outbox is made again.
     """
     from pipeline.cli import retry as retries
-    from pipeline.daemon import run as running
+    from pipeline.config import loading
 
     if bool(jobs) == everything:
         raise UsageError("give job ids (see `status`) or --all", where="retry")
-    count = retries.retry(running.load(config, complete=False), jobs or None)
+    count = retries.retry(loading.load(config, complete=False), jobs or None)
     if jobs and not count:
         raise UsageError("no such job", where=", ".join(jobs), mend="`status` lists them")
     print(f"{counted(count, 'job')} back in the queue; `run` or `watch` takes them up")
@@ -219,12 +221,12 @@ def restore(
     Those that stand now become an earlier version themselves. What was brought back stays until
     `retry`, or until its photo changes.
     """
+    from pipeline.config import loading
     from pipeline.daemon import restore as restoring
-    from pipeline.daemon import run as running
 
     if bool(versions) == everything:
         raise UsageError("name versions (see `explain FILE`) or give --all", where="restore")
-    done = restoring.restore(running.load(config), versions or (), everything)
+    done = restoring.restore(loading.load(config), versions or (), everything)
     print_report(restoring.report(done), as_json, restoring.text)
 
 
@@ -236,9 +238,9 @@ def accept(config: ConfigOption = DEFAULT_CONFIG) -> None:
     is missing looks just like it.
     """
     from pipeline.cli import retry as retries
-    from pipeline.daemon import run as running
+    from pipeline.config import loading
 
-    print(f"accepted: the inbox lies on {retries.accept(running.load(config, complete=False))}")
+    print(f"accepted: the inbox lies on {retries.accept(loading.load(config, complete=False))}")
 
 
 def _moment(text: str | None, schedule: Any) -> float | None:

@@ -22,18 +22,18 @@ from pipeline.system.text import counted
 @app.command()
 def styles(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """List the styles in force, with their origin."""
-    from pipeline.cli import status as reports
-    from pipeline.daemon import run as running
+    from pipeline.cli import styles as style_list
+    from pipeline.config import loading
 
-    print_report(reports.styles(running.load(config)), as_json, reports.styles_text)
+    print_report(style_list.styles(loading.load(config)), as_json, style_list.styles_text)
 
 
 @app.command()
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Validate config.yaml."""
-    from pipeline.daemon import run as running
+    from pipeline.config import loading
 
-    loaded = running.load(config)
+    loaded = loading.load(config)
     styles, rules = len(loaded.manifest.styles), len(loaded.manifest.rules)
     print(f"{config}: good; {counted(styles, 'style')}, {counted(rules, 'match rule')}")
 
@@ -51,9 +51,9 @@ def schema(config: ConfigOption = DEFAULT_CONFIG) -> None:
 def doctor(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Examine machine, folders, weights and device."""
     from pipeline.cli import doctor as examination
-    from pipeline.daemon import run as running
+    from pipeline.config import loading
 
-    report = examination.examine(running.load(config))
+    report = examination.examine(loading.load(config))
     print_report(report, as_json, examination.text)
     raise typer.Exit(OK if report["healthy"] else FAILED)
 
@@ -75,9 +75,9 @@ def service(
     do little else.
     """
     from pipeline.cli import service_units as units
-    from pipeline.daemon import run as running
+    from pipeline.config import loading
 
-    loaded = running.load(config)
+    loaded = loading.load(config)
     if kind not in units.KINDS:
         raise UsageError(f"no such kind: {kind}", where="service", mend="systemd or launchd")
     print(units.text(kind, loaded.config, config, user=user, account=account), end="")

@@ -59,7 +59,7 @@ class Planner:
         self.examiner = examiner
         self.intake = Intake(config, manifest, accounts.ledger, examiner)
         self.ingredients = Ingredients(config.watch.settle_seconds)
-        self.originals = Originals(config, accounts.outbox)
+        self.originals = Originals(config)
         self.holds = Holds()
         self.queue = Waiting(config.queue)
         self.twins: set[str] = set()  # photos on whose results the same photo elsewhere waits

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.system.safe_files import read_bounded
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(__file__).parent / "assets"
 SCRIPTS = ("entries.js", "wall.js", "zoom.js", "viewer.js", "page.js")
 MARK = b"<!doctype html>\n<!-- pipeline gallery "  # by which our own page is known
 

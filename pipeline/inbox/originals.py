@@ -16,7 +16,6 @@ from pipeline.config.model import Config
 from pipeline.errors import Failure, OutputError
 from pipeline.jobs.job import JobState, Output
 from pipeline.ledger.records import Pair
-from pipeline.outbox.publisher import Outbox
 from pipeline.system.file_names import MAX_NAMES, fitting
 from pipeline.system.file_version import Stamp
 from pipeline.system.safe_files import digest_at, new_file, opened, opened_folder, write_whole
@@ -27,8 +26,8 @@ REASON_SUFFIX = ".reason.json"
 class Originals:
     """Acts on photos of the inbox as the config says."""
 
-    def __init__(self, config: Config, outbox: Outbox) -> None:
-        self.config, self.outbox = config, outbox
+    def __init__(self, config: Config) -> None:
+        self.config = config
 
     def processed(self, content: str, version: str, pairs: Iterable[Pair]) -> str:
         """All pictures of a photo are made. Returns what was done to it, "" if nothing.
@@ -70,7 +69,7 @@ class Originals:
 
     def _stands(self, output: Output) -> bool:
         place = PurePosixPath(output.path)
-        with opened_folder(self.outbox.root, place.parent.parts) as folder:
+        with opened_folder(self.config.outbox, place.parent.parts) as folder:
             return digest_at(folder, place.name, {output.bytes}) == output.sha256
 
     def _delete(self, content: str, version: str) -> bool:

@@ -24,7 +24,7 @@ Line = Mapping[str, Any]
 MOST_WAITING = 1000  # results whose hooks have not run yet; older ones are dropped
 _PIPE = 60_000  # bytes that a pipe takes without anybody reading
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("pipeline.hooks")  # the name operators see
 
 
 @dataclass(frozen=True, slots=True)

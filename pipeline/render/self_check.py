@@ -1,11 +1,11 @@
-"""DOCSTRING."""
+"""Decoder, weights and devices of this machine, each tried by using it; for `doctor`."""
 
 from pipeline.config.sections import Limits
 from pipeline.errors import EngineError
 from pipeline.imaging.sandbox import KNOWN_GOOD, Decoder
 
 
-def _decoder(limits: Limits) -> str:
+def check_decoder(limits: Limits) -> str:
     """Start one, as for a photo, and have it decode a picture."""
     decoder = Decoder(limits, at_hand=0)
     try:
@@ -16,14 +16,14 @@ def _decoder(limits: Limits) -> str:
     return "starts, in a process of its own"
 
 
-def _weights(source: str) -> str:
+def check_weights(source: str) -> str:
     from pipeline.nst.weights import load_weights
 
     count = sum(tensor.numel() for tensor in load_weights(source).values())
     return f"{source}: {count:,} numbers, verified"
 
 
-def _device(name: str) -> str:
+def check_device(name: str) -> str:
     """What a name stands for, each device tried: `auto` may stand for several."""
     from pipeline.nst.devices import find_devices
 

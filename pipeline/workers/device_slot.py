@@ -29,7 +29,7 @@ from pipeline.workers.messages import (
 from pipeline.workers.stall_watch import Silence
 from pipeline.workers.worker_process import STOP_SECONDS, STOPS
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("pipeline.slots")  # the name operators see
 
 _PROGRAM = "from pipeline.workshop import main; main()"
 TOGETHER_SIDE = 2048  # px; larger pictures have the memory of a process to themselves

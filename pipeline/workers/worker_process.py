@@ -111,7 +111,7 @@ def set_up(device: str, threads: int, place: Place) -> tuple[Do, tuple[tuple[str
     if place.do is not None:
         do = place.do if getattr(place.do, "takes_turns", False) else _in_turn(place.do)
         return do, place.find(device) if place.find else ((device, 0),)
-    from pipeline.nst.devices import find_devices
+    from pipeline.render.machine import find_devices
     from pipeline.render.run_job import run_job, use_threads
 
     use_threads(threads)

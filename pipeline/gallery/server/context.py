@@ -1,10 +1,14 @@
-"""DOCSTRING."""
+"""What a connection finds at its server: what is served, and what the server keeps for all."""
 
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from pipeline.config.sections import Limits
 from pipeline.gallery.server.access import Guard
+from pipeline.gallery.server.files import Shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +21,15 @@ class Wing:
     limits: Limits
     guard: Guard
     upload: bool = True
+
+
+class Host(Protocol):
+    """The server, as a connection sees it."""
+
+    wing: Wing
+    shelf: Shelf
+    note: Callable[[str], None]
+
+    def expect(self, connection: socket.socket, seconds: float) -> None:
+        """End the connection unless it comes to its next stage within so many seconds."""
+        ...

@@ -19,7 +19,7 @@ from pipeline.monitoring.live import ask
 from pipeline.system.redaction import Discreet
 
 if TYPE_CHECKING:
-    from pipeline.gallery.server.server import GalleryServer
+    from pipeline.gallery.server.context import Host
 
 HEAD_SECONDS = 15.0  # for the lines of a request, and between two of them
 ANSWER_SECONDS, SLOWEST = 30.0, 20_000.0  # and for a file or an upload: bytes/s
@@ -53,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "pipeline", ""
     timeout = SILENT_SECONDS
-    server: "GalleryServer"
+    server: "Host"  # type: ignore[assignment]  # the library only knows its own class
 
     def handle_one_request(self) -> None:
         """The next request, which must come within its time."""

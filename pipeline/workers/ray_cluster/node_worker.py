@@ -197,7 +197,7 @@ def _tried(place: Place, device: str, weights: str, threads: int) -> tuple[Any, 
     try:
         do, devices = set_up(device, threads, place)
         if place.do is None and weights:
-            from pipeline.nst import load_weights
+            from pipeline.render.machine import load_weights
 
             load_weights(weights)
     except (PipelineError, ImportError) as error:

@@ -1,0 +1,1 @@
+"""config.yaml, the manifest and side files: models, defaults, validation, schema."""

@@ -1,0 +1,1 @@
+"""`run` and `watch`: service, planner, queue, bookkeeping, schedule gate, instance lock."""

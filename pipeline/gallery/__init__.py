@@ -1,0 +1,1 @@
+"""The gallery page: writer, entries, assets, server."""

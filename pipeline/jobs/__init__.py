@@ -1,0 +1,1 @@
+"""Job, recipe, plan, provenance, retry policy, checkpoints: plain frozen data."""

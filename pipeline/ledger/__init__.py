@@ -1,0 +1,1 @@
+"""The jobs database: what was seen, tried and done."""

@@ -1,0 +1,1 @@
+"""Names, publishing, run log, thumbnails."""

@@ -1,0 +1,1 @@
+"""One job: load, stylize, enhance, stage; single pictures; reproducing one."""

@@ -1,0 +1,1 @@
+"""Where jobs run: device slots (processes), or a Ray cluster."""
