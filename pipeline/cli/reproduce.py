@@ -11,10 +11,10 @@ from pipeline.config.output import SUFFIXES, format_of
 from pipeline.errors import UsageError
 from pipeline.jobs.job import Job
 from pipeline.jobs.provenance import Provenance
+from pipeline.render.output_files import Target, target
 from pipeline.render.reproduce import _job, read
 from pipeline.system.paths import is_file, real_path
 from pipeline.system.text import visible
-from pipeline.targets import Target, target
 
 Report = dict[str, Any]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # for the comments that stand for annotations
     from typing import NoReturn  # noqa: F401
 
 OLDEST = (3, 11)
-CLONE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+CLONE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def refuse(why):

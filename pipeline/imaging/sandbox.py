@@ -32,7 +32,7 @@ MAX_HEADER = 1 << 16
 MOST_NOTES, LONGEST_NOTE = 8, 300
 PIPE_BYTES = 1 << 20  # a picture of 512 px goes through in one piece
 MAX_COMPLAINT = 1 << 16  # bytes of a start's error output
-_PROGRAM = "from pipeline.nursery import main; main()"
+_PROGRAM = "from pipeline.imaging.sandbox_child import main; main()"
 KNOWN_GOOD = Path(__file__).parent / "styles" / "watercolor.jpg"
 CONFIRM_SECONDS = 60.0
 # What a decoder that is broken itself says of any file, and what limits say of a good one.

@@ -18,8 +18,8 @@ from pipeline.imaging.sandbox import Decoder
 from pipeline.jobs.job import Job
 from pipeline.jobs.provenance import Ingredient, Provenance, parse
 from pipeline.jobs.recipe import ENGINE_VERSION, Recipe, digest
+from pipeline.render.output_files import SMALL
 from pipeline.system.paths import is_file, real_path
-from pipeline.targets import SMALL
 
 
 def read(file: Path) -> Provenance | None:

@@ -30,10 +30,10 @@ from pipeline.jobs.provenance import SOFTWARE
 from pipeline.jobs.recipe import PLAIN_OUTPUT, Recipe, StyleImage, digest
 from pipeline.nst import load_weights
 from pipeline.nst.devices import choose_device
+from pipeline.render.output_files import Target, target
 from pipeline.render.run_job import Bench, run_job
 from pipeline.system.file_names import fitting, folded, portable
 from pipeline.system.paths import is_folder
-from pipeline.targets import Target, target
 
 SHEET_SIDE = 320  # px, of one picture on a contact sheet
 GAP = 8  # px

@@ -31,7 +31,7 @@ from pipeline.workers.worker_process import STOP_SECONDS, STOPS
 
 log = logging.getLogger("pipeline.slots")  # the name operators see
 
-_PROGRAM = "from pipeline.workshop import main; main()"
+_PROGRAM = "from pipeline.workers.worker_process import main; main()"
 TOGETHER_SIDE = 2048  # px; larger pictures have the memory of a process to themselves
 WARM_STYLES = 8  # paintings that a process remembers (see worker)
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.cli import main as cli
+from pipeline.cli.main import main as cli
 from pipeline.daemon.hold import held
 from pipeline.errors import PipelineError
 from pipeline.render.single import contact_sheet
@@ -106,7 +106,7 @@ def test_every_option_of_the_config_is_a_flag_of_stylize(pipeline):
 def test_help_loads_nothing_slow(folder):
     program = (
         "import sys; sys.argv = ['pipeline', '--help']\n"
-        "from pipeline.cli import main\n"
+        "from pipeline.cli.main import main\n"
         "try: main()\n"
         "finally: print(sorted({'torch', 'pydantic', 'yaml', 'rich', 'PIL'} & set(sys.modules)))"
     )

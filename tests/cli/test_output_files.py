@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.cli import main as cli
+from pipeline.cli.main import main as cli
 from pipeline.errors import UsageError
 from pipeline.render import single
-from pipeline.targets import Target, made_here, target
+from pipeline.render.output_files import Target, made_here, target
 
 SMALL = ["--size", "48", "--steps", "2"]
 STYLIZE = ["stylize", "cup.jpg", "painting.png", *SMALL]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from support import ROOT
 
 from pipeline.config.loading import json_schema, load_config
 from pipeline.config.manifest import load_manifest, starter_styles
@@ -27,7 +28,7 @@ def complaint(folder: Path, text: str) -> str:
 
 
 def test_the_shipped_config_is_good() -> None:
-    path = Path(__file__).parent.parent / "config.yaml"
+    path = ROOT / "config.yaml"
     manifest = load_manifest(load_config(path), path)
     assert manifest.styles_for("any/photo.jpg")
 

@@ -7,31 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.nasty_values import GOOD, NASTY, PLACES, TEXTS, as_yaml, with_value
 
-from pipeline.config import patterns
 from pipeline.config.loading import json_schema, load
 from pipeline.config.manifest import Manifest
+from pipeline.config.model import patterns
 from pipeline.config.sidecar import wishes
 from pipeline.errors import ConfigError, InputError
-
-GOOD: dict[str, Any] = {"styles": {"mosaic": {"image": "builtin:mosaic"}}}
-NUMBER = 10**400
-NASTY: list[Any] = [
-    *("", "~", "~nosuchuser/x", "loop", "loop/below", "closed/x", "a" * 5000, "a/" * 2500, "/"),
-    *("a\0b", "\udc80", "\ud800", "builtin:none", "folder", "{1..100000}", "{a,b}" * 12, "[z-a]"),
-    *("**/" * 40, "*" * 900, "(" * 900, "\\", "0 0 31 2 *", "99:99-00:00", "../../etc/passwd"),
-    *(None, True, -1, NUMBER, float("inf"), float("nan"), [None], ["~nosuchuser"], [1] * 100),
-    *({"": 1}, {"a": {"b": []}}, {"{1..100000}": 1}, {"loop": 1.0}, {1: 2}),
-]  # fmt: skip
-TEXTS = [
-    *("a: !!bool x", 'a: !!int ""', "a: !!timestamp x", 'a: !!float ""', "a: !!set [1]", "!!map x"),
-    *("? !!bool x\n: 1", "a: !!python/name:os.system", "seed: 0x" + "f" * 6000, "[" * 3000),
-    *("a: 2026-13-45", "a: !!binary '%'", "<<: 3", "a: =", "\ufeffa: 1", "- 1", "1", "%YAML 9.9"),
-    *("a: &b [*b]", "styles: {a: {image: !!binary aGk=}}", "? {a: 1}\n: 1", "a: 1\n---\nb: 2"),
-]  # fmt: skip
 
 
 def keys(schema: dict[str, Any], at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -54,26 +38,6 @@ SHAPES = dict(keys(SCHEMA))
 KEYS = sorted(SHAPES)
 # One key for each kind of value: what holds for one number from 0 to 1 holds for all of them.
 KINDS = sorted({shape: key for key, shape in SHAPES.items()}.values())
-# All that names a file, a folder, a host, a program or a pattern is tried itself.
-PLACES = [
-    *(("inbox",), ("outbox",), ("state",), ("archive",), ("quarantine",), ("weights",)),
-    *(("metrics", "file"), ("log", "file"), ("enhance", "upscale_model"), ("transfer", "init")),
-    *(("styles", "mosaic", "image"), ("styles", "mosaic", "transfer", "init"), ("serve", "host")),
-]
-
-
-def with_value(path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    """A good document, but for one value."""
-    document = json.loads(json.dumps(GOOD))
-    inner = document
-    for name in path[:-1]:
-        inner = inner.setdefault(name, {})
-    inner[path[-1]] = value
-    return document
-
-
-def as_yaml(document: Any) -> str:
-    return yaml.safe_dump(document)
 
 
 @pytest.fixture(scope="module")

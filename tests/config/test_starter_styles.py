@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support import ROOT
 
 SHIPPED = Path(str(files("pipeline") / "styles"))
-SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+SCRIPTS = ROOT / "scripts"
 NAMES = sorted(path.stem for path in SHIPPED.glob("*.jpg"))
 ASKED_FOR = {
     "mosaic",

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_work import FakeExecutor, done, failed, photo
-from stock import make_job
-from test_service import CONFIG, Studio
+from support.fake_work import FakeExecutor, done, failed, photo
+from support.stock import make_job
+from support.studio import CONFIG, Studio
 
-from pipeline.cli import doctor
+from pipeline.cli.main import doctor
 from pipeline.config.enhancement import Enhance
 from pipeline.config.loading import load
 from pipeline.config.sections import Limits

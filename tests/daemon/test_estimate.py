@@ -1,8 +1,8 @@
 """What a run promises and what came of it: rates of this machine, throughput, time left."""
 
 import pytest
-from stock import make_job
-from test_service import CONFIG, Studio
+from support.stock import make_job
+from support.studio import CONFIG, Studio
 
 from pipeline.config.transfer import Transfer, resolve_transfer
 from pipeline.daemon.run_statistics import Bulk, Tally, words

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from test_service import CONFIG, Studio
+from support.studio import CONFIG, Studio
 
 from pipeline.config.schedule import Schedule
 from pipeline.daemon import hold as holding

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from stock import make_job
+from support.stock import make_job
 
 from pipeline.config.loading import load_config
 from pipeline.config.sections import Queue

@@ -13,12 +13,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from support import ROOT
 
 from pipeline.cli.service_units import missing, text
 from pipeline.config.loading import load_config
 from pipeline.errors import UsageError
 
-ROOT = Path(__file__).resolve().parent.parent
 CONFIG = 'styles: {mosaic: {image: "builtin:mosaic"}}\n'
 ODD = 'my "photos" 100% $HOME \\ é'
 

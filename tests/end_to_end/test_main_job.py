@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from stock import plain_picture, swap
+from support.stock import plain_picture, swap
 
 from pipeline.config.manifest import starter_styles
 

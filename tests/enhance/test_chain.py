@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from support import ROOT
 
 from pipeline.cli.flags import chosen
 from pipeline.config.enhancement import ORDER, PRESETS, Enhance, Step
@@ -14,8 +15,6 @@ from pipeline.config.sidecar import Side, wishes
 from pipeline.config.transfer import Transfer
 from pipeline.errors import ConfigError, InputError, UsageError
 from pipeline.jobs.recipe import Recipe, Recipes
-
-ROOT = Path(__file__).parent.parent
 
 
 def named(options: Enhance) -> list[str]:

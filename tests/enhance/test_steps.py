@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage import color, filters
+from support.extremes import eight_bit, newly_extreme
 from torch import Tensor
 
 from pipeline.config.enhancement import ORDER, Enhance
@@ -45,15 +46,6 @@ def step(low: float, high: float) -> Tensor:
     """A grey picture, dark on the left and light on the right, over a soft edge of 4 px."""
     ramp = (torch.arange(64.0) - 29.5).div(4).clamp(0, 1).mul(high - low).add(low)
     return ramp.expand(3, 48, 64).contiguous()
-
-
-def eight_bit(rgb: Tensor) -> Tensor:
-    return (rgb * 255).round()
-
-
-def newly_extreme(out: Tensor, rgb: Tensor) -> Tensor:
-    old, new = eight_bit(rgb), eight_bit(out)
-    return ((new == 0) & (old != 0)) | ((new == 255) & (old != 255))
 
 
 def kinds_of_picture(kind: str, seed: int, height: int, width: int) -> Tensor:

@@ -2,10 +2,10 @@
 
 import re
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
+from support import ROOT
 from torch import Tensor
 
 from pipeline.config.enhancement import ORDER, PRESETS, Enhance
@@ -18,7 +18,6 @@ from pipeline.nst.pyramid import inner
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-ROOT = Path(__file__).parent.parent
 STRENGTHS = {
     name: sorted({1.0, *(s.strength for p in PRESETS.values() for s in p if s.step == name)})
     for name in ORDER

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
+from support.extremes import newly_extreme
 from torch import Tensor
 
 from pipeline.config.enhancement import Enhance
@@ -23,7 +24,6 @@ from pipeline.imaging.tensors import load_image, save_png
 from pipeline.jobs.recipe import digest
 from pipeline.nst import Vgg19, stylize
 from pipeline.render.single import Order, stylize_file
-from tests.test_enhance import newly_extreme
 
 
 def waves(height: int, width: int, seed: int = 0) -> Tensor:

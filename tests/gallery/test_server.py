@@ -16,9 +16,9 @@ from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
-from gallery_stock import add_film, done_line, draw, hang, write_log
 from hypothesis import given
 from hypothesis import strategies as st
+from support.gallery_stock import add_film, done_line, draw, hang, write_log
 
 from pipeline.config.sections import Limits
 from pipeline.errors import InputError, OutputError, Reason

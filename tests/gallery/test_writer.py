@@ -6,9 +6,18 @@ import re
 from pathlib import Path
 
 import pytest
-from gallery_stock import CURVE, SIZE, add_film, done_line, draw, failed_line, hang, write_log
 from hypothesis import given
 from hypothesis import strategies as st
+from support.gallery_stock import (
+    CURVE,
+    SIZE,
+    add_film,
+    done_line,
+    draw,
+    failed_line,
+    hang,
+    write_log,
+)
 
 from pipeline.errors import OutputError
 from pipeline.gallery.entries import POINTS, exhibit, url

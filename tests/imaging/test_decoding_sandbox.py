@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_work import photo
 from PIL import Image
+from support.fake_work import photo
 
 from pipeline.config.sections import Limits
 from pipeline.errors import InputError, PlaceError, Reason
@@ -276,7 +276,7 @@ def test_the_decoder_survives_a_corpus_of_broken_files_and_its_memory_stays_flat
 
 def test_a_decoder_process_loads_neither_models_nor_the_engine():
     program = (
-        "import sys; import pipeline.nursery; from pipeline import codec; codec.rehearse();"
+        "import sys; import pipeline.imaging.sandbox_child; from pipeline.imaging import decode; decode.rehearse();"
         "print({'torch', 'pydantic', 'yaml'} & set(sys.modules))"
     )
     done = subprocess.run(

@@ -13,9 +13,9 @@ import numpy as np
 import png
 import pytest
 import tifffile
-import wild_stock as wild
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import wild_stock as wild
 
 from pipeline.errors import InputError, Reason
 from pipeline.imaging.decode import DEFAULT_LIMITS, Decoded, decode

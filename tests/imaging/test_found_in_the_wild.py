@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pillow_heif
 import pytest
-import wild_stock as wild
 from PIL import Image
-from stock import make_job
+from support import wild_stock as wild
+from support.stock import make_job
 
 from pipeline.config.sections import Limits as Section
 from pipeline.errors import InputError, Reason

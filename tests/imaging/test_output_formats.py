@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
-from stock import make_job
+from support.stock import make_job
 
 from pipeline.config.loading import load_config
 from pipeline.config.output import SUFFIXES, OutputFormat, format_of

@@ -10,9 +10,9 @@ import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from picture_stock import EXACT, KINDS, NEWER, Load, loader, photo, tensor
 from PIL import Image
-from test_colours import profile_bytes
+from support.picture_stock import EXACT, KINDS, NEWER, Load, loader, photo, tensor
+from support.profiles import profile_bytes
 
 from pipeline.config.file_kinds import is_photo_name
 from pipeline.imaging.tensors import Limits, load_image, preview, resize

@@ -14,10 +14,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from picture_stock import KINDS, NEWER, Load, encoded, loader, photo, tensor
 from PIL import Image
+from support.picture_stock import KINDS, NEWER, Load, encoded, loader, photo, tensor
 
-from pipeline.config import sections as config
+from pipeline.config.model import sections as config
 from pipeline.errors import EngineError, InputError, Reason
 from pipeline.imaging import decode as codec
 from pipeline.imaging.sandbox import Decoder

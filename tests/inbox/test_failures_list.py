@@ -4,8 +4,8 @@ import os
 import time
 
 import pytest
-from stock import read_log
-from test_service import CONFIG, Studio
+from support.stock import read_log
+from support.studio import CONFIG, Studio
 
 from pipeline.cli.retry import retry
 from pipeline.cli.status import status

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_work import done, failed, photo
-from stock import make_job
-from test_service import CONFIG, Studio
+from support.fake_work import done, failed, photo
+from support.stock import make_job
+from support.studio import CONFIG, Studio
 
 from pipeline.cli.dry_run import dry_run
 from pipeline.cli.explain import explain, explain_text
@@ -20,12 +20,11 @@ from pipeline.cli.status import status, status_text
 from pipeline.config.loading import load
 from pipeline.config.sections import Limits
 from pipeline.errors import ChangedError, InboxError, JobError, OutputError, Reason, UsageError
-from pipeline.inbox import mount_guard as familiar
-from pipeline.inbox import quarantine
 from pipeline.inbox.backlog import census
 from pipeline.inbox.examiner import Examiner
 from pipeline.inbox.quarantine import held, restore
-from pipeline.inbox.scanner import Found
+from pipeline.inbox.scanner import Found, quarantine
+from pipeline.inbox.scanner import mount_guard as familiar
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import Ledger
 from pipeline.system.file_version import Stamp, hash_file

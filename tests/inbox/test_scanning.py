@@ -154,7 +154,7 @@ def test_a_file_that_another_program_holds_open_for_writing_waits(root, inbox):
 ASKER = """
 import sys
 from pathlib import Path
-from pipeline.stamp import being_written
+from pipeline.inbox.settling import being_written
 path = Path(sys.argv[1])
 print(1, flush=True)
 while path.with_name("go").exists():
@@ -544,7 +544,7 @@ def test_watchers_may_ring_a_bell_that_others_ring_too(root):
 
 
 def test_scanning_needs_no_watchdog():
-    code = "import sys, pipeline.inbox, pipeline.watcher; print('watchdog' in sys.modules)"
+    code = "import sys, pipeline.inbox.scanner, pipeline.inbox.watcher; print('watchdog' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert answer.stdout == "False\n"
 

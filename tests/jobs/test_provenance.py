@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from stock import make_job
+from support.stock import make_job
 
-from pipeline.cli import main as cli
+from pipeline.cli.main import main as cli
 from pipeline.config.enhancement import Enhance
 from pipeline.config.manifest import starter_styles
 from pipeline.config.output import OutputFormat

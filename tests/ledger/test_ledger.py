@@ -11,7 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stock import complete, line_of, make, make_job, pictures, read_log, recover, render, stage
+from support import TESTS
+from support.stock import (
+    complete,
+    line_of,
+    make,
+    make_job,
+    pictures,
+    read_log,
+    recover,
+    render,
+    stage,
+)
 
 from pipeline.errors import Failure, JobError, Reason, StateError
 from pipeline.jobs.job import JobResult, JobState
@@ -24,8 +35,8 @@ from pipeline.outbox.run_log import RunLog
 KILLED = """
 import os, sys
 from pathlib import Path
-from stock import make_job
-from pipeline.ledger import Ledger
+from support.stock import make_job
+from pipeline.ledger.ledger import Ledger
 Ledger(Path(sys.argv[1])).begin(make_job())
 os.kill(os.getpid(), 9)
 """
@@ -77,7 +88,7 @@ def test_a_database_that_was_removed_or_replaced_under_us_is_an_error_not_a_sile
 
 def test_an_attempt_is_counted_before_the_work_even_if_the_process_is_killed(path):
     for attempt in (1, 2, 3):
-        killed = subprocess.run([sys.executable, "-c", KILLED, path], cwd=Path(__file__).parent)
+        killed = subprocess.run([sys.executable, "-c", KILLED, path], cwd=TESTS)
         assert killed.returncode == -signal.SIGKILL
         with Ledger(path) as ledger:
             (pair,) = ledger.interrupted()
@@ -311,7 +322,7 @@ def test_looking_sees_what_a_running_writer_has_committed_and_cannot_write(ledge
 
 
 def test_a_killed_writers_ledger_can_be_looked_at(path):
-    subprocess.run([sys.executable, "-c", KILLED, path], cwd=Path(__file__).parent)
+    subprocess.run([sys.executable, "-c", KILLED, path], cwd=TESTS)
     with Ledger(path, read_only=True) as reader:
         assert reader.counts()[JobState.RUNNING] == 1
 
@@ -420,10 +431,10 @@ def test_a_state_folder_that_cannot_be_made_is_an_error_with_the_way_out(tmp_pat
 FULL_DISK = """
 import sys
 from pathlib import Path
-from stock import make_job
+from support.stock import make_job
 from pipeline.errors import StateError
-from pipeline.ledger import Ledger
-from pipeline.jobs import JobState
+from pipeline.ledger.ledger import Ledger
+from pipeline.jobs.job import JobState
 disk = Path(sys.argv[1])
 with Ledger(disk / "jobs.sqlite3") as ledger:
     ledger.begin(make_job("kept.jpg"))
@@ -455,7 +466,7 @@ def test_a_full_disk_is_an_error_that_loses_nothing_and_passes(tmp_path):
     if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "true"]).returncode:
         pytest.skip("needs user namespaces for a small disk of its own")
     command = ["unshare", "-rm", "sh", "-c", mount]
-    here = Path(__file__).parent
+    here = TESTS
     answer = subprocess.run(command, capture_output=True, text=True, cwd=here)
     first, last = answer.stdout.splitlines()
     assert "the disk is full (free some space; nothing was lost)" in first, answer.stderr

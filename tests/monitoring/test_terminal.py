@@ -241,7 +241,7 @@ def test_a_file_has_a_size_too():
 
 PROGRAM = """
 import fcntl, signal, termios, time
-from pipeline.dashboard import Dashboard, View
+from pipeline.monitoring.terminal.dashboard import Dashboard, View
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 view = View(inbox="photos", message="watching")

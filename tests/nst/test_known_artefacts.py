@@ -1,18 +1,17 @@
 """Known artefacts of style transfer are gone: border marks, specks, checkerboards, grey mud."""
 
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from support import ROOT
 from torch import Tensor
 
 from pipeline.config.transfer import Transfer
 from pipeline.imaging.tensors import load_image
 from pipeline.nst import Vgg19, pyramid, stylize
 
-ROOT = Path(__file__).parent.parent
 OPTIONS = {"size": 96, "steps": (25, 12), "scales": (64, 96), "depths": (5, 3)}
 
 

@@ -1,8 +1,8 @@
 """Names in the outbox: portable, never the outbox's own, decided once."""
 
 import pytest
-from stock import pictures
-from test_service import CONFIG, Studio
+from support.stock import pictures
+from support.studio import CONFIG, Studio
 
 from pipeline.gallery.writer import FOLDER
 from pipeline.ledger.ledger import Ledger

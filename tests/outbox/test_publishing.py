@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from stock import make_job, pictures, render
+from support.stock import make_job, pictures, render
 
 from pipeline.errors import OutputError, Reason
 from pipeline.outbox.names import stems

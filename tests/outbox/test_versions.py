@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fake_work import done
-from stock import books, bring_back, make, make_job, pictures, publish, read_log, render
-from test_service import CONFIG, STYLES, Studio
+from support.fake_work import done
+from support.stock import books, bring_back, make, make_job, pictures, publish, read_log, render
+from support.studio import CONFIG, STYLES, Studio
 
 from pipeline.cli.dry_run import dry_run
 from pipeline.cli.explain import explain, explain_text

@@ -2,13 +2,11 @@
 
 import importlib.util
 import tomllib
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
-
-ROOT = Path(__file__).parent.parent
+from support import ROOT
 
 # Package, the first version without it, and what it was. A floor below is a door left open.
 HOLES = [

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import typer
+from support import ROOT
 from typer.testing import CliRunner
 
-from pipeline.cli import main as cli
+from pipeline.cli.main import main as cli
 from pipeline.config.enhancement import Enhance
 from pipeline.config.loading import load_config
 from pipeline.config.transfer import Transfer
@@ -20,7 +21,6 @@ from pipeline.jobs.job import Job, JobResult, Output
 from pipeline.jobs.recipe import Recipe
 from pipeline.outbox.run_log import run_log_line
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 

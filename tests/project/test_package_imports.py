@@ -1,156 +1,128 @@
-"""The house: imports go downward only, and each library has one door."""
+"""The packages import each other as the table says, in no circle; each library has its doors."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support import ROOT
 
-ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "pipeline"
-FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")
 
-# Bottom first. A module may import those of lower floors, and those before it on its own.
-FLOORS = [
-    ["wrong_python", "interpreter", "errors", "disk", "kinds", "heap", "paths", "private",
-     "patterns", "options",
-     "chain", "formats",
-     "clock", "schedule", "cluster", "sections",
-     "yamlfile",
-     "complaints", "config", "manifest", "jobs"],
-    ["names", "icc", "ifd", "metadata", "provenance", "undecodable", "stated", "pngs",
-     "jpegs", "tiffs", "boxes", "survey", "colour", "codec", "deep",
-     "resampling", "encode", "nst", "images", "enhance", "stylecache", "database", "records",
-     "stamp", "tables", "diary", "sightings", "lookup", "history", "ledger", "runlog", "outbox",
-     "versions", "terminal",
-     "mounts", "lock", "preview", "view", "faults", "pause", "nursery", "decoder", "checkpoint",
-     "folder",
-     "journal", "metrics", "notify", "pulse", "batch", "rows", "lanes", "units",
-     "sidecar", "thumbnails", "live", "timelapse", "reporter", "staging",
-     "cores", "outlet", "statefile", "holding", "gate", "estimate", "tally"],
-    ["worker"],
-    ["frame", "inbox", "familiar", "census", "watcher", "recipes", "ingredients", "voice",
-     "workshop", "slots",
-     "ray_connect", "ray_cargo", "ray_folder", "ray_node", "ray_hired", "ray_engine", "executors",
-     "dashboard", "hooks",
-     "originals", "quarantine", "examiner", "intake", "exhibits", "markup", "gallery", "serving",
-     "accounts",
-     "queueing", "replacing", "blame", "planner", "outcomes", "bulk"],
-    ["service", "targets", "single"],
-    ["flags", "observers", "running", "dryrun", "retries", "restoring", "reports", "doctor",
-     "ordering", "origins", "serve"],
-    ["command", "folder_commands", "picture_commands", "setup_commands"],
-    ["cli", "__main__"],
-]  # fmt: skip
-DOORS = {
-    "yaml": {"yamlfile"},
-    "PIL": {"codec", "colour", "encode", "timelapse"},
-    "pillow_heif": {"codec", "encode"},
-    "simplejpeg": {"jpegs"},
-    "av": {"timelapse"},
-    "torchvision": {"nst/weights"},
-    "spandrel": {"enhance/learned"},
-    "safetensors": {"enhance/learned"},
-    "watchdog": {"watcher"},
-    "rich": {"dashboard", "frame", "lanes", "rows", "terminal"},
-    "prometheus_client": {"metrics"},
-    "sqlite3": {"database", "ledger", "records"},
-    "typer": {"cli", "command", "flags", "folder_commands", "picture_commands", "setup_commands"},
-    "filelock": {"lock"},
-    "ray": {"ray_connect", "ray_node"},
-    "cronsim": {"schedule"},
-    "wcmatch": {"patterns"},
-}
-
-
-def imports(path: Path) -> set[str]:
-    """Modules a file imports, at its top or late."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-def room(path: Path) -> str:
-    return str(path.relative_to(PACKAGE).with_suffix("")).partition("/")[0]
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_go_downward_only(path: Path) -> None:
-    order = [name for floor in FLOORS for name in floor]
-    here = order.index(room(path))
-    for name in imports(path):
-        top, _, rest = name.partition(".")
-        below = rest.partition(".")[0]
-        if top == "pipeline" and below in order and below != room(path):
-            assert order.index(below) < here, f"{room(path)} imports {below}"
-
-
-# Words that open files, start programs or take a file's time for its version, and where they may
-# stand. All else goes through `disk`, `interpreter` and `stamp`.
-WATCHED = {
-    *("open", "fdopen", "read_text", "read_bytes", "write_text", "write_bytes", "touch"),
-    *("subprocess", "multiprocessing", "st_mtime", "st_mtime_ns"),
-}
+# What each package may import, besides `errors`. Compared with the code for equality: an entry that
+# nothing uses any more is taken out here as well.
 ALLOWED = {
-    "disk": {"open": "the door", "fdopen": "the door"},
-    "stamp": {"st_mtime_ns": "one part of a stamp"},
-    "decoder": {"subprocess": "the nursery; the command is the interpreter's"},
-    "slots": {
-        "subprocess": "workers; the command is the interpreter's",
-        "multiprocessing": "its pipes only",
+    "system": "",
+    "config": "system",
+    "imaging": "system config",
+    "jobs": "system config",
+    "nst": "system config imaging",
+    "enhance": "system config imaging nst",
+    "ledger": "system jobs",
+    "outbox": "system config jobs",
+    "monitoring": "system config jobs",
+    "inbox": "system config imaging jobs ledger",
+    "render": "system config imaging jobs nst enhance outbox",
+    "gallery": "system config outbox monitoring",
+    "workers": "system config jobs render",
+    "daemon": "system config jobs ledger outbox monitoring inbox gallery workers",
+    "cli": "system config imaging jobs ledger monitoring inbox render gallery workers daemon",
+}
+DOORS = {
+    "yaml": {"config/yaml_file"},
+    "PIL": {
+        "imaging/animation",
+        "imaging/color_management",
+        "imaging/decode",
+        "imaging/encode",
+        "render/timelapse",
     },
-    "ray_connect": {"subprocess": "a probe that may hang; the command is the interpreter's"},
-    "hooks": {"subprocess": "the user's programs"},
-    "workshop": {"multiprocessing": "its pipes only"},
-    "voice": {"multiprocessing": "its pipes only"},
-    "executors": {"multiprocessing": "waits for pipes"},
-    "gate": {"open": "hours that are"},
-    "codec": {"open": "Pillow, of an open file", "fdopen": "of a descriptor from `disk`"},
-    "journal": {"fdopen": "of a descriptor from `disk`"},
-    "outlet": {"open": "/dev/null", "fdopen": "standard output and error"},
-    "nursery": {"open": "/dev/null"},
-    "timelapse": {"open": "PyAV takes a path only; in the job's own folder, made a moment ago"},
-    "ray_folder": {"open": "a folder", "st_mtime_ns": "which file was used last"},
-    "stylecache": {"fdopen": "a file that mkstemp made", "st_mtime_ns": "which was used last"},
-    "gallery": {"st_mtime": "how long ago, not whether it changed"},
-    "live": {"st_mtime": "how long ago somebody asked"},
-    "inbox": {"st_mtime_ns": "compared beside the other parts of a stamp"},
-    "serving/uploads": {"open": "new files, nameless or exclusive"},
-    "serving/handler": {"open": "the shelf's own"},
+    "pillow_heif": {"imaging/decode", "imaging/encode"},
+    "simplejpeg": {"imaging/survey/jpeg"},
+    "av": {"imaging/animation"},
+    "torchvision": {"nst/weights"},
+    "spandrel": {"enhance/learned_upscaler"},
+    "safetensors": {"enhance/learned_upscaler"},
+    "watchdog": {"inbox/watcher"},
+    "rich": {
+        "monitoring/terminal/frame",
+        "monitoring/terminal/jobs_table",
+        "monitoring/terminal/layout",
+    },
+    "prometheus_client": {"monitoring/metrics"},
+    "sqlite3": {"ledger/database"},
+    "typer": {
+        "cli/common",
+        "cli/flags",
+        "cli/folder_commands",
+        "cli/main",
+        "cli/picture_commands",
+        "cli/setup_commands",
+    },
+    "filelock": {"daemon/instance"},
+    "ray": {"workers/ray_cluster/connection", "workers/ray_cluster/node_worker"},
+    "cronsim": {"config/schedule"},
+    "wcmatch": {"config/patterns"},
+}
+# What the code of the papers, which is usable alone, may know of the rest.
+NST_KNOWS = {
+    "pipeline.config.transfer",
+    "pipeline.imaging.resampling",
+    "pipeline.system.malloc",
+    "pipeline.system.safe_files",
 }
 
 
-def words(path: Path) -> set[str]:
-    """The watched words that a module's code uses."""
-    nodes = list(ast.walk(ast.parse(path.read_text())))
-    found = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
-    called = [node.func for node in nodes if isinstance(node, ast.Call)]
-    found |= {name.id for name in called if isinstance(name, ast.Name)}
-    found |= {name.partition(".")[0] for name in imports(path)}
-    return found & WATCHED
+def test_packages_import_each_other_exactly_as_the_table_says(package_map):
+    assert package_map.package_graph() == {name: set(may.split()) for name, may in ALLOWED.items()}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_files_are_opened_and_programs_started_in_few_places(path: Path) -> None:
-    module = str(path.relative_to(PACKAGE).with_suffix(""))
-    found, allowed = words(path), set(ALLOWED.get(module, {}))
-    assert found <= allowed, "use pipeline.disk, pipeline.interpreter or pipeline.stamp"
-    assert found == allowed, "no longer needed in ALLOWED"
+def test_no_package_and_no_file_stands_in_a_circle_of_imports(package_map):
+    assert package_map.circles(package_map.package_graph()) == []
+    assert package_map.circles(package_map.module_graph()) == []
+
+
+def test_the_papers_code_knows_little_of_the_rest(package_map):
+    known = {
+        imported
+        for module, found in package_map.module_graph().items()
+        if module.startswith("pipeline.nst")
+        for imported in found
+        if not imported.startswith("pipeline.nst")
+    }
+    assert known - {"pipeline.errors"} == NST_KNOWS
+
+
+def test_a_circle_would_be_found(package_map):
+    assert package_map.circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [
+        ["a", "b", "c"]
+    ]
 
 
 @pytest.mark.parametrize("library", DOORS)
-def test_each_library_has_one_door(library: str) -> None:
+def test_each_library_is_used_by_exactly_its_doors(library, package_map):
     users = {
         str(path.relative_to(PACKAGE).with_suffix(""))
-        for path in FILES
-        if any(name.partition(".")[0] == library for name in imports(path))
+        for path in package_map.modules().values()
+        if any(name.partition(".")[0] == library for name in package_map.imported_names(path))
     }
-    assert users <= DOORS[library]
+    assert users == DOORS[library]
+
+
+def test_every_file_begins_with_a_sentence(package_map):
+    for path in package_map.modules().values():
+        line = package_map.first_line(path)
+        assert line.endswith((".", "?")), f"{path.relative_to(ROOT)}: {line!r}"
+
+
+def test_the_house_keeps_its_size(package_map):
+    """At most 17 entries on top, 18 modules a folder, 12 levels of packages."""
+    top = [p for p in PACKAGE.iterdir() if p.name not in ("__pycache__", "py.typed")]
+    assert len(top) <= 19
+    for folder in {path.parent for path in package_map.modules().values()}:
+        files = [p for p in folder.glob("*.py") if p.name != "__init__.py"]
+        assert len(files) <= 18, folder.name
+    assert max(package_map.levels(package_map.package_graph()).values()) < 12
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["check"], ["status"], ["styles"], ["schema"]])

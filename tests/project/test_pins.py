@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support import ROOT
 
 from pipeline import errors
 from pipeline.config.enhancement import Enhance
@@ -32,7 +33,6 @@ from pipeline.monitoring.metrics import Exporter
 from pipeline.outbox.names import staging_name, stems
 from pipeline.outbox.run_log import run_log_line
 
-ROOT = Path(__file__).resolve().parent.parent
 PINS = ROOT / "tests" / "pins"
 BEFORE = PINS / "before"  # an install as the version of commit 20d407c left it
 

@@ -1,13 +1,14 @@
 """The documented reason codes are those of the program."""
 
 import re
-from pathlib import Path
+
+from support import ROOT
 
 from pipeline.errors import Reason
 from pipeline.inbox.scanner import IGNORED
 from pipeline.jobs.retry_policy import BLAME, TRIES
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = ROOT / "docs"
 
 
 def test_every_reason_code_is_documented_once_and_none_that_is_not_there():

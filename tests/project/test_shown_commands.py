@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import ROOT
 
-from pipeline.cli import wrong_python
+from pipeline.cli.main import wrong_python
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
 SMALL = """
 for _preset in PRESETS.values():  # this clone is a test's: any picture will do

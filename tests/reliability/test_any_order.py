@@ -8,16 +8,16 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from fake_work import done, honest, photo
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from stock import amiss_among_versions, pictures, plain_picture, read_log, swap
-from test_service import Studio
+from support.fake_work import done, honest, photo
+from support.stock import amiss_among_versions, pictures, plain_picture, read_log, swap
+from support.studio import Studio
 
 from pipeline.errors import OutputError, Reason
-from pipeline.jobs import recipe as recipes
 from pipeline.jobs.job import JobState
+from pipeline.jobs.job import recipe as recipes
 from pipeline.jobs.retry_policy import MAX_ATTEMPTS
 from pipeline.ledger.ledger import Ledger
 from pipeline.outbox.publisher import Outbox

@@ -8,8 +8,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from support import SUPPORT
 
-PROGRAM = Path(__file__).with_name("crash_points.py")
+PROGRAM = SUPPORT / "crash_points.py"
 MEMORY = Path("/dev/shm")  # where syncing costs nothing; killing a process loses no page either way
 
 

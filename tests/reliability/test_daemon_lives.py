@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fake_work import photo
-from stock import pictures
-from test_config_fuzz import NASTY, PLACES, TEXTS, as_yaml, with_value
-from test_outlet import ENVIRONMENT, painted, project, started, until
-from test_service import CONFIG, STYLES, Studio
+from support.fake_work import photo
+from support.live_program import ENVIRONMENT, painted, project, started, until
+from support.nasty_values import NASTY, PLACES, TEXTS, as_yaml, with_value
+from support.stock import pictures
+from support.studio import CONFIG, STYLES, Studio
 
-from pipeline.cli import main as cli
 from pipeline.cli.explain import explain, explain_text
+from pipeline.cli.main import main as cli
 from pipeline.config.loading import load
 from pipeline.daemon.instance import Card
 from pipeline.daemon.observers import Observers

@@ -11,14 +11,14 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from fake_work import done, photo
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from stock import pictures, read_log
-from test_service import CONFIG, Studio
+from support.fake_work import done, photo
+from support.stock import pictures, read_log
+from support.studio import CONFIG, Studio
 
-from pipeline.cli import status as reports
+from pipeline.cli.main import status as reports
 from pipeline.config.loading import load
 from pipeline.errors import Reason
 from pipeline.gallery.writer import Gallery

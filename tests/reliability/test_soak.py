@@ -13,19 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fake_work import photo
-from soak import soak
-from stock import pictures, read_log
+from support import ROOT, SUPPORT, TESTS
+from support.fake_work import photo
+from support.soak import soak
+from support.stock import pictures, read_log
 
 from pipeline.outbox.publisher import Outbox
 
-HERE = Path(__file__).parent
 MEMORY = Path("/dev/shm")
 SECONDS = float(os.environ.get("SOAK_SECONDS", "60"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 STYLES = 'styles: {mosaic: {image: "builtin:mosaic"}}\n'
 CONFIG = STYLES + "watch: {settle_seconds: 0, scan_seconds: 1}\nlimits: {free_bytes: 0}\n"
-ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])}
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(ROOT)])}
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_full_disk_pauses_the_daemon_and_space_lets_it_go_on_and_no_attempt_is
     (root / "outbox").mkdir()
     (root / "config.yaml").write_text(CONFIG.replace("free_bytes: 0", "free_bytes: 1000000"))
     photo(root / "inbox/a.png")
-    command = ["unshare", "-rm", "sh", "-c", SMALL_DISK, "sh", root, sys.executable, HERE]
+    command = ["unshare", "-rm", "sh", "-c", SMALL_DISK, "sh", root, sys.executable, TESTS]
     answer = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
     assert answer.returncode == 0, answer.stderr
     out = answer.stdout
@@ -129,7 +129,7 @@ def test_a_system_call_that_fails_once_loses_nothing_and_the_next_run_makes_it_g
     (root / "config.yaml").write_text(CONFIG)
     for seed in range(2):
         photo(root / f"inbox/{seed}.png", seed)
-    run = [sys.executable, HERE / "soak_daemon.py", "run", root / "config.yaml"]
+    run = [sys.executable, SUPPORT / "soak_daemon.py", "run", root / "config.yaml"]
     # The daemon itself and not its children: strace counts in each process anew.
     injected = ["strace", "-qq", "-o", "/dev/null", "-e", f"inject={fault}", *run]
     trouble = subprocess.run(injected, capture_output=True, env=ENVIRONMENT, timeout=200)
@@ -148,7 +148,7 @@ def test_sigterm_ends_the_daemon_cleanly_in_the_middle_of_a_job(root):
     (root / "config.yaml").write_text(CONFIG)
     photo(root / "inbox/a.png")
     with ended_at_last(
-        [sys.executable, HERE / "soak_daemon.py", "watch", root / "config.yaml"],
+        [sys.executable, SUPPORT / "soak_daemon.py", "watch", root / "config.yaml"],
         env=ENVIRONMENT | {"PAINT_SECONDS": "600"},
     ) as daemon:
         until = time.monotonic() + 60
@@ -158,7 +158,7 @@ def test_sigterm_ends_the_daemon_cleanly_in_the_middle_of_a_job(root):
         daemon.communicate(timeout=60)
     assert daemon.returncode == 0
     assert not (root / "outbox/.staging").exists()
-    run = [sys.executable, HERE / "soak_daemon.py", "run", root / "config.yaml"]
+    run = [sys.executable, SUPPORT / "soak_daemon.py", "run", root / "config.yaml"]
     assert subprocess.run(run, env=ENVIRONMENT, capture_output=True, timeout=100).returncode == 0
     (line,) = read_log(Outbox(root / "outbox"))
     assert (line["status"], line["attempt"]) == ("done", 1)
@@ -169,8 +169,8 @@ def test_sigterm_ends_the_daemon_cleanly_in_the_middle_of_a_job(root):
 WATCHING = """
 import sys, time
 from pathlib import Path
-from pipeline.inbox import Inbox
-from pipeline.watcher import Watcher
+from pipeline.inbox.scanner import Inbox
+from pipeline.inbox.watcher import Watcher
 root = Path(sys.argv[1])
 watcher, inbox = Watcher(root, kind="any"), Inbox(root, 0)
 watcher.tend(time.monotonic())

@@ -16,10 +16,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from fake_work import FakeExecutor, photo
-from stock import read_log
+from support.fake_work import FakeExecutor, photo
+from support.stock import read_log
 
-from pipeline.cli import status as reports
+from pipeline.cli.main import status as reports
 from pipeline.daemon import run as running
 from pipeline.errors import PipelineError
 from pipeline.gallery.server.files import Shelf

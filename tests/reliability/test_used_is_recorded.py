@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from fake_work import done, honest
 from safetensors.torch import save_file
-from stock import plain_picture, read_log, swap
-from test_service import Studio
+from support.fake_work import done, honest
+from support.stock import plain_picture, read_log, swap
+from support.studio import Studio
 
 from pipeline.config.enhancement import Enhance
 from pipeline.config.loading import Loaded, load
@@ -25,8 +25,8 @@ from pipeline.daemon.run import _Loop
 from pipeline.daemon.signals import Asked
 from pipeline.enhance import learned_upscaler as learned
 from pipeline.errors import ChangedError, WeightsError
-from pipeline.jobs import recipe as recipes
 from pipeline.jobs.job import Bench, Job
+from pipeline.jobs.job import recipe as recipes
 from pipeline.jobs.recipe import Recipe, StyleImage, digest
 from pipeline.monitoring.terminal.dashboard import Dashboard
 from pipeline.nst import Vgg19, load_weights

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from fake_work import photo
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
+from support.fake_work import photo
 from torch import Tensor
 
 from pipeline.config.enhancement import Enhance

@@ -20,11 +20,18 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-from stock import amiss_among_versions, bring_back, make, make_job, pictures, read_log, recover
-
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import Ledger
 from pipeline.outbox.publisher import Outbox
+from support.stock import (
+    amiss_among_versions,
+    bring_back,
+    make,
+    make_job,
+    pictures,
+    read_log,
+    recover,
+)
 
 STEPS = {"open", "os.link", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.scandir"}
 STRANGER = "a~2--mosaic.png"

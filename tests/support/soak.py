@@ -16,15 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fake_work import photo
-from stock import amiss_among_versions, pictures, plain_picture, swap
-
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import Ledger
 from pipeline.outbox.publisher import Outbox
 from pipeline.system.file_version import hash_file
+from support import ROOT, SUPPORT, TESTS
+from support.fake_work import photo
+from support.stock import amiss_among_versions, pictures, plain_picture, swap
 
-HERE = Path(__file__).parent
 CONFIG = """
 styles: {mosaic: {image: "builtin:mosaic"}, waves: {image: waves.bmp}}
 weights: vgg.pth
@@ -53,10 +52,10 @@ class Soak:
     @contextmanager
     def daemon(self, command: str, paint_seconds: float) -> Iterator[subprocess.Popen[bytes]]:
         """Runs while the context lasts, and no longer."""
-        paths = os.pathsep.join([str(HERE), str(HERE.parent)])
+        paths = os.pathsep.join([str(TESTS), str(ROOT)])
         with (self.root / "daemon.log").open("ab") as log:
             daemon = subprocess.Popen(
-                [sys.executable, HERE / "soak_daemon.py", command, self.root / "config.yaml"],
+                [sys.executable, SUPPORT / "soak_daemon.py", command, self.root / "config.yaml"],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 env=os.environ | {"PYTHONPATH": paths, "PAINT_SECONDS": str(paint_seconds)},

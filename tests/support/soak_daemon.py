@@ -4,12 +4,11 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from fake_work import paint
-
-from pipeline.config import loading
+from pipeline.config.model import loading
 from pipeline.daemon import run as running
 from pipeline.system.stdout import open_standard_streams
 from pipeline.workers.executor import Place
+from support.fake_work import paint
 
 
 def main(command: str, config: str) -> int:

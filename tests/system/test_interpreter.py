@@ -8,10 +8,10 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from fake_work import paint
 from PIL import Image
-from stock import make_job
-from test_executors import outcome, staging
+from support.fake_work import paint
+from support.stock import make_job
+from support.worker_runs import outcome, staging
 
 from pipeline.config.sections import Limits
 from pipeline.imaging.sandbox import Decoder

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(
 # In a process of its own: what other tests did to this one's heap would be counted as well.
 STEPS = """
 import resource, torch
-from pipeline.heap import kept, one_arena
+from pipeline.system.malloc import kept, one_arena
 
 def faults(steps=20):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

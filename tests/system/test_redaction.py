@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stock import books, make_job
+from support.stock import books, make_job
 
 from pipeline.errors import Failure, Reason
 from pipeline.inbox.scanner import Refused

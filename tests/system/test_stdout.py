@@ -8,27 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fake_work import photo
-from stock import pictures, read_log
+from support.fake_work import photo
+from support.live_program import ENVIRONMENT, painted, program, project, started, until
+from support.stock import read_log
 
 from pipeline.daemon.instance import holder, instance_lock
 from pipeline.outbox.publisher import Outbox
 from pipeline.system.stdout import MOST_BYTES, Outlet
 
-HERE = Path(__file__).parent
-ENVIRONMENT = os.environ | {
-    "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)]),
-    "PAINT_SECONDS": "0",
-}
-CONFIG = """
-styles: {mosaic: {image: "builtin:mosaic"}}
-watch: {settle_seconds: 0, scan_seconds: 0.3}
-limits: {free_bytes: 0}
-"""
 FULL = Path("/dev/full")
 
 # --- the outlet -----------------------------------------------------------------------------
@@ -99,39 +89,6 @@ def test_a_full_disk_is_named() -> None:
 
 
 # --- real processes -------------------------------------------------------------------------
-
-
-def project(root: Path, photos: int = 2) -> Path:
-    (root / "inbox").mkdir()
-    (root / "config.yaml").write_text(CONFIG)
-    for number in range(photos):
-        photo(root / "inbox" / f"{number}.png", number)
-    return root
-
-
-def program(root: Path, command: str) -> list[str]:
-    return [sys.executable, str(HERE / "soak_daemon.py"), command, str(root / "config.yaml")]
-
-
-@contextmanager
-def started(root: Path, command: str, **streams: object) -> Iterator[subprocess.Popen[bytes]]:
-    """The real service with an engine of no time; it ends with the test."""
-    with subprocess.Popen(program(root, command), env=ENVIRONMENT, **streams) as process:  # type: ignore[call-overload]
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def until(true, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
-def painted(root: Path) -> int:
-    return len([name for name in pictures(Outbox(root / "outbox")) if "enhanced" not in name])
 
 
 @pytest.mark.parametrize("output", ["its reader went away", "no space left on device", "closed"])
@@ -218,7 +175,7 @@ def test_those_who_only_ask_neither_keep_a_start_out_nor_are_taken_for_an_instan
     tmp_path,
 ) -> None:
     asking = (
-        "import sys; from pathlib import Path; from pipeline.lock import holder\n"
+        "import sys; from pathlib import Path; from pipeline.daemon.instance import holder\n"
         "print('asking', flush=True)\n"
         "while True: assert 'x' not in (holder(Path(sys.argv[1])) or {})"
     )

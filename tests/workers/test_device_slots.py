@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_work import every_step, no_such_device, paint, two_accelerators
-from stock import make_job
+from support.fake_work import every_step, no_such_device, paint, two_accelerators
+from support.stock import make_job
 
 from pipeline.config.loading import load_config
 from pipeline.errors import ConfigError, Reason

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from fake_work import paint, photo
-from stock import make_job
+from support import ROOT, TESTS
+from support.fake_work import paint, photo
+from support.stock import make_job
+from support.worker_runs import outcome, staging
 
 from pipeline.config.enhancement import Enhance
 from pipeline.config.manifest import starter_styles
@@ -25,33 +27,10 @@ from pipeline.workers.executor import GivenBack, Place
 from pipeline.workers.local import LocalExecutor
 
 
-def staging(root: Path, name: str = "staging") -> Path:
-    folder = root / name
-    folder.mkdir()
-    return folder
-
-
-def outcome(executor: LocalExecutor):
-    """What the only running job comes to."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        for event in executor.poll(0.2):
-            if isinstance(event, JobResult | GivenBack):
-                return event
-    raise AssertionError("no word of the job")
-
-
 def chatter(job, bench, on_progress, should_stop):
     os.write(1, b"a library's chatter\n")
     os.write(2, b"a library's complaint\n")
     return paint(job, bench, on_progress, should_stop)
-
-
-@pytest.fixture
-def executor(tmp_path):
-    executor = LocalExecutor(["cpu"], Place(state=tmp_path / "state", do=paint))
-    yield executor
-    executor.close(force=True)
 
 
 def test_the_slot_survives_a_worker_that_is_killed(executor, tmp_path):
@@ -118,9 +97,10 @@ def test_what_libraries_print_in_a_worker_goes_to_its_log(tmp_path, capfd):
 ORPHAN = """
 import sys, time
 from pathlib import Path
-from fake_work import paint
-from stock import make_job
-from pipeline.executors import LocalExecutor, Place
+from support.fake_work import paint
+from support.stock import make_job
+from pipeline.workers.local import LocalExecutor
+from pipeline.workers.executor import Place
 if __name__ == "__main__":
     executor = LocalExecutor(["cpu"], Place(do=paint))
     executor.submit(make_job(), Path(sys.argv[1]))
@@ -134,7 +114,7 @@ if __name__ == "__main__":
 def test_a_worker_whose_parent_is_killed_ends_by_itself(tmp_path):
     program = tmp_path / "orphan.py"
     program.write_text(ORPHAN)
-    paths = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+    paths = [str(TESTS), str(ROOT)]
     environment = os.environ | {"PAINT_SECONDS": "600", "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, program, tmp_path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as parent:

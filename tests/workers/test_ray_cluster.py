@@ -10,12 +10,12 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack, suppress
-from pathlib import Path
 
 import pytest
 import torch
-from fake_work import photo
-from stock import make_job, make_recipe, pictures, read_log
+from support import ROOT, TESTS
+from support.fake_work import photo
+from support.stock import make_job, make_recipe, pictures, read_log
 
 from pipeline.config.loading import load_config
 from pipeline.config.manifest import load_manifest
@@ -153,7 +153,7 @@ RUN = "0123456789abcdef-01000000"
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipeline.ray_folder import NodeFolder
+from pipeline.workers.ray_cluster.node_folder import NodeFolder
 NodeFolder(sys.argv[1], Path(sys.argv[2])).path.joinpath("file").touch()
 print("held", flush=True)
 time.sleep(600)
@@ -202,7 +202,7 @@ def test_a_folder_that_others_can_look_into_is_not_used(tmp_path):
 def head(tmp_path_factory):
     """A cluster of one node, for all tests of this file."""
     pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
-    paths = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+    paths = [str(TESTS), str(ROOT)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(paths))
         patch.setenv("PAINT_SECONDS", "0.3")
@@ -280,7 +280,7 @@ def studio(tmp_path):
 
 
 def test_a_node_killed_in_mid_run_costs_no_pair_and_doubles_none(cluster, studio):
-    from fake_work import paint
+    from support.fake_work import paint
 
     studio.open(cluster.address, paint, photos=12)
     assert len(list(cluster.folders.glob("pipeline-*"))) == 2
@@ -302,7 +302,7 @@ def test_a_node_killed_in_mid_run_costs_no_pair_and_doubles_none(cluster, studio
 
 
 def test_a_worker_that_dies_while_its_node_lives_is_a_crash_of_its_job(cluster, studio, tmp_path):
-    from fake_work import paint
+    from support.fake_work import paint
 
     studio.open(cluster.address, paint, photos=0)
     poison = photo(tmp_path / "poison.png")
@@ -317,7 +317,7 @@ def test_a_worker_that_dies_while_its_node_lives_is_a_crash_of_its_job(cluster, 
 
 
 def test_a_job_goes_on_from_its_last_scale_after_a_lost_node_and_after_a_stop(cluster, studio):
-    from fake_work import held_at_its_last_scale
+    from support.fake_work import held_at_its_last_scale
 
     studio.open(cluster.address, held_at_its_last_scale, photos=2, more=THREE_SCALES)
     checkpoints, executor = studio.config.state / "checkpoints", studio.executor
@@ -335,7 +335,7 @@ def test_a_job_goes_on_from_its_last_scale_after_a_lost_node_and_after_a_stop(cl
 
 
 def test_a_cluster_is_used_through_its_client_port_and_its_loss_is_told(head, studio, monkeypatch):
-    from fake_work import paint
+    from support.fake_work import paint
 
     monkeypatch.setenv("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "1")
     await_port(int(head.client_address.rpartition(":")[2]))

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gallery_stock import add_film, done_line, failed_line, hang, write_log
-from looking import PAIRS, Visit
 from playwright.sync_api import Browser, Page, sync_playwright
+from support.gallery_stock import add_film, done_line, failed_line, hang, write_log
+from support.looking import PAIRS, Visit
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from gallery_stock import done_line, failed_line, hang, write_log
-from looking import Visit, colour_at, hung, open_link
 from playwright.sync_api import Browser
+from support.gallery_stock import done_line, failed_line, hang, write_log
+from support.looking import Visit, colour_at, hung, open_link
 
 from pipeline.gallery.writer import FOLDER, PICTURES, Gallery
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gallery_stock import SIZE, add_film, done_line, draw, hang, write_log
-from looking import Visit, colour_at, opened
 from playwright.sync_api import Browser, expect
+from support.gallery_stock import SIZE, add_film, done_line, draw, hang, write_log
+from support.looking import Visit, colour_at, opened
 
 from pipeline.gallery.writer import FOLDER, PICTURES
 from pipeline.imaging.animation import write_film

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gallery_stock import done_line, hang, write_log
 from playwright.sync_api import Browser, Page, expect
+from support.gallery_stock import done_line, hang, write_log
 
 from pipeline.config.sections import Limits
 from pipeline.gallery.server import GalleryServer, Wing

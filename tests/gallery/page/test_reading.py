@@ -4,8 +4,8 @@ import itertools
 from pathlib import Path
 
 import pytest
-from looking import Visit, hung, opened, tile
 from playwright.sync_api import Browser, Page
+from support.looking import Visit, hung, opened, tile
 
 
 def test_the_wall_is_one_stop_and_arrows_walk_it(page: Page) -> None:

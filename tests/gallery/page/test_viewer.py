@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from gallery_stock import OPTIONS, done_line, hang, write_log
-from looking import Visit, colour_at, open_link, opened
 from playwright.sync_api import Browser, Page
+from support.gallery_stock import OPTIONS, done_line, hang, write_log
+from support.looking import Visit, colour_at, open_link, opened
 
 
 def test_the_slider_uncovers_the_painting_under_the_photo(page: Page) -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from gallery_stock import done_line, hang, write_log
-from looking import PAIRS, Visit, hung
 from playwright.sync_api import Browser, Page
+from support.gallery_stock import done_line, hang, write_log
+from support.looking import PAIRS, Visit, hung
 
 
 def test_every_picture_hangs_beside_its_photo(page: Page) -> None:

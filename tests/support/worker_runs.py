@@ -1,0 +1,34 @@
+"""One job given to a real worker process, until it has ended."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.jobs.job import JobResult
+from pipeline.workers.executor import GivenBack, Place
+from pipeline.workers.local import LocalExecutor
+from support.fake_work import paint
+
+
+def staging(root: Path, name: str = "staging") -> Path:
+    folder = root / name
+    folder.mkdir()
+    return folder
+
+
+def outcome(executor: LocalExecutor):
+    """What the only running job comes to."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        for event in executor.poll(0.2):
+            if isinstance(event, JobResult | GivenBack):
+                return event
+    raise AssertionError("no word of the job")
+
+
+@pytest.fixture
+def executor(tmp_path):
+    executor = LocalExecutor(["cpu"], Place(state=tmp_path / "state", do=paint))
+    yield executor
+    executor.close(force=True)
