@@ -39,7 +39,8 @@ def paint_or_raise(job: Job, bench: Bench, on_progress, should_stop) -> JobResul
         os.kill(os.getpid(), signal.SIGKILL)
     while "hang" in job.content:
         time.sleep(1)
-    result = honest(job, bench.staging)
+    # Jobs of tests of slots and devices have no photo.
+    result = honest(job, bench.staging) if job.path.exists() else done(job, bench.staging)
     if isinstance(result, GivenBack):
         raise ChangedError(result.changed)
     return result
