@@ -2,16 +2,16 @@
 
 Between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` stands what the program itself says: keys
 and defaults from the models, help texts from the commands, the house from the modules' first lines.
-tests/test_docs.py fails where they differ.
+tests/project/test_documentation.py fails where they differ.
 """
 
-import ast
 import re
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import package_map
 import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -24,6 +24,7 @@ from pipeline.config.transfer import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/config.md", "docs/commands.md", "docs/house.md")
+PICTURE = "docs/pictures/packages.svg"
 BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
 
@@ -207,46 +208,9 @@ def _said(option: Any) -> str:
     return option.help if said else f"{option.help} [default: {option.default}]"
 
 
-# --- the house ------------------------------------------------------------------------------
-
-
-def house() -> str:
-    """Every module on its floor, the top floor first, with its first line."""
-    floors = _floors()
-    lines = ["```text"]
-    for height, floor in reversed(list(enumerate(floors))):
-        lines.append(f"{height}")
-        for name in floor:
-            lines += [f"  {line}" for line in _room(ROOT / "pipeline" / name, "")]
-    return "\n".join([*lines, "```"])
-
-
-def _floors() -> list[list[str]]:
-    """As the test of the import directions has them."""
-    tree = ast.parse((ROOT / "tests" / "test_house.py").read_text())
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FLOORS":
-            floors: list[list[str]] = ast.literal_eval(node.value)
-            return floors
-    raise SystemExit("tests/test_house.py has no FLOORS")
-
-
-def _room(path: Path, indent: str) -> list[str]:
-    if path.is_dir():
-        inner = sorted(p.with_suffix("") for p in path.glob("*.py") if p.stem != "__init__")
-        below = [line for p in inner for line in _room(p, f"{indent}  ")]
-        return [_line(f"{indent}{path.name}/", path / "__init__.py"), *below]
-    file = path.with_suffix(".py")
-    return [_line(f"{indent}{file.name}", file)] if file.exists() else []
-
-
-def _line(name: str, file: Path) -> str:
-    said = (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n\n")[0]
-    return f"{name:22}{' '.join(said.split())}".rstrip()
-
-
 PARTS = {
-    "keys": keys, "sections": sections, "presets": presets, "commands": commands, "house": house,
+    "keys": keys, "sections": sections, "presets": presets, "commands": commands,
+    "tree": package_map.tree, "table": package_map.table,
 }  # fmt: skip
 
 
@@ -258,6 +222,7 @@ def main() -> None:
         if after != before:
             path.write_text(after)
             print(f"{page} written")
+    (ROOT / PICTURE).write_text(package_map.picture())
 
 
 if __name__ == "__main__":

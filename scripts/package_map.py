@@ -1,7 +1,7 @@
-"""The packages of `pipeline/` as the code has them: which imports which, as a tree, a table, a picture.
+"""The packages of `pipeline/` and their imports, as the code has them: a tree, a table, a picture.
 
-`make docs` writes the results into docs/house.md; tests/project/test_package_imports.py holds the
-imports to the allowed table. Imports count wherever they stand: late ones, and those for types only.
+`make docs` writes the results into docs/house.md, and tests/project/test_package_imports.py compares
+the imports with its table. Imports count wherever they stand: late ones, and those for types only.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""DOCSTRING."""
+"""`explain`: why a file was, will be or will not be processed."""
 
 import os
 import time

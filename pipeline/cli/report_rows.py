@@ -1,4 +1,4 @@
-"""DOCSTRING."""
+"""What `status` and `explain` share: pairs, failures and quarantined files as report rows."""
 
 from dataclasses import asdict
 from typing import Any

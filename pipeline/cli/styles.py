@@ -1,4 +1,4 @@
-"""DOCSTRING."""
+"""`styles`: the styles in force, and the starter styles."""
 
 from pipeline.cli.report_rows import Report
 from pipeline.config.loading import Loaded

@@ -1,4 +1,4 @@
-"""DOCSTRING."""
+"""What all config models share: strictness, paths, and types that several sections use."""
 
 from pathlib import Path
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""DOCSTRING."""
+"""Load config.yaml and everything it names; the JSON Schema of it."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""DOCSTRING."""
+"""The plan as `run` would make it now, without writing anything."""
 
 import time
 

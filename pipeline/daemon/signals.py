@@ -1,4 +1,4 @@
-"""DOCSTRING."""
+"""Signals that ask `run` and `watch` to stop, counted."""
 
 import signal
 import time

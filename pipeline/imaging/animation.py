@@ -1,4 +1,4 @@
-"""DOCSTRING."""
+"""Frames to animated WebP, GIF or MP4; the only door to PyAV."""
 
 import math
 import os

@@ -1,7 +1,7 @@
 """Strangers' files, decoded where they can do no harm: in a process of their own, under limits.
 
-A nursery process (`pipeline.imaging.sandbox_child`) has loaded the decoders. Each file gets a child forked from
-it, which lives for that file only: with no memory, time, file or socket beyond its limits, and
+A process (`sandbox_child`) has loaded the decoders. Each file gets a child forked from it, which
+lives for that file only: with no memory, time, file or socket beyond its limits, and
 nothing of the pipeline's in it. Pixels come back through a pipe. What crashes or hangs is that
 child; the nursery goes with it and the next file gets a new one.
 """

@@ -1,4 +1,4 @@
-"""The other side of `pipeline.imaging.sandbox`: a process that decodes strangers' files, each in a child.
+"""The process behind `sandbox`: it decodes untrusted files, each in a child.
 
 It has loaded the decoders and nothing else of the pipeline. One child always waits, forked,
 confined and rehearsed before its file is known, so that no file waits for that; it serves one

@@ -1,1 +1,1 @@
-"""From files to photos: watcher, scanner, settling, examiner, originals, quarantine, mount guard."""
+"""From files to photos: watcher, scanner, settling, examiner, originals, quarantine."""

@@ -1,4 +1,4 @@
-"""DOCSTRING."""
+"""The plan: inbox x manifest, without what is done. Pure functions of plain data."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""DOCSTRING."""
+"""Recipes: everything that decides the pixels of a result besides the photo, and its digest."""
 
 import hashlib
 import json

@@ -1,1 +1,1 @@
-"""What goes on, for people and machines: view, terminal, live file, metrics, journal, health, hooks."""
+"""What goes on, for people and machines: view, terminal, metrics, journal, health, hooks."""

@@ -1,4 +1,4 @@
-"""DOCSTRING."""
+"""From the record in a finished picture to the job that made it: its files found by their SHA-256."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""DOCSTRING."""
+"""File names that every file system takes: portable, cut to length, compared without case."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""DOCSTRING."""
+"""Which version of a file this is, and its SHA-256."""
 
 import errno
 import os

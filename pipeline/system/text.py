@@ -1,4 +1,4 @@
-"""DOCSTRING."""
+"""Text for people and machines: printable text, timestamps, counts and durations."""
 
 import datetime
 import math

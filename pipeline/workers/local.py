@@ -1,4 +1,4 @@
-"""DOCSTRING."""
+"""Jobs on this machine: the device slots as one executor."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""DOCSTRING."""
+"""What the daemon and its worker processes send each other: plain frozen data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Beat:
     busy: bool
 
 
-# (job, bench, on_progress, should_stop) -> JobResult; `pipeline.render.run_job.run_job` unless told else.
+# (job, bench, on_progress, should_stop) -> JobResult; by default `render.run_job.run_job`.
 Do = Callable[..., Any]
 
 

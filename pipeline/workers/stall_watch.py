@@ -1,4 +1,4 @@
-"""DOCSTRING."""
+"""How long a worker may be silent before it counts as stalled."""
 
 from collections.abc import Callable
 

@@ -52,7 +52,7 @@ STOPS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGHUP] if hasattr(signal, "S
 
 
 def main() -> None:
-    """Run the process that `pipeline.workers.device_slot` starts; its argument is the descriptor of its pipe."""
+    """Run the process that `device_slot` starts; its argument is the descriptor of its pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.cli.main import main as cli
+from pipeline.cli import main as cli
 from pipeline.daemon.hold import held
 from pipeline.errors import PipelineError
 from pipeline.render.single import contact_sheet

@@ -4,7 +4,7 @@ import builtins
 
 import pytest
 
-from pipeline.cli.main import doctor
+from pipeline.cli import doctor
 from pipeline.config.loading import load_config
 from pipeline.config.sections import Cluster
 from pipeline.errors import ConfigError, MissingExtraError

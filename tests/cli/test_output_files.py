@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.cli.main import main as cli
+from pipeline.cli import main as cli
 from pipeline.errors import UsageError
 from pipeline.render import single
 from pipeline.render.output_files import Target, made_here, target

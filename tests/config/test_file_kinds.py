@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.model import file_kinds as kinds
-from pipeline.config.model import output as formats
-from pipeline.config.model import sidecar
+from pipeline.config import file_kinds as kinds
+from pipeline.config import output as formats
+from pipeline.config import sidecar
 from pipeline.errors import InputError
 from pipeline.gallery.server import files as shelf
 from pipeline.gallery.server import uploads
 from pipeline.imaging import decode as codec
-from pipeline.inbox.scanner import tree as folder
-from pipeline.outbox.publisher import thumbnails
+from pipeline.inbox import tree as folder
+from pipeline.outbox import thumbnails
 
 PACKAGE = Path(kinds.__file__).parent
 PHOTO_NAMES = sorted(kinds.PHOTOS)

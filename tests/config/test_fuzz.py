@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.nasty_values import GOOD, NASTY, PLACES, TEXTS, as_yaml, with_value
 
+from pipeline.config import patterns
 from pipeline.config.loading import json_schema, load
 from pipeline.config.manifest import Manifest
-from pipeline.config.model import patterns
 from pipeline.config.sidecar import wishes
 from pipeline.errors import ConfigError, InputError
 

@@ -11,7 +11,7 @@ from support.fake_work import FakeExecutor, done, failed, photo
 from support.stock import make_job
 from support.studio import CONFIG, Studio
 
-from pipeline.cli.main import doctor
+from pipeline.cli import doctor
 from pipeline.config.enhancement import Enhance
 from pipeline.config.loading import load
 from pipeline.config.sections import Limits

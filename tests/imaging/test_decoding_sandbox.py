@@ -276,7 +276,8 @@ def test_the_decoder_survives_a_corpus_of_broken_files_and_its_memory_stays_flat
 
 def test_a_decoder_process_loads_neither_models_nor_the_engine():
     program = (
-        "import sys; import pipeline.imaging.sandbox_child; from pipeline.imaging import decode; decode.rehearse();"
+        "import sys; import pipeline.imaging.sandbox_child; from pipeline.imaging import decode;"
+        "decode.rehearse();"
         "print({'torch', 'pydantic', 'yaml'} & set(sys.modules))"
     )
     done = subprocess.run(

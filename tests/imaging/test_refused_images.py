@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.picture_stock import KINDS, NEWER, Load, encoded, loader, photo, tensor
 
-from pipeline.config.model import sections as config
+from pipeline.config import sections as config
 from pipeline.errors import EngineError, InputError, Reason
 from pipeline.imaging import decode as codec
 from pipeline.imaging.sandbox import Decoder

@@ -20,11 +20,12 @@ from pipeline.cli.status import status, status_text
 from pipeline.config.loading import load
 from pipeline.config.sections import Limits
 from pipeline.errors import ChangedError, InboxError, JobError, OutputError, Reason, UsageError
+from pipeline.inbox import mount_guard as familiar
+from pipeline.inbox import quarantine
 from pipeline.inbox.backlog import census
 from pipeline.inbox.examiner import Examiner
 from pipeline.inbox.quarantine import held, restore
-from pipeline.inbox.scanner import Found, quarantine
-from pipeline.inbox.scanner import mount_guard as familiar
+from pipeline.inbox.scanner import Found
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import Ledger
 from pipeline.system.file_version import Stamp, hash_file

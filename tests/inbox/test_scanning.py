@@ -544,7 +544,10 @@ def test_watchers_may_ring_a_bell_that_others_ring_too(root):
 
 
 def test_scanning_needs_no_watchdog():
-    code = "import sys, pipeline.inbox.scanner, pipeline.inbox.watcher; print('watchdog' in sys.modules)"
+    code = (
+        "import sys, pipeline.inbox.scanner, pipeline.inbox.watcher\n"
+        "print('watchdog' in sys.modules)"
+    )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert answer.stdout == "False\n"
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.stock import make_job
 
-from pipeline.cli.main import main as cli
+from pipeline.cli import main as cli
 from pipeline.config.enhancement import Enhance
 from pipeline.config.manifest import starter_styles
 from pipeline.config.output import OutputFormat

@@ -13,7 +13,7 @@ import typer
 from support import ROOT
 from typer.testing import CliRunner
 
-from pipeline.cli.main import main as cli
+from pipeline.cli import main as cli
 from pipeline.config.enhancement import Enhance
 from pipeline.config.loading import load_config
 from pipeline.config.transfer import Transfer

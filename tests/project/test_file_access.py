@@ -17,7 +17,7 @@ WATCHED = {
 }
 EXCEPTIONS = {
     "system/safe_files": {"open": "the door", "fdopen": "the door"},
-    "inbox/settling": {"st_mtime_ns": "one part of a stamp"},
+    "system/file_version": {"st_mtime_ns": "one part of a stamp"},
     "imaging/sandbox": {"subprocess": "the nursery; the command is the interpreter's"},
     "workers/device_slot": {
         "subprocess": "workers; the command is the interpreter's",
@@ -28,8 +28,7 @@ EXCEPTIONS = {
     },
     "monitoring/hooks": {"subprocess": "the user's programs"},
     "workers/worker_process": {"multiprocessing": "its pipes only"},
-    "workers/worker_process": {"multiprocessing": "its pipes only"},
-    "workers/executor": {"multiprocessing": "waits for pipes"},
+    "workers/local": {"multiprocessing": "waits for pipes"},
     "daemon/gate": {"open": "hours that are"},
     "imaging/decode": {
         "open": "Pillow, of an open file",
@@ -38,7 +37,7 @@ EXCEPTIONS = {
     "monitoring/journal": {"fdopen": "of a descriptor from `safe_files`"},
     "system/stdout": {"open": "/dev/null", "fdopen": "standard output and error"},
     "imaging/sandbox_child": {"open": "/dev/null"},
-    "render/timelapse": {
+    "imaging/animation": {
         "open": "PyAV takes a path only; in the job's own folder, made a moment ago"
     },
     "workers/ray_cluster/node_folder": {

@@ -16,8 +16,8 @@ from support.stock import amiss_among_versions, pictures, plain_picture, read_lo
 from support.studio import Studio
 
 from pipeline.errors import OutputError, Reason
+from pipeline.jobs import recipe as recipes
 from pipeline.jobs.job import JobState
-from pipeline.jobs.job import recipe as recipes
 from pipeline.jobs.retry_policy import MAX_ATTEMPTS
 from pipeline.ledger.ledger import Ledger
 from pipeline.outbox.publisher import Outbox

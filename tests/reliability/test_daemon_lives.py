@@ -16,8 +16,8 @@ from support.nasty_values import NASTY, PLACES, TEXTS, as_yaml, with_value
 from support.stock import pictures
 from support.studio import CONFIG, STYLES, Studio
 
+from pipeline.cli import main as cli
 from pipeline.cli.explain import explain, explain_text
-from pipeline.cli.main import main as cli
 from pipeline.config.loading import load
 from pipeline.daemon.instance import Card
 from pipeline.daemon.observers import Observers

@@ -18,7 +18,7 @@ from support.fake_work import done, photo
 from support.stock import pictures, read_log
 from support.studio import CONFIG, Studio
 
-from pipeline.cli.main import status as reports
+from pipeline.cli import status as reports
 from pipeline.config.loading import load
 from pipeline.errors import Reason
 from pipeline.gallery.writer import Gallery

@@ -19,7 +19,7 @@ import pytest
 from support.fake_work import FakeExecutor, photo
 from support.stock import read_log
 
-from pipeline.cli.main import status as reports
+from pipeline.cli import status as reports
 from pipeline.daemon import run as running
 from pipeline.errors import PipelineError
 from pipeline.gallery.server.files import Shelf

@@ -25,8 +25,8 @@ from pipeline.daemon.run import _Loop
 from pipeline.daemon.signals import Asked
 from pipeline.enhance import learned_upscaler as learned
 from pipeline.errors import ChangedError, WeightsError
+from pipeline.jobs import recipe as recipes
 from pipeline.jobs.job import Bench, Job
-from pipeline.jobs.job import recipe as recipes
 from pipeline.jobs.recipe import Recipe, StyleImage, digest
 from pipeline.monitoring.terminal.dashboard import Dashboard
 from pipeline.nst import Vgg19, load_weights

@@ -4,7 +4,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from pipeline.config.model import loading
+from pipeline.config import loading
 from pipeline.daemon import run as running
 from pipeline.system.stdout import open_standard_streams
 from pipeline.workers.executor import Place
