@@ -1,4 +1,4 @@
-"""From the record in a finished picture to the job that made it: its files found by their SHA-256."""
+"""From the record in a finished picture to its job; its files are found by their SHA-256."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence

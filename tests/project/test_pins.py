@@ -33,7 +33,7 @@ from pipeline.monitoring.metrics import Exporter
 from pipeline.outbox.names import staging_name, stems
 from pipeline.outbox.run_log import run_log_line
 
-PINS = ROOT / "tests" / "pins"
+PINS = ROOT / "tests" / "project" / "pins"
 BEFORE = PINS / "before"  # an install as the version of commit 20d407c left it
 
 
@@ -226,7 +226,7 @@ METRICS = {  # the kind, then the labels; counters have _total behind their name
     "pipeline_settling_files": ["gauge"],
     "pipeline_slots": ["gauge"],
 }
-LOGGERS = {"pipeline", "pipeline.monitoring.hooks", "pipeline.workers.device_slot"}
+LOGGERS = {"pipeline", "pipeline.hooks", "pipeline.slots"}
 NOTES = """
 batch end observer_failed pause reload reload_refused replaces restore_failed restored resume start
 stop stopping watching worker_lost

@@ -1,0 +1,1 @@
+"""Files looked through before Pillow decodes them: damage, pages, stated colours, metadata."""
