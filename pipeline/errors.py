@@ -1,6 +1,6 @@
 """Every error this program raises on purpose, and the reason codes of the run log.
 
-    PipelineError            what happened, where, how to mend it; carries an exit code
+    PipelineError            what happened, where, how to fix it; carries an exit code
     |-- UsageError           2  a command line that cannot be meant
     |-- ConfigError          2  config.yaml: names the file, the key path and the nearest valid key
     |-- LockedError          2  another instance works on this state folder
@@ -66,19 +66,19 @@ class PipelineError(Exception):
     Args:
         what: What went wrong, in one clause.
         where: The file, key or device concerned ("" if there is none).
-        mend: What the reader can do about it ("" if nothing).
+        hint: What the reader can do about it ("" if nothing).
     """
 
     exit_code = 1
 
-    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
-        self.what, self.where, self.mend = what, where, mend
-        super().__init__(what, where, mend)
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+        self.what, self.where, self.hint = what, where, hint
+        super().__init__(what, where, hint)
 
     def __str__(self) -> str:
-        """One clear line: where, what, how to mend."""
+        """One clear line: where, what, hint."""
         head = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{head} ({self.mend})" if self.mend else head
+        return f"{head} ({self.hint})" if self.hint else head
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors cross process walls: rebuild keyword-only arguments that Exception would lose.
@@ -117,7 +117,7 @@ class MissingExtraError(PipelineError):
     @classmethod
     def of(cls, package: str, extra: str) -> "MissingExtraError":
         """The error for ``package``, with the line that installs ``extra``."""
-        return cls(f"{package} is not installed", mend=f'python -m pip install -e ".[{extra}]"')
+        return cls(f"{package} is not installed", hint=f'python -m pip install -e ".[{extra}]"')
 
 
 class StateError(PipelineError):
@@ -144,9 +144,9 @@ class JobError(PipelineError):
     default_code = Reason.ENGINE_ERROR
 
     def __init__(
-        self, what: str, *, where: str = "", mend: str = "", code: Reason | None = None
+        self, what: str, *, where: str = "", hint: str = "", code: Reason | None = None
     ) -> None:
-        super().__init__(what, where=where, mend=mend)
+        super().__init__(what, where=where, hint=hint)
         self.code = code or self.default_code
 
 
@@ -163,7 +163,7 @@ class ChangedError(InputError):
 
     def __init__(self, path: Path) -> None:
         where = os.fspath(path).encode("utf-8", "backslashreplace").decode()
-        super().__init__("was replaced after the work was planned", where=where, mend="try again")
+        super().__init__("was replaced after the work was planned", where=where, hint="try again")
         self.path = path
 
 
@@ -189,7 +189,7 @@ class PlaceError(JobError):
 def _rebuild(kind: type[PipelineError], state: dict[str, object]) -> PipelineError:
     error = kind.__new__(kind)
     error.__dict__.update(state)
-    Exception.__init__(error, *(state[k] for k in ("what", "where", "mend")))
+    Exception.__init__(error, *(state[k] for k in ("what", "where", "hint")))
     return error
 
 

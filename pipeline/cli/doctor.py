@@ -68,8 +68,8 @@ def _inbox(folder: Path) -> str:
     try:
         count = len(list(folder.iterdir()))
     except FileNotFoundError:
-        mend = "make it, or name another folder"
-        raise ConfigError("no such folder", where=str(folder), mend=mend) from None
+        hint = "make it, or name another folder"
+        raise ConfigError("no such folder", where=str(folder), hint=hint) from None
     return f"{folder}: readable, {count} names in it"
 
 

@@ -96,11 +96,11 @@ def _plan_line(pair: Report) -> str:
         return f"  {pair['style']}: waits until its painting and its weights can be read"
     verb = "will be made" if pair["will_be_made"] else "not made again"
     same = f", the same photo as {pair['same_as']}" if pair["same_as"] else ""
-    mend = {
+    hint = {
         "failed before": "; `retry` tries again",
         "restored": ", an earlier version was brought back; `retry FILE` makes it as configured",
     }.get(pair["why"], "")
-    return f"  {pair['style']}: {verb}: {pair['why']}{same}{mend}"
+    return f"  {pair['style']}: {verb}: {pair['why']}{same}{hint}"
 
 
 def _deleted(outbox: Path, pair: Pair) -> list[str]:

@@ -79,7 +79,7 @@ def chosen(model: type[OptionsType], flags: Mapping[str, str | None]) -> dict[st
         found = explain(error, model, "", {(name,): 0 for name in values})
         name, _, rest = found["what"].partition(": ")
         where = f"--{_word(model, name).replace('_', '-')}"
-        raise UsageError(rest or found["what"], where=where, mend=found["mend"]) from None
+        raise UsageError(rest or found["what"], where=where, hint=found["hint"]) from None
 
 
 def _parsed(model: type[Options], name: str, text: str) -> Any:

@@ -196,7 +196,7 @@ def retry(
         raise UsageError("give job ids (see `status`) or --all", where="retry")
     count = retries.retry(loading.load(config, complete=False), jobs or None)
     if jobs and not count:
-        raise UsageError("no such job", where=", ".join(jobs), mend="`status` lists them")
+        raise UsageError("no such job", where=", ".join(jobs), hint="`status` lists them")
     print(f"{counted(count, 'job')} back in the queue; `run` or `watch` takes them up")
 
 

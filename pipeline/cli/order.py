@@ -44,7 +44,7 @@ def order(
         UsageError: Naming the flag or argument.
     """
     if preset not in PRESETS:
-        raise UsageError(f"no preset {preset!r}", where="--preset", mend=", ".join(PRESETS))
+        raise UsageError(f"no preset {preset!r}", where="--preset", hint=", ".join(PRESETS))
     _check_device(device)
     paintings = [_image(style) for style in styles]
     return Order(
@@ -74,8 +74,8 @@ def named(styles: list[str], config: Path | None) -> list[str]:
 
 def _painting(style: Style) -> str:
     if len(style.images) > 1:
-        mend = "name its paintings, and their weights by --shares"
-        raise UsageError("is a blend of several paintings", where=style.name, mend=mend)
+        hint = "name its paintings, and their weights by --shares"
+        raise UsageError("is a blend of several paintings", where=style.name, hint=hint)
     return str(style.images[0][0])
 
 
@@ -114,8 +114,8 @@ def _image(source: str) -> Path:
         return find_image(source, "STYLE")
     path = Path(source)
     if not is_file(path):
-        mend = f"a path, or {BUILTIN}NAME; `styles` lists the names"
-        raise UsageError("no such image", where=source, mend=mend)
+        hint = f"a path, or {BUILTIN}NAME; `styles` lists the names"
+        raise UsageError("no such image", where=source, hint=hint)
     return real_path(path)  # whoever types a link means what it points at
 
 
@@ -123,8 +123,8 @@ def _check_device(name: str) -> None:
     try:
         TypeAdapter(Device).validate_python(name)
     except ValidationError:
-        mend = "auto, cpu, cuda, cuda:1 or mps"
-        raise UsageError(f"no device {name!r}", where="--device", mend=mend) from None
+        hint = "auto, cpu, cuda, cuda:1 or mps"
+        raise UsageError(f"no device {name!r}", where="--device", hint=hint) from None
 
 
 def _with_init(transfer: Transfer) -> Transfer:
@@ -132,8 +132,8 @@ def _with_init(transfer: Transfer) -> Transfer:
     if transfer.init in INIT_WORDS:
         return transfer
     if not is_file(Path(transfer.init)):
-        mend = f"{', '.join(INIT_WORDS)} or the path of an image"
-        raise UsageError(f"no such image: {transfer.init}", where="--init", mend=mend)
+        hint = f"{', '.join(INIT_WORDS)} or the path of an image"
+        raise UsageError(f"no such image: {transfer.init}", where="--init", hint=hint)
     return transfer.model_copy(update={"init": str(real_path(Path(transfer.init)))})
 
 
@@ -141,8 +141,8 @@ def _weights(source: str) -> str:
     if source in ("embedded", "torchvision"):
         return source
     if not is_file(Path(source)):
-        mend = "embedded, torchvision or the path of a state dictionary"
-        raise UsageError(f"no such file: {source}", where="--weights", mend=mend)
+        hint = "embedded, torchvision or the path of a state dictionary"
+        raise UsageError(f"no such file: {source}", where="--weights", hint=hint)
     return str(real_path(Path(source)))
 
 
@@ -150,8 +150,8 @@ def _shares(text: str, count: int) -> list[float]:
     values = [parse_scalar(part) for part in text.split(",")] if text else [1.0] * count
     good = all(isinstance(v, int | float) and 0 < v < 1e6 for v in values)
     if not good or len(values) != count:
-        mend = f"one positive number for each of the {count} styles"
-        raise UsageError(f"{text!r} does not fit", where="--shares", mend=mend)
+        hint = f"one positive number for each of the {count} styles"
+        raise UsageError(f"{text!r} does not fit", where="--shares", hint=hint)
     return [float(v) for v in values]
 
 
@@ -159,12 +159,12 @@ def _axis(text: str, flag: str) -> Axis:
     name, _, values = text.partition("=")
     name = name.strip().replace("-", "_")
     if name not in Transfer.model_fields or not values:
-        mend = "NAME=V,V,V with NAME a transfer option, such as content_weight"
-        raise UsageError(f"{text!r} is not an axis", where=flag, mend=mend)
+        hint = "NAME=V,V,V with NAME a transfer option, such as content_weight"
+        raise UsageError(f"{text!r} is not an axis", where=flag, hint=hint)
     try:
         return name, [chosen(Transfer, {name: value})[name] for value in values.split(",")]
     except UsageError as error:
-        raise UsageError(f"{name}: {error.what}", where=flag, mend=error.mend) from None
+        raise UsageError(f"{name}: {error.what}", where=flag, hint=error.hint) from None
 
 
 # --- showing it -----------------------------------------------------------------------------

@@ -95,12 +95,12 @@ def again(
     """
     made = read(file) if is_file(file) else None
     if made is None:
-        mend = "only a picture that this program made can be made again"
-        raise UsageError("holds no record of how it was made", where=str(file), mend=mend)
+        hint = "only a picture that this program made can be made again"
+        raise UsageError("holds no record of how it was made", where=str(file), hint=hint)
     job = _job(made, file, load_config(config) if is_file(config) else None, sources)
     if format_of(out.name) != job.recipe.output.format:
-        mend = f"name it {' or '.join(SUFFIXES[job.recipe.output.format])}"
-        raise UsageError(f"{file.name} is {job.recipe.output.format}", where="--again", mend=mend)
+        hint = f"name it {' or '.join(SUFFIXES[job.recipe.output.format])}"
+        raise UsageError(f"{file.name} is {job.recipe.output.format}", where="--again", hint=hint)
     place = target(out, (file, config, *_inputs(job)), force=force)
     return _paint(job, made, place, device, as_json)
 

@@ -65,7 +65,7 @@ def accept(loaded: Loaded) -> str:
     """Take the inbox for the inbox, though nothing in it is known; returns where it lies."""
     config = loaded.config
     if not is_folder(config.inbox):
-        raise UsageError("no such folder", where=f"inbox: {config.inbox}", mend="make or mount it")
+        raise UsageError("no such folder", where=f"inbox: {config.inbox}", hint="make or mount it")
     refuse_shared(config.state)
     with Ledger(config.state / FILE) as ledger:
         remember(config.inbox, ledger)
@@ -89,11 +89,11 @@ def _restored(one: Held, inbox: Path) -> bool:
         return restore(one, inbox)
     except OSError as error:
         what = f"cannot be put back: {os.strerror(error.errno or 0).lower()}"
-        raise PipelineError(what, where=str(one.path), mend="then `retry` again") from error
+        raise PipelineError(what, where=str(one.path), hint="then `retry` again") from error
 
 
 def _taken(blocked: list[Held]) -> UsageError:
     more = f" (and {len(blocked) - 1} more)" if len(blocked) > 1 else ""
-    mend = f"move that one away and `retry` again; the failed one lies in {blocked[0].path}"
+    hint = f"move that one away and `retry` again; the failed one lies in {blocked[0].path}"
     what = f"another file stands in its place in the inbox{more}"
-    return UsageError(what, where=blocked[0].content, mend=mend)
+    return UsageError(what, where=blocked[0].content, hint=hint)

@@ -35,8 +35,8 @@ def text(kind: str, config: Config, path: Path, *, user: bool = False, account: 
     path = real_path(path)
     for place in (path, Path(sys.executable), *_written(config), config.inbox):
         if not str(place).isprintable():
-            mend = "rename it: service managers do not take such names"
-            raise UsageError("a name with control characters", where=ascii(str(place)), mend=mend)
+            hint = "rename it: service managers do not take such names"
+            raise UsageError("a name with control characters", where=ascii(str(place)), hint=hint)
     if kind == "launchd":
         return plist(config, path)
     if user:

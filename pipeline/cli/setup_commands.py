@@ -79,7 +79,7 @@ def service(
 
     loaded = loading.load(config)
     if kind not in units.KINDS:
-        raise UsageError(f"no such kind: {kind}", where="service", mend="systemd or launchd")
+        raise UsageError(f"no such kind: {kind}", where="service", hint="systemd or launchd")
     print(units.text(kind, loaded.config, config, user=user, account=account), end="")
     for folder in units.missing(loaded.config):
         print(f"make this folder before the service starts: {folder}", file=sys.stderr)

@@ -80,7 +80,7 @@ def _check_models(config: Config, path: Path | str) -> None:
         why = why_no_file(file) if file is not None else ""
         if why:
             what = f"{key}: {_unreadable('file', why)}: {file}"
-            raise ConfigError(what, where=str(path), mend=_RELATIVE)
+            raise ConfigError(what, where=str(path), hint=_RELATIVE)
 
 
 def starter_styles() -> dict[str, Path]:
@@ -105,14 +105,14 @@ def find_image(source: str, key: str, *, there: bool = True) -> Path:
         known = starter_styles()
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            mend = f"did you mean {BUILTIN}{near[0]}?" if near else f"there are: {', '.join(known)}"
-            raise ConfigError(f"there is no starter style {name!r}", where=key, mend=mend)
+            hint = f"did you mean {BUILTIN}{near[0]}?" if near else f"there are: {', '.join(known)}"
+            raise ConfigError(f"there is no starter style {name!r}", where=key, hint=hint)
         return known[name]
     path = Path(source)
     why = why_no_file(path) if there else ""
     if why:
         what = f"{_unreadable('image', why)}: {source[:MOST_SAID]}"
-        raise ConfigError(what, where=key, mend=_RELATIVE)
+        raise ConfigError(what, where=key, hint=_RELATIVE)
     return path.absolute()  # a link stays one: it may be pointed elsewhere
 
 

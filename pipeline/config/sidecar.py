@@ -126,8 +126,8 @@ def _check_enlarged(
         size = side.transfer.chosen().get("size", manifest.styles[style].transfer.size)
         if size == "source" or size * times > limits.side:
             what = f"enhance.upscale: at most {limits.side} px from a side file"
-            mend = f"{times} times {size} px in style {style!r}: choose less"
-            raise InputError(what, where=name, mend=mend, code=Reason.SIDECAR_INVALID)
+            hint = f"{times} times {size} px in style {style!r}: choose less"
+            raise InputError(what, where=name, hint=hint, code=Reason.SIDECAR_INVALID)
 
 
 @lru_cache(maxsize=4096)
@@ -148,9 +148,9 @@ def _read(
             line = lines.get(wrong.key, 1)
             raise ConfigError(str(wrong), where=f"{name}:{line}") from None
     except ConfigError as error:
-        mend = error.mend or "mend or remove the side file"
+        hint = error.hint or "correct or remove the side file"
         code = Reason.SIDECAR_INVALID
-        return InputError(error.what, where=error.where, mend=mend, code=code)
+        return InputError(error.what, where=error.where, hint=hint, code=code)
     return side
 
 

@@ -25,7 +25,7 @@ _PLAIN = {
 def explain(
     error: ValidationError, model: type[BaseModel], path: Path | str, lines: Lines
 ) -> dict[str, str]:
-    """The first complaint of a ValidationError as ``what, where, mend``."""
+    """The first complaint of a ValidationError as ``what, where, hint``."""
     first = _worst(error, lines)
     document_path = _in_document(first, lines)
     line = lines.get(document_path)
@@ -33,8 +33,8 @@ def explain(
     key = ".".join(document_path)
     if first["type"] == "extra_forbidden":
         what = f"unknown key {key!r}"
-        mend = nearest(document_path[-1], _fields_at(model, first["loc"][:-1])).strip("; ")
-        return {"what": _cut(what), "where": where, "mend": mend}
+        hint = nearest(document_path[-1], _fields_at(model, first["loc"][:-1])).strip("; ")
+        return {"what": _cut(what), "where": where, "hint": hint}
     message = _PLAIN.get(first["type"]) or first["msg"].removeprefix("Value error, ")
     given = first["input"]
     shown = f", not {_shown(given)}" if isinstance(given, str | int | float | bool | None) else ""
@@ -42,12 +42,12 @@ def explain(
     if first["type"] in ("value_error", "missing"):
         shown = ""
     what = f"{key}: {message[:1].lower()}{message[1:]}{shown}" if key else message
-    mend = ""
+    hint = ""
     what = _cut(what)
     if first["type"] == "literal_error" and isinstance(given, str):
         words = re.findall(r"'([^']+)'", first.get("ctx", {}).get("expected", ""))
-        mend = nearest(given, words).strip("; ")
-    return {"what": what, "where": where, "mend": mend}
+        hint = nearest(given, words).strip("; ")
+    return {"what": what, "where": where, "hint": hint}
 
 
 def _shown(given: object) -> str:

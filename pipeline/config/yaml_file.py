@@ -51,8 +51,8 @@ def read_yaml(path: Path, max_bytes: int = MAX_CONFIG_BYTES) -> tuple[Any, Lines
         with opened(path, follow=True) as file:
             text = file.read(max_bytes + 1)
     except FileNotFoundError:
-        mend = "give --config FILE, or run from the folder that holds config.yaml"
-        raise ConfigError("no such file", where=str(path), mend=mend) from None
+        hint = "give --config FILE, or run from the folder that holds config.yaml"
+        raise ConfigError("no such file", where=str(path), hint=hint) from None
     except OSError as error:
         raise ConfigError(error.strerror or "cannot be read", where=str(path)) from None
     return parse_yaml(text, str(path), max_bytes)

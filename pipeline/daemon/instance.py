@@ -73,12 +73,12 @@ def instance_lock(state: Path, command: str) -> Iterator[Card]:
         lock = FileLock(state / "instance.lock")
         lock.acquire(timeout=LOCK_SECONDS, poll_interval=LOOK_SECONDS)
     except Timeout:
-        mend = "wait for it to end, stop it, or give this one a state folder of its own"
-        raise LockedError(f"in use by {_holder(card)}", where=str(state), mend=mend) from None
+        hint = "wait for it to end, stop it, or give this one a state folder of its own"
+        raise LockedError(f"in use by {_holder(card)}", where=str(state), hint=hint) from None
     except OSError as error:
-        mend = "state: must name a folder that can be written to"
+        hint = "state: must name a folder that can be written to"
         where = str(error.filename or state)
-        raise StateError(error.strerror or str(error), where=where, mend=mend) from None
+        raise StateError(error.strerror or str(error), where=where, hint=hint) from None
     try:
         yield Card(card, command)
     finally:
@@ -97,8 +97,8 @@ def refuse_shared(state: Path, table: Path | None = None) -> None:
     # Where all of a machine lies on such a disk (some sandboxes), it is as local as can be.
     if mount is not None and mount.shared and mount.point != "/":
         what = f"lies on a shared file system ({mount.kind} at {mount.point})"
-        mend = "set state: to a folder on a local disk; inbox and outbox may stay where they are"
-        raise StateError(what, where=str(state), mend=mend)
+        hint = "set state: to a folder on a local disk; inbox and outbox may stay where they are"
+        raise StateError(what, where=str(state), hint=hint)
 
 
 def holder(state: Path) -> dict[str, object] | None:

@@ -27,7 +27,7 @@ from pipeline.monitoring.estimate import work_of
 # Between two plans while many new files are examined; for a queue of a thousand twice as long, and
 # so on: the more waits, the less does it matter what comes behind it, and the longer a plan takes.
 PLAN_SECONDS, PLAN_PAIRS = 1.0, 1000
-# These mend themselves or are mended beside the photo: it stays where it is.
+# These resolve themselves or are resolved beside the photo: it stays where it is.
 _STAYS = PASSING | {Reason.SIDECAR_INVALID}
 
 _ENDED = frozenset({"done", "failed before"})

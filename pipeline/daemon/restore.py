@@ -112,14 +112,14 @@ def _chosen(loaded: Loaded, ledger: Ledger, names: Sequence[str]) -> list[Versio
     for name in names:
         found = _named(loaded, ledger, kept, name)
         if not found:
-            mend = "`explain FILE` lists the earlier versions of a photo's pictures"
-            raise UsageError("no earlier version", where=name, mend=mend)
+            hint = "`explain FILE` lists the earlier versions of a photo's pictures"
+            raise UsageError("no earlier version", where=name, hint=hint)
         wanted |= {version.id: version for version in found}
     pairs = Counter((version.content, version.style) for version in wanted.values())
     for (content, style), count in pairs.items():
         if count > 1:
             what = f"{count} versions of one picture are named"
-            raise UsageError(what, where=f"{content} x {style}", mend="name one of them")
+            raise UsageError(what, where=f"{content} x {style}", hint="name one of them")
     return list(wanted.values())
 
 
@@ -169,8 +169,8 @@ def _check(root: Path, wanted: Iterable[Version]) -> None:
         for output in version.outputs:
             if not versions.whole(output):
                 what = "is not there any more, or was changed"
-                mend = f"`restore {version.id}` needs it as it was"
-                raise UsageError(what, where=str(root / output.path), mend=mend)
+                hint = f"`restore {version.id}` needs it as it was"
+                raise UsageError(what, where=str(root / output.path), hint=hint)
 
 
 def _check_done(ledger: Ledger, wanted: Iterable[Version]) -> None:

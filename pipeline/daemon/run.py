@@ -62,8 +62,8 @@ def run(
     """
     config = loaded.config
     if not is_folder(config.inbox) and not (keep_going and worked_before(config)):
-        mend = "make it, or name another folder"
-        raise ConfigError("no such folder", where=f"inbox: {config.inbox}", mend=mend)
+        hint = "make it, or name another folder"
+        raise ConfigError("no such folder", where=f"inbox: {config.inbox}", hint=hint)
     out = Outlet(sys.stdout)
     devices = _devices(config)
     view = View(

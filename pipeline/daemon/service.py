@@ -331,7 +331,7 @@ class Service:
             self.ledger.give_back(job)
             self.outbox.discard(job.id, job.attempt)
             what = f"no worker process can be started: {error.strerror or error}"
-            raise PlaceError(what, mend="free memory, or raise the limit on processes") from error
+            raise PlaceError(what, hint="free memory, or raise the limit on processes") from error
 
     def _begin(self, job: Job, now: float) -> None:
         begun = self.ledger.begin(job)

@@ -59,7 +59,7 @@ def _digest(path: Path) -> str:
     try:
         return hashlib.sha256(read_verified(path)).hexdigest()
     except FileNotFoundError:
-        raise EngineError("there is no such file", where=str(path), mend="upscale_model") from None
+        raise EngineError("there is no such file", where=str(path), hint="upscale_model") from None
     except OSError as error:
         raise EngineError(f"cannot be read: {error.strerror}", where=str(path)) from None
 
@@ -69,7 +69,7 @@ def _model(path: Path, sha256: str) -> Any:
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, canonicalize_state_dict
     except ImportError:
-        raise EngineError("enlarging by a model needs spandrel", mend=MEND) from None
+        raise EngineError("enlarging by a model needs spandrel", hint=MEND) from None
     try:
         state = _state(read_verified(path, sha256))
         model = ModelLoader().load_from_state_dict(canonicalize_state_dict(state))

@@ -36,7 +36,7 @@ def upscaled(
     if options.upscale_by == "model":
         made = _by_model(rgb, options, (plain.shape[1], plain.shape[2]), model_sha256)
     elif repaint is None:
-        raise EngineError("no style to paint with", where="upscale_by", mend="choose lanczos")
+        raise EngineError("no style to paint with", where="upscale_by", hint="choose lanczos")
     else:
         made = repaint(plain).to(plain)
     # The mean colour stays: a network may shift it by a shade. Limits shift it again: in rounds.

@@ -225,7 +225,7 @@ class Gallery:
             raise OutputError(
                 "a file that is not ours has this name",
                 where=str(path),
-                mend="rename it: the gallery comes there",
+                hint="rename it: the gallery comes there",
             )
         self._write(path, text)
 

@@ -260,7 +260,7 @@ def _check_format(file: BinaryIO) -> None:
     if _brands(head) and _brands(head).isdisjoint(AVIF_BRANDS) and "HEIF" not in _formats():
         missing = MissingExtraError.of("pillow-heif", "heif")
         code = Reason.UNSUPPORTED_FORMAT
-        raise InputError(f"a HEIC picture: {missing.what}", mend=missing.mend, code=code)
+        raise InputError(f"a HEIC picture: {missing.what}", hint=missing.hint, code=code)
     file.seek(0)
 
 
@@ -300,7 +300,7 @@ def _guarded_pillow(limits: Limits) -> Iterator[None]:
             yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         what = f"it has more pixels than the {limits.max_pixels / 1e6:g} million allowed"
-        raise InputError(what, mend="scale it down", code=Reason.TOO_MANY_PIXELS) from error
+        raise InputError(what, hint="scale it down", code=Reason.TOO_MANY_PIXELS) from error
     finally:
         Image.MAX_IMAGE_PIXELS = before
         ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -308,16 +308,16 @@ def _guarded_pillow(limits: Limits) -> Iterator[None]:
 
 def _refuse_film(image: Image.Image) -> None:
     if getattr(image, "is_animated", False):
-        mend = "save the picture that is meant, or set limits.animation: first"
-        raise InputError("it is an animation", mend=mend, code=Reason.ANIMATED)
+        hint = "save the picture that is meant, or set limits.animation: first"
+        raise InputError("it is an animation", hint=hint, code=Reason.ANIMATED)
 
 
 def _check_frames(image: Image.Image, limits: Limits) -> None:
     """Counts pictures or pages, and decodes none of them."""
     if getattr(image, "is_animated", False) and getattr(image, "n_frames", 1) > limits.max_frames:
         what = f"it holds more than the {limits.max_frames} pictures allowed"
-        mend = "save the picture that is meant"
-        raise InputError(what, mend=mend, code=Reason.TOO_MANY_FRAMES)
+        hint = "save the picture that is meant"
+        raise InputError(what, hint=hint, code=Reason.TOO_MANY_FRAMES)
 
 
 def _tags(image: Image.Image) -> bytes:

@@ -25,8 +25,8 @@ def errors_naming(path: Path) -> Iterator[None]:
 
 def _translated(error: Exception) -> InputError | EngineError:
     if isinstance(error, MemoryError):
-        mend = "make it smaller, or close other programs"
-        return EngineError("too little memory to decode it", mend=mend, code=Reason.OUT_OF_MEMORY)
+        hint = "make it smaller, or close other programs"
+        return EngineError("too little memory to decode it", hint=hint, code=Reason.OUT_OF_MEMORY)
     if isinstance(error, OSError) and error.errno:  # Pillow's own, on bad bytes, have no number
         return _of_system(error)
     if any(phrase in str(error) for phrase in ("not supported", "not available", "Unsupported")):
@@ -36,22 +36,22 @@ def _translated(error: Exception) -> InputError | EngineError:
 
 def _of_system(error: OSError) -> InputError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
-        return InputError("no such file", mend="put it back", code=Reason.VANISHED)
+        return InputError("no such file", hint="put it back", code=Reason.VANISHED)
     if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV):
         return not_regular()
     what = f"the file cannot be read: {error.strerror}"
-    mend = "give this account permission to read it"
-    return InputError(what, mend=mend, code=Reason.UNREADABLE)
+    hint = "give this account permission to read it"
+    return InputError(what, hint=hint, code=Reason.UNREADABLE)
 
 
 def not_regular() -> InputError:
     what = "this is not a regular file but a folder, link, pipe or device"
-    return InputError(what, mend="put the picture itself there", code=Reason.NOT_REGULAR_FILE)
+    return InputError(what, hint="put the picture itself there", code=Reason.NOT_REGULAR_FILE)
 
 
 def unsupported(what: str) -> InputError:
-    return InputError(what, mend="export it as JPEG or PNG", code=Reason.UNSUPPORTED_FORMAT)
+    return InputError(what, hint="export it as JPEG or PNG", code=Reason.UNSUPPORTED_FORMAT)
 
 
 def damaged(what: str) -> InputError:
-    return InputError(what, mend="copy or download it again", code=Reason.TRUNCATED)
+    return InputError(what, hint="copy or download it again", code=Reason.TRUNCATED)

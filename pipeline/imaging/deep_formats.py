@@ -111,7 +111,7 @@ def write_tiff(
     end += end % 2
     if end > LAST - (1 << 20):
         what = "the picture is larger than a TIFF can be, 4 GB"
-        raise OutputError(what, mend="choose a smaller size, or format: png")
+        raise OutputError(what, hint="choose a smaller size, or format: png")
 
     def short(*values: int) -> ifd.Value:
         return ifd.numbers(ifd.SHORT, *values, order=order)

@@ -189,6 +189,6 @@ def _write_errors(path: Path) -> Iterator[None]:
         raise OutputError(
             f"cannot be written: {error.strerror or error}",
             where=shown(path),
-            mend="make room on the disk" if full else "make its folder writable",
+            hint="make room on the disk" if full else "make its folder writable",
             code=Reason.DISK_FULL if full else Reason.OUTPUT_INVALID,
         ) from error

@@ -150,10 +150,10 @@ class Decoder:
             if error.code in _OF_LIMITS:
                 return
             what = f"the decoder fails on the program's own picture too: {error.what}"
-            mend = "install the package again; `doctor` tries it"
+            hint = "install the package again; `doctor` tries it"
             where = str(KNOWN_GOOD)
             code = Reason.DECODER_UNAVAILABLE
-            raise PlaceError(what, where=where, mend=mend, code=code) from None
+            raise PlaceError(what, where=where, hint=hint, code=code) from None
 
     def _answer(
         self, path: Path, how: Mapping[str, Any], seconds: float
@@ -219,8 +219,8 @@ class Decoder:
             cause = f"not ready after {START_SECONDS:g} s; {cause}".removesuffix("; ")
         self._end()
         what = f"the decoder process cannot be started: {cause}"
-        mend = "`pipeline doctor` tries the same"
-        return PlaceError(what, mend=mend, code=Reason.DECODER_UNAVAILABLE)
+        hint = "`pipeline doctor` tries the same"
+        return PlaceError(what, hint=hint, code=Reason.DECODER_UNAVAILABLE)
 
     def _lost(self, path: Path, code: Reason) -> InputError:
         """The process is lost, and the error tells of what."""
@@ -234,9 +234,9 @@ class Decoder:
             code = Reason.DECODE_TIMEOUT
         if code is Reason.DECODE_TIMEOUT:
             what = f"decoding it takes longer than {self.limits.decode_seconds:g} s"
-            return InputError(what, where=_shown(path), mend="save it anew", code=code)
+            return InputError(what, where=_shown(path), hint="save it anew", code=code)
         what = "the decoder broke on it" + (f" ({cause})" if cause else "")
-        return InputError(what, where=_shown(path), mend="save it anew as PNG", code=code)
+        return InputError(what, where=_shown(path), hint="save it anew as PNG", code=code)
 
 
 def _complaint(process: subprocess.Popen[bytes]) -> str:
@@ -276,7 +276,7 @@ def _told(error: Mapping[str, str], path: Path) -> JobError:
     if error["kind"] == ChangedError.__name__:
         return ChangedError(path)
     kind = EngineError if error["kind"] == "EngineError" else InputError
-    return kind(error["what"], where=_shown(path), mend=error["mend"], code=Reason(error["code"]))
+    return kind(error["what"], where=_shown(path), hint=error["hint"], code=Reason(error["code"]))
 
 
 def _shown(path: Path) -> str:

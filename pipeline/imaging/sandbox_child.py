@@ -73,7 +73,7 @@ def _one_file(limits: Limits, at_hand: int) -> int:
         header, parts = _decoded(path, request, limits)
     except JobError as error:
         told = {"kind": type(error).__name__, "code": error.code, "what": error.what}
-        header = {"error": told | {"mend": error.mend}}
+        header = {"error": told | {"hint": error.hint}}
     _send(json.dumps(header).encode() + b"\n")
     for part in parts:
         _send(part)
@@ -110,7 +110,7 @@ def _decoded(
         found = codec.decode_file(path, request["long_side"], bounds, profile, below, sha256)
     except EngineError as error:  # no memory: here that is the limit, not the machine
         what = f"decoding it takes more than the {limits['decode_bytes'] / 1e9:.1f} GB allowed"
-        raise InputError(what, mend="scale it down", code=Reason.TOO_LARGE) from error
+        raise InputError(what, hint="scale it down", code=Reason.TOO_LARGE) from error
     height, width = found.rgb.shape[:2]
     if not request["pixels"]:
         return {"shape": (height, width)}, []

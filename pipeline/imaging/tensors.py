@@ -103,8 +103,8 @@ def save(
     """
     pixels = _stacked(rgb, alpha)
     if not pixels.isfinite().all():
-        what, mend = "the picture holds values that are no numbers", "lower the learning rate"
-        raise OutputError(what, where=shown(path), mend=mend)
+        what, hint = "the picture holds values that are no numbers", "lower the learning rate"
+        raise OutputError(what, where=shown(path), hint=hint)
     encode(_words(pixels) if wanted.depth == 16 else _bytes(pixels), path, wanted, labels)
     return pixels.shape[2], pixels.shape[1]
 

@@ -116,4 +116,4 @@ def _probe(found: Found, decoder: Decoder, sha256: str) -> None:
 
 def _told(error: JobError) -> str:
     """The content's own path stands beside it wherever this is shown."""
-    return f"{error.what} ({error.mend})" if error.mend else error.what
+    return f"{error.what} ({error.hint})" if error.hint else error.what

@@ -36,8 +36,8 @@ def recognise(root: Path, names: Collection[str], ledger: Ledger) -> None:
     if not ledger.files().isdisjoint(names):
         return  # brought over to another disk, with what lay in it
     what = f"lay on {before} and now lies on {now}, with nothing in it that was there"
-    mend = "mount its disk; if it was moved or emptied on purpose: `pipeline accept`"
-    raise InboxError(what, where=str(root), mend=mend)
+    hint = "mount its disk; if it was moved or emptied on purpose: `pipeline accept`"
+    raise InboxError(what, where=str(root), hint=hint)
 
 
 def remember(root: Path, ledger: Ledger) -> None:

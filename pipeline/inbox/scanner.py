@@ -209,11 +209,11 @@ class Inbox:
             device = self.root.stat().st_dev
         except OSError as error:
             what = f"the inbox cannot be read: {os.strerror(error.errno or 0).lower()}"
-            mend = "create the folder, or mount its disk again; nothing is taken for deleted"
-            raise InboxError(what, where=where, mend=mend) from error
+            hint = "create the folder, or mount its disk again; nothing is taken for deleted"
+            raise InboxError(what, where=where, hint=hint) from error
         if self._device not in (None, device):
-            mend = "mount the right one again, or start anew if this is meant"
-            raise InboxError("another disk lies under the inbox now", where=where, mend=mend)
+            hint = "mount the right one again, or start anew if this is meant"
+            raise InboxError("another disk lies under the inbox now", where=where, hint=hint)
         self._device = device
 
 

@@ -213,6 +213,6 @@ def content_of(inbox: Path, file: Path) -> str:
     inside = [place for place in places if place.is_relative_to(root) and place != root]
     there = [place for place in inside if os.path.lexists(place)]
     if not inside:
-        mend = f"the inbox is {inbox}"
-        raise UsageError("is not in the inbox", where=str(file), mend=mend)
+        hint = f"the inbox is {inbox}"
+        raise UsageError("is not in the inbox", where=str(file), hint=hint)
     return (there or inside)[0].relative_to(root).as_posix()

@@ -223,9 +223,9 @@ class Database:
     def _check_place(self) -> None:
         """What is written to a file that was removed is lost without a word."""
         if self._place is not None and _identity(self.path) != self._place:
-            mend = "put it back, or start anew: every picture is made again beside the old ones"
+            hint = "put it back, or start anew: every picture is made again beside the old ones"
             what = "the jobs database was removed or replaced while it was in use"
-            raise StateError(what, where=str(self.path), mend=mend)
+            raise StateError(what, where=str(self.path), hint=hint)
 
     def _set_up(self, read_only: bool) -> None:
         version = self._version()
@@ -250,17 +250,17 @@ class Database:
         (tables,) = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         where = str(self.path)
         if application != APPLICATION_ID and (application or version or tables):
-            mend = "move it away, or set state: to another folder"
-            raise StateError("is another program's database", where=where, mend=mend)
+            hint = "move it away, or set state: to another folder"
+            raise StateError("is another program's database", where=where, hint=hint)
         if version > len(MIGRATIONS):
-            mend = "upgrade this program, or set state: to another folder"
-            raise StateError("was written by a newer version", where=where, mend=mend)
+            hint = "upgrade this program, or set state: to another folder"
+            raise StateError("was written by a newer version", where=where, hint=hint)
         return int(version)
 
     def _check(self) -> None:
         (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
-            raise StateError("the jobs database is damaged", where=str(self.path), mend=_MOVE_MEND)
+            raise StateError("the jobs database is damaged", where=str(self.path), hint=_MOVE_HINT)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -280,18 +280,18 @@ def _refuse_irregular(path: Path) -> None:
             refuse_irregular(file)
         except OSError as error:
             what = f"the jobs database cannot be opened: it {reason(error)}"
-            raise StateError(what, where=str(file), mend=_MOVE_MEND) from None
+            raise StateError(what, where=str(file), hint=_MOVE_HINT) from None
 
 
 def _connect_writer(path: Path, busy_seconds: float) -> sqlite3.Connection:
     if sqlite3.sqlite_version_info < NEEDS_SQLITE:
         needed = ".".join(map(str, NEEDS_SQLITE))
-        raise StateError(f"SQLite {sqlite3.sqlite_version} is too old", mend=f"{needed} is needed")
+        raise StateError(f"SQLite {sqlite3.sqlite_version} is too old", hint=f"{needed} is needed")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         what = f"the state folder cannot be made: {os.strerror(error.errno or 0).lower()}"
-        raise StateError(what, where=str(path.parent), mend=_FOLDER_MEND) from error
+        raise StateError(what, where=str(path.parent), hint=_FOLDER_HINT) from error
     _refuse_irregular(path)
     db = _configured(sqlite3.connect(path, isolation_level=None), busy_seconds)
     try:
@@ -323,8 +323,8 @@ def _configured(db: sqlite3.Connection, busy_seconds: float) -> sqlite3.Connecti
     return db
 
 
-_FOLDER_MEND = "make the state folder writable, or set state: to another one"
-_MOVE_MEND = "move it away: a new one is made, and every picture is made again beside the old ones"
+_FOLDER_HINT = "make the state folder writable, or set state: to another one"
+_MOVE_HINT = "move it away: a new one is made, and every picture is made again beside the old ones"
 # PROTOCOL: too many that open the file at once took its locks from one another.
 _KINDS = (
     ("SQLITE_BUSY", BusyError),
@@ -339,16 +339,16 @@ _TROUBLES = (
     ("SQLITE_PROTOCOL", *_HELD),
     ("SQLITE_FULL", "the disk is full", "free some space; nothing was lost"),
     ("SQLITE_IOERR", "the disk failed", "is the state folder on a sound, local disk?"),
-    ("SQLITE_CORRUPT", "the jobs database is damaged", _MOVE_MEND),
-    ("SQLITE_NOTADB", "is not a jobs database", _MOVE_MEND),
-    ("SQLITE_READONLY", "the jobs database cannot be written", _FOLDER_MEND),
-    ("SQLITE_CANTOPEN", "the jobs database cannot be opened", _FOLDER_MEND),
+    ("SQLITE_CORRUPT", "the jobs database is damaged", _MOVE_HINT),
+    ("SQLITE_NOTADB", "is not a jobs database", _MOVE_HINT),
+    ("SQLITE_READONLY", "the jobs database cannot be written", _FOLDER_HINT),
+    ("SQLITE_CANTOPEN", "the jobs database cannot be opened", _FOLDER_HINT),
 )
 
 
 def _explain(error: sqlite3.Error) -> dict[str, str]:
     name = getattr(error, "sqlite_errorname", "")
-    for start, what, mend in _TROUBLES:
+    for start, what, hint in _TROUBLES:
         if name.startswith(start):
-            return {"what": what, "mend": mend}
-    return {"what": f"the jobs database failed: {error}", "mend": ""}
+            return {"what": what, "hint": hint}
+    return {"what": f"the jobs database failed: {error}", "hint": ""}

@@ -209,7 +209,7 @@ class Ledger(Sightings, Lookup, History):
             if row is None or row["state"] == JobState.STAGED:
                 where = f"{version.content} x {version.style}"
                 what = "its pictures are just being published"
-                raise StateError(what, where=where, mend="try again in a moment")
+                raise StateError(what, where=where, hint="try again in a moment")
             before = {name: row[name] for name in _OF_THE_JOB}
             if row["state"] == JobState.RUNNING:
                 before["state"] = JobState.QUEUED

@@ -85,8 +85,8 @@ class Exporter:
         except (OSError, OverflowError) as error:
             what = f"cannot listen there: {getattr(error, 'strerror', None) or error}"
             where = f"metrics.listen: {self.options.listen}"
-            mend = "choose another port, or end who holds it"
-            raise ConfigError(what, where=where, mend=mend) from None
+            hint = "choose another port, or end who holds it"
+            raise ConfigError(what, where=where, hint=hint) from None
         return self
 
     def __exit__(self, *_: object) -> None:

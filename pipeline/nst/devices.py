@@ -19,11 +19,11 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
         return device
     there = torch.accelerator.current_accelerator(check_available=True)
     if there is None or there.type != device.type:
-        mend = "device: auto takes what there is"
-        raise EngineError("there is no such device here", where=str(device), mend=mend)
+        hint = "device: auto takes what there is"
+        raise EngineError("there is no such device here", where=str(device), hint=hint)
     if (device.index or 0) >= torch.accelerator.device_count():
         count = torch.accelerator.device_count()
-        raise EngineError(f"only {count} of its kind here", where=str(device), mend="counting: 0")
+        raise EngineError(f"only {count} of its kind here", where=str(device), hint="counting: 0")
     return device
 
 

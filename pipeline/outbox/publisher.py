@@ -254,7 +254,7 @@ def _verify(staged: Output) -> None:
     found = digest_at(None, staged.path)
     if found != staged.sha256:
         what = "the staged picture is gone" if found is None else "the staged picture is damaged"
-        raise OutputError(what, where=staged.path, mend="it will be made again")
+        raise OutputError(what, where=staged.path, hint="it will be made again")
 
 
 def _entries(folder: Path) -> list[Path]:

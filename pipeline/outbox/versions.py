@@ -191,5 +191,5 @@ def _errors(where: Path) -> Iterator[None]:
     except OutputError as error:
         if error.code is Reason.DISK_FULL:
             raise
-        mend = error.mend or "move away what stands there, or set keep: latest"
-        raise OutputError(error.what, where=error.where, mend=mend, code=Reason.IO_ERROR) from error
+        hint = error.hint or "move away what stands there, or set keep: latest"
+        raise OutputError(error.what, where=error.where, hint=hint, code=Reason.IO_ERROR) from error

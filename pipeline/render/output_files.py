@@ -57,8 +57,8 @@ class Target:
             if not self._placed(near):
                 kept = _beside(near, self.path)
                 what = "another file has taken this name meanwhile"
-                mend = f"what was made is in {kept}"
-                raise UsageError(what, where=str(self.path), mend=mend)
+                hint = f"what was made is in {kept}"
+                raise UsageError(what, where=str(self.path), hint=hint)
 
     def _placed(self, source: Path) -> bool:
         standing = _status(self.path)
@@ -88,13 +88,13 @@ def target(path: Path, inputs: Iterable[Path], *, force: bool = False) -> Target
         return Target(path, inputs, force)
     if is_input(path, inputs):
         what = "is one of the files that this is made of, and is never written over"
-        raise UsageError(what, where=str(path), mend="give another name")
+        raise UsageError(what, where=str(path), hint="give another name")
     if not _replaceable(standing):
         what = "is a folder" if stat.S_ISDIR(standing.st_mode) else "is not a regular file"
-        raise UsageError(what, where=str(path), mend="give a file name")
+        raise UsageError(what, where=str(path), hint="give a file name")
     if not force and not (stat.S_ISREG(standing.st_mode) and made_here(path)):
         what = "stands there already, and this program did not make it as far as the file tells"
-        raise UsageError(what, where=str(path), mend=f"give another name, or {FORCE} to replace it")
+        raise UsageError(what, where=str(path), hint=f"give another name, or {FORCE} to replace it")
     return Target(path, inputs, force, Stamp.of(standing))
 
 

@@ -38,7 +38,7 @@ def read(file: Path) -> Provenance | None:
 def _job(made: Provenance, file: Path, config: Config | None, sources: Sequence[Path]) -> Job:
     if made.engine != ENGINE_VERSION:
         what = f"made by {made.program}, engine {made.engine}; engine {ENGINE_VERSION} differs"
-        raise UsageError(what, where=str(file), mend=f"install {made.program}")
+        raise UsageError(what, where=str(file), hint=f"install {made.program}")
     photo, paintings, init, weights, model = _found(made, file, config, sources)
     recipe: Recipe | None = None
     with suppress(ValidationError):
@@ -46,7 +46,7 @@ def _job(made: Provenance, file: Path, config: Config | None, sources: Sequence[
             recipe = made.rebuilt(paintings, init, weights, model)
     if recipe is None or recipe.digest != made.recipe:
         what = "its options mean something else to this version, or name files it does not hold"
-        raise UsageError(what, where=str(file), mend=f"install {made.program}")
+        raise UsageError(what, where=str(file), hint=f"install {made.program}")
     return Job(made.photo.name, photo, made.photo.sha256, made.style, recipe)
 
 
@@ -78,8 +78,8 @@ def _found(
         part = Ingredient(name=name, sha256=made.upscale_sha256)
         model = search(part, "enlarging model")
     if search.missing:
-        mend = "put it into the inbox, or name its folder with --sources DIR"
-        raise UsageError(f"not found: {'; '.join(search.missing)}", where=str(file), mend=mend)
+        hint = "put it into the inbox, or name its folder with --sources DIR"
+        raise UsageError(f"not found: {'; '.join(search.missing)}", where=str(file), hint=hint)
     return photo, paintings, init, weights, model
 
 

@@ -250,7 +250,7 @@ def _load_made(
         if BLAME[error.code] is Blame.PLACE:
             raise
         code = Reason.STYLE_INVALID
-        raise JobError(error.what, where=error.where, mend=error.mend, code=code) from None
+        raise JobError(error.what, where=error.where, hint=error.hint, code=code) from None
 
 
 @lru_cache(maxsize=1)
@@ -273,8 +273,8 @@ def _failure(error: Exception) -> Failure:
     if isinstance(error, PipelineError):
         return Failure(Reason.ENGINE_ERROR, str(error))
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error):
-        mend = EngineError("out of memory", mend="choose a smaller size or another device")
-        return Failure(Reason.OUT_OF_MEMORY, str(mend))
+        error = EngineError("out of memory", hint="choose a smaller size or another device")
+        return Failure(Reason.OUT_OF_MEMORY, str(error))
     line = " ".join(str(error).split())[:300]
     if isinstance(error, ImportError):
         return Failure(Reason.ENGINE_UNAVAILABLE, f"{line} (install the package again)")

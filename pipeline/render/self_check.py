@@ -38,7 +38,7 @@ def _used(name: str, free: int) -> str:
     device = torch.device(name)
     ones = torch.ones(8, 8, device=device)
     if float((ones @ ones).sum()) != 512.0:
-        raise EngineError("cannot add up", where=str(device), mend="choose another device")
+        raise EngineError("cannot add up", where=str(device), hint="choose another device")
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     memory = f", {free / 2**30:.1f} GiB free" if free else ""
     return f"{device}{threads}{memory}"

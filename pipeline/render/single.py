@@ -141,8 +141,8 @@ def check_apart(places: Sequence[Path]) -> None:
     """Two results cannot have one name."""
     for number, place in enumerate(places):
         if place.absolute() in [other.absolute() for other in places[:number]]:
-            mend = "give them different names"
-            raise UsageError("two results would have this name", where=str(place), mend=mend)
+            hint = "give them different names"
+            raise UsageError("two results would have this name", where=str(place), hint=hint)
 
 
 @contextmanager
@@ -174,7 +174,7 @@ def _check_machine(device: str, weights: str) -> None:
     try:
         choose_device(device)
     except EngineError as error:
-        raise UsageError(error.what, where="--device", mend=error.mend) from None
+        raise UsageError(error.what, where="--device", hint=error.hint) from None
     if weights != "embedded":
         load_weights(weights)
 
@@ -182,8 +182,8 @@ def _check_machine(device: str, weights: str) -> None:
 def check_out(out: Path) -> None:
     """Refuse an impossible output before minutes of work are spent on it."""
     if format_of(out.name) is None:
-        mend = f"name it {' '.join(suffix for suffix, *_ in SUFFIXES.values())}"
-        raise UsageError(f"{out.name!r} is no picture's name", where="-o", mend=mend)
+        hint = f"name it {' '.join(suffix for suffix, *_ in SUFFIXES.values())}"
+        raise UsageError(f"{out.name!r} is no picture's name", where="-o", hint=hint)
     _check_place(out)
 
 
@@ -194,21 +194,21 @@ def check_film(film: Path) -> None:
     except ValidationError as error:
         (first, *_) = error.errors()
         known = first["type"] == "value_error"  # MP4, and nothing here that writes it
-        mend = str(first["ctx"]["error"]) if known else "name it .webp, .gif or .mp4"
+        hint = str(first["ctx"]["error"]) if known else "name it .webp, .gif or .mp4"
         raise UsageError(
-            f"{film.name!r} cannot be written", where="--timelapse", mend=mend
+            f"{film.name!r} cannot be written", where="--timelapse", hint=hint
         ) from None
     if settings.format == "none":
-        mend = "name it .webp, .gif or .mp4"
-        raise UsageError(f"{film.name!r} is no film", where="--timelapse", mend=mend)
+        hint = "name it .webp, .gif or .mp4"
+        raise UsageError(f"{film.name!r} is no film", where="--timelapse", hint=hint)
     _check_place(film)
 
 
 def _check_place(out: Path) -> None:
     if is_folder(out):
-        raise UsageError("is a folder", where=str(out), mend="give a file name")
+        raise UsageError("is a folder", where=str(out), hint="give a file name")
     if not is_folder(out.parent) or not os.access(out.parent, os.W_OK):
-        raise UsageError("cannot be written to", where=str(out.parent), mend="make the folder")
+        raise UsageError("cannot be written to", where=str(out.parent), hint="make the folder")
 
 
 # --- sweep ----------------------------------------------------------------------------------

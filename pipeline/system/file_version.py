@@ -88,4 +88,4 @@ def _input_error(error: OSError, path: Path) -> InputError:
 
 def too_large(size: int, most: int) -> InputError:
     what = f"{size / 1e6:.1f} MB are more than the {most / 1e6:.1f} allowed"
-    return InputError(what, mend="save it smaller, as JPEG", code=Reason.TOO_LARGE)
+    return InputError(what, hint="save it smaller, as JPEG", code=Reason.TOO_LARGE)

@@ -37,7 +37,7 @@ _DISK_FAILED = {
     *(errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EMFILE),
 }
 _DENIED = {errno.EACCES, errno.EPERM}
-_MEND = {
+_HINTS = {
     errno.ENOSPC: "free some space on its disk",
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file size limit is reached",
@@ -65,10 +65,10 @@ def disk_errors(where: Path, denied: Reason = Reason.OUTPUT_INVALID) -> Iterator
         code = Reason.DISK_FULL if number in _FULL else code
         code = denied if number in _DENIED | _IN_THE_WAY else code
         what = f"cannot be written: {reason(error)}"
-        mend = _MEND.get(number, "")
+        hint = _HINTS.get(number, "")
         if isinstance(error, NotRegularError):
-            mend = "move it away: only a regular file may have this name"
-        raise OutputError(what, where=str(where), mend=mend, code=code) from error
+            hint = "move it away: only a regular file may have this name"
+        raise OutputError(what, where=str(where), hint=hint, code=code) from error
 
 
 class NotRegularError(OSError):

@@ -54,4 +54,4 @@ def remove_facts(path: Path) -> bool:
 def _ours(error: OSError, path: Path) -> StateError:
     kind = DiskFullError if error.errno in _FULL else StateError
     what = f"cannot be written: {reason(error)}"
-    return kind(what, where=str(path), mend="state: must name a folder that can be written to")
+    return kind(what, where=str(path), hint="state: must name a folder that can be written to")

@@ -81,7 +81,7 @@ class LocalExecutor:
             while not all(s.found or s.refused for s in self._slots) and self._clock() < until:
                 self._back = self.poll(0.1)
         except PlaceError as error:
-            raise ConfigError(error.what, where=error.where, mend=error.mend) from None
+            raise ConfigError(error.what, where=error.where, hint=error.hint) from None
 
     # --- what the service asks ----------------------------------------------------------
 
@@ -136,7 +136,7 @@ class LocalExecutor:
             self._spread(slot)
         self._balance()
         if not events and self._slots and all(slot.left_out for slot in self._slots):
-            raise PlaceError(self.trouble, where="device", mend="`doctor` says what there is")
+            raise PlaceError(self.trouble, where="device", hint="`doctor` says what there is")
         return events
 
     def renew(self) -> None:

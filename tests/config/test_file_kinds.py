@@ -46,7 +46,7 @@ def test_other_names_are_refused_everywhere_with_the_same_list(name: str) -> Non
         assert refused.message.endswith(kinds.PHOTOS_LISTED)
     with pytest.raises(InputError) as caught:
         uploads.cleaned(name)
-    assert caught.value.mend.endswith(kinds.PHOTOS_LISTED)
+    assert caught.value.hint.endswith(kinds.PHOTOS_LISTED)
 
 
 def test_every_suffix_that_can_be_written_is_served_with_its_media_type() -> None:

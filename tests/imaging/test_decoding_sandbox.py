@@ -165,7 +165,7 @@ def test_what_a_decoder_may_do_is_bounded_for_good(tmp_path):
         b'{"shape": [2, 2], "sizes": [13, 0, 0, 0, 0]}\n',
         b'{"shape": [2, 2], "sizes": [-1, 0, 0, 0, 0]}\n',
         b'{"shape": [2, 2], "sizes": [12, 0, 0, 0, 99999999]}\n',
-        b'{"error": {"code": "no such code", "kind": "x", "what": "", "mend": ""}}\n',
+        b'{"error": {"code": "no such code", "kind": "x", "what": "", "hint": ""}}\n',
         b'{"error": 1}\n',
         b"[1]\n",
         b"\xff\xfe\n",

@@ -268,7 +268,7 @@ def test_a_valid_tiff_that_is_not_decoded_is_refused_by_what_it_holds(
     error = refusal(data, tmp_path)
     assert error.code is Reason.UNSUPPORTED_FORMAT
     assert name in error.what
-    assert error.mend == "export it as JPEG or PNG"
+    assert error.hint == "export it as JPEG or PNG"
 
 
 def test_a_tiff_in_an_unknown_compression_is_not_called_damaged(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_bad_bytes_are_refused_with_their_reason_and_the_next_file_is_read(
         load_image(path)
     assert caught.value.code is code
     assert caught.value.where == str(path)
-    assert caught.value.mend
+    assert caught.value.hint
     assert torch.equal(load(photo(), format="PNG").rgb, tensor(photo()))
 
 
@@ -214,7 +214,7 @@ def test_an_animation_is_refused_where_the_config_says_so(kind: str, tmp_path: P
     with pytest.raises(InputError, match="animation") as caught:
         load_image(path, limits=strict)
     assert caught.value.code is Reason.ANIMATED
-    assert "limits.animation" in caught.value.mend
+    assert "limits.animation" in caught.value.hint
     assert load_image(path).rgb.shape == (3, 16, 16)
     frames[0].save(path, **options)
     assert load_image(path, limits=strict).rgb.shape == (3, 16, 16)
@@ -235,8 +235,8 @@ def test_heic_without_its_extra_is_refused_with_the_install_line(
     with pytest.raises(InputError) as caught:
         load_image(path)
     assert caught.value.code is Reason.UNSUPPORTED_FORMAT
-    assert "pip install" in caught.value.mend
-    assert "[heif]" in caught.value.mend
+    assert "pip install" in caught.value.hint
+    assert "[heif]" in caught.value.hint
     assert load(photo(), **NEWER["avif"]).rgb.shape == (3, 24, 32)  # needs nothing
 
 

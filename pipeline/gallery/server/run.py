@@ -37,8 +37,8 @@ def serve(loaded: Loaded, host: str | None = None, port: int | None = None) -> i
     wanted = config.serve.host if host is None else host
     place = Place(wanted, config.serve.port if port is None else port)
     if not is_folder(config.inbox):
-        mend = "make it, or name another folder"
-        raise ConfigError("no such folder", where=f"inbox: {config.inbox}", mend=mend)
+        hint = "make it, or name another folder"
+        raise ConfigError("no such folder", where=f"inbox: {config.inbox}", hint=hint)
     config.state.mkdir(parents=True, exist_ok=True)
     sweep(config.inbox)
     token = config.serve.token or ("" if is_loopback(place.host) else secrets.token_urlsafe(24))
@@ -60,9 +60,9 @@ def _server(config: Config, place: Place, token: str) -> GalleryServer:
         return GalleryServer((place.host, place.port), wing, note=note)
     except (OSError, OverflowError, UnicodeError) as error:
         where = f"{place.host}:{place.port}"
-        mend = "choose another --port, or --port 0 for any that is free"
+        hint = "choose another --port, or --port 0 for any that is free"
         what = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"cannot listen there: {what.lower()}", where=where, mend=mend) from None
+        raise UsageError(f"cannot listen there: {what.lower()}", where=where, hint=hint) from None
 
 
 def _welcome(config: Config, place: Place, port: int, token: str) -> list[str]:

@@ -69,8 +69,8 @@ def cleaned(name: str) -> str:
     plain = "".join("_" if sign in '<>:"|?*' else sign for sign in plain)
     path = PurePath(plain.strip())
     if path.suffix.lower() not in PHOTOS:
-        mend = f"accepted: {PHOTOS_LISTED}"
-        raise InputError("not a picture by its name", where=plain, mend=mend)
+        hint = f"accepted: {PHOTOS_LISTED}"
+        raise InputError("not a picture by its name", where=plain, hint=hint)
     stem = path.stem.strip(" .~") or "photo"
     while len(stem.encode()) > LONGEST_STEM:
         stem = stem[:-1]

@@ -116,12 +116,12 @@ def check_reachable(cluster: Cluster) -> None:
     if address != "auto":
         host, _, port = address.removeprefix("ray://").rpartition(":")
         if not _is_local(host.strip("[]")) and not token_required():
-            raise ConfigError("a cluster beyond this machine without token", where=where, mend=MEND)
+            raise ConfigError("a cluster beyond this machine without token", where=where, hint=MEND)
         try:
             socket.create_connection((host.strip("[]"), int(port)), cluster.connect_seconds).close()
         except (OSError, OverflowError) as error:
-            mend = "is `ray start --head` running there?"
-            raise ConfigError(f"does not answer: {error}", where=where, mend=mend) from None
+            hint = "is `ray start --head` running there?"
+            raise ConfigError(f"does not answer: {error}", where=where, hint=hint) from None
     try:
         asked = subprocess.run(  # noqa: S603  # ourselves
             command(f"import sys; {_PROBE}", address),
@@ -133,9 +133,9 @@ def check_reachable(cluster: Cluster) -> None:
         )
     except subprocess.TimeoutExpired:
         what = f"no Ray answers within {cluster.connect_seconds:g} s"
-        raise ConfigError(what, where=where, mend="see ray.connect_seconds") from None
+        raise ConfigError(what, where=where, hint="see ray.connect_seconds") from None
     if asked.returncode:
-        raise ConfigError(last_words(asked.stderr), where=where, mend="`ray status` tells more")
+        raise ConfigError(last_words(asked.stderr), where=where, hint="`ray status` tells more")
 
 
 def check_private(nodes: list[Mapping[str, Any]], token: bool) -> None:
@@ -147,7 +147,7 @@ def check_private(nodes: list[Mapping[str, Any]], token: bool) -> None:
     open_ones = [n["NodeManagerAddress"] for n in nodes if not _is_local(n["NodeManagerAddress"])]
     if open_ones and not token:
         what = f"node {open_ones[0]} listens beyond localhost without token"
-        raise ConfigError(what, where="ray", mend=MEND)
+        raise ConfigError(what, where="ray", hint=MEND)
 
 
 def check_dashboard(url: str, token: bool) -> None:
@@ -158,7 +158,7 @@ def check_dashboard(url: str, token: bool) -> None:
     """
     host = url.removeprefix("http://").rpartition(":")[0]
     if host and not _is_local(host.strip("[]")) and not token:
-        raise ConfigError("its dashboard is open to strangers", where=f"ray: {url}", mend=MEND)
+        raise ConfigError("its dashboard is open to strangers", where=f"ray: {url}", hint=MEND)
 
 
 def _is_local(host: str) -> bool:

@@ -125,8 +125,8 @@ class RayExecutor:
         for hired in list(self._hired):
             events += self._watched(hired)
         if not events and self._unfit and not self._hired:
-            mend = "install the pipeline with its weights on every node"
-            raise PlaceError(self.trouble, where="ray", mend=mend)
+            hint = "install the pipeline with its weights on every node"
+            raise PlaceError(self.trouble, where="ray", hint=hint)
         return events
 
     def renew(self) -> None:
