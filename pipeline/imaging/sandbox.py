@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ MOST_NOTES, LONGEST_NOTE = 8, 300
 PIPE_BYTES = 1 << 20  # a picture of 512 px goes through in one piece
 MAX_COMPLAINT = 1 << 16  # bytes of a start's error output
 _PROGRAM = "from pipeline.imaging.sandbox_child import main; main()"
-KNOWN_GOOD = Path(__file__).parent / "styles" / "watercolor.jpg"
+KNOWN_GOOD = Path(str(files("pipeline"))) / "styles" / "watercolor.jpg"  # the smallest style
 CONFIRM_SECONDS = 60.0
 # What a decoder that is broken itself says of any file, and what limits say of a good one.
 _CONFIRMED = frozenset(

@@ -17,10 +17,11 @@ import pytest
 from PIL import Image
 from support.fake_work import photo
 
+from pipeline.config.manifest import starter_styles
 from pipeline.config.sections import Limits
 from pipeline.errors import InputError, PlaceError, Reason
 from pipeline.imaging import decode as codec
-from pipeline.imaging.sandbox import Decoder
+from pipeline.imaging.sandbox import KNOWN_GOOD, Decoder
 
 
 @pytest.fixture
@@ -284,3 +285,7 @@ def test_a_decoder_process_loads_neither_models_nor_the_engine():
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
     )
     assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_the_picture_that_confirms_the_decoder_is_one_that_ships_with_the_package():
+    assert KNOWN_GOOD in starter_styles().values()
