@@ -46,7 +46,10 @@ def search_path() -> list[str]:
 
 def package_root() -> str:
     """The folder, or zip file, that holds this package."""
-    return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    path = os.path.abspath(__file__)
+    for _ in __name__.split("."):  # as deep as this module lies, wherever it is moved to
+        path = os.path.dirname(path)
+    return path
 
 
 def command(program: str, *arguments: str) -> list[str]:

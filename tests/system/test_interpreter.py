@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -122,11 +123,12 @@ def test_a_current_folder_that_pythonpath_names_is_meant(downloads, monkeypatch)
 
 
 def test_a_clone_that_is_not_installed_works_from_within(monkeypatch):
-    monkeypatch.chdir(interpreter.package_root())
-    libraries = [entry for entry in sys.path if entry != interpreter.package_root()]
-    monkeypatch.setattr(sys, "path", [interpreter.package_root(), *libraries])
+    clone = str(Path(str(files("pipeline"))).parent)
+    assert interpreter.package_root() == clone
+    monkeypatch.chdir(clone)
+    monkeypatch.setattr(sys, "path", [clone, *(entry for entry in sys.path if entry != clone)])
     interpreter.leave_current_folder()
-    assert sys.path[0] == interpreter.package_root()
+    assert sys.path[0] == clone
     assert "-P" not in interpreter.module_command("pipeline")
 
 
