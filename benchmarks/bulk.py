@@ -185,7 +185,7 @@ def _idle(root: Path) -> float:
         for number in range(STUBS):
             path = config.inbox / f"{number:02}.jpg"
             path.write_bytes(b"\xff\xd8\xff\xd9")
-            ledger.remember(path.name, str(Stamp.of(path.stat())), _digest(number))
+            ledger.files.record_hash(path.name, str(Stamp.of(path.stat())), _digest(number))
         manifest = load_manifest(config)
         executor = LocalExecutor(["cpu"], Place(config.limits, do=stub))
         service = Service(config, manifest, ledger, executor, View(), lines.append, limit=STUBS)

@@ -158,7 +158,7 @@ def _per_job(root: Path) -> tuple[float, float, float]:
         for number in range(JOBS):
             path = config.inbox / f"{number:03}.jpg"
             path.write_bytes(b"\xff\xd8\xff\xd9")
-            ledger.remember(path.name, str(Stamp.of(path.stat())), f"{number:064x}")
+            ledger.files.record_hash(path.name, str(Stamp.of(path.stat())), f"{number:064x}")
         service = Service(config, load_manifest(config), ledger, painter, View())
         service.accounts._gallery = gallery = Timed(config.outbox)
         wall = time.time() + 1000  # all are still
@@ -244,7 +244,7 @@ def _idle(root: Path, inbox: Path) -> float:
     config = load_config(root / "config.yaml")
     with Ledger(config.state / "jobs.sqlite3") as ledger:
         for path in inbox.iterdir():
-            ledger.remember(path.name, str(Stamp.of(path.stat())), "0" * 64)
+            ledger.files.record_hash(path.name, str(Stamp.of(path.stat())), "0" * 64)
         service = Service(config, load_manifest(config), ledger, Idle(places=1), View())
         service.start()
         wall = time.time() + 1000

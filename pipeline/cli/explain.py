@@ -38,8 +38,8 @@ def explain(loaded: Loaded, file: Path) -> Report:
             _pair(pair) | {"deleted": _deleted(config.outbox, pair)}
             for pair in ledger.pairs(content=content)
         ]
-        sighting = ledger.sighting(content)
-        versions = [_version(config.outbox, version) for version in ledger.earlier(content)]
+        sighting = ledger.files.find(content)
+        versions = [_version(config.outbox, version) for version in ledger.history.earlier(content)]
     inbox = Inbox(config.inbox, config.watch.settle_seconds, config.watch.ignore)
     scan = inbox.scan(time.monotonic(), time.time())
     refusal = next((r for r in scan.refused if r.content == content), None)

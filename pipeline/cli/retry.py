@@ -57,7 +57,7 @@ def _failed(config: Config, ledger: Ledger, aside: list[Held]) -> list[str] | No
         return None
     pairs = ledger.pairs(JobState.FAILED)
     jobs = [pair.job for pair in pairs if lies_there(config, aside, pair.content)]
-    files = [seen.content for seen in ledger.refusals() if seen.status == "failed"]
+    files = [seen.content for seen in ledger.files.refusals() if seen.status == "failed"]
     return jobs + [file for file in files if lies_there(config, aside, file)]
 
 

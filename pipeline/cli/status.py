@@ -26,7 +26,7 @@ from pipeline.inbox.backlog import census
 from pipeline.inbox.quarantine import held
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import Pair, Sighting, Version
+from pipeline.ledger.records import Pair, SeenFile, Version
 from pipeline.monitoring.health import ailment
 from pipeline.system.clock import MACHINE
 from pipeline.system.text import span, visible
@@ -69,13 +69,15 @@ def status(loaded: Loaded) -> Report:
                 for r in refusals
             ],
             "quarantine": [_held(one) for one in held(loaded.config.quarantine)],
-            "versions": dict(zip(("count", "bytes"), ledger.kept_size(), strict=True)),
+            "versions": dict(
+                zip(("count", "bytes"), ledger.history.size_of_earlier(), strict=True)
+            ),
         }
 
 
-def _still_there(loaded: Loaded, ledger: Ledger, trouble: str) -> tuple[list[Sighting], list[Pair]]:
+def _still_there(loaded: Loaded, ledger: Ledger, trouble: str) -> tuple[list[SeenFile], list[Pair]]:
     """What was refused and what failed, without what people have taken away since."""
-    refusals, failed = ledger.refusals(), ledger.pairs(JobState.FAILED)
+    refusals, failed = ledger.files.refusals(), ledger.pairs(JobState.FAILED)
     if trouble:  # the inbox cannot be read: nothing is taken for gone
         return refusals, failed
     there = partial(lies_there, loaded.config, held(loaded.config.quarantine))

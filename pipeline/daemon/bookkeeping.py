@@ -74,7 +74,7 @@ class Accounts:
         """A file is not processed; told once for each version of it."""
         failure, status = refused.failure, refused.status
         line = self._discreet.line(_file_line(refused, self.run_id, wall))
-        if self.ledger.refuse(refused.content, refused.version, status, failure, line):
+        if self.ledger.files.refuse(refused.content, refused.version, status, failure, line):
             code, message = failure.code, failure.message
             self.view.note(Result(wall, refused.content, "", status, code=code, message=message))
             self._tell(line)
@@ -82,7 +82,7 @@ class Accounts:
     def leave(self, files: Iterable[str], pairs: Iterable[Pair], wall: float) -> None:
         """Files and pairs that failed, and whose photos were taken out of the inbox."""
         for content in files:
-            self.ledger.note(_file_line(_left(content), self.run_id, wall))
+            self.ledger.log.add(_file_line(_left(content), self.run_id, wall))
         for pair in pairs:
             line = _file_line(_left(pair.content), self.run_id, wall) | {
                 "event": "job_skipped",
@@ -91,7 +91,7 @@ class Accounts:
                 "content_sha256": pair.sha256,
                 "recipe": pair.recipe,
             }
-            self.ledger.leave(pair, _LEFT, line)
+            self.ledger.skip_removed(pair, _LEFT, line)
 
     def settle(self, result: JobResult, wall: float) -> None:
         """A pair ended without pictures."""
@@ -140,13 +140,13 @@ class Accounts:
 
     def sweep(self) -> None:
         """Remove what a crash left among the earlier pictures."""
-        self._versions.sweep(self.ledger.standing_ids())
+        self._versions.sweep(self.ledger.history.current_ids())
 
     def flush(self, now: float, force: bool = False) -> None:
         """Write the run log, at most once in a while."""
         if force or now >= self._flushed_at + FLUSH_SECONDS:
             self._flushed_at = now
-            self.ledger.flush_log(self._log.append)
+            self.ledger.log.flush(self._log.append)
             self._prune()
             with self._showing():
                 self._gallery.update()
@@ -155,23 +155,23 @@ class Accounts:
 
     def _kept_pictures(self) -> Iterator[str]:
         """SHA-256 of all earlier pictures; read only if somebody wants to know them."""
-        for version in self.ledger.earlier():
+        for version in self.ledger.history.earlier():
             yield from (output.sha256 for output in version.outputs)
 
     def _prune(self) -> None:
         """Let the oldest pictures go that are beyond the bounds."""
         if self._kept_some and self.bounds is not None:
             wanted = {staged.restores for staged in self.ledger.staged()}
-            for version in self.ledger.surplus(self.bounds.per_pair, self.bounds.bytes):
+            for version in self.ledger.history.surplus(self.bounds.per_pair, self.bounds.bytes):
                 if version.id not in wanted:
                     self._versions.drop(version.outputs)
-                    self.ledger.forget_version(version)
+                    self.ledger.history.forget(version)
         self._kept_some = False
 
     def _keep(self, staged: Staged) -> tuple[Output, ...]:
         """Keep the pictures that are about to be replaced, where that is wanted."""
         new = {output.sha256 for output in staged.outputs}
-        standing = self.ledger.standing(staged.content, staged.style, staged.life)
+        standing = self.ledger.history.current(staged.content, staged.style, staged.life)
         earlier = tuple(output for output in staged.previous if output.sha256 not in new)
         before = standing.outputs if standing else earlier
         if self.bounds is None or {output.sha256 for output in before} <= new:
@@ -222,14 +222,14 @@ class Accounts:
         )
 
     def _stems(self, content: str, style: str) -> Iterator[str]:
-        folder, lives = self.outbox.folder_of(content), self.ledger.lives(content, style)
+        folder, lives = self.outbox.folder_of(content), self.ledger.count_lives(content, style)
         return stems(content, style, lives, folder)
 
     def _unpublishable(self, staged: Staged, error: OutputError, wall: float) -> bool:
         """Staged pictures are damaged or their place is unfit; whether they are made again."""
         if staged.restores:
             note("restore_failed", logging.WARNING, content=staged.content, why=str(error))
-            self.ledger.withdraw(staged)
+            self.ledger.cancel_restore(staged)
             return True
         failure = Failure(error.code, str(error))
         times = self.ledger.failures(staged, error.code) + 1

@@ -171,7 +171,7 @@ class Planner:
         """How many jobs of each kind of work there are, also those of photos not yet examined."""
         works = +self.queue.works
         if self.examiner.pending:
-            refused = {seen.content for seen in self.accounts.ledger.refusals()}
+            refused = {seen.content for seen in self.accounts.ledger.files.refusals()}
             for content in self.intake.files:
                 if content not in refused and self.intake.photo(content) is None:
                     styles = self.manifest.styles_for(content)
@@ -203,7 +203,7 @@ class Planner:
         due = [p.job for p in plan if p.due and p.job and p.job.id not in running]
         ready = [job for job in due if not self.ingredients.holds_back(job)]
         self.held_back = len(ready) < len(due)
-        self.queue.fill(ready, self.intake.files, self.accounts.ledger.waits())
+        self.queue.fill(ready, self.intake.files, self.accounts.ledger.retry_times())
         self.holds.keep({pair.job.recipe.digest for pair in plan if pair.job})
         self.twins = set()
         self.intake.accepted({pair.content for pair in plan if pair.style})
@@ -220,7 +220,7 @@ class Planner:
         if told is not None and self.intake.files:
             self._on_replace = None
             ledger, kept = self.accounts.ledger, self.config.bounds is not None
-            replaced = replacing(plan, ledger, self.config.outbox, kept=kept)
+            replaced = replacing(plan, ledger.history, self.config.outbox, kept=kept)
             if replaced.pictures:
                 told(replaced)
 
@@ -232,7 +232,9 @@ class Planner:
         if closed := self.accounts.ledger.closed():
             present = {(photo.content, photo.sha256) for photo in photos}
             gone = {sha256 for _, sha256 in closed - present}
-            self.accounts.ledger.reopen({one for one in closed & present if one[1] not in gone})
+            self.accounts.ledger.reopen_photos(
+                {one for one in closed & present if one[1] not in gone}
+            )
 
     def _look_after(self, plan: list[Planned]) -> None:
         """See to originals that were done with before: a kill may have fallen in between.
@@ -290,7 +292,7 @@ class Planner:
         yield
         photo = self.intake.photo(content)
         if photo is not None and self.intake.standing(content) == self.intake.version(content):
-            self.accounts.ledger.reopen({(content, photo.sha256)})
+            self.accounts.ledger.reopen_photos({(content, photo.sha256)})
 
     def _see_to_original(self, photo: Photo) -> None:
         ledger = self.accounts.ledger  # of this photo alone: a batch ends ten thousand of them

@@ -33,7 +33,7 @@ def _plan(loaded: Loaded) -> tuple[list[Planned], dict[str, Found], Replacing]:
         photos = _photos(loaded, scan, ledger, recipes)
         known, finished = ledger.known(), ledger.finished()
         plan = plan_jobs(photos, loaded.manifest, recipes.usable, known, finished)
-        replaced = replacing(plan, ledger, config.outbox, kept=config.bounds is not None)
+        replaced = replacing(plan, ledger.history, config.outbox, kept=config.bounds is not None)
     return plan, {found.content: found for found in scan.still}, replaced
 
 
@@ -47,9 +47,9 @@ def _in_order(due: list[Planned], files: dict[str, Found], loaded: Loaded) -> li
 
 def _photos(loaded: Loaded, scan: Scan, ledger: Ledger, recipes: Recipes) -> list[Photo]:
     """Photos that can be read and whose side files are right, examined before or not."""
-    failed = {(r.content, r.stamp) for r in ledger.refusals() if r.status == "failed"}
+    failed = {(r.content, r.stamp) for r in ledger.files.refusals() if r.status == "failed"}
     sides = {name: (side.path, str(side.stamp)) for name, side in scan.sides.items()}
-    digests = ledger.hashes()
+    digests = ledger.files.hashes()
     photos = []
     for file in scan.still:
         version = str(file.stamp)

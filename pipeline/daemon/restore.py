@@ -55,7 +55,7 @@ def restore(loaded: Loaded, names: Sequence[str], everything: bool) -> Restored:
         except LockedError as error:
             by = error.what.removeprefix("in use by ")
         ledger = opened.enter_context(Ledger(config.state / FILE))
-        wanted = _latest(ledger.earlier()) if everything else _chosen(loaded, ledger, names)
+        wanted = _latest(ledger.history.earlier()) if everything else _chosen(loaded, ledger, names)
         _check(config.outbox, wanted)
         accounts = Accounts(
             ledger, Outbox(config.outbox), View(), lambda _: None, bounds=config.bounds
@@ -107,7 +107,7 @@ def _line(version: Version, run: str, wall: float) -> dict[str, object]:
 
 
 def _chosen(loaded: Loaded, ledger: Ledger, names: Sequence[str]) -> list[Version]:
-    kept = ledger.earlier()
+    kept = ledger.history.earlier()
     wanted: dict[str, Version] = {}
     for name in names:
         found = _named(loaded, ledger, kept, name)
@@ -175,7 +175,7 @@ def _check(root: Path, wanted: Iterable[Version]) -> None:
 
 def _check_done(ledger: Ledger, wanted: Iterable[Version]) -> None:
     for version in wanted:
-        standing = ledger.standing(version.content, version.style, version.life)
+        standing = ledger.history.current(version.content, version.style, version.life)
         if standing is None or standing.id != version.id:
             where = f"{version.content} x {version.style}"
             raise StateError("could not be brought back; nothing was changed", where=where)

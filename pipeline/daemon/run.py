@@ -286,7 +286,7 @@ def _last_word(service: Service, view: View, asked: Asked) -> str:
     if view.ended:
         return ""
     failed = service.ledger.counts()[JobState.FAILED]
-    failed += sum(1 for file in service.ledger.refusals() if file.status == "failed")
+    failed += sum(1 for file in service.ledger.files.refusals() if file.status == "failed")
     earlier = f"; {failed} failed earlier (see `status`, `retry`)" if failed else ""
     return f"nothing to do: the outbox is up to date{earlier}"
 

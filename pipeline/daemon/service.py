@@ -124,7 +124,7 @@ class Service:
     def start(self) -> None:
         """Mend what a crash left: requeue what was cut short, clear what belongs to nobody."""
         self.outbox.prepare()
-        self.ledger.interrupted()
+        self.ledger.requeue_interrupted()
         self.outbox.sweep(self._waiting())
         self.accounts.sweep()
         self.checkpoints.sweep({pair.job for pair in self.ledger.pairs(JobState.QUEUED)})

@@ -54,9 +54,9 @@ class _Known:
     """Whether a version of a photo was begun or refused."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._versions = ledger.versions()
+        self._versions = ledger.files.stamps()
         self._settled = {content for content, _ in ledger.known()}
-        self._settled |= {refusal.content for refusal in ledger.refusals()}
+        self._settled |= {refusal.content for refusal in ledger.files.refusals()}
 
     def __call__(self, content: str, version: str) -> bool:
         return content in self._settled and self._versions.get(content, version) == version

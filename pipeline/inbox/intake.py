@@ -13,7 +13,7 @@ from pipeline.inbox.scanner import Found, Inbox, Refused, Scan
 from pipeline.jobs.job import Photo
 from pipeline.jobs.recipe import Recipe, Recipes
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import Sighting
+from pipeline.ledger.records import SeenFile
 from pipeline.system.file_version import Stamp
 
 _OWN = frozenset({Reason.SIDECAR_INVALID})  # failures that are not the examiner's
@@ -44,7 +44,7 @@ class Intake:
         self._told: set[str] = set()  # photos refused for a reason that may end
         self._revision: tuple[int, int] | None = None
         self._recognised = False
-        self.left: list[Sighting] = []  # refused files that the last scan did not find any more
+        self.left: list[SeenFile] = []  # refused files that the last scan did not find any more
 
     def scan(self, now: float, wall: float) -> Scan:
         """Read the inbox; what is new goes to the examiner.
@@ -70,7 +70,7 @@ class Intake:
         key = (found.content, version)
         if answer.sha256:
             self._digests[key] = answer.sha256
-            self.ledger.remember(found.content, version, answer.sha256)
+            self.ledger.files.record_hash(found.content, version, answer.sha256)
             return None
         if answer.failure is None:
             return None  # changed meanwhile: the next scan sees another version
@@ -125,7 +125,7 @@ class Intake:
         for content in self._told.intersection(contents):
             photo = self.photo(content)
             if photo is not None:
-                self.ledger.remember(content, self.version(content), photo.sha256)
+                self.ledger.files.record_hash(content, self.version(content), photo.sha256)
             self._told.discard(content)
 
     def standing(self, content: str) -> str:
@@ -150,7 +150,7 @@ class Intake:
                 self._recognised = True
         if scan.changed and scan.whole:
             self.ledger.close_missing(scan.names)
-            self.left = self.ledger.forget_refusals(scan.names)
+            self.left = self.ledger.files.forget_refusals(scan.names)
             if self.left:
                 self._revision = None  # to be read anew
 
@@ -161,8 +161,8 @@ class Intake:
             return
         self._revision = revision
         # What is known already stays: a refusal may have taken a digest's place in the ledger.
-        self._digests |= self.ledger.hashes()
-        refusals = self.ledger.refusals()
+        self._digests |= self.ledger.files.hashes()
+        refusals = self.ledger.files.refusals()
         self._told |= {r.content for r in refusals if r.failure and r.failure.code in _MAY_END}
         self._failed = {
             (seen.content, seen.stamp): seen.failure

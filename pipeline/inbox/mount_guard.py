@@ -30,10 +30,10 @@ def recognise(root: Path, names: Collection[str], ledger: Ledger) -> None:
     Raises:
         InboxError: It lies on another mount than it did, and nothing in it is known.
     """
-    before, now = ledger.inbox_mount(root), mount_word(root)
-    if before in (None, now) or not ledger.files():
+    before, now = ledger.files.mount_of(root), mount_word(root)
+    if before in (None, now) or not ledger.files.names():
         return
-    if not ledger.files().isdisjoint(names):
+    if not ledger.files.names().isdisjoint(names):
         return  # brought over to another disk, with what lay in it
     what = f"lay on {before} and now lies on {now}, with nothing in it that was there"
     hint = "mount its disk; if it was moved or emptied on purpose: `pipeline accept`"
@@ -43,14 +43,14 @@ def recognise(root: Path, names: Collection[str], ledger: Ledger) -> None:
 def remember(root: Path, ledger: Ledger) -> None:
     """This is the inbox: files were seen in it, or somebody said so."""
     now = mount_word(root)
-    if ledger.inbox_mount(root) != now:
-        ledger.remember_inbox(root, now)
+    if ledger.files.mount_of(root) != now:
+        ledger.files.record_mount(root, now)
 
 
 def worked_before(config: Config) -> bool:
     """Whether files were ever seen in an inbox, so that its absence is a disk that is missing."""
     with Ledger(config.state / FILE, read_only=True) as ledger:
-        return ledger.inbox_mount(config.inbox) is not None
+        return ledger.files.mount_of(config.inbox) is not None
 
 
 def _mount_point(root: Path) -> Path:

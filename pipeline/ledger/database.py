@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -186,6 +186,15 @@ class Database:
     def change(self, sql: str, *values: object) -> int:
         """Run a statement within :meth:`write`; returns how many rows it changed."""
         return self._db.execute(sql, values).rowcount
+
+    def upsert(self, table: str, key: tuple[str, ...], values: Mapping[str, object]) -> None:
+        """Insert a row within :meth:`write`, or update the row that has its key."""
+        sets = ", ".join(f"{name} = excluded.{name}" for name in values if name not in key)
+        self.change(
+            f"INSERT INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))}) "  # noqa: S608  # of our own words
+            f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {sets}",
+            *values.values(),
+        )
 
     def revision(self) -> tuple[int, int]:
         """Changes whenever anybody, here or in another process, has written."""

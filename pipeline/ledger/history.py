@@ -1,31 +1,37 @@
-"""Finished sets of pictures, as the ledger knows them: which stands, and which came before it."""
+"""Finished sets of pictures of each pair: the current one, and earlier ones that were kept."""
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipeline.jobs.job import Job, Output, told
+from pipeline.ledger.database import Database
+from pipeline.ledger.pair_rows import PairRows
 from pipeline.ledger.records import Staged, Version, version_of
-from pipeline.ledger.tables import Tables
 
-# What a later look at a version has no use for, and is most of a line.
+# Most of a line of the run log, and of no use in a list of versions.
 _LONG = frozenset({"curve", "enhanced", "outputs", "error"})
 
 
-class History(Tables):
-    """The part of the ledger that knows earlier versions."""
+class History:
+    """The part of the ledger that knows current and earlier versions."""
 
-    def standing(self, content: str, style: str, life: int = 0) -> Version | None:
-        """The set that stands in the outbox for a pair."""
+    def __init__(self, db: Database, rows: PairRows, clock: Callable[[], float]) -> None:
+        self._db = db
+        self._rows = rows
+        self._clock = clock
+
+    def current(self, content: str, style: str, life: int = 0) -> Version | None:
+        """The set of a pair that stands in the outbox."""
         sql = "SELECT * FROM versions WHERE content = ? AND style = ? AND life = ? AND kept = 0"
         row = self._db.one(sql, os.fsencode(content), style, life)
         return version_of(row) if row else None
 
     def replaced_by(self, job: Job) -> Version | None:
         """The set that a job's pictures would replace."""
-        return self.standing(job.content, job.style, self._own_life(job) or 0)
+        return self.current(job.content, job.style, self._rows.life_of(job) or 0)
 
     def earlier(self, content: str | None = None) -> list[Version]:
         """Earlier sets that were kept, of one photo or of all; latest first."""
@@ -34,7 +40,7 @@ class History(Tables):
         sql = f"SELECT * FROM versions WHERE kept > 0{test} ORDER BY kept DESC, id"  # noqa: S608  # of our own words
         return [version_of(row) for row in self._db.all(sql, *of_one)]
 
-    def kept_size(self) -> tuple[int, int]:
+    def size_of_earlier(self) -> tuple[int, int]:
         """How many earlier sets there are, and their bytes."""
         sql = "SELECT count(*), coalesce(sum(bytes), 0) FROM versions WHERE kept > 0"
         ((count, size),) = self._db.all(sql)
@@ -53,16 +59,16 @@ class History(Tables):
             """
         return [version_of(row) for row in self._db.all(sql, per_pair, most_bytes)]
 
-    def forget_version(self, version: Version) -> None:
-        """An earlier set is not there any more."""
+    def forget(self, version: Version) -> None:
+        """An earlier set has been removed."""
         with self._db.write(synced=False):
             self._db.change("DELETE FROM versions WHERE id = ? AND kept > 0", version.id)
 
-    def standing_ids(self) -> set[str]:
+    def current_ids(self) -> set[str]:
         """Ids of all sets that stand in the outbox."""
         return {row["id"] for row in self._db.all("SELECT id FROM versions WHERE kept = 0")}
 
-    def _stand(
+    def record(
         self,
         staged: Staged,
         photo: str,
@@ -72,12 +78,12 @@ class History(Tables):
         kept: Sequence[Output],
         life: int,
     ) -> None:
-        """Within a transaction: a pair's new set stands, and the one before it was kept or not."""
+        """Within a transaction: a pair has a new current set; the one before it was kept or not."""
         now, last = self._clock(), self._db.one("SELECT max(kept) AS kept FROM versions")
         if last is not None and last["kept"]:
             now = max(now, last["kept"] + 1e-6)  # in order, even if the clock was set back
         key = (os.fsencode(staged.content), staged.style)
-        before = self.standing(staged.content, staged.style, life)
+        before = self.current(staged.content, staged.style, life)
         if before and kept:
             size = sum(output.bytes for output in kept)
             sql = "UPDATE versions SET kept = ?, outputs = ?, bytes = ? WHERE id = ?"
@@ -87,7 +93,7 @@ class History(Tables):
         elif kept:  # a set that was staged when the program was brought up to this version
             values = {"content": key[0], "style": key[1], "job": "", "sha256": "", "recipe": "",
                       "life": life}  # fmt: skip
-            self._upsert(
+            self._db.upsert(
                 "versions",
                 ("id",),
                 {"id": _id(staged, "before"), **values, "made": now, "kept": now,
@@ -101,7 +107,7 @@ class History(Tables):
         short = {name: value for name, value in line.items() if name not in _LONG}
         values = {"content": key[0], "style": key[1], "job": staged.job, "sha256": photo,
                   "life": life}  # fmt: skip
-        self._upsert(
+        self._db.upsert(
             "versions",
             ("id",),
             {"id": _id(staged, str(line.get("ts", ""))), **values, "recipe": recipe,

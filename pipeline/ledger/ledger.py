@@ -1,89 +1,119 @@
 """What was seen, tried and done; survives kill -9 and power cuts.
 
-One process writes, any number read. The life of a pair, and what a crash leaves to the next start:
+One process writes, any number read. The states of a pair, and what the next start finds of them
+after a crash:
 
-    begin      the attempt is counted before the work starts      running: made again
-    stage      pictures, final name and log line are settled      staged: published, not made again
+    begin      the attempt is counted before the work starts      running: rendered again
+    stage      pictures, final name and log line are decided      staged: published, not rendered
     (Outbox.publish)
     finish     done; the log line waits in the table ``log``      staged, or done
-    flush_log  the line stands in runs.jsonl, forgotten here      appended once, see RunLog.append
+    log.flush  the line stands in runs.jsonl and is deleted here  appended once, see RunLog.append
 
 ``begin`` and ``stage`` reach the disk before they return. ``finish`` need not: if a power cut
-takes it back, publishing and finishing the staged pair again comes to the same end.
+takes it back, publishing and finishing the staged pair again has the same result.
 """
 
 import json
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from itertools import chain
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
-from pipeline.errors import Failure, OutputError, StateError
+from pipeline.errors import Failure, Reason, StateError
 from pipeline.jobs.job import Job, JobResult, JobState, Output, told
-from pipeline.ledger.database import Row
-from pipeline.ledger.files import Sightings
+from pipeline.jobs.plan import Known
+from pipeline.ledger.database import BUSY_SECONDS, Database, Row
+from pipeline.ledger.files import Files
 from pipeline.ledger.history import History
-from pipeline.ledger.queries import Lookup
-from pipeline.ledger.records import Pair, Staged, Version, published_of
-from pipeline.ledger.tables import Line
-from pipeline.system.file_names import folded
+from pipeline.ledger.log_queue import Line, LogQueue
+from pipeline.ledger.pair_rows import PairRows, Taken
+from pipeline.ledger.records import Pair, Staged, Version, pair_of, published_of, staged_of
 
 FILE = "jobs.sqlite3"  # in the state folder
 
-# What of a pair's row is about its job: it comes back where an earlier version cannot.
+# Columns of a pair that are about its job: put back where an earlier version cannot be restored.
 _OF_THE_JOB = (
     *("state", "job", "sha256", "recipe", "attempt", "seconds", "device", "losses"),
     *("code", "message", "restored"),
 )
 
-# Whether a stranger's file stands under a name in the outbox, where a pair has published before.
-Taken = Callable[[str, Sequence[Output]], bool]
 
-
-class Ledger(Sightings, Lookup, History):
+class Ledger:
     """The jobs database; a context manager.
+
+    Its own methods are about pairs; each is one transaction. ``files`` is about the files of the
+    inbox, ``history`` about finished sets of pictures, ``log`` about lines for the run log.
 
     Args:
         path: The database file; it and its folder are made if missing.
-        read_only: For looking: creates and changes nothing, and works beside a running writer.
+        read_only: Creates and changes nothing, and works beside a running writer.
         clock: The time of day in seconds since 1970.
-        busy_seconds: How long one question waits for another program that holds the database.
+        busy_seconds: How long one statement waits for another program that holds the database.
 
     Raises:
         StateError: From every method, when the database is damaged, foreign, busy, on a full disk.
     """
 
-    # --- a pair's life ------------------------------------------------------------------
+    def __init__(
+        self,
+        path: Path,
+        *,
+        read_only: bool = False,
+        clock: Callable[[], float] = time.time,
+        busy_seconds: float = BUSY_SECONDS,
+    ) -> None:
+        self._db = Database(path, read_only=read_only, busy_seconds=busy_seconds)
+        self._rows = PairRows(self._db, clock)
+        self.log = LogQueue(self._db)
+        self.files = Files(self._db, self.log)
+        self.history = History(self._db, self._rows, clock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database; a second time does nothing."""
+        self._db.close()
+
+    def revision(self) -> tuple[int, int]:
+        """Changes whenever anybody, here or in another process, has written to the ledger."""
+        return self._db.revision()
+
+    # --- the states of a pair -----------------------------------------------------------
 
     def begin(self, job: Job) -> Job | None:
         """Count an attempt at a job, before any work on it.
 
         Returns:
-            The job with its attempt; None where an earlier version is wanted in its place, which
-            another process (`restore`) has asked for since this was planned.
+            The job with its attempt; None where another process (`restore`) has asked for an
+            earlier version in its place since this was planned.
         """
         with self._db.write():
-            present = self._row(job.content, job.style)
+            present = self._rows.find(job.content, job.style)
             if present is not None and _restored(present, job.sha256):
                 return None
-            row = self._row(job.content, job.style, job.id)
+            row = self._rows.find(job.content, job.style, job.id)
             same = row is not None
             before, faults = (row["attempt"], row["faults"]) if row and same else (0, 0)
             counted = replace(job, attempt=before + 1, caution=faults)
-            # Its last failure is kept while it runs: two of a kind count as such.
+            # Its last failure is kept while it runs, to be compared with the next one.
             kept = {"code": row["code"], "message": row["message"]} if row and faults else {}
-            self._put(counted, JobState.RUNNING, faults=faults, **kept)
+            self._rows.put(counted, JobState.RUNNING, faults=faults, **kept)
         return counted
 
-    def stage(self, result: JobResult, line: Line, stems: Iterable[str], taken: Taken) -> Staged:
-        """Settle what a finished rendering will be published as.
+    def stage(self, result: JobResult, line: Line, names: Iterable[str], taken: Taken) -> Staged:
+        """Decide the names under which a finished rendering will be published.
 
         Args:
             result: Its outputs lie in the staging folder.
             line: The run log line of the finished job; :meth:`finish` fills in ``outputs``.
-            stems: Names in the outbox, best first; a name given to the pair before precedes them.
-            taken: Whether a stranger's file stands under a name.
+            names: Without suffix, best first; a name given to the pair before precedes them.
+            taken: Whether a file that is not ours has a name in the outbox.
         """
         job = result.job
         waiting = {"outputs": told(result.outputs), "line": dict(line)}
@@ -95,23 +125,23 @@ class Ledger(Sightings, Lookup, History):
             "device": result.device,
         }
         with self._db.write():
-            row = self._row(job.content, job.style, job.id)
+            row = self._rows.find(job.content, job.style, job.id)
             if row is None or row["state"] != JobState.RUNNING:
                 raise StateError(f"job {job.id} is not running", where=str(self._db.path))
             name, before = os.fsdecode(row["target"]), published_of(row)
             key = (job.content, job.style, job.id, row["attempt"])
             staged = Staged(*key, name, result.outputs, before)
-            return self._named(staged, stems, taken, JobState.RUNNING, **ended)
+            return self._rows.assign_name(staged, names, taken, JobState.RUNNING, **ended)
 
-    def rename(self, staged: Staged, stems: Iterable[str], taken: Taken) -> Staged:
-        """Name a staged pair anew if a stranger has taken its name in the meantime."""
+    def rename(self, staged: Staged, names: Iterable[str], taken: Taken) -> Staged:
+        """Give a staged pair another name if another file has taken its own in the meantime."""
         with self._db.write():
-            return self._named(staged, stems, taken, JobState.STAGED)
+            return self._rows.assign_name(staged, names, taken, JobState.STAGED)
 
     def finish(
         self, staged: Staged, outputs: Sequence[Output], kept: Sequence[Output] = ()
     ) -> dict[str, Any] | None:
-        """The pair is done: ``outputs`` stand in the outbox.
+        """Record a pair as done: ``outputs`` stand in the outbox.
 
         Args:
             staged: What was published.
@@ -124,21 +154,23 @@ class Ledger(Sightings, Lookup, History):
         shown = told(outputs)
         key = (staged.content, staged.style, staged.job, JobState.STAGED)
         with self._db.write(synced=False):
-            row = self._row(staged.content, staged.style, staged.job)
+            row = self._rows.find(staged.content, staged.style, staged.job)
             done = {"state": JobState.DONE, "outputs": json.dumps(shown), "staged": "{}"}
             well = {"code": "", "message": "", "faults": 0}
-            if row is None or not self._change(*key, **done, **well):
+            if row is None or not self._rows.change(*key, **done, **well):
                 return None
             line: dict[str, Any] = json.loads(row["staged"])["line"] | {"outputs": shown}
-            self._stand(staged, row["sha256"], row["recipe"], line, outputs, kept, row["life"])
-            self._log(line)
+            self.history.record(
+                staged, row["sha256"], row["recipe"], line, outputs, kept, row["life"]
+            )
+            self.log.insert(line)
         return line
 
     def settle(self, result: JobResult, line: Line) -> None:
-        """A pair that ended without pictures: failed or skipped. It need not have begun."""
+        """Record that a pair ended without pictures: failed or skipped. It need not have begun."""
         error = result.error
         with self._db.write():
-            self._put(
+            self._rows.put(
                 result.job,
                 JobState(result.status),
                 seconds=result.seconds,
@@ -146,66 +178,66 @@ class Ledger(Sightings, Lookup, History):
                 code=error.code if error else "",
                 message=error.message if error else "",
             )
-            self._log(line)
+            self.log.insert(line)
 
     def give_back(self, job: Job) -> None:
-        """An attempt was interrupted through no fault of the job: it does not count."""
+        """Put a job back that was interrupted through no fault of its own; it costs no attempt."""
         attempt = max(job.attempt - 1, 0)
         key = (job.content, job.style, job.id, JobState.RUNNING)
         with self._db.write():
-            self._change(*key, state=JobState.QUEUED, attempt=attempt)
+            self._rows.change(*key, state=JobState.QUEUED, attempt=attempt)
 
     def postpone(self, job: Job, failure: Failure, times: int, next_at: float) -> None:
-        """A job failed and will be tried again, not before a time of day."""
-        told = {"code": failure.code, "message": failure.message}
+        """Record that a job failed and will be tried again, not before a time of day."""
+        error = {"code": failure.code, "message": failure.message}
         with self._db.write():
-            self._put(job, JobState.QUEUED, **told, faults=times, next_at=next_at)
+            self._rows.put(job, JobState.QUEUED, **error, faults=times, next_at=next_at)
 
     def redo(self, staged: Staged, failure: Failure | None = None, times: int = 0) -> None:
-        """What was staged cannot be published (a crash damaged it): the pair is made again."""
+        """Queue a pair again, because what was staged is damaged and cannot be published."""
         key = (staged.content, staged.style, staged.job, JobState.STAGED)
-        told = {"code": failure.code, "message": failure.message} if failure else {}
+        error = {"code": failure.code, "message": failure.message} if failure else {}
         with self._db.write():
-            self._change(*key, state=JobState.QUEUED, staged="{}", faults=times, **told)
+            self._rows.change(*key, state=JobState.QUEUED, staged="{}", faults=times, **error)
 
     def reject(self, staged: Staged, failure: Failure) -> dict[str, Any] | None:
-        """What was staged cannot be published, and making it again is no use.
+        """Record a pair as failed: it cannot be published, and rendering it again is no use.
 
         Returns:
             The run log line; None if the pair was not staged any more.
         """
         key = (staged.content, staged.style, staged.job, JobState.STAGED)
-        told = {"code": failure.code, "message": failure.message}
+        error = {"code": failure.code, "message": failure.message}
         with self._db.write():
-            row = self._row(staged.content, staged.style, staged.job)
-            end = {"state": JobState.FAILED, "staged": "{}", **told}
-            if row is None or not self._change(*key, **end):
+            row = self._rows.find(staged.content, staged.style, staged.job)
+            end = {"state": JobState.FAILED, "staged": "{}", **error}
+            if row is None or not self._rows.change(*key, **end):
                 return None
             line: dict[str, Any] = json.loads(row["staged"])["line"]
-            line |= {"event": "job_failed", "status": "failed", "outputs": [], "error": told}
-            self._log(line)
+            line |= {"event": "job_failed", "status": "failed", "outputs": [], "error": error}
+            self.log.insert(line)
         return line
 
     # --- an earlier version -------------------------------------------------------------
 
     def restore(
-        self, version: Version, files: Sequence[Output], line: Line, stems: Iterable[str],
+        self, version: Version, files: Sequence[Output], line: Line, names: Iterable[str],
         taken: Taken,
     ) -> Staged:  # fmt: skip
-        """Settle that an earlier version of a pair is to be published in place of the present one.
+        """Stage an earlier version of a pair, to be published in place of the present one.
 
-        From here on it goes the way of every staged pair, through crashes and pauses. Once it is
-        done the planner leaves it alone until `retry`, or until the photo changes.
+        From here on it is published as every staged pair is, also after a crash or a pause. Once
+        it is done, the planner leaves the pair alone until `retry`, or until the photo changes.
 
         Args:
             version: Which.
             files: Its pictures where they lie now (absolute paths).
             line: For the run log.
-            stems: As for :meth:`stage`.
-            taken: The same.
+            names: As for :meth:`stage`.
+            taken: As for :meth:`stage`.
         """
         with self._db.write():
-            row = self._row(version.content, version.style, life=version.life)
+            row = self._rows.find(version.content, version.style, life=version.life)
             if row is None or row["state"] == JobState.STAGED:
                 where = f"{version.content} x {version.style}"
                 what = "its pictures are just being published"
@@ -230,24 +262,24 @@ class Ledger(Sightings, Lookup, History):
             name, ours = os.fsdecode(row["target"]), published_of(row)
             key = (version.content, version.style, row["job"], 0)
             pair = Staged(*key, name, tuple(files), ours, version.id)
-            pair = self._named(pair, stems, taken, JobState(row["state"]), **columns)
+            pair = self._rows.assign_name(pair, names, taken, JobState(row["state"]), **columns)
             return replace(pair, job=version.job or version.id)
 
-    def withdraw(self, staged: Staged) -> None:
-        """An earlier version cannot be brought back: the pair is what it was before."""
+    def cancel_restore(self, staged: Staged) -> None:
+        """Undo :meth:`restore`: the earlier version cannot be published."""
         key = (staged.content, staged.style, staged.job, JobState.STAGED)
         with self._db.write():
-            row = self._row(staged.content, staged.style, staged.job)
+            row = self._rows.find(staged.content, staged.style, staged.job)
             if row is not None:
-                self._change(*key, staged="{}", **json.loads(row["staged"])["before"])
+                self._rows.change(*key, staged="{}", **json.loads(row["staged"])["before"])
 
-    def leave(self, pair: Pair, failure: Failure, line: Line) -> None:
-        """The photo of a failed pair was taken out of the inbox: it is no failure any more."""
+    def skip_removed(self, pair: Pair, failure: Failure, line: Line) -> None:
+        """Record a failed pair as skipped, because its photo was taken out of the inbox."""
         key = (pair.content, pair.style, pair.job, JobState.FAILED)
-        told = {"code": failure.code, "message": failure.message, "attempt": 0, "faults": 0}
+        columns = {"code": failure.code, "message": failure.message, "attempt": 0, "faults": 0}
         with self._db.write():
-            if self._change(*key, state=JobState.SKIPPED, **told):
-                self._log(line)
+            if self._rows.change(*key, state=JobState.SKIPPED, **columns):
+                self.log.insert(line)
 
     def retry(self, jobs: Collection[str] | None = None) -> int:
         """Put jobs and files back into the queue, with all their attempts; returns how many.
@@ -255,7 +287,7 @@ class Ledger(Sightings, Lookup, History):
         Args:
             jobs: Ids of failed or skipped jobs, or of done ones whose pictures are wanted again;
                 or files (relative to the inbox) that failed, themselves or with some style, or
-                of which an earlier version was brought back. None: everything that failed.
+                of which an earlier version was restored. None: everything that failed.
         """
         ended = (JobState.FAILED, JobState.SKIPPED, JobState.DONE)
         fresh = {"attempt": 0, "faults": 0, "next_at": 0, "code": "", "message": "",
@@ -268,8 +300,8 @@ class Ledger(Sightings, Lookup, History):
             or (jobs is not None and pair.restored and pair.content in jobs)
         ]
         with self._db.write():
-            return self._forget_failed(jobs) + sum(
-                self._change(
+            return self.files.forget_failed(jobs) + sum(
+                self._rows.change(
                     *(pair.content, pair.style, pair.job, pair.state),
                     state=JobState.QUEUED,
                     **fresh,
@@ -277,13 +309,13 @@ class Ledger(Sightings, Lookup, History):
                 for pair in chosen
             )
 
-    # --- a name's life ------------------------------------------------------------------
+    # --- photos that leave the inbox, and names that are used again ---------------------
 
     def close_photo(self, content: str, sha256: str) -> None:
-        """A photo is about to leave the inbox: its pictures stay whatever gets its name next.
+        """Record that a photo leaves the inbox: its pictures stay whatever gets its name next.
 
         So do those of the same photo under another name, which may be all that there is of it.
-        To be said before it leaves, and taken back by :meth:`reopen` if it stayed after all.
+        Call it before the photo leaves; :meth:`reopen_photos` undoes it if the photo stayed.
         """
         with self._db.write():
             sql = "UPDATE pairs SET closed = 1 WHERE closed = 0 AND"
@@ -291,7 +323,7 @@ class Ledger(Sightings, Lookup, History):
             self._db.change(f"{sql} sha256 = ? AND sha256 <> ''", sha256)
 
     def close_missing(self, present: Collection[str]) -> int:
-        """The same for photos that people took out of the inbox: all but the present ones."""
+        """The same for photos that people took out of the inbox: all but those present."""
         rows = self._db.all("SELECT DISTINCT content FROM pairs WHERE closed = 0")
         gone = [raw for (raw,) in rows if os.fsdecode(raw) not in present]
         if gone:
@@ -300,8 +332,8 @@ class Ledger(Sightings, Lookup, History):
                     self._db.change("UPDATE pairs SET closed = 1 WHERE content = ?", raw)
         return len(gone)
 
-    def reopen(self, photos: Collection[tuple[str, str]]) -> None:
-        """These photos (content, sha256) lie in the inbox: a change in their place is theirs."""
+    def reopen_photos(self, photos: Collection[tuple[str, str]]) -> None:
+        """Record that these photos (content, sha256) lie in the inbox: changes are theirs."""
         with self._db.write(synced=False):
             for content, sha256 in photos:
                 sql = """
@@ -312,58 +344,97 @@ class Ledger(Sightings, Lookup, History):
 
     # --- after a crash ------------------------------------------------------------------
 
-    def interrupted(self) -> list[Pair]:
-        """Pairs that a crash cut short; they go back into the queue, and their attempt counts."""
+    def requeue_interrupted(self) -> list[Pair]:
+        """Queue pairs that a crash interrupted again; their attempt counts. Returns them."""
         cut = self.pairs(JobState.RUNNING)
         with self._db.write():
             for pair in cut:
                 key = (pair.content, pair.style, pair.job, JobState.RUNNING)
-                self._change(*key, state=JobState.QUEUED)
+                self._rows.change(*key, state=JobState.QUEUED)
         return cut
 
-    # --- names ---------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------
 
-    def _named(
-        self,
-        pair: Staged,
-        names: Iterable[str],
-        taken: Taken,
-        was: JobState,
-        /,
-        **columns: object,
-    ) -> Staged:
-        """Give a pair the first name that no other pair holds and no stranger's file has.
+    def known(self, content: str | None = None) -> dict[tuple[str, str], Known]:
+        """What the plan needs of every pair, or of those of one photo, by (content, style)."""
+        states = {state.value: state for state in JobState}
+        pairs: dict[tuple[str, str], Known] = {}
+        sql = "SELECT content, style, life, closed, job, sha256, recipe, state, restored FROM pairs"
+        of_one = () if content is None else (os.fsencode(content),)
+        where = " WHERE content = ?" * len(of_one)
+        for row in self._db.all(f"{sql}{where} ORDER BY content, style, life", *of_one):
+            raw, style, life, closed, job, sha256, recipe, state, restored = row
+            name = os.fsdecode(raw)
+            one = Known(job, sha256, recipe, states[state], name, restored, bool(closed))
+            if not life:
+                pairs[name, style] = one
+            elif present := pairs.get((name, style)):
+                present.past.update({photo: one for photo in (sha256, restored) if photo})
+        return pairs
 
-        What will be published is noted as the pair's own before it is, so that it is known for
-        ours whatever happens next.
-        """
-        given = [pair.target] if pair.target else []
-        key = (os.fsencode(pair.content), pair.style, pair.job)
-        free = (stem for stem in chain(given, names) if not self._held(stem, key))
-        stem = next((name for name in free if not taken(name, pair.previous)), None)
-        if stem is None:
-            raise OutputError("every name in the outbox is taken", where=pair.content)
-        ours = dict.fromkeys((*pair.previous, *(output.under(stem) for output in pair.outputs)))
-        self._change(
-            *(pair.content, pair.style, pair.job, was),
-            target=os.fsencode(stem),
-            target_key=folded(stem),
-            outputs=json.dumps(told(ours)),
-            **columns,
-        )
-        return replace(pair, target=stem, previous=tuple(ours))
-
-    def _held(self, stem: str, key: tuple[bytes, str, str]) -> bool:
-        """Whether another pair's files, x.png and x.enhanced.png, would meet this one's."""
-        name = folded(stem)
-        rivals = (name, name + b".enhanced", name.removesuffix(b".enhanced"))
-        # "<> x''" lets SQLite use the index, which leaves out pairs without a name.
+    def closed(self) -> set[tuple[str, str]]:
+        """Photos (content, SHA-256) that were the last of their name, and have left the inbox."""
         sql = """
-            SELECT 1 FROM pairs
-            WHERE target_key IN (?, ?, ?) AND target_key <> x''
-                AND (content, style, job) <> (?, ?, ?)
+            SELECT content, CASE restored WHEN '' THEN sha256 ELSE restored END FROM pairs
+            WHERE closed = 1 AND life = 0
             """
-        return self._db.one(sql, *rivals, *key) is not None
+        return {(os.fsdecode(raw), sha256) for raw, sha256 in self._db.all(sql)}
+
+    def finished(self, sha256: str | None = None) -> dict[tuple[str, str, str], str]:
+        """Content of each finished result, or of those of one photo, by (sha256, style, recipe)."""
+        sql = "SELECT sha256, style, recipe, content FROM pairs WHERE state = 'done'"
+        of_one = () if sha256 is None else (sha256,)
+        rows = self._db.all(sql + " AND sha256 = ?" * len(of_one), *of_one)
+        return {(sha, style, made): os.fsdecode(raw) for sha, style, made, raw in rows}
+
+    def counts(self) -> dict[JobState, int]:
+        """How many pairs there are in each state."""
+        rows = self._db.all("SELECT state, count(*) FROM pairs GROUP BY state")
+        return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in rows}
+
+    def pairs(
+        self, *states: JobState, content: str | None = None, limit: int | None = None
+    ) -> list[Pair]:
+        """Pairs in any of some states (none named: in all), latest change first."""
+        tests, values = ["1"], list[Any](states)
+        if states:
+            tests.append(f"state IN ({', '.join('?' * len(states))})")
+        if content is not None:
+            tests.append("content = ?")
+            values.append(os.fsencode(content))
+        where = " AND ".join(tests)
+        sql = f"SELECT * FROM pairs WHERE {where} ORDER BY updated DESC, content, style LIMIT ?"  # noqa: S608  # of our own words
+        return [pair_of(row) for row in self._db.all(sql, *values, -1 if limit is None else limit)]
+
+    def pair(self, content: str, style: str, sha256: str = "") -> Pair | None:
+        """What is known of one pair: of the photo with these bytes, else of the present one."""
+        sql = """
+            SELECT * FROM pairs WHERE content = ? AND style = ?
+            ORDER BY ? IN (sha256, restored) DESC, life LIMIT 1
+            """
+        row = self._db.one(sql, os.fsencode(content), style, sha256)
+        return pair_of(row) if row else None
+
+    def count_lives(self, content: str, style: str) -> int:
+        """How many photos had this name before the present one, and left pictures."""
+        return self._rows.count_lives(content, style)
+
+    def failures(self, job: Job | Staged, code: Reason) -> int:
+        """How often in a row a job has failed for this reason so far."""
+        name = job.id if isinstance(job, Job) else job.job
+        row = self._rows.find(job.content, job.style, name)
+        same = row is not None and row["code"] == code
+        return int(row["faults"]) if row and same else 0
+
+    def retry_times(self) -> dict[str, float]:
+        """The time of day before which jobs that failed are not tried again."""
+        sql = "SELECT job, next_at FROM pairs WHERE state = 'queued' AND next_at > 0"
+        return {row["job"]: row["next_at"] for row in self._db.all(sql)}
+
+    def staged(self) -> list[Staged]:
+        """Pairs that were rendered and not yet seen published, oldest first."""
+        rows = self._db.all("SELECT * FROM pairs WHERE state = 'staged' ORDER BY updated")
+        return [staged_of(row) for row in rows]
 
 
 def _restored(row: Row, photo: str) -> bool:

@@ -92,8 +92,8 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
-    """One file of the inbox as last looked at; ``failure`` where it was refused."""
+class SeenFile:
+    """One file of the inbox as last examined; ``failure`` where it was refused."""
 
     content: str
     stamp: str
@@ -159,9 +159,9 @@ def version_of(row: Row) -> Version:
     )
 
 
-def sighting_of(row: Row) -> Sighting:
+def seen_file_of(row: Row) -> SeenFile:
     content = os.fsdecode(row["content"])
-    return Sighting(content, row["stamp"], row["sha256"], row["status"], _failure(row))
+    return SeenFile(content, row["stamp"], row["sha256"], row["status"], _failure(row))
 
 
 def _failure(row: Row) -> Failure | None:

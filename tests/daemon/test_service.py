@@ -501,7 +501,7 @@ def test_a_wrong_side_file_fails_its_photo_with_its_line_until_it_is_mended(stud
     side.write_text("styles: [mosaic]\n")
     studio.until_idle()
     assert studio.states()["a.png"] == "done"
-    assert [r.content for r in studio.ledger.refusals() if r.status == "failed"] == []
+    assert [r.content for r in studio.ledger.files.refusals() if r.status == "failed"] == []
 
 
 # --- hooks ----------------------------------------------------------------------------------

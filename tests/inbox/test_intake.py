@@ -170,10 +170,10 @@ def test_a_refusal_is_forgotten_with_its_file_and_told_anew_if_it_comes_back(mak
     text.unlink()
     studio.until_idle()
     studio.tick()
-    assert studio.ledger.refusals() == []
+    assert studio.ledger.files.refusals() == []
     text.write_text("no picture")
     studio.until_idle()
-    assert [refusal.content for refusal in studio.ledger.refusals()] == ["list.txt"]
+    assert [refusal.content for refusal in studio.ledger.files.refusals()] == ["list.txt"]
     studio.good_one_survives()
 
 
@@ -185,7 +185,7 @@ def test_no_refusal_is_forgotten_while_the_inbox_is_out_of_reach(make):
     studio.inbox.rename(studio.root / "unmounted")
     for _ in range(3):
         studio.tick()
-    assert [refusal.content for refusal in studio.ledger.refusals()] == ["list.txt"]
+    assert [refusal.content for refusal in studio.ledger.files.refusals()] == ["list.txt"]
     (studio.root / "unmounted").rename(studio.inbox)
     studio.good_one_survives()
 
@@ -252,7 +252,7 @@ def test_a_return_that_a_kill_cut_between_its_two_names_is_ended_by_the_next_ret
     path = put_aside(studio)
     (studio.inbox / "sub/a.png").hardlink_to(path)  # linked, not yet removed
     studio.until_idle()
-    assert "sub/a.png" in {r.content for r in studio.ledger.refusals()}
+    assert "sub/a.png" in {r.content for r in studio.ledger.files.refusals()}
     assert retry(loaded(studio), ["sub/a.png"]) == 1
     studio.until_idle()
     assert studio.states() == {"sub/a.png": "done"}
@@ -328,10 +328,10 @@ def test_a_count_that_takes_too_long_says_at_least(make):
 def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(tmp_path):
     path = tmp_path / "jobs.sqlite3"
     with Ledger(path) as ledger:
-        ledger.remember_inbox(tmp_path, "nfs4 at /mnt")
+        ledger.files.record_mount(tmp_path, "nfs4 at /mnt")
     with Ledger(path) as ledger:
-        assert ledger.inbox_mount(tmp_path) == "nfs4 at /mnt"
-        assert ledger.inbox_mount(tmp_path / "other") is None
+        assert ledger.files.mount_of(tmp_path) == "nfs4 at /mnt"
+        assert ledger.files.mount_of(tmp_path / "other") is None
         assert ledger.counts()[JobState.DONE] == 0
 
 

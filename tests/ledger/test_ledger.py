@@ -91,10 +91,10 @@ def test_an_attempt_is_counted_before_the_work_even_if_the_process_is_killed(pat
         killed = subprocess.run([sys.executable, "-c", KILLED, path], cwd=TESTS)
         assert killed.returncode == -signal.SIGKILL
         with Ledger(path) as ledger:
-            (pair,) = ledger.interrupted()
+            (pair,) = ledger.requeue_interrupted()
             assert (pair.state, pair.attempt) == (JobState.RUNNING, attempt)
             assert only(ledger).state is JobState.QUEUED
-            assert ledger.interrupted() == []
+            assert ledger.requeue_interrupted() == []
 
 
 def test_a_job_that_is_done_is_known_and_finished(ledger, outbox):
@@ -164,7 +164,7 @@ def test_finishing_twice_changes_and_logs_nothing_more(ledger, outbox):
     staged = stage(ledger, outbox, render(outbox, ledger.begin(make_job())))
     published = complete(ledger, outbox, staged)
     ledger.finish(staged, published)
-    ledger.flush_log(RunLog(outbox.root / RUN_LOG).append)
+    ledger.log.flush(RunLog(outbox.root / RUN_LOG).append)
     assert len(read_log(outbox)) == 1
 
 
@@ -246,48 +246,45 @@ def test_a_name_taken_at_the_last_moment_can_be_chosen_anew(ledger, outbox):
 
 
 def test_a_file_is_hashed_once_per_version(ledger):
-    ledger.remember("a.jpg", "v1", "abc")
-    assert ledger.cached_hash("a.jpg", "v1") == "abc"
-    assert ledger.cached_hash("a.jpg", "v2") is None
-    assert ledger.cached_hash("b.jpg", "v1") is None
-    assert ledger.hashes() == {("a.jpg", "v1"): "abc"}
+    ledger.files.record_hash("a.jpg", "v1", "abc")
+    assert ledger.files.hashes() == {("a.jpg", "v1"): "abc"}
 
 
 def test_a_refusal_is_accounted_for_once_per_version(ledger):
     def refuse(stamp):
-        return ledger.refuse("a.jpg", stamp, "failed", EMPTY, {"content": "a.jpg"})
+        return ledger.files.refuse("a.jpg", stamp, "failed", EMPTY, {"content": "a.jpg"})
 
     assert refuse("v1")
     assert not refuse("v1")
     assert refuse("v2")
     lines: list[str] = []
-    ledger.flush_log(lambda new, _: lines.extend(new) or 0)
+    ledger.log.flush(lambda new, _: lines.extend(new) or 0)
     assert len(lines) == 2
-    assert ledger.sighting("a.jpg").failure == EMPTY
-    assert [seen.content for seen in ledger.refusals()] == ["a.jpg"]
+    assert ledger.files.find("a.jpg").failure == EMPTY
+    assert [seen.content for seen in ledger.files.refusals()] == ["a.jpg"]
 
 
 def test_a_new_version_of_a_refused_file_is_refused_no_more(ledger):
-    ledger.refuse("a.jpg", "v1", "failed", EMPTY, {})
-    ledger.remember("a.jpg", "v2", "abc")
-    assert ledger.refusals() == []
-    ledger.refuse("a.jpg", "v2", "skipped", Failure(Reason.NO_MATCH, "no rule fits"), {})
-    assert ledger.cached_hash("a.jpg", "v2") == "abc"
+    ledger.files.refuse("a.jpg", "v1", "failed", EMPTY, {})
+    ledger.files.record_hash("a.jpg", "v2", "abc")
+    assert ledger.files.refusals() == []
+    ledger.files.refuse("a.jpg", "v2", "skipped", Failure(Reason.NO_MATCH, "no rule fits"), {})
+    assert ledger.files.hashes() == {("a.jpg", "v2"): "abc"}
 
 
 def test_names_that_are_not_text_and_times_beyond_all_clocks_are_kept(ledger, outbox):
     name = os.fsdecode(b"sub/\xff\xfe\n.jpg")
     stamp = f"{2**64}.{10**25}.-1.{2**64}"
-    ledger.remember(name, stamp, "abc")
-    assert ledger.cached_hash(name, stamp) == "abc"
+    ledger.files.record_hash(name, stamp, "abc")
+    assert ledger.files.hashes() == {(name, stamp): "abc"}
     make(ledger, outbox, make_job(name))
     assert next(iter(ledger.known())) == (name, "mosaic")
     assert read_log(outbox)[0]["content"] == name
 
 
 def test_numbers_that_json_does_not_know_become_null_in_the_run_log(ledger, outbox):
-    ledger.note({"losses": {"total": float("nan"), "tv": float("-inf")}, "words": "NaN"})
-    ledger.flush_log(RunLog(outbox.root / RUN_LOG).append)
+    ledger.log.add({"losses": {"total": float("nan"), "tv": float("-inf")}, "words": "NaN"})
+    ledger.log.flush(RunLog(outbox.root / RUN_LOG).append)
     assert read_log(outbox) == [{"losses": {"total": None, "tv": None}, "words": "NaN"}]
 
 
@@ -332,10 +329,10 @@ def test_the_revision_tells_of_anybodys_writing_and_of_nothing_else(ledger, path
     ledger.known()
     assert ledger.revision() == before
     with Ledger(path) as other:  # `retry`, typed while the daemon runs
-        other.remember("a.jpg", "v", "abc")
+        other.files.record_hash("a.jpg", "v", "abc")
         between = ledger.revision()
         assert between != before
-    ledger.remember("b.jpg", "v", "abc")
+    ledger.files.record_hash("b.jpg", "v", "abc")
     assert ledger.revision() != between
 
 
@@ -395,10 +392,10 @@ def test_an_older_versions_database_is_read_and_left_as_it_is(path, version):
     older(path, version)
     before = path.read_bytes()
     with Ledger(path, read_only=True) as ledger:
-        assert ledger.hashes() == {("a", "v"): "abc"}
+        assert ledger.files.hashes() == {("a", "v"): "abc"}
     assert path.read_bytes() == before
     with Ledger(path) as ledger:
-        assert ledger.hashes() == {("a", "v"): "abc"}
+        assert ledger.files.hashes() == {("a", "v"): "abc"}
 
 
 def test_a_newer_versions_database_is_refused(path):
@@ -413,7 +410,7 @@ def test_a_newer_versions_database_is_refused(path):
 def test_a_damaged_database_is_refused(path):
     with Ledger(path) as ledger:
         for number in range(500):
-            ledger.remember(f"{number}.jpg", "v", "a" * 64)
+            ledger.files.record_hash(f"{number}.jpg", "v", "a" * 64)
     size = path.stat().st_size
     with path.open("r+b") as file:
         file.seek(size // 2)
@@ -476,7 +473,7 @@ def test_a_full_disk_is_an_error_that_loses_nothing_and_passes(tmp_path):
 def test_settled_results_reach_the_run_log_with_their_reason(ledger, outbox):
     job = replace(make_job(), attempt=1)
     ledger.settle(failed(job), line_of(failed(job)))
-    ledger.flush_log(RunLog(outbox.root / RUN_LOG).append)
+    ledger.log.flush(RunLog(outbox.root / RUN_LOG).append)
     (line,) = read_log(outbox)
     assert line["error"] == {"code": "out_of_memory", "message": "too large"}
     assert json.dumps(line)

@@ -122,4 +122,4 @@ def test_a_name_is_found_at_once_however_often_it_was_used(tmp_path):
     names = stems("image.jpg", "mosaic", lives=50_000)
     assert [next(names), next(names)] == ["image--mosaic", "image~50001--mosaic"]
     with Ledger(tmp_path / "jobs.sqlite3") as ledger:
-        assert ledger.lives("image.jpg", "mosaic") == 0
+        assert ledger.count_lives("image.jpg", "mosaic") == 0

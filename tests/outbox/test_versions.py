@@ -76,7 +76,7 @@ def test_pictures_that_are_replaced_are_kept_and_listed_latest_first(ledger, out
         paint(ledger, outbox, mark, seed)
     assert read(outbox, "sub/a--mosaic.png") == "three"
     assert pictures(outbox) == ["sub/a--mosaic.enhanced.png", "sub/a--mosaic.png"]
-    versions = ledger.earlier("sub/a.jpg")
+    versions = ledger.history.earlier("sub/a.jpg")
     assert [version.job for version in versions] == [
         make_job("sub/a.jpg", seed=seed).id for seed in (1, 0)
     ]
@@ -92,7 +92,7 @@ def test_pictures_made_again_byte_by_byte_are_no_earlier_version(ledger, outbox)
     (pair,) = ledger.pairs()
     ledger.retry([pair.job])
     paint(ledger, outbox, "one", 0)
-    assert (ledger.earlier(), kept(outbox)) == ([], [])
+    assert (ledger.history.earlier(), kept(outbox)) == ([], [])
 
 
 def test_keep_latest_keeps_none_and_leaves_what_was_kept(ledger, outbox):
@@ -107,7 +107,7 @@ def test_what_somebody_deleted_or_retouched_is_not_kept_as_ours(ledger, outbox):
     (outbox.root / "sub/a--mosaic.png").unlink()
     (outbox.root / "sub/a--mosaic.enhanced.png").write_text("retouched by hand")
     paint(ledger, outbox, "two", 1)
-    assert (ledger.earlier(), kept(outbox)) == ([], [])
+    assert (ledger.history.earlier(), kept(outbox)) == ([], [])
     assert (outbox.root / "sub/a--mosaic.enhanced.png").read_text() == "retouched by hand"
 
 
@@ -115,14 +115,14 @@ def test_the_oldest_go_first_beyond_so_many_for_each_pair(ledger, outbox):
     for seed in range(5):
         paint(ledger, outbox, f"{seed}", seed, bounds=Bounds(per_pair=2))
     assert kept(outbox) == ["2", "2", "3", "3"]
-    assert [version.line["seconds"] for version in ledger.earlier()] == [1.5, 1.5]
+    assert [version.line["seconds"] for version in ledger.history.earlier()] == [1.5, 1.5]
 
 
 def test_the_oldest_go_first_beyond_so_many_bytes_of_all(ledger, outbox):
     for name in ("a.jpg", "b.jpg", "c.jpg"):
         for seed in (0, 1):
             make(ledger, outbox, make_job(name, seed=seed), mark=f"{name}-{seed}")
-    _, size = ledger.kept_size()
+    _, size = ledger.history.size_of_earlier()
     accounts = books(ledger, outbox, bounds=Bounds(bytes=size - 1))
     accounts.flush(0.0, force=True)
     assert {mark[0] for mark in kept(outbox)} == {"b", "c"}
@@ -156,7 +156,7 @@ def test_on_another_disk_and_on_one_without_links_whole_copies_are_kept(
     paint(ledger, outbox, "two", 1)
     assert kept(outbox) == ["one", "one"]
     assert read(outbox, "sub/a--mosaic.png") == "two"
-    (version,) = ledger.earlier()
+    (version,) = ledger.history.earlier()
     bring_back(ledger, outbox, version)
     assert kept(outbox) == ["two", "two"]
     assert read(outbox, "sub/a--mosaic.png") == "one"
@@ -179,7 +179,7 @@ def test_no_picture_is_replaced_while_the_earlier_one_cannot_be_kept(ledger, out
         (outbox.root / VERSIONS).unlink()
         publish(books(ledger, outbox))  # goes on where it stopped
         assert read(outbox, "sub/a--mosaic.png") == "two"
-        (version,) = ledger.earlier()
+        (version,) = ledger.history.earlier()
         bring_back(ledger, outbox, version)
         assert list(outside.iterdir()) == []
         for path in sorted((outbox.root / VERSIONS).rglob("*"), reverse=True):
@@ -212,7 +212,7 @@ def test_names_at_the_limit_of_a_disk_are_kept_and_brought_back(ledger, outbox):
     for seed in (0, 1):
         make(ledger, outbox, make_job("x" * 240 + ".jpg", seed=seed), mark=f"{seed}")
     assert kept(outbox) == ["0", "0"]
-    (version,) = ledger.earlier()
+    (version,) = ledger.history.earlier()
     bring_back(ledger, outbox, version)
     assert kept(outbox) == ["1", "1"]
 
@@ -229,7 +229,7 @@ def test_pictures_that_an_older_version_of_the_program_made_are_kept_too(tmp_pat
     assert APPLICATION_ID
     with Ledger(path) as ledger:
         paint(ledger, outbox, "two", 1)
-        (version,) = ledger.earlier()
+        (version,) = ledger.history.earlier()
         assert (version.job, version.recipe) == (make_job("sub/a.jpg").id, make_job().recipe.digest)
         bring_back(ledger, outbox, version)
     assert (read(outbox, "sub/a--mosaic.png"), kept(outbox)) == ("one", ["two", "two"])
@@ -241,11 +241,11 @@ def test_pictures_that_an_older_version_of_the_program_made_are_kept_too(tmp_pat
 def test_what_is_brought_back_changes_places_with_what_stands(ledger, outbox):
     for seed, mark in enumerate(("one", "two")):
         paint(ledger, outbox, mark, seed)
-    (first,) = ledger.earlier()
+    (first,) = ledger.history.earlier()
     bring_back(ledger, outbox, first)
     assert read(outbox, "sub/a--mosaic.png") == read(outbox, "sub/a--mosaic.enhanced.png") == "one"
     assert kept(outbox) == ["two", "two"]
-    (second,) = ledger.earlier()
+    (second,) = ledger.history.earlier()
     bring_back(ledger, outbox, second)
     assert (read(outbox, "sub/a--mosaic.png"), kept(outbox)) == ("two", ["one", "one"])
     events = [(line["event"], line["job"], line["status"]) for line in read_log(outbox)]
@@ -262,7 +262,7 @@ def test_a_job_planned_before_an_earlier_version_was_asked_for_does_not_begin(le
     paint(ledger, outbox, "one", 0)
     paint(ledger, outbox, "two", 1)
     planned = make_job("sub/a.jpg", seed=2)
-    (version,) = ledger.earlier()
+    (version,) = ledger.history.earlier()
     restoring.settle(books(ledger, outbox), version)
     assert ledger.begin(planned) is None
     publish(books(ledger, outbox))
@@ -273,7 +273,7 @@ def test_a_job_planned_before_an_earlier_version_was_asked_for_does_not_begin(le
 def test_a_version_damaged_at_the_last_moment_leaves_all_as_it_was(ledger, outbox):
     paint(ledger, outbox, "one", 0)
     paint(ledger, outbox, "two", 1)
-    (version,) = ledger.earlier()
+    (version,) = ledger.history.earlier()
     before = ledger.pair("sub/a.jpg", "mosaic")
     restoring.settle(books(ledger, outbox), version)
     (outbox.root / version.outputs[0].path).write_text("rotten")
@@ -415,7 +415,7 @@ def test_a_running_watch_brings_it_back_itself(studio):
     changed_mind(studio)
     with Ledger(studio.root / ".state" / "jobs.sqlite3") as other:  # `restore`, another process
         accounts = books(other, studio.outbox)
-        for version in other.earlier():
+        for version in other.history.earlier():
             restoring.settle(accounts, version)
     studio.tick()
     assert marks(studio) == [False, False]
@@ -429,7 +429,9 @@ def test_a_pair_that_is_just_painted_gives_way_to_the_earlier_version(studio):
     studio.until_running()
     with Ledger(studio.root / ".state" / "jobs.sqlite3") as other:
         accounts = books(other, studio.outbox)
-        (wanted,) = (v for v in other.earlier() if v.content == studio.executor.jobs[0][0].content)
+        (wanted,) = (
+            v for v in other.history.earlier() if v.content == studio.executor.jobs[0][0].content
+        )
         restoring.settle(accounts, wanted)
     studio.until_idle(lambda job, staging: done(job, staging, "small"))
     assert sorted(marks(studio)) == [False, True]
@@ -499,4 +501,4 @@ def test_a_style_of_one_name_for_another_painting_keeps_what_the_first_one_made(
     assert swapped != LARGE
     reconfigure(studio, swapped)
     studio.until_idle(lambda job, staging: done(job, staging, "small"))
-    assert len(studio.ledger.earlier("a.png")) == 1
+    assert len(studio.ledger.history.earlier("a.png")) == 1

@@ -28,7 +28,7 @@ from pipeline.jobs.job import Job, JobResult, Output
 from pipeline.jobs.provenance import SOFTWARE, record
 from pipeline.jobs.recipe import Recipe, StyleImage
 from pipeline.ledger.database import Database
-from pipeline.ledger.tables import _as_json
+from pipeline.ledger.log_queue import as_json_line
 from pipeline.monitoring.metrics import Exporter
 from pipeline.outbox.names import staging_name, stems
 from pipeline.outbox.run_log import run_log_line
@@ -120,7 +120,7 @@ def results() -> list[JobResult]:
 
 def test_a_line_of_the_run_log_is_written_as_before():
     lines = [run_log_line(r, "0a1b2c3d4e5f", "2026-01-02T03:04:05.678Z") for r in results()]
-    assert "".join(_as_json(line) + "\n" for line in lines) == pinned("runs.jsonl")
+    assert "".join(as_json_line(line) + "\n" for line in lines) == pinned("runs.jsonl")
 
 
 def test_the_record_in_a_picture_is_written_as_before():

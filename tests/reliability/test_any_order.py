@@ -232,7 +232,7 @@ class WholeLife(Life):
         states = {pair.content: pair for pair in studio.ledger.pairs()}
         for found in studio.service.planner.intake.files.values():
             assert found.content in settled, found.content
-            refused = studio.ledger.sighting(found.content)
+            refused = studio.ledger.files.find(found.content)
             if refused is not None and refused.status == "failed":
                 continue
             pair = states[found.content]

@@ -298,6 +298,6 @@ def test_pictures_of_an_earlier_versions_database_are_safe_from_the_next_photo(t
         known = ledger.known()["image.png", "mosaic"]
         assert known.of("one") == known
         assert known.of("two") is None  # whether it changed in its place is not known
-        ledger.reopen({("image.png", "one")})  # it lies in the inbox
+        ledger.reopen_photos({("image.png", "one")})  # it lies in the inbox
         known = ledger.known()["image.png", "mosaic"]
         assert known.of("two") == known

@@ -53,7 +53,7 @@ def one_life(root: Path, seed: int) -> None:
         recover(ledger, outbox)
         if seed == RESTORED:
             first = {job.id for job in jobs(0)}
-            for version in ledger.earlier():
+            for version in ledger.history.earlier():
                 if version.job in first:
                     bring_back(ledger, outbox, version)
             outbox.sweep()
@@ -140,7 +140,7 @@ def amiss_among_lives(root: Path, seeds: list[int]) -> list[str]:
     """Of each life but the last there is one whole set a pair, and no file besides."""
     outbox = Outbox(root / "outbox")
     with Ledger(root / "state" / "jobs.sqlite3", read_only=True) as ledger:
-        kept = ledger.earlier()
+        kept = ledger.history.earlier()
     replaced = {RESTORED: [1]}.get(seeds[-1], seeds[:-1])
     found = []
     if Counter(version.job for version in kept) != Counter(

@@ -176,7 +176,7 @@ class Soak:
         found = []
         with Ledger(self.root / ".state/jobs.sqlite3", read_only=True) as ledger:
             pairs = ledger.pairs()
-            failed = {r.content for r in ledger.refusals() if r.status == "failed"}
+            failed = {r.content for r in ledger.files.refusals() if r.status == "failed"}
             found += amiss_among_versions(self.outbox, ledger)
         ours = sorted(o.path for pair in pairs for o in pair.outputs)
         if pictures(self.outbox) != ours or len(set(ours)) != len(ours):

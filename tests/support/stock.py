@@ -62,14 +62,14 @@ def complete(ledger: Ledger, outbox: Outbox, staged: Staged) -> tuple[Output, ..
     """Publish, finish, log and clear away, as the service does."""
     published = outbox.publish(staged.outputs, staged.target, staged.previous)
     ledger.finish(staged, published)
-    ledger.flush_log(RunLog(outbox.root / RUN_LOG).append)
+    ledger.log.flush(RunLog(outbox.root / RUN_LOG).append)
     outbox.discard(staged.job, staged.attempt)
     return published
 
 
 def recover(ledger: Ledger, outbox: Outbox) -> None:
     """What a service does first."""
-    ledger.interrupted()
+    ledger.requeue_interrupted()
     books(ledger, outbox).sweep()
     outbox.sweep({staging_name(staged.job, staged.attempt) for staged in ledger.staged()})
     publish(books(ledger, outbox))
@@ -134,7 +134,7 @@ def pictures(outbox: Outbox) -> list[str]:
 
 def amiss_among_versions(outbox: Outbox, ledger: Ledger) -> list[str]:
     """Every earlier picture that the ledger names is there whole, and no file besides."""
-    outputs = [output for version in ledger.earlier() for output in version.outputs]
+    outputs = [output for version in ledger.history.earlier() for output in version.outputs]
     found = [f"damaged: {o.path}" for o in outputs if not Versions(outbox.root).whole(o)]
     standing = {
         path.relative_to(outbox.root).as_posix()
