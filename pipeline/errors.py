@@ -20,10 +20,11 @@
 Libraries' own errors are translated where the library is called; none of them crosses a module.
 """
 
-import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from pipeline.system.text import encodable
 
 
 class Reason(StrEnum):
@@ -72,8 +73,8 @@ class PipelineError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
-        self.what, self.where, self.hint = what, where, hint
-        super().__init__(what, where, hint)
+        self.what, self.where, self.hint = what, encodable(where), hint
+        super().__init__(what, self.where, hint)
 
     def __str__(self) -> str:
         """One clear line: where, what, hint."""
@@ -162,8 +163,8 @@ class ChangedError(InputError):
     default_code = Reason.VANISHED
 
     def __init__(self, path: Path) -> None:
-        where = os.fspath(path).encode("utf-8", "backslashreplace").decode()
-        super().__init__("was replaced after the work was planned", where=where, hint="try again")
+        what = "was replaced after the work was planned"
+        super().__init__(what, where=str(path), hint="try again")
         self.path = path
 
 

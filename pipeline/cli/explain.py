@@ -12,7 +12,6 @@ from pipeline.cli.report_rows import (
     _ledger,
     _pair,
     _pair_line,
-    _safe,
 )
 from pipeline.cli.status import _version, _version_line
 from pipeline.config.loading import Loaded
@@ -22,7 +21,7 @@ from pipeline.inbox.scanner import Inbox
 from pipeline.inbox.tree import content_of
 from pipeline.jobs.job import JobState
 from pipeline.ledger.records import Pair
-from pipeline.system.text import visible
+from pipeline.system.text import encodable, visible
 
 
 def explain(loaded: Loaded, file: Path) -> Report:
@@ -48,7 +47,7 @@ def explain(loaded: Loaded, file: Path) -> Report:
     plan = [pair for pair in planned(loaded) if pair.content == content]
     aside = [one for one in held(config.quarantine) if one.content == content]
     return {
-        "content": _safe(content),
+        "content": encodable(content),
         "there": os.path.lexists(config.inbox / content),
         "still": any(found.content == content for found in scan.still),
         "refused": _failure(failure),
@@ -57,7 +56,7 @@ def explain(loaded: Loaded, file: Path) -> Report:
         "pairs": pairs,
         "versions": versions,
         "plan": [
-            {"style": p.style, "why": p.why, "will_be_made": p.due, "same_as": _safe(p.same_as)}
+            {"style": p.style, "why": p.why, "will_be_made": p.due, "same_as": encodable(p.same_as)}
             for p in plan
         ],
     }
@@ -106,4 +105,4 @@ def _plan_line(pair: Report) -> str:
 def _deleted(outbox: Path, pair: Pair) -> list[str]:
     """Pictures of a finished pair that somebody took away."""
     gone = [o.path for o in pair.outputs if not os.path.lexists(outbox / o.path)]
-    return [_safe(path) for path in gone] if pair.state is JobState.DONE else []
+    return [encodable(path) for path in gone] if pair.state is JobState.DONE else []

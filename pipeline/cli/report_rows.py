@@ -7,7 +7,7 @@ from pipeline.config.loading import Loaded
 from pipeline.inbox.quarantine import Held
 from pipeline.ledger.ledger import FILE, Ledger
 from pipeline.ledger.records import Pair
-from pipeline.system.text import span
+from pipeline.system.text import encodable, span
 
 Report = dict[str, Any]
 
@@ -19,14 +19,14 @@ def _ledger(loaded: Loaded) -> Ledger:
 def _pair(pair: Pair) -> Report:
     return {
         "job": pair.job,
-        "content": _safe(pair.content),
+        "content": encodable(pair.content),
         "style": pair.style,
         "state": pair.state.value,
         "attempt": pair.attempt,
         "recipe": pair.recipe,
         "seconds": round(pair.seconds, 3),
         "device": pair.device,
-        "outputs": [asdict(output) | {"path": _safe(output.path)} for output in pair.outputs],
+        "outputs": [asdict(output) | {"path": encodable(output.path)} for output in pair.outputs],
         "losses": dict(pair.losses),
         "error": _failure(pair.failure),
         "updated": pair.updated,
@@ -35,8 +35,8 @@ def _pair(pair: Pair) -> Report:
 
 
 def _held(one: Held) -> Report:
-    error = {"code": one.code, "message": _safe(one.message)} if one.code else None
-    return {"content": _safe(one.content), "path": _safe(str(one.path)), "error": error}
+    error = {"code": one.code, "message": encodable(one.message)} if one.code else None
+    return {"content": encodable(one.content), "path": encodable(str(one.path)), "error": error}
 
 
 def _held_line(file: Report) -> str:
@@ -45,7 +45,7 @@ def _held_line(file: Report) -> str:
 
 
 def _failure(failure: Any) -> Report | None:
-    return {"code": failure.code, "message": _safe(failure.message)} if failure else None
+    return {"code": failure.code, "message": encodable(failure.message)} if failure else None
 
 
 def _pair_line(pair: Report) -> str:
@@ -60,8 +60,3 @@ def _pair_line(pair: Report) -> str:
     outputs = ", ".join(output["path"] for output in pair["outputs"])
     gone = "  (its photo has left the inbox; these pictures stay)" if pair["closed"] else ""
     return f"{head}  {pair['seconds']:.0f} s  {outputs}{gone}".rstrip()
-
-
-def _safe(text: str) -> str:
-    """File names that are not UTF-8, made printable for JSON readers and terminals."""
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -15,7 +15,6 @@ from pipeline.cli.report_rows import (
     _ledger,
     _pair,
     _pair_line,
-    _safe,
 )
 from pipeline.cli.retry import lies_there
 from pipeline.config.loading import Loaded
@@ -29,7 +28,7 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair, SeenFile, Version
 from pipeline.monitoring.health import ailment
 from pipeline.system.clock import MACHINE
-from pipeline.system.text import span, visible
+from pipeline.system.text import encodable, span, visible
 
 RECENT = 10
 # What the running instance says of its work; null while there is none.
@@ -65,7 +64,7 @@ def status(loaded: Loaded) -> Report:
             "recent": [_pair(p) for p in ledger.pairs(JobState.DONE, limit=RECENT)],
             "failed": [_pair(pair) for pair in failed],
             "refused": [
-                {"content": _safe(r.content), "status": r.status, "error": _failure(r.failure)}
+                {"content": encodable(r.content), "status": r.status, "error": _failure(r.failure)}
                 for r in refusals
             ],
             "quarantine": [_held(one) for one in held(loaded.config.quarantine)],
@@ -171,10 +170,10 @@ def _version(outbox: Path, version: Version) -> Report:
         "replaced": version.kept,
         "job": version.job or None,
         "recipe": version.recipe or None,
-        "summary": _safe(version.summary),
+        "summary": encodable(version.summary),
         "bytes": version.bytes,
-        "outputs": [asdict(output) | {"path": _safe(output.path)} for output in there],
-        "missing": [_safe(o.path) for o in version.outputs if o not in there],
+        "outputs": [asdict(output) | {"path": encodable(output.path)} for output in there],
+        "missing": [encodable(o.path) for o in version.outputs if o not in there],
     }
 
 

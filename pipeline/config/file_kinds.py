@@ -49,6 +49,7 @@ OF_SUFFIX = {suffix: kind for kind in KINDS for suffix in kind.suffixes}
 PHOTOS = frozenset(suffix for suffix, kind in OF_SUFFIX.items() if kind.photo)
 BROWSERS_SHOW = frozenset(suffix for suffix, kind in OF_SUFFIX.items() if kind.browser)
 FILMS = frozenset(suffix for suffix, kind in OF_SUFFIX.items() if kind.film)
+FILMS_LISTED = " ".join(sorted(FILMS))
 PHOTOS_LISTED = " ".join(sorted(PHOTOS))  # for messages
 
 

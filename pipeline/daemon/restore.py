@@ -21,7 +21,7 @@ from pipeline.outbox.names import stems
 from pipeline.outbox.publisher import Outbox
 from pipeline.outbox.versions import Versions, absolute
 from pipeline.system.paths import real_path
-from pipeline.system.text import timestamp, visible
+from pipeline.system.text import encodable, timestamp, visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ def _check_done(ledger: Ledger, wanted: Iterable[Version]) -> None:
 def report(done: Restored) -> dict[str, Any]:
     """What was done, as JSON has it."""
     restored = [
-        {"version": v.id, "content": _safe(v.content), "style": v.style} for v in done.versions
+        {"version": v.id, "content": encodable(v.content), "style": v.style} for v in done.versions
     ]
     return {"restored": restored, "by": done.by or None}
 
@@ -204,7 +204,3 @@ def text(report: dict[str, Any]) -> str:
     ]
     lines.append("`retry FILE` has a picture made again as the config says")
     return "\n".join(map(visible, lines))
-
-
-def _safe(name: str) -> str:
-    return name.encode("utf-8", "backslashreplace").decode()

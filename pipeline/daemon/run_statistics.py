@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pipeline.jobs.job import Job, JobResult
-from pipeline.monitoring.estimate import Estimate, Rates, estimate, work_of
+from pipeline.monitoring.estimate import Estimate, Rates, estimate, pairs_per_hour, work_of
 from pipeline.monitoring.view import View
 
 Line = dict[str, Any]
@@ -134,7 +134,7 @@ class Tally:
         if len(self._ends) < 2:
             return None
         lasted = max(self._ends[-1], now or 0.0) - self._ends[0]
-        return (len(self._ends) - 1) * 3600 / lasted if lasted > 0 else None
+        return pairs_per_hour(len(self._ends) - 1, lasted)
 
     def busy(self, slots: int) -> float | None:
         """Share of the time from the first job's begin to the last one's end, 0 to 1."""

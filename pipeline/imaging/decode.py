@@ -73,8 +73,8 @@ _NAMES = {"exif": "EXIF", "xmp": "XMP", "icc_profile": "colour profile"}
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What a file may ask of us. Metadata beyond its limit is left out, not refused."""
+class DecodeLimits:
+    """What one file may ask of the decoder. Metadata beyond its limit is left out, not refused."""
 
     max_pixels: int = 120_000_000
     max_bytes: int = 512_000_000
@@ -85,7 +85,7 @@ class Limits:
     damaged: Literal["refuse", "take"] = "refuse"  # a JPEG
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = DecodeLimits()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,7 +132,7 @@ def _formats() -> tuple[str, ...]:
 def decode_file(
     path: Path,
     long_side: int | None,
-    limits: Limits,
+    limits: DecodeLimits,
     profile: "Profile" = "srgb",
     below: int = 1,
     sha256: str = "",
@@ -157,7 +157,7 @@ def decode_file(
 
 
 def decode(
-    file: BinaryIO, long_side: int | None, limits: Limits, profile: "Profile" = "srgb"
+    file: BinaryIO, long_side: int | None, limits: DecodeLimits, profile: "Profile" = "srgb"
 ) -> Decoded:
     """The first picture in an open, seekable file; of an animation the first frame.
 
@@ -241,7 +241,7 @@ def _opened(path: Path, below: int) -> int:
             raise not_regular() from None
 
 
-def _check_size(file: BinaryIO, limits: Limits) -> None:
+def _check_size(file: BinaryIO, limits: DecodeLimits) -> None:
     """Refuses what is no regular file, or too large."""
     found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode):
@@ -282,7 +282,7 @@ def _known_format(head: bytes) -> bool:
 
 
 @contextmanager
-def _guarded_pillow(limits: Limits) -> Iterator[None]:
+def _guarded_pillow(limits: DecodeLimits) -> Iterator[None]:
     """Pillow's process-wide settings as we need them: no bombs, no half files, no chatter.
 
     Pillow checks the size that the header declares, before it decodes.
@@ -312,7 +312,7 @@ def _refuse_film(image: Image.Image) -> None:
         raise InputError("it is an animation", hint=hint, code=Reason.ANIMATED)
 
 
-def _check_frames(image: Image.Image, limits: Limits) -> None:
+def _check_frames(image: Image.Image, limits: DecodeLimits) -> None:
     """Counts pictures or pages, and decodes none of them."""
     if getattr(image, "is_animated", False) and getattr(image, "n_frames", 1) > limits.max_frames:
         what = f"it holds more than the {limits.max_frames} pictures allowed"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import EngineError, InputError, Reason
-from pipeline.system.text import shown
+from pipeline.system.text import encodable
 
 
 @contextmanager
@@ -15,11 +15,11 @@ def errors_naming(path: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        error.where = shown(path)
+        error.where = encodable(str(path))
         raise
     except Exception as error:  # decoders raise anything at all on hostile bytes
         ours = _translated(error)
-        ours.where = shown(path)
+        ours.where = encodable(str(path))
         raise ours from error
 
 

@@ -4,7 +4,6 @@ Pillow's door for what goes out; `deep` writes what Pillow has no way to: 16 bit
 TIFF with its EXIF in the right place.
 """
 
-import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,8 +22,7 @@ from pipeline.imaging import tiff_tags as ifd
 from pipeline.imaging.color_management import between
 from pipeline.imaging.decode import Bytes, reduced
 from pipeline.imaging.icc_profiles import icc_bytes
-from pipeline.system.safe_files import new_contents
-from pipeline.system.text import shown
+from pipeline.system.safe_files import is_disk_full, new_contents
 
 Samples = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # (H, W, 3 or 4)
 
@@ -185,10 +183,10 @@ def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = is_disk_full(error)
         raise OutputError(
             f"cannot be written: {error.strerror or error}",
-            where=shown(path),
+            where=str(path),
             hint="make room on the disk" if full else "make its folder writable",
             code=Reason.DISK_FULL if full else Reason.OUTPUT_INVALID,
         ) from error

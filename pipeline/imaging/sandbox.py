@@ -235,9 +235,9 @@ class Decoder:
             code = Reason.DECODE_TIMEOUT
         if code is Reason.DECODE_TIMEOUT:
             what = f"decoding it takes longer than {self.limits.decode_seconds:g} s"
-            return InputError(what, where=_shown(path), hint="save it anew", code=code)
+            return InputError(what, where=str(path), hint="save it anew", code=code)
         what = "the decoder broke on it" + (f" ({cause})" if cause else "")
-        return InputError(what, where=_shown(path), hint="save it anew as PNG", code=code)
+        return InputError(what, where=str(path), hint="save it anew as PNG", code=code)
 
 
 def _complaint(process: subprocess.Popen[bytes]) -> str:
@@ -277,11 +277,7 @@ def _told(error: Mapping[str, str], path: Path) -> JobError:
     if error["kind"] == ChangedError.__name__:
         return ChangedError(path)
     kind = EngineError if error["kind"] == "EngineError" else InputError
-    return kind(error["what"], where=_shown(path), hint=error["hint"], code=Reason(error["code"]))
-
-
-def _shown(path: Path) -> str:
-    return os.fspath(path).encode("utf-8", "backslashreplace").decode()
+    return kind(error["what"], where=str(path), hint=error["hint"], code=Reason(error["code"]))
 
 
 class _Answers:

@@ -22,8 +22,6 @@ OPEN_FILES = 32
 MOST_NOTES = 8
 NOBODY = 64  # exit status of a child that nobody asked any more
 
-Limits = Mapping[str, Any]  # as in config.yaml, where they were checked
-
 
 def main() -> None:
     """Run until nobody asks any more.
@@ -57,7 +55,7 @@ def _exit_code(status: int) -> int:
     return 0 if os.WEXITSTATUS(status) == NOBODY else 1
 
 
-def _one_file(limits: Limits, at_hand: int) -> int:
+def _one_file(limits: Mapping[str, Any], at_hand: int) -> int:
     _confine(limits)
     with suppress(MemoryError):  # less than this is allowed: it faults when it is needed
         codec.rehearse()
@@ -100,10 +98,10 @@ def _asked() -> bytes:
 
 
 def _decoded(
-    path: Path, request: Mapping[str, Any], limits: Limits
+    path: Path, request: Mapping[str, Any], limits: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[Any]]:
     names = ("pixels", "bytes", "exif", "icc", "animation", "frames", "damaged")
-    bounds = codec.Limits(*(limits[name] for name in names))
+    bounds = codec.DecodeLimits(*(limits[name] for name in names))
     try:
         profile, below = request.get("profile", "srgb"), request.get("below", 1)
         sha256 = request.get("sha256", "")
@@ -127,7 +125,7 @@ def _send(part: Any) -> None:
         view = view[os.write(1, view) :]
 
 
-def _confine(limits: Limits) -> None:
+def _confine(limits: Mapping[str, Any]) -> None:
     """Take from this process all that decoding does not need, for good (hard limits)."""
     import resource
 

@@ -10,14 +10,13 @@ from torch import Tensor
 
 from pipeline.config.output import OutputFormat, Profile
 from pipeline.errors import OutputError
-from pipeline.imaging.decode import DEFAULT_LIMITS, Bytes, Decoded, Limits, decode_file
+from pipeline.imaging.decode import DEFAULT_LIMITS, Bytes, Decoded, DecodeLimits, decode_file
 from pipeline.imaging.encode import NO_LABELS, Labels, caption, encode, encode_small
 from pipeline.imaging.resampling import antialiased
-from pipeline.system.text import shown
 
 __all__ = [
+    "DecodeLimits",
     "Labels",
-    "Limits",
     "Picture",
     "as_picture",
     "labelled",
@@ -51,7 +50,7 @@ def load_image(
     path: Path,
     *,
     long_side: int | None = None,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: DecodeLimits = DEFAULT_LIMITS,
     profile: Profile = "srgb",
 ) -> Picture:
     """The picture in the file at ``path``; of an animation the first frame.
@@ -104,7 +103,7 @@ def save(
     pixels = _stacked(rgb, alpha)
     if not pixels.isfinite().all():
         what, hint = "the picture holds values that are no numbers", "lower the learning rate"
-        raise OutputError(what, where=shown(path), hint=hint)
+        raise OutputError(what, where=str(path), hint=hint)
     encode(_words(pixels) if wanted.depth == 16 else _bytes(pixels), path, wanted, labels)
     return pixels.shape[2], pixels.shape[1]
 

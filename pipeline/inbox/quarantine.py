@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pipeline.inbox.originals import REASON_SUFFIX, copied
-from pipeline.system.safe_files import new_file, opened_folder, read_bounded
+from pipeline.system.safe_files import NO_LINKS, new_file, opened_folder, read_bounded
 
 MOST_NOTE = 1 << 16  # bytes
-_NO_LINKS = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_MUST_MOVE = NO_LINKS | {errno.EXDEV}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def _placed(source: str, there: int, name: str, back: int) -> bool:
         ours = os.stat(source, dir_fd=there, follow_symlinks=False)
         return os.path.samestat(ours, os.stat(name, dir_fd=back, follow_symlinks=False))
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in _MUST_MOVE:
             raise
         return _carried(source, there, name, back)
     return True

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from pipeline.system.file_version import Stamp
-from pipeline.system.safe_files import new_file, opened, read_bounded
+from pipeline.system.safe_files import opened, read_bounded, whole_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,16 +70,10 @@ class Checkpoints:
 
     def _keep(self, job: str, write: Callable[[BinaryIO], object]) -> None:
         path = self._path(job)
-        half = path.with_suffix(".half")
         with suppress(OSError, RuntimeError):  # torch's zip writer raises RuntimeError
             self.folder.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):
-                half.unlink()  # a crash left it
-            with new_file(half) as file:
+            with whole_file(path, spare=path.with_suffix(".half")) as file:
                 write(file)
-            half.replace(path)
-        with suppress(OSError):
-            half.unlink(missing_ok=True)
 
     def drop(self, job: str) -> None:
         """The job has ended."""

@@ -18,6 +18,7 @@ from pipeline.config.transfer import Transfer
 from pipeline.jobs.job import Job, Kind
 from pipeline.jobs.recipe import ENGINE_VERSION, Recipe, StyleImage, source_of
 from pipeline.system.redaction import without_folders
+from pipeline.system.text import encodable
 
 PROGRAM = "pipeline"
 SOFTWARE = f"{PROGRAM} {__version__}"
@@ -105,16 +106,16 @@ def record(job: Job, kind: Kind, torch_version: str = "") -> str:
         "engine": ENGINE_VERSION,
         "torch": torch_version,
         "kind": kind,
-        "photo": {"name": _printable(PurePosixPath(job.content).name), "sha256": job.sha256},
+        "photo": {"name": encodable(PurePosixPath(job.content).name), "sha256": job.sha256},
         "style": job.style,
         "paintings": [
             {"name": _named(image.path), "sha256": image.sha256, "weight": image.weight}
             for image in recipe.images
         ],
-        "transfer": _printable_parts(without_folders(recipe.transfer.model_dump(mode="json"))),
-        "enhance": _printable_parts(without_folders(recipe.enhance.model_dump(mode="json"))),
+        "transfer": _encodable_parts(without_folders(recipe.transfer.model_dump(mode="json"))),
+        "enhance": _encodable_parts(without_folders(recipe.enhance.model_dump(mode="json"))),
         "output": recipe.output.model_dump(mode="json", exclude_defaults=True),
-        "weights": _printable_parts(without_folders(recipe.weights)),
+        "weights": _encodable_parts(without_folders(recipe.weights)),
         "weights_sha256": "" if recipe.weights_sha256 == recipe.weights else recipe.weights_sha256,
         "init_sha256": recipe.init_sha256,
         "upscale_sha256": recipe.upscale_sha256,
@@ -152,18 +153,13 @@ def _refuse(constant: str) -> None:
 
 def _named(path: Path) -> str:
     source = source_of(path)
-    return _printable(source if source != str(path) else path.name)
+    return encodable(source if source != str(path) else path.name)
 
 
-def _printable_parts(value: Any) -> Any:
+def _encodable_parts(value: Any) -> Any:
     """Options as text that can be encoded."""
     if isinstance(value, Mapping):
-        return {key: _printable_parts(part) for key, part in value.items()}
+        return {key: _encodable_parts(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_printable_parts(part) for part in value]
-    return _printable(value) if isinstance(value, str) else value
-
-
-def _printable(name: str) -> str:
-    # A byte that is no UTF-8 stands in a str as a surrogate, which is no character of any text.
-    return name.encode("utf-8", "backslashreplace").decode()
+        return [_encodable_parts(part) for part in value]
+    return encodable(value) if isinstance(value, str) else value

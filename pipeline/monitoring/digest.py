@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pipeline.monitoring.estimate import pairs_per_hour
 from pipeline.monitoring.view import View
+from pipeline.system.text import timestamp
 
 FIRST_FAILED = 10
 LONGEST = 200  # characters of a name or a message
@@ -66,18 +67,19 @@ class Batch:
         if not (self._counts["done"] or self._counts["failed"]):
             return None
         lasted = max(self._ended - self._began, 0.001)
+        rate = pairs_per_hour(self._pictures, lasted) or 0.0
         digest = {
             "event": "batch_ended",
             "why": why,
-            "ts": _utc(wall),
+            "ts": timestamp(wall),
             "run": self._run,
-            "began": _utc(self._began),
-            "ended": _utc(self._ended),
+            "began": timestamp(self._began),
+            "ended": timestamp(self._ended),
             "seconds": round(lasted, 3),
             **{status: self._counts[status] for status in ("done", "failed", "skipped")},
             "failures": dict(self._codes.most_common()),
             "first_failed": self._failed,
-            "pairs_per_hour": round(self._pictures * 3600 / lasted, 1),
+            "pairs_per_hour": round(rate, 1),
         }
         self._renew()
         return digest
@@ -91,8 +93,3 @@ def _failure(line: Mapping[str, Any]) -> Digest:
         "code": str(error["code"]),
         "message": error["message"][:LONGEST],
     }
-
-
-def _utc(wall: float) -> str:
-    at = datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds")
-    return at.replace("+00:00", "Z")

@@ -14,6 +14,11 @@ NAME = "rates.json"
 FORGET = 0.2  # how much the latest job counts, once there are a few
 
 
+def pairs_per_hour(pairs: int, seconds: float) -> float | None:
+    """The rate of so many pairs in such a time; None where no time has passed."""
+    return pairs * 3600 / seconds if seconds > 0 else None
+
+
 def work_of(transfer: Transfer) -> str:
     """The kind of work: jobs of one kind take about the same time on one device."""
     steps = "/".join(map(str, transfer.steps))
@@ -51,7 +56,7 @@ class Rates:
         return sum(found) / len(found) if found else None
 
     def save(self) -> None:
-        """Keep them. They inform and decide nothing: where that fails, they are measured anew."""
+        """Keep them. They inform and decide nothing: where that fails, they are measured again."""
         if self._changed:
             with suppress(StateError):
                 write_facts(self._path, self._seconds)

@@ -8,14 +8,13 @@ import json
 import logging
 import os
 from contextlib import suppress
-from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Self
 
 from pipeline.config.sections import Log
 from pipeline.system.safe_files import open_regular
-from pipeline.system.text import visible
+from pipeline.system.text import timestamp, visible
 
 ROOT = "pipeline"
 NAME = "logs/pipeline.jsonl"
@@ -89,9 +88,8 @@ class _AsJson(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line."""
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line = {
-            "ts": at.replace("+00:00", "Z"),
+            "ts": timestamp(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "pid": record.process,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from pipeline.jobs.job import JobResult, Progress, Status
+from pipeline.monitoring.estimate import pairs_per_hour
 from pipeline.monitoring.terminal.preview import Preview
 from pipeline.system.text import span
 
@@ -143,8 +144,8 @@ class View:
         lanes = max(1, len(self.working))
         mean = sum(took) / len(took) if took else 0.0
         per_hour, left = self.per_hour, self.seconds_left
-        if per_hour is None and mean > 0:
-            per_hour = 3600 * lanes / mean
+        if per_hour is None:
+            per_hour = pairs_per_hour(lanes, mean)
         if left is None and mean > 0 and (self.queued or self.running):
             begun = sum(lane.seconds_left or mean for lane in self.working)
             left = ((self.queued + len(self.ahead)) * mean + begun) / lanes

@@ -21,14 +21,13 @@ from pipeline.errors import OutputError, Reason
 from pipeline.jobs.job import Job, Output
 from pipeline.outbox.names import STAGING, folders, numbered, staging_name
 from pipeline.system.safe_files import (
+    NO_LINKS,
     digest_at,
     disk_errors,
     new_file,
     opened,
     opened_folder,
 )
-
-NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 class Outbox:

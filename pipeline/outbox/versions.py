@@ -17,9 +17,16 @@ from pathlib import Path, PurePosixPath
 from pipeline.errors import OutputError, Reason
 from pipeline.jobs.job import Output
 from pipeline.outbox.names import VERSIONS
-from pipeline.outbox.publisher import NO_LINKS, half_name
+from pipeline.outbox.publisher import half_name
 from pipeline.system.file_names import fitting
-from pipeline.system.safe_files import digest_at, disk_errors, new_file, opened, opened_folder
+from pipeline.system.safe_files import (
+    NO_LINKS,
+    digest_at,
+    disk_errors,
+    new_file,
+    opened,
+    opened_folder,
+)
 
 _HALF = re.compile(r"\.[0-9a-f]{16}\.part")
 _OF_A_SET = re.compile(r"~([0-9a-f]{12})[.~]")

@@ -21,10 +21,9 @@ from pipeline.errors import PipelineError, UsageError
 from pipeline.imaging.metadata import recorded
 from pipeline.imaging.sandbox import Decoder
 from pipeline.jobs.provenance import is_ours
-from pipeline.outbox.publisher import NO_LINKS
 from pipeline.system.file_names import fitting
 from pipeline.system.file_version import Stamp
-from pipeline.system.safe_files import new_file
+from pipeline.system.safe_files import NO_LINKS, new_file
 
 FORCE = "--force"
 SMALL = 16  # px: of the picture only its record is wanted

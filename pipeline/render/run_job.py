@@ -1,7 +1,6 @@
 """One job: load -> stylize -> enhance -> stage -> JobResult. A failed job is a result."""
 
 import atexit
-import errno
 import threading
 import time
 import traceback
@@ -39,6 +38,7 @@ from pipeline.render.staging import stage
 from pipeline.render.style_cache import DiskCache
 from pipeline.render.timelapse import Recorder
 from pipeline.system.paths import real_path
+from pipeline.system.safe_files import is_disk_full
 
 CAREFUL_BLOCK = 256  # px
 STYLE_SIDE = 4096  # px; larger paintings are reduced
@@ -279,8 +279,7 @@ def _failure(error: Exception) -> Failure:
     if isinstance(error, ImportError):
         return Failure(Reason.ENGINE_UNAVAILABLE, f"{line} (install the package again)")
     if isinstance(error, OSError):
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return Failure(Reason.DISK_FULL if full else Reason.IO_ERROR, line)
+        return Failure(Reason.DISK_FULL if is_disk_full(error) else Reason.IO_ERROR, line)
     if "CUDA error" in line:  # a device that failed once fails until its process is a new one
         return Failure(Reason.WORKER_CRASHED, line)
     return Failure(Reason.ENGINE_ERROR, f"{type(error).__name__}: {line}{_place(error)}")

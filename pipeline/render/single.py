@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.config.enhancement import Enhance
+from pipeline.config.file_kinds import FILMS_LISTED
 from pipeline.config.model import WEIGHTS_WORDS
 from pipeline.config.output import SUFFIXES, OutputFormat, format_of
 from pipeline.config.sections import Timelapse
@@ -194,12 +195,12 @@ def check_film(film: Path) -> None:
     except ValidationError as error:
         (first, *_) = error.errors()
         known = first["type"] == "value_error"  # MP4, and nothing here that writes it
-        hint = str(first["ctx"]["error"]) if known else "name it .webp, .gif or .mp4"
+        hint = str(first["ctx"]["error"]) if known else f"name it {FILMS_LISTED}"
         raise UsageError(
             f"{film.name!r} cannot be written", where="--timelapse", hint=hint
         ) from None
     if settings.format == "none":
-        hint = "name it .webp, .gif or .mp4"
+        hint = f"name it {FILMS_LISTED}"
         raise UsageError(f"{film.name!r} is no film", where="--timelapse", hint=hint)
     _check_place(film)
 

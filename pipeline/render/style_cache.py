@@ -5,7 +5,6 @@ A cache and nothing more: whatever is missing, damaged or from another version i
 
 import os
 import pickle
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 
 from pipeline.jobs.recipe import ENGINE_VERSION
 from pipeline.nst.cache import Tensors
-from pipeline.system.safe_files import opened
+from pipeline.system.safe_files import opened, whole_file
 
 # What is measured may change without its key changing, and then the engine is another one.
 VERSION = f"{ENGINE_VERSION}"
@@ -49,14 +48,8 @@ class DiskCache:
 
     def _keep(self, path: Path, tensors: Tensors) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                torch.save({key: value.cpu() for key, value in tensors.items()}, file)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with whole_file(path) as file:
+            torch.save({key: value.cpu() for key, value in tensors.items()}, file)
         self._trim()
 
     def _trim(self) -> None:

@@ -26,7 +26,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 MOST_VERIFIED = 2 << 30  # bytes of a painting, of weights or a model: all of it is held in memory
 _ANOTHER_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EFBIG}
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # EFBIG: the account's limit, or the disk's
 # A symbolic link, a file of somebody else, a socket: something stands there, and it is not ours.
 _NOT_A_PICTURE = {errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO}
 # What stands there can never be written to: it concerns the whole outbox where its log is meant.
@@ -36,6 +36,8 @@ _DISK_FAILED = {
     *(errno.EIO, errno.EROFS, errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTCONN),
     *(errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EMFILE),
 }
+# What ``os.link`` says where a file cannot have a second name: FAT, some network shares.
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _DENIED = {errno.EACCES, errno.EPERM}
 _HINTS = {
     errno.ENOSPC: "free some space on its disk",
@@ -62,13 +64,28 @@ def disk_errors(where: Path, denied: Reason = Reason.OUTPUT_INVALID) -> Iterator
     except OSError as error:
         number = error.errno or 0
         code = Reason.IO_ERROR if number in _DISK_FAILED else Reason.OUTPUT_INVALID
-        code = Reason.DISK_FULL if number in _FULL else code
+        code = Reason.DISK_FULL if is_disk_full(error) else code
         code = denied if number in _DENIED | _IN_THE_WAY else code
         what = f"cannot be written: {reason(error)}"
         hint = _HINTS.get(number, "")
         if isinstance(error, NotRegularError):
             hint = "move it away: only a regular file may have this name"
         raise OutputError(what, where=str(where), hint=hint, code=code) from error
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether a file was not written for lack of space: of the disk, a quota or a size limit.
+
+    The one place that decides it: whoever sees it waits for space, and no photo fails.
+    """
+    return error.errno in _FULL and not isinstance(error, TooLargeError)
+
+
+class TooLargeError(OSError):
+    """A file is larger than whoever reads it allows. No fault of the disk: nothing was written."""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
 
 
 class NotRegularError(OSError):
@@ -139,12 +156,12 @@ def opened(
     """A regular file to read from.
 
     Raises:
-        OSError: As :func:`open_regular`; EFBIG where it is larger than ``most`` bytes.
+        OSError: As :func:`open_regular`; TooLargeError where it has more than ``most`` bytes.
     """
     file = os.fdopen(open_regular(path, folder=folder, follow=follow), "rb")
     if most is not None and os.fstat(file.fileno()).st_size > most:
         file.close()
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+        raise TooLargeError(path)
     return file
 
 
@@ -154,12 +171,12 @@ def read_bounded(
     """What a regular file of at most ``most`` bytes holds.
 
     Raises:
-        OSError: As :func:`opened`; a file that grows beyond the bound meanwhile has EFBIG too.
+        OSError: As :func:`opened`; TooLargeError also where it grows beyond the bound meanwhile.
     """
     with opened(path, folder=folder, follow=follow, most=most) as file:
         content = file.read(most + 1)
     if len(content) > most:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+        raise TooLargeError(path)
     return content
 
 
@@ -195,17 +212,30 @@ def write_whole(
     Raises:
         OSError: It cannot be written; a folder stands there. Nothing is left behind.
     """
+    with whole_file(path, spare=spare, sync=sync) as file:
+        file.write(content)
+
+
+@contextmanager
+def whole_file(path: Path, *, spare: Path | None = None, sync: bool = False) -> Iterator[BinaryIO]:
+    """A file to write to that takes the name ``path`` when this context ends well.
+
+    As :func:`write_whole`, for contents that a library writes by itself.
+
+    Raises:
+        OSError: As :func:`write_whole`. Whatever is raised within, nothing is left behind.
+    """
     spare = spare or path.with_name(f".{path.name}.{os.getpid()}.new")
     with suppress(FileNotFoundError):
-        spare.unlink()
+        spare.unlink()  # a crash left it
     try:
         with new_file(spare) as file:
-            file.write(content)
+            yield file
             file.flush()
             if sync:
                 os.fsync(file.fileno())
         spare.replace(path)
-    except OSError:
+    except BaseException:
         with suppress(OSError):
             spare.unlink()
         raise

@@ -1,15 +1,13 @@
 """Small facts kept in the state folder between runs, one JSON file each, whole or not at all."""
 
-import errno
 import json
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DiskFullError, StateError
-from pipeline.system.safe_files import read_bounded, reason, write_whole
+from pipeline.system.safe_files import is_disk_full, read_bounded, reason, write_whole
 
 MOST_BYTES = 1 << 20
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def read_facts(path: Path) -> dict[str, Any] | None:
@@ -52,6 +50,6 @@ def remove_facts(path: Path) -> bool:
 
 
 def _ours(error: OSError, path: Path) -> StateError:
-    kind = DiskFullError if error.errno in _FULL else StateError
+    kind = DiskFullError if is_disk_full(error) else StateError
     what = f"cannot be written: {reason(error)}"
     return kind(what, where=str(path), hint="state: must name a folder that can be written to")

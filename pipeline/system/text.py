@@ -2,10 +2,9 @@
 
 import datetime
 import math
-import os
+import re
 import unicodedata
 from functools import lru_cache
-from pathlib import Path
 
 
 def timestamp(wall: float) -> str:
@@ -19,6 +18,7 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _LONGEST = 4096  # characters shown of any one text; PATH_MAX
 
 
@@ -42,14 +42,13 @@ def _escape(char: str) -> str:
     return char.encode("unicode_escape", "surrogatepass").decode()
 
 
-def shown(path: Path) -> str:
-    """The path as text that can be printed, whatever bytes its name holds."""
-    return printable(os.fspath(path))
+def encodable(text: str) -> str:
+    r"""``text`` as UTF-8, JSON and SQLite take it; unlike ``visible`` it changes nothing else.
 
-
-def printable(text: str) -> str:
-    # A byte of a file name that is no UTF-8 stands in a str as a surrogate; no encoder takes it.
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    A byte of a file name that is not UTF-8 stands in a ``str`` as a lone surrogate, which no
+    encoder takes: it becomes an escape such as ``\xff``.
+    """
+    return _SURROGATES.sub(lambda found: _escape(found[0]), text)
 
 
 def span(seconds: float | None) -> str:

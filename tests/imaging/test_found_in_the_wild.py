@@ -16,7 +16,7 @@ from pipeline.config.sections import Limits as Section
 from pipeline.errors import InputError, Reason
 from pipeline.imaging import decode as codec
 from pipeline.imaging import tiff_tags as ifd
-from pipeline.imaging.decode import Decoded, Limits
+from pipeline.imaging.decode import Decoded, DecodeLimits
 from pipeline.imaging.icc_profiles import icc_bytes
 from pipeline.imaging.sandbox import Decoder
 from pipeline.imaging.survey import heif as boxes
@@ -27,7 +27,7 @@ pillow_heif.register_heif_opener()
 
 
 def decoded(data: bytes, **limits: Any) -> Decoded:
-    return codec.decode(io.BytesIO(data), None, Limits(**limits))
+    return codec.decode(io.BytesIO(data), None, DecodeLimits(**limits))
 
 
 def refusal(data: bytes, folder: Path) -> InputError:

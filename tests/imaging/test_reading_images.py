@@ -15,7 +15,7 @@ from support.picture_stock import EXACT, KINDS, NEWER, Load, loader, photo, tens
 from support.profiles import profile_bytes
 
 from pipeline.config.file_kinds import is_photo_name
-from pipeline.imaging.tensors import Limits, load_image, preview, resize
+from pipeline.imaging.tensors import DecodeLimits, load_image, preview, resize
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_metadata_is_carried_within_its_limits(tmp_path: Path) -> None:
     exif[0x010E] = "a" * 200
     path = tmp_path / "a.jpg"
     photo().save(path, exif=exif, xmp=b"<x/>", icc_profile=profile_bytes(b"RGB "))
-    whole, bare = load_image(path), load_image(path, limits=Limits(max_exif=2, max_icc=2))
+    whole, bare = load_image(path), load_image(path, limits=DecodeLimits(max_exif=2, max_icc=2))
     assert b"a" * 200 in whole.exif
     assert whole.xmp == b"<x/>"
     assert whole.icc == profile_bytes(b"RGB ")

@@ -21,7 +21,7 @@ from pipeline.config import sections as config
 from pipeline.errors import EngineError, InputError, Reason
 from pipeline.imaging import decode as codec
 from pipeline.imaging.sandbox import Decoder
-from pipeline.imaging.tensors import Limits, load_image
+from pipeline.imaging.tensors import DecodeLimits, load_image
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_a_damaged_file_is_read_or_refused_never_a_crash(
     path = tmp_path_factory.getbasetemp() / "damaged"
     path.write_bytes(content)
     try:
-        rgb = load_image(path, long_side=side, limits=Limits(max_pixels=500_000)).rgb
+        rgb = load_image(path, long_side=side, limits=DecodeLimits(max_pixels=500_000)).rgb
     except (InputError, EngineError):
         return  # refused with a reason; any other error fails the test
     assert rgb.isfinite().all()
@@ -108,9 +108,9 @@ def test_a_damaged_file_is_read_or_refused_never_a_crash(
 def test_more_pixels_than_allowed_are_refused_before_decoding(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     photo(24, 32).save(path)
-    assert load_image(path, limits=Limits(max_pixels=768)).rgb.shape == (3, 24, 32)
+    assert load_image(path, limits=DecodeLimits(max_pixels=768)).rgb.shape == (3, 24, 32)
     with pytest.raises(InputError, match=r"0\.000767 million") as caught:
-        load_image(path, limits=Limits(max_pixels=767))
+        load_image(path, limits=DecodeLimits(max_pixels=767))
     assert caught.value.code is Reason.TOO_MANY_PIXELS
 
 
@@ -209,7 +209,7 @@ def test_loading_leaves_the_process_as_it_was(
 def test_an_animation_is_refused_where_the_config_says_so(kind: str, tmp_path: Path) -> None:
     path, frames = tmp_path / "a", [Image.new("RGB", (16, 16), c) for c in ("red", "blue")]
     options = (KINDS | NEWER)[kind]
-    strict = Limits(animation="refuse")
+    strict = DecodeLimits(animation="refuse")
     frames[0].save(path, **options, save_all=True, append_images=frames[1:], duration=50)
     with pytest.raises(InputError, match="animation") as caught:
         load_image(path, limits=strict)
@@ -223,7 +223,7 @@ def test_an_animation_is_refused_where_the_config_says_so(kind: str, tmp_path: P
 def test_pages_of_a_tiff_are_no_film(tmp_path: Path) -> None:
     path, page = tmp_path / "a", photo()
     page.save(path, format="TIFF", save_all=True, append_images=[page])
-    assert load_image(path, limits=Limits(animation="refuse")).rgb.shape == (3, 24, 32)
+    assert load_image(path, limits=DecodeLimits(animation="refuse")).rgb.shape == (3, 24, 32)
 
 
 def test_heic_without_its_extra_is_refused_with_the_install_line(

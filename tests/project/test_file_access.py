@@ -44,10 +44,7 @@ EXCEPTIONS = {
         "open": "a folder",
         "st_mtime_ns": "which file was used last",
     },
-    "render/style_cache": {
-        "fdopen": "a file that mkstemp made",
-        "st_mtime_ns": "which was used last",
-    },
+    "render/style_cache": {"st_mtime_ns": "which was used last"},
     "gallery/writer": {"st_mtime": "how long ago, not whether it changed"},
     "monitoring/live": {"st_mtime": "how long ago somebody asked"},
     "inbox/scanner": {"st_mtime_ns": "compared beside the other parts of a stamp"},

@@ -17,6 +17,7 @@ from pipeline.gallery.server.files import HEAD, SCRIPT, Opened
 from pipeline.gallery.server.uploads import receive
 from pipeline.monitoring.live import ask
 from pipeline.system.redaction import Discreet
+from pipeline.system.text import encodable
 
 if TYPE_CHECKING:
     from pipeline.gallery.server.context import Host
@@ -197,7 +198,7 @@ class Handler(BaseHTTPRequestHandler):
     def _refuse(self, status: int, what: str) -> None:
         """A reason in words; whatever the visitor still sends is not read as a next request."""
         self.close_connection = True
-        self._send(status, TEXT, f"{what}\n".encode(errors="backslashreplace"))
+        self._send(status, TEXT, encodable(f"{what}\n").encode())
         with suppress(OSError):
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_WR)

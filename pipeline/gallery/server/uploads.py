@@ -5,7 +5,6 @@ else meets half of one, and a cut connection or a crash leaves nothing. Where th
 nameless files, a hidden name that the scanner ignores does instead.
 """
 
-import errno
 import os
 import secrets
 import unicodedata
@@ -16,7 +15,7 @@ from pathlib import Path, PurePath
 from pipeline.config.file_kinds import PHOTOS, PHOTOS_LISTED
 from pipeline.config.sections import Limits
 from pipeline.errors import InputError, OutputError, Reason
-from pipeline.system.safe_files import disk_errors, new_file, opened_folder
+from pipeline.system.safe_files import NO_LINKS, disk_errors, new_file, opened_folder
 
 BLOCK = 1 << 16
 LONGEST_STEM = 120  # bytes; room for the style's name in the outbox
@@ -24,7 +23,6 @@ MOST_OF_A_NAME = 10_000
 HIDDEN, PART = ".upload-", ".part"
 
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _WRITE = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 Read = Callable[[int], bytes]  # up to so many bytes; none at the end
@@ -139,7 +137,7 @@ def _link(place: str, folder: int, name: str) -> None:
         else:
             os.link(place, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in _NO_LINKS or place.startswith("/proc/"):
+        if error.errno not in NO_LINKS or place.startswith("/proc/"):
             raise
         # No hard links here (FAT, some shares): the name is taken first, then filled.
         new_file(name, folder=folder).close()
