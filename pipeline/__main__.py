@@ -6,7 +6,17 @@ import sys
 
 def main():
     # type: () -> None
-    """Run a command and exit; say what to type where this Python cannot."""
+    """Run a command and exit; Ctrl-C gives 130 from the first import to the last line."""
+    try:
+        _run()
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted\n")
+        sys.exit(130)
+
+
+def _run():
+    # type: () -> None
+    """Run a command; say what to type where this Python cannot."""
     from pipeline.cli.wrong_python import incomplete, refusal, refuse
 
     if refusal(sys.version_info[:3]):

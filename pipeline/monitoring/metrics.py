@@ -6,6 +6,7 @@ Labels come from short fixed lists (states, codes, presets, sizes, devices); nev
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Self
 
 from prometheus_client import (
@@ -22,13 +23,15 @@ from pipeline.config.sections import Metrics
 from pipeline.errors import ConfigError, Reason
 from pipeline.jobs.job import JobState
 from pipeline.monitoring.view import View
-from pipeline.system.safe_files import write_whole
+from pipeline.system.safe_files import opened, reason, write_whole
 
 SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200)
 SIZES = (256, 512, 1024, 2048, 4096, 8192)
 MOST_DEVICES = 64  # further ones are summed up as "other"
 CAUSES = ("disk", "inbox", "outbox", "database", "machine", "person", "schedule")
 STATUSES = ("done", "failed", "skipped")
+MARK = b"# HELP pipeline_"  # how a file of these metrics begins
+FOREIGN = "this program did not write the file that stands there, and does not replace it"
 
 
 class Exporter:
@@ -39,7 +42,8 @@ class Exporter:
         preset: The config's preset, a label of job times.
 
     Raises:
-        ConfigError: On entering, when the address cannot be listened on.
+        ConfigError: On entering, when the address cannot be listened on, or another program's or
+            person's file has the name of the metrics file.
     """
 
     def __init__(self, options: Metrics, preset: str) -> None:
@@ -77,6 +81,7 @@ class Exporter:
             self.results.labels(status)
 
     def __enter__(self) -> Self:
+        self._refuse_foreign_file()
         if self.options.address is None:
             return self
         host, port = self.options.address
@@ -150,17 +155,42 @@ class Exporter:
     def _write(self) -> None:
         if self.options.file is None:
             return
-        self.trouble = ""
+        trouble = ""
         try:
-            write_whole(self.options.file, generate_latest(self.registry))
+            if _is_foreign(self.options.file):
+                trouble = FOREIGN
+            else:
+                write_whole(self.options.file, generate_latest(self.registry))
         except OSError as error:
-            self.trouble = f"metrics.file: {self.options.file}: {error.strerror or error}"
+            trouble = reason(error)
+        self.trouble = trouble and f"metrics.file: {self.options.file}: {trouble}"
+
+    def _refuse_foreign_file(self) -> None:
+        """At the start a foreign file is a wrong config; later, or unreadable, only trouble."""
+        file = self.options.file
+        with suppress(OSError):
+            if file is not None and _is_foreign(file):
+                hint = "choose another name, or move that file away"
+                raise ConfigError(FOREIGN, where=f"metrics.file: {file}", hint=hint)
 
     def _device(self, name: str) -> str:
         if name not in self._devices and len(self._devices) >= MOST_DEVICES:
             return "other"
         self._devices.add(name)
         return name
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a file has the name that this program did not write, and must not replace.
+
+    Raises:
+        OSError: No regular file stands there, or it cannot be read.
+    """
+    try:
+        with opened(path) as file:
+            return file.read(len(MARK)) not in (b"", MARK)
+    except FileNotFoundError:
+        return False
 
 
 def _gauge(name: str, words: str, registry: CollectorRegistry, *labels: str) -> Gauge:

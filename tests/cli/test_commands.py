@@ -116,6 +116,21 @@ def test_help_loads_nothing_slow(folder):
 
 # --- errors ---------------------------------------------------------------------------------
 
+
+def test_ctrl_c_while_the_program_is_still_being_loaded_gives_130_in_one_line():
+    program = (
+        "import sys; sys.argv = ['pipeline', 'status']\n"
+        "class Pressed:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Pressed())\n"
+        "from pipeline.__main__ import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+
+
 WRONG = {
     "bogus": ["No such command 'bogus'", "--help"],
     "run --nope": ["--nope", "run --help"],

@@ -1,5 +1,6 @@
 """What Prometheus is told of the pipeline, and whom it answers."""
 
+import os
 import socket
 import urllib.request
 from pathlib import Path
@@ -130,6 +131,37 @@ def test_a_folder_that_is_gone_costs_figures_and_nothing_else(tmp_path):
     (tmp_path / "gone").mkdir()
     exporter.count({}, {})
     assert exporter.trouble == ""
+
+
+@pytest.mark.parametrize("content", ["my notes", "# HELP node_cpu_seconds_total Seconds.\n"])
+def test_a_file_of_somebody_else_is_never_replaced_by_figures(tmp_path, content):
+    """At the start it is a wrong config; where it comes later, figures are not written."""
+    file = tmp_path / "notes.txt"
+    exporter = Exporter(Metrics(file=file), "draft")
+    file.write_text(content)
+    exporter.count({}, {})
+    assert "metrics.file" in exporter.trouble
+    with pytest.raises(ConfigError, match=r"metrics.file: .*notes.txt"), exporter:
+        pass
+    assert file.read_text() == content
+    file.unlink()
+    exporter.count({}, {})
+    assert exporter.trouble == ""
+    with exporter:
+        pass
+    assert written(exporter)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_figures_do_not_replace_what_is_no_file(tmp_path, kind):
+    """The work goes on without figures."""
+    file, elsewhere = tmp_path / "pipeline.prom", tmp_path / "elsewhere"
+    os.mkfifo(file) if kind == "pipe" else file.symlink_to(elsewhere)
+    with Exporter(Metrics(file=file), "draft") as exporter:
+        exporter.count({}, {})
+        assert "metrics.file" in exporter.trouble
+    assert file.is_fifo() or file.is_symlink()
+    assert not elsewhere.exists()
 
 
 def test_the_ledger_is_asked_once_in_a_while(exporter):

@@ -19,7 +19,8 @@ import pytest
 from support.fake_work import FakeExecutor, photo
 from support.stock import read_log
 
-from pipeline.cli import status as reports
+from pipeline.cli.explain import explain
+from pipeline.cli.status import status
 from pipeline.daemon import run as running
 from pipeline.errors import PipelineError
 from pipeline.gallery.server.files import Shelf
@@ -146,8 +147,8 @@ def look(root: Path) -> None:
             found.file.close()
     live.ask(root / ".state", time.time())
     loaded = running.load(root / "config.yaml")
-    reports.status(loaded)
-    reports.explain(loaded, root / "inbox/b.png")
+    status(loaded)
+    explain(loaded, root / "inbox/b.png")
 
 
 def swap(path: Path, kind) -> None:
