@@ -9,9 +9,12 @@ def main():
     """Run a command and exit; Ctrl-C gives 130 from the first import to the last line."""
     try:
         _run()
-    except KeyboardInterrupt:
+    except (Exception, KeyboardInterrupt) as error:
+        if not (isinstance(error, KeyboardInterrupt) or _came()):
+            raise
         sys.stderr.write("error: interrupted\n")
-        sys.exit(130)
+        sys.stderr.flush()
+        os._exit(130)  # Python itself would end by the signal where code from a string was running
 
 
 def _run():
@@ -21,6 +24,9 @@ def _run():
 
     if refusal(sys.version_info[:3]):
         refuse(refusal(sys.version_info[:3]))
+    from pipeline.system import interrupt
+
+    interrupt.listen()
     try:
         from pipeline.cli import main as cli
     except ImportError as error:
@@ -28,6 +34,12 @@ def _run():
             raise  # a fault of the program, not of the place
         refuse(incomplete(error.name))
     cli.main()
+
+
+def _came():
+    # type: () -> bool
+    interrupt = sys.modules.get("pipeline.system.interrupt")
+    return interrupt is not None and interrupt.came()
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from pipeline.cli import folder_commands, picture_commands, setup_commands
 from pipeline.cli.common import FAILED, INTERRUPTED, OK, WRONG, app
 from pipeline.cli.wrong_python import incomplete
 from pipeline.errors import PipelineError
+from pipeline.system import interrupt
 from pipeline.system.stdout import (
     end_standard_streams,
     open_standard_streams,
@@ -57,7 +58,7 @@ def main() -> NoReturn:
         code = INTERRUPTED
         _complain("interrupted")
     except (Exception, SystemExit) as error:  # typer makes a broken pipe into the latter
-        code, line = _unexpected(error)
+        code, line = (INTERRUPTED, "interrupted") if interrupt.came() else _unexpected(error)
         if line:
             _complain(line)
     end_standard_streams()

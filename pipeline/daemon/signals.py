@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipeline.system import interrupt
+
 # SIGHUP: the terminal was closed, or the connection to it was lost.
 _STOPS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])
 
@@ -29,6 +31,8 @@ class Asked:
 @contextmanager
 def _signals() -> Iterator[Asked]:
     asked = Asked()
+    if interrupt.came():  # and was swallowed
+        asked(signal.SIGINT, None)
     # What is ignored stays so: `nohup pipeline watch` outlives its terminal.
     heeded = [s for s in _STOPS if signal.getsignal(s) != signal.SIG_IGN]
     before = {s: signal.signal(s, asked) for s in heeded}
