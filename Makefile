@@ -29,7 +29,7 @@ soak: setup
 # Exit code 2 where nothing could be looked up, which pip-audit alone calls a success.
 # Units, agent and container file, by systemd's, macOS' and hadolint's own checks where they are.
 deploy: setup
-	$(BIN)/python -m pytest -rs tests/test_deploy.py
+	$(BIN)/python -m pytest -rs tests/end_to_end/test_deployment.py
 
 audit: setup
 	@$(BIN)/python scripts/audit.py

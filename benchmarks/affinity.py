@@ -1,4 +1,6 @@
-"""How often a job finds its photo at hand: `python -m benchmarks.affinity`; see docs/notes.md.
+"""How often a job finds its photo at hand: `python -m benchmarks.affinity`.
+
+The lab book has its figures (docs/development/lab-book.md).
 
 The real service, queue and processes; the work is a photo remembered as the worker remembers it,
 and a wait of a length that nobody can foresee.

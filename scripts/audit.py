@@ -58,7 +58,10 @@ def main() -> int:
         print(f"{service}: " + f"\n{service}: ".join(lines))
         if code != UNKNOWN:
             return code
-    print("The floors in pyproject.toml are checked by tests/test_audit.py, without any service.")
+    print(
+        "The floors in pyproject.toml are checked without any service: "
+        "tests/project/test_dependencies.py."
+    )
     return UNKNOWN
 
 

@@ -1,8 +1,8 @@
 """The packages of `pipeline/` and their imports, as the code has them: a tree, a table, a picture.
 
-`make docs` writes the results into docs/house.md; a test compares the imports with its own table
-(tests/project/test_package_imports.py). Imports count wherever they stand: late ones, and those
-for types only.
+`make docs` writes the results into docs/development/packages.md; a test compares the imports with
+its own table (tests/project/test_package_imports.py). Imports count wherever they stand: late ones,
+and those for types only.
 """
 
 import ast

@@ -8,7 +8,7 @@ import os
 import sys
 
 if __name__ == "__main__":  # by its path, where nothing below can be imported
-    sys.path[0] = os.path.dirname(sys.path[0])  # noqa: PTH120
+    sys.path[0] = os.path.dirname(os.path.dirname(sys.path[0]))  # noqa: PTH120
     from pipeline.cli.wrong_python import refuse_path
 
     refuse_path()

@@ -2,7 +2,8 @@
 
 Pillow's door for what comes in; `encode` is the one for what goes out. It knows no torch, so that
 a small child process can run it.
-Eight bits a channel are kept: more would give other strokes, not better ones (docs/notes.md).
+Eight bits a channel are kept: more would give other strokes, not better ones
+(docs/development/lab-book.md).
 """
 
 import hashlib

@@ -2,9 +2,9 @@
 
 In a folder that others can write to, any name may stand for something else by now: a pipe or a
 device, whose opening waits for ever and outlives SIGTERM; a link to a file elsewhere; a hole of
-terabytes. So nothing else opens files (`tests/test_house.py`), and no link is followed except for
-files that the user named (``follow``). Also: folders reached step by step through no link, and the
-disk's errors made ours.
+terabytes. So nothing else opens files (`tests/project/test_file_access.py`), and no link is
+followed except for files that the user named (``follow``). Also: folders reached step by step
+through no link, and the disk's errors made ours.
 """
 
 import errno

@@ -1,4 +1,4 @@
-"""The gallery over HTTP, asked through real sockets; its page: tests/page/test_live.py."""
+"""The gallery over HTTP, asked through real sockets; its page: tests/gallery/page/test_live.py."""
 
 import http.client
 import json

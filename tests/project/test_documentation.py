@@ -21,7 +21,7 @@ from pipeline.jobs.job import Job, JobResult, Output
 from pipeline.jobs.recipe import Recipe
 from pipeline.outbox.run_log import run_log_line
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
@@ -40,7 +40,7 @@ def read(name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "docs/config.md", "docs/commands.md", "docs/house.md"]
+    "name", ["README.md", "docs/config.md", "docs/commands.md", "docs/development/packages.md"]
 )
 def test_generated_parts_are_what_the_program_says(make_docs, name):
     assert "<!-- begin " in read(name)
@@ -57,6 +57,63 @@ def test_every_link_leads_somewhere(name):
     for target in re.findall(r"\]\(([^)#\s]+)", read(name)):
         if not target.startswith(("http:", "https:")):
             assert (ROOT / name).parent.joinpath(target).exists(), target
+
+
+def sources() -> list[Path]:
+    """Every file that may name another one: pages, programs, and what builds and ships them."""
+    found = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "Makefile", ROOT / "pyproject.toml"]
+    for folder in ("pipeline", "tests", "scripts", "benchmarks"):
+        found += (ROOT / folder).rglob("*.py")
+    return found
+
+
+def paths_named(text: str) -> list[str]:
+    """Paths of this repository's programs and pages, as docs, docstrings and comments name them."""
+    folders = "pipeline|tests|scripts|benchmarks|docs"
+    return re.findall(rf"(?<![\w./-])((?:{folders})/[\w./-]*\.(?:py|md))\b", text)
+
+
+def test_every_file_of_the_repository_that_a_page_or_a_comment_names_exists():
+    found = {(path, named) for path in sources() for named in paths_named(path.read_text())}
+    assert len(found) > 80
+    missing = [f"{path.name}: {named}" for path, named in found if not (ROOT / named).exists()]
+    assert sorted(missing) == []
+    gone = "docs/" + "a/gone.md"
+    assert paths_named(f"see `{gone}`, x/{gone}.") == [gone]
+
+
+def test_every_module_that_the_pages_for_developers_name_in_short_exists():
+    """`inbox/scanner.py` stands for the same below pipeline/."""
+    found = set()
+    for page in (ROOT / "docs" / "development").glob("*.md"):
+        names = re.findall(r"`((?:\w+/)*\w+\.py)`", page.read_text())
+        found |= {(page.name, name) for name in names}
+    assert len(found) > 50
+    either = (ROOT, ROOT / "pipeline", ROOT / "pipeline" / "monitoring" / "terminal")
+    missing = {each for each in found if not any((way / each[1]).exists() for way in either)}
+    assert missing == set()
+
+
+def dotted_names(text: str) -> list[str]:
+    """Modules, and what stands in them, as docstrings and pages name them: `pipeline.errors`."""
+    return re.findall(r"`{1,2}(pipeline(?:\.(?!jsonl)\w+)+)`", text)
+
+
+def exists(dotted: str) -> bool:
+    """Whether a module has the name, or has something of that name in it; nothing is imported."""
+    path = ROOT.joinpath(*dotted.split("."))
+    if path.is_dir() or path.with_suffix(".py").exists():
+        return True
+    module, name = path.parent.with_suffix(".py"), path.name
+    return module.exists() and re.search(rf"\b{name}\b", module.read_text()) is not None
+
+
+def test_every_module_that_a_page_or_a_docstring_names_exists():
+    found = {(path, named) for path in sources() for named in dotted_names(path.read_text())}
+    assert len(found) > 3
+    assert sorted(f"{path.name}: {named}" for path, named in found if not exists(named)) == []
+    assert not exists("pipeline.nst.gone")
+    assert not exists("pipeline.errors.Gone")
 
 
 def blocks(name: str, language: str) -> list[str]:
@@ -148,9 +205,9 @@ def test_a_wrong_command_shown_would_be_noticed(line):
 
 
 def test_every_make_target_shown_exists():
-    targets = re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE)
     for name in NAMES:
-        for shown in re.findall(r"(?:`|^)make ([a-z]+)(?=`|$| +#)", read(name), re.MULTILINE):
+        for shown in re.findall(r"(?:`|^)make ([a-z-]+)(?=`|$| +#)", read(name), re.MULTILINE):
             assert shown in targets, f"{name}: make {shown}"
 
 
@@ -162,7 +219,7 @@ def fields(table_after: str) -> set[str]:
 
 
 def test_every_field_of_the_run_log_is_explained():
-    """For a line made here; tests/test_end_to_end.py does the same for every line of a real run."""
+    """For a line made here; tests/end_to_end/test_main_job.py checks every line of a real run."""
     recipe = Recipe((), Transfer(), Enhance(), "embedded", 0)
     job = Job("a.jpg", Path("a.jpg"), "5" * 64, "mosaic", recipe)
     output = Output("stylized", "a--mosaic.png", "5" * 64, 1, 1, 1)
@@ -186,6 +243,6 @@ def test_where_the_code_leaves_the_paper_is_listed_in_the_readme():
 
 
 def test_every_module_stands_in_the_house():
-    house = read("docs/house.md")
+    house = read("docs/development/packages.md")
     for path in (ROOT / "pipeline").rglob("[a-z]*.py"):
         assert re.search(rf"^ *{path.name} ", house, re.MULTILINE), f"{path.name}: run `make docs`"

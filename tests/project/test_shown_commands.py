@@ -18,7 +18,8 @@ from support import ROOT
 
 from pipeline.cli import wrong_python
 
-PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+PAGES = ["README.md", "CONTRIBUTING.md"]
+PAGES += sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))
 SMALL = """
 for _preset in PRESETS.values():  # this clone is a test's: any picture will do
     _preset.clear()
@@ -27,6 +28,7 @@ for _preset in PRESETS.values():  # this clone is a test's: any picture will do
 # What cannot be run by a test, and why: of these the shell reads the words, no more.
 NOT_HERE = {
     "make test": "runs this very test",
+    "make lint": "a clone made here has no tests to check",
     "sudo ": "changes the machine",
     "systemctl ": "needs a session of systemd",
     "loginctl ": "needs a session of systemd",
@@ -98,9 +100,7 @@ def clone_into(folder: Path) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     project = tomllib.loads((folder / "pyproject.toml").read_text())
-    (options,) = [
-        p for p in (folder / "pipeline").rglob("options.py") if "PRESETS:" in p.read_text()
-    ]
+    options = folder / "pipeline" / "config" / "transfer.py"
     options.write_text(options.read_text() + SMALL)
     config = folder / "config.yaml"  # a `serve` of this machine may have its usual port
     config.write_text(config.read_text() + "serve: {port: 0}\n")
@@ -227,7 +227,7 @@ def refused(folder: Path, *command: str) -> str:
     return line
 
 
-@pytest.mark.parametrize("file", ["pipeline", "pipeline/cli.py", "pipeline/__main__.py"])
+@pytest.mark.parametrize("file", ["pipeline", "pipeline/cli/main.py", "pipeline/__main__.py"])
 def test_a_file_of_the_package_is_not_started_by_its_path(clone, file):
     said = refused(clone, sys.executable, file, "status")
     assert "`. .venv/bin/activate`, then `python -m pipeline`" in said
@@ -272,7 +272,7 @@ def test_what_an_old_python_reads_first_is_readable_to_it(name):
 
 def test_the_file_of_the_commands_is_readable_to_python_3_8():
     """It is read by an old Python only where somebody starts it by its path."""
-    ast.parse((ROOT / "pipeline" / "cli.py").read_text(), feature_version=(3, 8))
+    ast.parse((ROOT / "pipeline" / "cli" / "main.py").read_text(), feature_version=(3, 8))
 
 
 def test_without_an_environment_the_first_thing_to_type_is_make_setup(tmp_path, monkeypatch):
