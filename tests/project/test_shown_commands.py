@@ -262,7 +262,7 @@ def test_an_old_version_is_refused_and_a_new_one_is_not(version):
     assert wrong_python.refusal((3, 11, 0)) == wrong_python.refusal((4, 0, 0)) == ""
 
 
-@pytest.mark.parametrize("name", ["__init__", "__main__", "wrong_python"])
+@pytest.mark.parametrize("name", ["__init__", "__main__", "cli/__init__", "cli/wrong_python"])
 def test_what_an_old_python_reads_first_is_readable_to_it(name):
     """Its own words, in ASCII: Python 2 reads nothing else."""
     text = (ROOT / "pipeline" / f"{name}.py").read_text()
