@@ -5,7 +5,6 @@ file that was processed, and only after its pictures were read back and found wh
 """
 
 import errno
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -16,9 +15,10 @@ from pipeline.config.model import Config
 from pipeline.errors import Failure, OutputError
 from pipeline.jobs.job import JobState, Output
 from pipeline.ledger.records import Pair
+from pipeline.system.copying import copy_over
 from pipeline.system.file_names import MAX_NAMES, fitting
 from pipeline.system.file_version import Stamp
-from pipeline.system.safe_files import digest_at, new_file, opened, opened_folder, write_whole
+from pipeline.system.safe_files import digest_at, new_file, opened_folder, write_whole
 
 REASON_SUFFIX = ".reason.json"
 
@@ -99,7 +99,9 @@ class Originals:
             try:
                 os.replace(name, free, src_dir_fd=inbox, dst_dir_fd=there)
             except OSError as error:
-                if error.errno != errno.EXDEV or not copied(inbox, name, there, free, sha256):
+                if error.errno != errno.EXDEV or not copy_over(
+                    name, free, home=inbox, folder=there, sha256=sha256
+                ):
                     os.unlink(free, dir_fd=there)
                     raise
                 os.fsync(there)
@@ -153,27 +155,3 @@ def _names(name: str) -> Iterator[str]:
     yield name
     for number in range(2, MAX_NAMES):
         yield fitting(f"{path.stem}~{number}", path.suffix)
-
-
-def copied(inbox: int, name: str, there: int, free: str, sha256: str = "") -> bool:
-    """Copy between two disks; whole and on the disk, or not at all.
-
-    From one open folder to another, over the empty file that reserves the name ``free``;
-    ``sha256`` is what the file must hold, "" if nobody knows.
-    """
-    half = f".{hashlib.sha256(os.fsencode(free)).hexdigest()[:16]}.part"
-    digest = hashlib.sha256()
-    with opened(name, folder=inbox) as source:
-        with suppress(FileNotFoundError):  # a stranger's link in its place is not written through
-            os.unlink(half, dir_fd=there)
-        with new_file(half, folder=there) as file:
-            while block := source.read(1 << 20):
-                digest.update(block)
-                file.write(block)
-            file.flush()
-            os.fsync(file.fileno())
-    if sha256 and digest.hexdigest() != sha256:
-        os.unlink(half, dir_fd=there)
-        return False
-    os.replace(half, free, src_dir_fd=there, dst_dir_fd=there)
-    return True

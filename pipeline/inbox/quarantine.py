@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipeline.inbox.originals import REASON_SUFFIX, copied
+from pipeline.inbox.originals import REASON_SUFFIX
+from pipeline.system.copying import copy_over
 from pipeline.system.safe_files import NO_LINKS, new_file, opened_folder, read_bounded
 
 MOST_NOTE = 1 << 16  # bytes
-_MUST_MOVE = NO_LINKS | {errno.EXDEV}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def _placed(source: str, there: int, name: str, back: int) -> bool:
         ours = os.stat(source, dir_fd=there, follow_symlinks=False)
         return os.path.samestat(ours, os.stat(name, dir_fd=back, follow_symlinks=False))
     except OSError as error:
-        if error.errno not in _MUST_MOVE:
+        if error.errno not in NO_LINKS | {errno.EXDEV}:
             raise
         return _carried(source, there, name, back)
     return True
@@ -83,7 +83,7 @@ def _carried(source: str, there: int, name: str, back: int) -> bool:
     try:
         os.replace(source, name, src_dir_fd=there, dst_dir_fd=back)
     except OSError as error:
-        if error.errno != errno.EXDEV or not copied(there, source, back, name):
+        if error.errno != errno.EXDEV or not copy_over(source, name, home=there, folder=back):
             os.unlink(name, dir_fd=back)
             raise
     return True

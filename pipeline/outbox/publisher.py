@@ -8,7 +8,6 @@ from the start: what already stands under its final name with the right SHA-256 
 """
 
 import errno
-import hashlib
 import os
 import shutil
 import stat
@@ -20,14 +19,8 @@ from pathlib import Path, PurePosixPath
 from pipeline.errors import OutputError, Reason
 from pipeline.jobs.job import Job, Output
 from pipeline.outbox.names import STAGING, folders, numbered, staging_name
-from pipeline.system.safe_files import (
-    NO_LINKS,
-    digest_at,
-    disk_errors,
-    new_file,
-    opened,
-    opened_folder,
-)
+from pipeline.system.copying import copy_to_part, part_name, remove_part
+from pipeline.system.safe_files import NO_LINKS, digest_at, disk_errors, opened_folder
 
 
 class Outbox:
@@ -109,13 +102,13 @@ class Outbox:
                     if _place(source, fd, name, replacing):
                         linked.append(name)
                 for name in (PurePosixPath(final.path).name for final in finals):
-                    _forget_half(fd, name)  # a crash left it, perhaps
+                    remove_part(name, fd)  # a crash left it, perhaps
                 os.fsync(fd)
             except (OutputError, OSError):
                 for name in linked:
                     os.unlink(name, dir_fd=fd)
                 for _, name, _ in missing:
-                    _forget_half(fd, name)
+                    remove_part(name, fd)
                 raise
         self._retire(previous, {final.path for final in finals})
         return finals
@@ -196,7 +189,7 @@ def _place(source: Path, fd: int, name: str, replacing: bool) -> bool:
         if not replacing:
             os.link(source, name, dst_dir_fd=fd, follow_symlinks=False)
             return True
-        spare = source.with_name(half_name(source.name))  # so that the staged picture stays
+        spare = source.with_name(part_name(source.name))  # so that the staged picture stays
         spare.unlink(missing_ok=True)
         os.link(source, spare, follow_symlinks=False)
         os.replace(spare, name, dst_dir_fd=fd)
@@ -215,12 +208,8 @@ def _place(source: Path, fd: int, name: str, replacing: bool) -> bool:
 
 def _carry(source: Path, fd: int, name: str, replacing: bool) -> bool:
     """The same over to another disk: a whole copy beside the name, then one step."""
-    half = half_name(name)
-    _forget_half(fd, name)
-    with new_file(half, folder=fd) as file, opened(source) as whole:
-        shutil.copyfileobj(whole, file, 1 << 20)
-        file.flush()
-        os.fsync(file.fileno())
+    half = part_name(name)
+    copy_to_part(str(source), name, home=None, folder=fd)
     if not replacing:
         try:
             os.link(half, name, src_dir_fd=fd, dst_dir_fd=fd, follow_symlinks=False)
@@ -233,15 +222,6 @@ def _carry(source: Path, fd: int, name: str, replacing: bool) -> bool:
                 raise
     os.replace(half, name, src_dir_fd=fd, dst_dir_fd=fd)
     return False
-
-
-def half_name(name: str) -> str:
-    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}.part"
-
-
-def _forget_half(fd: int, name: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(half_name(name), dir_fd=fd)
 
 
 def _not_ours(name: str) -> OutputError:

@@ -8,7 +8,6 @@ which order they go, is in the ledger (`pipeline.ledger.history`).
 import errno
 import os
 import re
-import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -17,18 +16,10 @@ from pathlib import Path, PurePosixPath
 from pipeline.errors import OutputError, Reason
 from pipeline.jobs.job import Output
 from pipeline.outbox.names import VERSIONS
-from pipeline.outbox.publisher import half_name
+from pipeline.system.copying import PART_NAME, copy_over
 from pipeline.system.file_names import fitting
-from pipeline.system.safe_files import (
-    NO_LINKS,
-    digest_at,
-    disk_errors,
-    new_file,
-    opened,
-    opened_folder,
-)
+from pipeline.system.safe_files import NO_LINKS, digest_at, disk_errors, opened_folder
 
-_HALF = re.compile(r"\.[0-9a-f]{16}\.part")
 _OF_A_SET = re.compile(r"~([0-9a-f]{12})[.~]")
 
 
@@ -91,7 +82,7 @@ class Versions:
         with _errors(self.root / VERSIONS):
             for folder, name in self._files():
                 of_set = _OF_A_SET.search(name)
-                half = _HALF.fullmatch(name)
+                half = PART_NAME.fullmatch(name)
                 if half or (of_set and of_set[1] in standing and self._stands(folder, name)):
                     with opened_folder(self.root, folder.parts) as fd:
                         os.unlink(name, dir_fd=fd)
@@ -169,24 +160,7 @@ def _link(home: int, source: str, shelf: int, name: str) -> None:
     except OSError as error:
         if error.errno not in NO_LINKS | {errno.EXDEV}:
             raise
-    # Another disk, or one without links: a whole copy beside the name, then one step.
-    half = half_name(name)
-    with suppress(FileNotFoundError):  # a crash left it, perhaps
-        os.unlink(half, dir_fd=shelf)
-    try:
-        _copy(home, source, shelf, half)
-        os.replace(half, name, src_dir_fd=shelf, dst_dir_fd=shelf)
-    except OSError:  # a full disk, perhaps: it needs the space
-        with suppress(OSError):
-            os.unlink(half, dir_fd=shelf)
-        raise
-
-
-def _copy(home: int, source: str, shelf: int, half: str) -> None:
-    with new_file(half, folder=shelf) as file, opened(source, folder=home) as whole:
-        shutil.copyfileobj(whole, file, 1 << 20)
-        file.flush()
-        os.fsync(file.fileno())
+    copy_over(source, name, home=home, folder=shelf)
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from support.stock import make_job, pictures, render
 
 from pipeline.errors import OutputError, Reason
 from pipeline.outbox.names import stems
-from pipeline.outbox.publisher import Outbox, half_name
+from pipeline.outbox.publisher import Outbox
 from pipeline.outbox.run_log import RunLog
 from pipeline.render.staging import staged_output
+from pipeline.system.copying import part_name
 from pipeline.system.safe_files import disk_errors
 
 
@@ -183,7 +184,7 @@ def test_a_folder_of_the_outbox_on_another_disk_is_published_to_all_the_same(out
 def test_what_a_crash_leaves_of_a_copy_to_another_disk_goes_with_the_next_publishing(outbox, far):
     first = render(outbox, make_job("sub/a.jpg")).outputs
     outbox.publish(first, "sub/a--mosaic")
-    half = outbox.root / "sub" / half_name("a--mosaic.png")
+    half = outbox.root / "sub" / part_name("a--mosaic.png")
     half.write_text("half")
     outbox.publish(first, "sub/a--mosaic")
     assert not half.exists()

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import shutil
 import sqlite3
 from collections import Counter
 from contextlib import contextmanager
@@ -199,7 +198,7 @@ def test_a_disk_that_fills_while_a_copy_is_made_costs_no_picture(ledger, outbox,
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         full.setattr(os, "link", no_link)
-        full.setattr(shutil, "copyfileobj", no_room)
+        full.setattr(os, "fsync", no_room)
         with pytest.raises(OutputError) as caught:
             paint(ledger, outbox, "two", 1)
     assert caught.value.code is Reason.DISK_FULL

@@ -13,6 +13,10 @@ HOMES = {
     "UTC timestamps": (r"timespec=.milliseconds", {"system/text"}),
     "a full disk": (r"errno\.(ENOSPC|EDQUOT)", {"system/safe_files", "outbox/run_log"}),
     "disks without hard links": (r"errno\.EMLINK", {"system/safe_files"}),
+    "copies to another disk": (
+        r"copyfileobj|\.part\b.*hexdigest|hexdigest.*\.part\b",
+        {"system/copying"},
+    ),
     "media types of pictures": (r"\"(image|video)/", {"config/file_kinds"}),
     "pairs an hour": (r"\* 3600\b|\b3600 \*", {"monitoring/estimate", "daemon/run_statistics"}),
     "the name Limits": (r"^(class )?Limits\b", {"config/sections"}),

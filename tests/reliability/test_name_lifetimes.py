@@ -19,6 +19,7 @@ from support.stock import pictures, read_log
 from support.studio import CONFIG, Studio
 
 from pipeline.cli import status as reports
+from pipeline.cli.explain import explain
 from pipeline.config.loading import load
 from pipeline.errors import Reason
 from pipeline.gallery.writer import Gallery
@@ -254,7 +255,7 @@ def test_both_photos_of_a_name_are_in_explain_status_run_log_and_gallery(tmp_pat
     hung = [entry["pictures"][0]["url"] for entry in gallery._wall(gallery._head.chunks)]
     studio.close()
     loaded = load(tmp_path / "config.yaml")
-    report = reports.explain(loaded, Path("image.png"))
+    report = explain(loaded, Path("image.png"))
     assert logged == names
     assert sorted(hung) == sorted(f"./{name}" for name in names)
     for text in (reports.explain_text(report), reports.status_text(reports.status(loaded))):
