@@ -186,7 +186,7 @@ def time_to_equal_loss(network: Vgg19) -> list[Row]:
             picture.append((now - began - spent, judge(iterate.image.clamp(0, 1))))
             spent += time.perf_counter() - now
 
-    options = resolve_transfer("draft", {"size": side, "statistic": "gram"})
+    options = resolve_transfer("draft", Transfer(size=side, statistic="gram"))
     stylize(content, style, options, watch, network=network)
     goal = min(loss for _, loss in picture)
     ours = next(at for at, loss in picture if loss <= goal)

@@ -13,7 +13,7 @@ from benchmarks.pictures import painting, photo, sized
 from benchmarks.quality import Encoder
 from benchmarks.rows import Row
 from pipeline.config.enhancement import ORDER, PRESETS, Enhance
-from pipeline.config.transfer import resolve_transfer
+from pipeline.config.transfer import Transfer, resolve_transfer
 from pipeline.enhance import StyleDistance, enhance
 from pipeline.enhance.style_guard import MAX_STYLE_SHIFT
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
@@ -22,7 +22,7 @@ from pipeline.nst.pyramid import by_scale, per_scale, scale_sides, step_cost, ta
 
 SIDE = 1024  # px
 PAIRS = (("coffee", "oil_impasto"), ("astronaut", "brush_strokes"))
-TIMED = resolve_transfer("draft", {"size": 256, "scales": (256,), "steps": (4,)})
+TIMED = resolve_transfer("draft", Transfer(size=256, scales=(256,), steps=(4,)))
 
 
 def report() -> list[Row]:

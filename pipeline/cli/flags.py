@@ -62,8 +62,8 @@ def _default(model: type[Options], name: str) -> str:
     return "" if default is None else str(default)
 
 
-def chosen(model: type[OptionsType], flags: Mapping[str, str | None]) -> dict[str, Any]:
-    """What the flags say about one model's options.
+def parse_flags(model: type[OptionsType], flags: Mapping[str, str | None]) -> OptionsType:
+    """One model's options as the flags set them; all others are unset.
 
     Raises:
         UsageError: Naming the flag.
@@ -74,7 +74,7 @@ def chosen(model: type[OptionsType], flags: Mapping[str, str | None]) -> dict[st
         if (text := flags.get(_word(model, name))) is not None
     }
     try:
-        return model.model_validate(values).chosen()
+        return model.model_validate(values)
     except ValidationError as error:
         found = explain(error, model, "", {(name,): 0 for name in values})
         name, _, rest = found["what"].partition(": ")

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.cli.flags import chosen
+from pipeline.cli.flags import parse_flags
 from pipeline.config.enhancement import Enhance
 from pipeline.config.loading import load_config
 from pipeline.config.manifest import Style, find_image, load_manifest
@@ -50,8 +50,8 @@ def order(
     return Order(
         content=_image(str(content)),
         styles=tuple(zip(paintings, _shares(shares, len(paintings)), strict=True)),
-        transfer=_with_init(resolve_transfer(preset, chosen(Transfer, flags))),
-        enhance=Enhance.model_validate(chosen(Enhance, flags)),
+        transfer=_with_init(resolve_transfer(preset, parse_flags(Transfer, flags))),
+        enhance=parse_flags(Enhance, flags),
         output=_output(out, flags),
         weights=_weights(weights),
         seed=seed,
@@ -106,7 +106,7 @@ def _output(out: Path | None, flags: Mapping[str, str | None]) -> OutputFormat:
     if out is not None:
         check_out(out)
     wanted = format_of(out.name) if out else None
-    return OutputFormat.model_validate(chosen(OutputFormat, {**flags, "format": wanted or "png"}))
+    return parse_flags(OutputFormat, {**flags, "format": wanted or "png"})
 
 
 def _image(source: str) -> Path:
@@ -162,7 +162,8 @@ def _axis(text: str, flag: str) -> Axis:
         hint = "NAME=V,V,V with NAME a transfer option, such as content_weight"
         raise UsageError(f"{text!r} is not an axis", where=flag, hint=hint)
     try:
-        return name, [chosen(Transfer, {name: value})[name] for value in values.split(",")]
+        cells = [parse_flags(Transfer, {name: value}).chosen() for value in values.split(",")]
+        return name, [cell[name] for cell in cells]
     except UsageError as error:
         raise UsageError(f"{name}: {error.what}", where=flag, hint=error.hint) from None
 

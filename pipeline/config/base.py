@@ -1,7 +1,7 @@
 """What all config models share: strictness, paths, and types that several sections use."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -35,5 +35,16 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     def chosen(self) -> dict[str, Any]:
-        """Only what somebody set, so that layers of options can be laid over one another."""
+        """Only the options that somebody set, at their defaults or not."""
         return self.model_dump(exclude_unset=True)
+
+    def overlay(self, *layers: "Options") -> Self:
+        """These options with those that each layer sets laid over them, the last layer on top.
+
+        The one place where options from several sources are merged. The result is validated, and
+        remembers which options were set.
+        """
+        merged = self.chosen()
+        for layer in layers:
+            merged |= layer.chosen()
+        return type(self).model_validate(merged)

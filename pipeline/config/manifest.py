@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.config.model import BUILTIN, WEIGHTS_WORDS, Config, MatchRule
 from pipeline.config.patterns import fits
-from pipeline.config.transfer import INIT_WORDS, Transfer, resolve_transfer
+from pipeline.config.transfer import INIT_WORDS, Transfer
 from pipeline.errors import ConfigError
 from pipeline.system.paths import why_no_file
 
@@ -62,9 +62,7 @@ def load_manifest(
             (find_image(source, f"{config_path}: styles.{name}", there=complete), weight)
             for source, weight in entry.sources.items()
         )
-        transfer = resolve_transfer(
-            config.preset, config.transfer.chosen(), entry.transfer.chosen()
-        )
+        transfer = config.transfer_of(name)
         if complete:
             _check_init(transfer, f"{config_path}: styles.{name}.transfer.init")
         styles[name] = Style(name, images, tuple(entry.sources), transfer)

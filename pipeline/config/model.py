@@ -22,7 +22,7 @@ from pipeline.config.sections import (
     Versions,
     Watch,
 )
-from pipeline.config.transfer import PresetName, Transfer
+from pipeline.config.transfer import PresetName, Transfer, resolve_transfer
 from pipeline.config.validation import nearest
 from pipeline.system.paths import absolute_path, real_path
 
@@ -175,6 +175,10 @@ class Config(Options):
         "local", description="Who runs the jobs: this machine, or a Ray cluster."
     )
     ray: Cluster = Field(Cluster(), description="The cluster of engine: ray.")
+
+    def transfer_of(self, style: str) -> Transfer:
+        """The transfer options of one style, before side files: see `pipeline.config.transfer`."""
+        return resolve_transfer(self.preset, self.transfer, self.styles[style].transfer)
 
     @property
     def bounds(self) -> Versions | None:

@@ -56,11 +56,11 @@ class Side(Options):
     enhance: SideEnhance = SideEnhance()
 
     def under(self, below: "Side") -> "Side":
-        """This folder's wishes with those of a folder or photo inside it laid over them."""
+        """What this folder asks for, with what a folder or photo inside it asks for on top."""
         return Side(
             styles=below.styles or self.styles,
-            transfer=SideTransfer(**self.transfer.chosen() | below.transfer.chosen()),
-            enhance=SideEnhance(**self.enhance.chosen() | below.enhance.chosen()),
+            transfer=self.transfer.overlay(below.transfer),
+            enhance=self.enhance.overlay(below.enhance),
         )
 
 
@@ -120,10 +120,10 @@ def _check_enlarged(
 ) -> None:
     """The sizes of all its styles, times what the side files or the config ask for."""
     limits = config.limits
-    times = side.enhance.chosen().get("upscale", config.enhance.upscale)
+    times = config.enhance.overlay(side.enhance).upscale
     styles = side.styles or [style.name for style in manifest.styles_for(content)]
     for style in styles if times > 1 else ():
-        size = side.transfer.chosen().get("size", manifest.styles[style].transfer.size)
+        size = manifest.styles[style].transfer.overlay(side.transfer).size
         if size == "source" or size * times > limits.side:
             what = f"enhance.upscale: at most {limits.side} px from a side file"
             hint = f"{times} times {size} px in style {style!r}: choose less"

@@ -1,7 +1,25 @@
-"""Every option of the transfer, with its default, its range and its words.
+"""Every option of the transfer, with its default, its range and its description.
 
 The one home of these defaults: config.yaml, side files, command-line flags and the library call
 all validate against the model below. No torch is imported here.
+
+To add a transfer option: add a field with default, range and description to `Transfer`, and read
+it as ``options.NAME`` in `pipeline.nst`. The keys `transfer.NAME` and `styles.STYLE.transfer.NAME`,
+the side files' key, the flag ``--NAME``, the JSON Schema, the record in pictures and the recipe's
+digest follow from the field; `scripts/make_docs.py` writes the pages. (An option at its default is
+left out of digests: a new one paints nothing again. Where a side file must not have it, narrow it
+in `pipeline.config.sidecar.SideTransfer`.)
+
+The value that counts is that of the last of these layers which sets it:
+
+1. the default of the field;
+2. the preset, `PRESETS` below;
+3. `transfer:` of config.yaml;
+4. `styles.STYLE.transfer:` of config.yaml (2 to 4: `Config.transfer_of`);
+5. the photo's side files, the outermost folder first (`Recipes.of`).
+
+`stylize` and `sweep` have the flags instead of 3 to 5, and `sweep` the cell's values on top. All
+of them are merged by `Options.overlay`, and by nothing else.
 """
 
 from typing import Annotated, Any, Literal
@@ -146,9 +164,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 PresetName = Literal["draft", "balanced", "fine", "print"]
 
 
-def resolve_transfer(preset: str, *layers: dict[str, Any]) -> Transfer:
-    """The preset with each layer of options laid over it, the last one on top."""
-    merged = dict(PRESETS[preset])
-    for layer in layers:
-        merged |= layer
-    return Transfer.model_validate(merged)
+def resolve_transfer(preset: str, *layers: Transfer) -> Transfer:
+    """The preset with the options that each layer sets laid over it, the last layer on top."""
+    return Transfer.model_validate(PRESETS[preset]).overlay(*layers)

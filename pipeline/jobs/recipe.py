@@ -140,8 +140,8 @@ class Recipes:
         """
         transfer, enhance = style.transfer, self.config.enhance
         if side is not None:
-            transfer = Transfer(**transfer.chosen() | side.transfer.chosen())
-            enhance = Enhance(**enhance.chosen() | side.enhance.chosen())
+            transfer = transfer.overlay(side.transfer)
+            enhance = enhance.overlay(side.enhance)
         init, model = transfer.init, enhance.enlarging_model
         return Recipe(
             images=tuple(_painting(path, weight) for path, weight in style.images),

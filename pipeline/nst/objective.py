@@ -142,22 +142,33 @@ class Objective:
         """Gradient of all losses at one layer's features (1, C, H, W); adds values to terms."""
         gradient = None
         if layer in self.style:
-            share = self.style_shares[layer]
             f = flat(features)
             value, pull = self.style[layer](self.statistic.measure(f, like=self.target[layer]))
-            gradient = pull(f, self.options.style_weight * share).view_as(features)
-            terms["style"] = terms["style"] + share * value
+            gradient = pull(f, self.style_strength(layer)).view_as(features)
+            terms["style"] = terms["style"] + self.style_shares[layer] * value
         if layer in self.content:
-            share = self.content_shares[layer]
             value, at_features = self.content[layer](features)
-            at_features = at_features.mul_(self.options.content_weight * share)
+            at_features = at_features.mul_(self.content_strength(layer))
             gradient = at_features if gradient is None else gradient.add_(at_features)
-            terms["content"] = terms["content"] + share * value
+            terms["content"] = terms["content"] + self.content_shares[layer] * value
         return torch.zeros_like(features) if gradient is None else gradient
 
+    def content_strength(self, layer: str) -> float:
+        """What the content loss at a layer is multiplied by in L."""
+        return self.options.content_weight * self.content_shares[layer]
+
+    def style_strength(self, layer: str) -> float:
+        """What the style loss at a layer is multiplied by in L."""
+        return self.options.style_weight * self.style_shares[layer]
+
     def _total(self, terms: Mapping[str, Tensor]) -> Tensor:
-        weights = {name: float(getattr(self.options, f"{name}_weight")) for name in terms}
-        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        """L of the unweighted terms."""
+        weighted = (
+            self.options.content_weight * terms["content"],
+            self.options.style_weight * terms["style"],
+            self.options.tv_weight * terms["tv"],
+        )
+        return torch.stack(weighted).sum()
 
 
 def layers_of(options: Transfer) -> list[str]:

@@ -186,12 +186,10 @@ class TiledObjective(Objective):
     ) -> Tensor:
         gradient = None
         if layer in pulls:
-            strength = self.options.style_weight * self.style_shares[layer]
-            gradient = pulls[layer](flat(features), strength).view_as(features)
+            gradient = pulls[layer](flat(features), self.style_strength(layer)).view_as(features)
         if layer in self.content_shares:
             stride, loss = stride_of(layer), self.content[layer]
-            strength = self.options.content_weight * self.content_shares[layer]
             part = loss.part(rows.around(stride), columns.around(stride))
-            at_features = part(features)[1].mul_(strength)
+            at_features = part(features)[1].mul_(self.content_strength(layer))
             gradient = at_features if gradient is None else gradient.add_(at_features)
         return torch.zeros_like(features) if gradient is None else gradient

@@ -271,7 +271,7 @@ def _cells(
         name = portable(f"{order.content.stem}--{said}")
         names[folded(name)] += 1
         mark = f"~{times}" if (times := names[folded(name)]) > 1 else ""
-        transfer = Transfer.model_validate(order.transfer.chosen() | values)
+        transfer = order.transfer.overlay(Transfer.model_validate(values))
         path = folder / (
             fitting(name + mark, ".enhanced.png").removesuffix(".enhanced.png") + ".png"
         )

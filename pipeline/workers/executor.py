@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.config.model import Config
-from pipeline.config.transfer import resolve_transfer
 from pipeline.jobs.job import Job
 from pipeline.workers.local import LocalExecutor
 from pipeline.workers.messages import Event, GivenBack, Place
@@ -84,9 +83,5 @@ def open_executor(config: Config, place: Place) -> Executor:
 
 def _largest_side(config: Config) -> int | None:
     """Long side in px of the largest pictures that the config asks for; None: the photos' own."""
-    layers = [config.transfer.chosen()]
-    sizes = [
-        resolve_transfer(config.preset, *layers, style.transfer.chosen()).size
-        for style in config.styles.values()
-    ]
+    sizes = [config.transfer_of(style).size for style in config.styles]
     return None if "source" in sizes else max(size for size in sizes if size != "source")

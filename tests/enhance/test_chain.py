@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from support import ROOT
 
-from pipeline.cli.flags import chosen
+from pipeline.cli.flags import parse_flags
 from pipeline.config.enhancement import ORDER, PRESETS, Enhance, Step
 from pipeline.config.loading import load_config
 from pipeline.config.manifest import load_manifest
@@ -171,15 +171,15 @@ def test_a_model_counts_by_what_its_file_holds(tmp_path: Path) -> None:
 
 def test_every_option_is_a_flag() -> None:
     flags = {"enhance": "vivid", "enhance_steps": "denoise:0.7, sharpen", "upscale": "2"}
-    options = Enhance.model_validate(chosen(Enhance, flags | {"canvas": "0.1"}))
+    options = parse_flags(Enhance, flags | {"canvas": "0.1"})
     assert (options.preset, options.upscale) == ("vivid", 2)
     assert strengths(options) == {"denoise": 0.7, "sharpen": 0.3, "canvas": 0.1}
 
 
 def test_the_transfers_steps_are_not_the_enhancements() -> None:
     flags = {"steps": "20,10", "enhance": "none"}
-    assert chosen(Transfer, flags) == {"steps": (20, 10)}
-    assert chosen(Enhance, flags) == {"preset": "none"}
+    assert parse_flags(Transfer, flags).chosen() == {"steps": (20, 10)}
+    assert parse_flags(Enhance, flags).chosen() == {"preset": "none"}
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_the_transfers_steps_are_not_the_enhancements() -> None:
 )
 def test_a_wrong_flag_is_named(flags: dict[str, str], where: str) -> None:
     with pytest.raises(UsageError) as caught:
-        chosen(Enhance, flags)
+        parse_flags(Enhance, flags)
     assert caught.value.where == where
 
 
@@ -246,7 +246,7 @@ def test_a_side_file_cannot_take_the_configs_model_away(tmp_path: Path) -> None:
     found = wished(tmp_path, "enhance: {upscale_model: null, grain: 0.1}")
     assert found is not None
     above = Enhance(upscale_by="model", upscale_model=tmp_path / "m.pth")
-    laid = Enhance(**above.chosen() | found.enhance.chosen())
+    laid = above.overlay(found.enhance)
     assert laid.upscale_model == tmp_path / "m.pth"
 
 
