@@ -1,17 +1,28 @@
 # `make run` and `make test` are all that a newcomer types. VENV=DIR puts the environment elsewhere.
 VENV ?= .venv
 PYTHON ?= python3
+# Files of tests that run at the same time: each takes a core and about 1.5 GB.
+TEST_PROCESSES ?= 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test browser lint setup bench docs styles clean deploy
+.PHONY: help run test test-fast soak deploy browser audit lint bench docs styles setup clean
+
+help: ## lists these targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 # Ctrl-C is how one leaves, no error of make's.
-run: setup
+run: setup ## paints what lies in inbox/ and watches it, until Ctrl-C
 	@trap : INT; $(BIN)/python -m pipeline watch || test $$? -eq 130
 
-test: setup browser
-	$(BIN)/python -m pytest
+# A file's tests stay together: they share what is expensive to make.
+PYTEST = $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+
+test: setup browser ## all tests, as CI runs them: about 6 minutes on 2 cores
+	$(PYTEST)
+
+test-fast: setup ## tests of every package that take less than a minute together
+	$(PYTEST) -m "not slow"
 
 # The page tests need a chromium: installed where this account may, said plainly where it may not.
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
@@ -22,33 +33,33 @@ browser:
 	  && $$root apt-get install -qq -y --no-install-recommends chromium >/dev/null \
 	  || echo "No chromium, and it cannot be installed here: the tests of the gallery page are skipped."
 
-# Half an hour of kill -9 on the real daemon; SOAK_SEED=N for another half hour.
-soak: setup
+# SOAK_SEED=N for another half hour; SOAK_SECONDS=N for a longer or shorter one.
+soak: setup ## half an hour of kill -9 on the real daemon
 	SOAK_SECONDS=$${SOAK_SECONDS:-1800} $(BIN)/python -m pytest -m soak -s
 
-# Exit code 2 where nothing could be looked up, which pip-audit alone calls a success.
-# Units, agent and container file, by systemd's, macOS' and hadolint's own checks where they are.
-deploy: setup
+# By systemd's, macOS' and hadolint's own checks where they are.
+deploy: setup ## checks the systemd units, the launchd agent and the container file
 	$(BIN)/python -m pytest -rs tests/end_to_end/test_deployment.py
 
-audit: setup
+# Exit code 2 where nothing could be looked up, which pip-audit alone calls a success.
+audit: setup ## looks for known vulnerabilities of what is installed
 	@$(BIN)/python scripts/audit.py
 
-lint: setup
+lint: setup ## ruff and mypy, as CI runs them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup
+bench: setup ## measures speed and pictures against the targets
 	$(BIN)/python -m benchmarks
 
-docs: setup
+docs: setup ## writes the generated parts of the docs again
 	$(BIN)/python scripts/make_docs.py
 
-styles: setup
+styles: setup ## draws the starter styles again
 	$(BIN)/python scripts/make_styles.py
 
-setup: $(STAMP)
+setup: $(STAMP) ## makes the environment
 
 # An environment whose Python has gone (the system was upgraded, the clone moved) is made again.
 ifneq ($(shell $(BIN)/python -c "print(1)" 2>/dev/null),1)
@@ -65,5 +76,5 @@ $(STAMP): pyproject.toml
 	@touch $(STAMP)
 	@echo "Installed. In each new shell type \`. $(BIN)/activate\` first, then \`python -m pipeline --help\`."
 
-clean:
+clean: ## removes environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info
