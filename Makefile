@@ -8,12 +8,12 @@ STAMP := $(VENV)/.installed
 
 .PHONY: help run test test-fast soak deploy browser audit lint bench docs styles setup clean
 
-help: ## lists these targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
-
 # Ctrl-C is how one leaves, no error of make's.
 run: setup ## paints what lies in inbox/ and watches it, until Ctrl-C
 	@trap : INT; $(BIN)/python -m pipeline watch || test $$? -eq 130
+
+help: ## lists these targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 # A file's tests stay together: they share what is expensive to make.
 PYTEST = $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile

@@ -18,8 +18,8 @@ from support.fake_work import done, photo
 from support.stock import pictures, read_log
 from support.studio import CONFIG, Studio
 
-from pipeline.cli import status as reports
 from pipeline.cli.explain import explain, explain_text
+from pipeline.cli.status import status, status_text
 from pipeline.config.loading import load
 from pipeline.errors import Reason
 from pipeline.gallery.writer import Gallery
@@ -258,7 +258,7 @@ def test_both_photos_of_a_name_are_in_explain_status_run_log_and_gallery(tmp_pat
     report = explain(loaded, Path("image.png"))
     assert logged == names
     assert sorted(hung) == sorted(f"./{name}" for name in names)
-    for text in (explain_text(report), reports.status_text(reports.status(loaded))):
+    for text in (explain_text(report), status_text(status(loaded))):
         assert all(name in text for name in names), text
         assert text.count("its photo has left the inbox") == 2
 
