@@ -16,10 +16,6 @@ settings.register_profile("home", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "home")
 
-# Beside other test processes each has its share of the cores: more threads wait for each other.
-_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-torch.set_num_threads(max(1, torch.get_num_threads() // _PROCESSES))
-
 
 @pytest.fixture(scope="session")
 def weights() -> dict[str, Tensor]:
