@@ -295,10 +295,11 @@ def test_a_python_that_lacks_a_part_of_itself_is_named(monkeypatch):
     assert "it belongs to Python itself" in wrong_python.incomplete("_sqlite3")
 
 
-def test_a_library_that_is_missed_late_is_told_like_one_missed_at_once(clone):
+def test_a_library_that_is_missing_late_is_reported_like_one_missing_at_once(tmp_path):
     """Torch is loaded by the commands that paint, long after the start."""
     program = (
-        "import sys; sys.modules['torch'] = None; sys.argv[1:] = ['doctor']\n"
+        "import sys; sys.modules['torch'] = None; sys.argv[1:] = ['stylize', 'inbox/coffee.jpg',"
+        f" 'builtin:mosaic', '-o', {str(tmp_path / 'cup.png')!r}]\n"
         "from pipeline.__main__ import main; main()"
     )
     assert "torch is not installed" in refused(ROOT, sys.executable, "-c", program)
