@@ -72,7 +72,7 @@ def plan(root: str) -> None:
             began = time.perf_counter()
             service.tick(0.0, time.time())
             seconds = time.perf_counter() - began
-            assert len(service.planner.queue) == 3 * PHOTOS, len(service.planner.queue)
+            assert len(service.queue) == 3 * PHOTOS, len(service.queue)
             service.planner.wake(stale=True)
             again = _once(lambda: service.tick(1.0, time.time()))
             tick = _once(lambda: [service.tick(1.0, time.time()) for _ in range(100)]) / 100

@@ -355,7 +355,7 @@ def fleet(slots: int = FLEET, jobs: int = FLEET_JOBS, seconds: float = FLEET_SEC
             while not service.begun:  # planning: once, before the work
                 service.tick(0.0, wall)
             began = time.perf_counter()
-            while service.planner.queue and time.perf_counter() < began + seconds:
+            while service.queue and time.perf_counter() < began + seconds:
                 spent = time.perf_counter()
                 service.tick(simulated.now, wall + simulated.now)
                 simulated.pass_by(time.perf_counter() - spent)

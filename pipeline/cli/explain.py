@@ -15,7 +15,7 @@ from pipeline.cli.report_rows import (
 )
 from pipeline.cli.status import _version, _version_line
 from pipeline.config.loading import Loaded
-from pipeline.daemon.preview import planned
+from pipeline.daemon.preview import preview
 from pipeline.inbox.quarantine import held
 from pipeline.inbox.scanner import Inbox
 from pipeline.inbox.tree import content_of
@@ -25,7 +25,7 @@ from pipeline.system.text import encodable, visible
 
 
 def explain(loaded: Loaded, file: Path) -> Report:
-    """Everything that decides about one file.
+    """Everything that decides about one file. No other file of the inbox is read.
 
     Raises:
         UsageError: When the file lies outside the inbox.
@@ -41,10 +41,14 @@ def explain(loaded: Loaded, file: Path) -> Report:
         versions = [_version(config.outbox, version) for version in ledger.history.earlier(content)]
     inbox = Inbox(config.inbox, config.watch.settle_seconds, config.watch.ignore)
     scan = inbox.scan(time.monotonic(), time.time())
-    refusal = next((r for r in scan.refused if r.content == content), None)
-    failure = refusal.failure if refusal else sighting.failure if sighting else None
     styles = [style.name for style in loaded.manifest.styles_for(content)]
-    plan = [pair for pair in planned(loaded) if pair.content == content]
+    found = preview(loaded, only=content)
+    plan = [pair for pair in found.plan.pairs if pair.content == content]
+    # What refuses it now; what it was refused for before counts only where nothing is planned.
+    refusals = (*scan.refused, *found.refused, *found.plan.refused)
+    refusal = next((r for r in refusals if r.content == content), None)
+    before = sighting.failure if sighting and not plan else None
+    failure = refusal.failure if refusal else before
     aside = [one for one in held(config.quarantine) if one.content == content]
     return {
         "content": encodable(content),

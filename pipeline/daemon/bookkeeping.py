@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.sections import Versions as Bounds
+from pipeline.daemon.planner import Gone
 from pipeline.errors import Failure, OutputError, Reason
 from pipeline.gallery.writer import Gallery
 from pipeline.inbox.scanner import Refused
@@ -33,7 +34,7 @@ NAMES_TRIED = 5  # when strangers keep taking the names of a result
 _OF_THE_DISK = frozenset({Reason.DISK_FULL, Reason.IO_ERROR})
 
 
-class Accounts:
+class Bookkeeping:
     """Keeps the books of one run.
 
     Args:
@@ -79,11 +80,13 @@ class Accounts:
             self.view.note(Result(wall, refused.content, "", status, code=code, message=message))
             self._tell(line)
 
-    def leave(self, files: Iterable[str], pairs: Iterable[Pair], wall: float) -> None:
-        """Files and pairs that failed, and whose photos were taken out of the inbox."""
-        for content in files:
+    def record_gone(self, gone: Gone, wall: float) -> None:
+        """What was taken out of the inbox is closed; what of it had failed is a failure no more."""
+        self.ledger.close_missing(gone.present)
+        self.ledger.files.forget_refusals(gone.present)
+        for content in gone.files:
             self.ledger.log.add(_file_line(_left(content), self.run_id, wall))
-        for pair in pairs:
+        for pair in gone.pairs:
             line = _file_line(_left(pair.content), self.run_id, wall) | {
                 "event": "job_skipped",
                 "job": pair.job,

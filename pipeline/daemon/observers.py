@@ -132,7 +132,7 @@ class Observers:
         why: Why = "stopped" if stopped else "run_ended"
         with self._harmless():
             self._notify(service, self.batch.end(why, time.time()))
-        until = time.monotonic() + service.hooks.hooks.timeout_seconds + 1
+        until = time.monotonic() + service.hooks.timeout_seconds + 1
         while service.hooks.busy and time.monotonic() < until and not hurry():
             service.hooks.tend(time.monotonic())
             time.sleep(0.02)  # nothing else is left to do

@@ -1,68 +1,79 @@
-"""The plan as `run` would make it now, without writing anything."""
+"""The plan as `run` would make it now, without writing anything: for `--dry-run` and `explain`.
+
+Made by the same `Planner` as the service's, over a ledger that is only read. It differs in two
+things: every file is taken to be still, and files not examined yet are read but not decoded.
+"""
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pipeline.config.loading import Loaded
-from pipeline.config.sidecar import wishes
+from pipeline.config.model import Config
 from pipeline.daemon.job_queue import ordered
-from pipeline.daemon.replacements import Replacing, replacing
-from pipeline.errors import InputError
-from pipeline.inbox.intake import own_recipes
-from pipeline.inbox.mount_guard import recognise
-from pipeline.inbox.scanner import Found, Inbox, Scan
-from pipeline.jobs.job import Photo
-from pipeline.jobs.plan import Planned, plan_jobs
-from pipeline.jobs.recipe import Recipes
+from pipeline.daemon.planner import Plan, Planner
+from pipeline.daemon.replacements import Replacing
+from pipeline.errors import Failure, InputError
+from pipeline.inbox.examiner import Examined
+from pipeline.inbox.scanner import Found, Refused
+from pipeline.jobs.plan import Planned
 from pipeline.ledger.ledger import FILE as LEDGER
 from pipeline.ledger.ledger import Ledger
 from pipeline.system.file_version import hash_file
 
 
-def planned(loaded: Loaded) -> list[Planned]:
-    """The plan as `run` would make it now, taking every file to be still."""
-    return _plan(loaded)[0]
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What `run` would do now."""
+
+    plan: Plan
+    refused: tuple[Refused, ...]  # files that cannot be read, besides those that the plan refuses
+    files: Mapping[str, Found]
+    config: Config
+
+    @property
+    def replaced(self) -> Replacing:
+        """The finished pictures that the plan replaces."""
+        return self.plan.replaced or Replacing()
+
+    def due(self) -> list[Planned]:
+        """The pairs to be made, in the order of the queue."""
+        photos: dict[str, list[Planned]] = {}
+        for pair in self.plan.pairs:
+            if pair.due:
+                photos.setdefault(pair.content, []).append(pair)
+        order = ordered(list(photos), self.files, self.config.queue, {})
+        return [pair for content in order for pair in photos[content]]
 
 
-def _plan(loaded: Loaded) -> tuple[list[Planned], dict[str, Found], Replacing]:
-    """The plan, the files that it is about, and the pictures that it takes the place of."""
-    config = loaded.config
-    scan = Inbox(config.inbox, 0.0, config.watch.ignore).scan(time.monotonic(), time.time())
+def preview(loaded: Loaded, only: str | None = None) -> Preview:
+    """Plan what lies in the inbox.
+
+    Args:
+        loaded: The config.
+        only: The one file that may be read, relative to the inbox; of all others only what is
+            known of them is planned. So a copy of a photo that was never examined is not seen to
+            be one. None: every new file is read.
+
+    Raises:
+        StateError: When the inbox is not there, or not the one it was.
+    """
+    watch = loaded.config.watch.model_copy(update={"settle_seconds": 0.0})
+    config = loaded.config.model_copy(update={"watch": watch})
+    now = time.monotonic()
     with Ledger(config.state / LEDGER, read_only=True) as ledger:
-        recipes = Recipes(config)
-        recognise(config.inbox, scan.names, ledger)
-        photos = _photos(loaded, scan, ledger, recipes)
-        known, finished = ledger.known(), ledger.finished()
-        plan = plan_jobs(photos, loaded.manifest, recipes.usable, known, finished)
-        replaced = replacing(plan, ledger.history, config.outbox, kept=config.bounds is not None)
-    return plan, {found.content: found for found in scan.still}, replaced
+        planner = Planner(config, loaded.manifest, ledger)
+        new = planner.look_at_inbox(now, time.time(), 0.0).unexamined
+        answers = [_read(found, config) for found in new if only in (None, found.content)]
+        findings = planner.take_answers(answers)
+        refused = tuple(file for file in findings.files if isinstance(file, Refused))
+        plan = planner.make_plan(now)
+        return Preview(plan, refused, planner.intake.files, config)
 
 
-def _in_order(due: list[Planned], files: dict[str, Found], loaded: Loaded) -> list[Planned]:
-    photos: dict[str, list[Planned]] = {}
-    for pair in due:
-        photos.setdefault(pair.content, []).append(pair)
-    order = ordered(list(photos), files, loaded.config.queue, {})
-    return [pair for content in order for pair in photos[content]]
-
-
-def _photos(loaded: Loaded, scan: Scan, ledger: Ledger, recipes: Recipes) -> list[Photo]:
-    """Photos that can be read and whose side files are right, examined before or not."""
-    failed = {(r.content, r.stamp) for r in ledger.files.refusals() if r.status == "failed"}
-    sides = {name: (side.path, str(side.stamp)) for name, side in scan.sides.items()}
-    digests = ledger.files.hashes()
-    photos = []
-    for file in scan.still:
-        version = str(file.stamp)
-        if (file.content, version) in failed:
-            continue
-        try:
-            digest = digests.get((file.content, version)) or hash_file(
-                file.path, most=loaded.config.limits.bytes
-            )
-            side = wishes(file.content, sides, loaded.manifest, loaded.config)
-        except InputError:
-            continue
-        own = own_recipes(file.content, side, loaded.manifest, recipes) if side else None
-        if digest:
-            photos.append(Photo(file.content, file.path, digest, own))
-    return photos
+def _read(found: Found, config: Config) -> Examined:
+    try:
+        digest = hash_file(found.path, found.stamp, config.limits.bytes)
+    except InputError as error:
+        return Examined(found, failure=Failure(error.code, error.what))
+    return Examined(found, digest or "")

@@ -15,7 +15,7 @@ from pipeline.jobs.recipe import Recipe
 DOUBT_SECONDS = 2.0
 
 
-class Ingredients:
+class RecipeFiles:
     """The files of all recipes in force.
 
     Args:
@@ -28,8 +28,8 @@ class Ingredients:
         self._doubted: set[Path] = set()
         self._until: dict[Path, float] = {}  # monotonic seconds
 
-    def look(self, recipes: Iterable[Recipe], now: float) -> None:
-        """Compare what the files hold with what they held at the last look."""
+    def compare(self, recipes: Iterable[Recipe], now: float) -> None:
+        """Compare what the files hold with what they held the last time."""
         for recipe in recipes:
             for path, sha256 in recipe.files.items():
                 if self._contents.setdefault(path, sha256) != sha256:

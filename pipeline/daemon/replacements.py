@@ -1,4 +1,4 @@
-"""Which finished pictures a plan takes the place of: said before it happens."""
+"""Which finished pictures a plan replaces: reported before it happens."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ class Replacing:
         fate = "the earlier ones go to .versions" if self.kept else "the earlier ones are not kept"
         return ", ".join([f"replaces {self.pictures} {noun}", *sizes]) + f"; {fate}"
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """The same for machines."""
         sizes = [
             {"before": before, "after": after, "pictures": count}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.loading import Loaded
-from pipeline.daemon.bookkeeping import Accounts
+from pipeline.daemon.bookkeeping import Bookkeeping
 from pipeline.daemon.instance import instance_lock, refuse_shared
 from pipeline.errors import LockedError, StateError, UsageError
 from pipeline.inbox.tree import content_of
@@ -57,7 +57,7 @@ def restore(loaded: Loaded, names: Sequence[str], everything: bool) -> Restored:
         ledger = opened.enter_context(Ledger(config.state / FILE))
         wanted = _latest(ledger.history.earlier()) if everything else _chosen(loaded, ledger, names)
         _check(config.outbox, wanted)
-        accounts = Accounts(
+        accounts = Bookkeeping(
             ledger, Outbox(config.outbox), View(), lambda _: None, bounds=config.bounds
         )
         for version in wanted:
@@ -70,7 +70,7 @@ def restore(loaded: Loaded, names: Sequence[str], everything: bool) -> Restored:
     return Restored(tuple(wanted), by)
 
 
-def settle(accounts: Accounts, version: Version) -> None:
+def settle(accounts: Bookkeeping, version: Version) -> None:
     """The intention, which survives a crash: a staged pair like any other."""
     outbox = accounts.outbox
     files = absolute(outbox.root, version.outputs)

@@ -99,7 +99,7 @@ def run(
             loop.live.close()
             observers.finish(service, bool(asked.signal), lambda: asked.signal > 1)
         if not keep_going:
-            service.bulk.start(service.planner.works())  # also that there is nothing to do
+            service.bulk.start(service.works())  # also that there is nothing to do
         summary = service.bulk.summary()
         for line in words(summary):
             dashboard.line(line)
@@ -108,7 +108,7 @@ def run(
     if as_json:
         _print_line(out, {"event": "run_ended", **summary, "held": service.held or None})
     code = _exit_code(view, asked, keep_going)
-    if service.planner.trouble and not keep_going:
+    if service.waiting_styles and not keep_going:
         code = ConfigError.exit_code  # a painting went away: what it is for was not made
     return _told_all(out, code, asked)
 
@@ -160,7 +160,7 @@ class _Loop:
         self.card.tell(
             paused=paused and paused.why,
             closed=closed and closed.why,
-            trouble="; ".join(filter(None, (self.service.planner.trouble, self.refused))),
+            trouble="; ".join(filter(None, (self.service.waiting_styles, self.refused))),
         )
         self.dashboard.update(self.service.view, time.time())
         self.live.tell(self.service.view, time.time())
@@ -278,10 +278,10 @@ def _devices(config: Config) -> list[str]:
 def _last_word(service: Service, view: View, asked: Asked) -> str:
     if asked.signal:
         return "stopped"
-    if service.planner.trouble:
-        return service.planner.trouble
+    if service.waiting_styles:
+        return service.waiting_styles
     if service.closed:
-        waits = service.planner.works().total()
+        waits = service.works().total()
         return f"{service.held}; {waits} pair{'s' * (waits != 1)} left"
     if view.ended:
         return ""

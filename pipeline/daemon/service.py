@@ -1,22 +1,30 @@
 """start -> tick -> stop: what lies in the inbox becomes what stands in the outbox.
 
-One tick collects, hands out, brings what happened into the books, looks, plans, and hands out what
-was planned; it never waits, so tests move time by hand. A device that has come free gets its next
-job before anything else is done: books and pictures can wait for the disk, devices should not.
+The way of a photo, each step in one tick or another, and none that leads back: `_look` (the inbox
+is read, `Planner.look_at_inbox`), `_take_answers` (what the examiner found), `_plan` (the queue is
+filled), `_begin_jobs`, `_collect` (workers report), `_settle` (ledger), `_publish` (outbox), and
+`see_to_original`. What is planned again starts at `_plan`.
+
+A tick never waits, so tests move time by hand. A device that has come free gets its next job before
+anything else is done: ledger and pictures can wait for the disk, devices should not. A full disk
+or another fault of the place ends the tick where it is and pauses the work (`pipeline.daemon.
+pauses`); all that was not recorded by then is kept and recorded after the pause.
 """
 
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.manifest import Manifest
 from pipeline.config.model import Config
-from pipeline.daemon.blame import is_check
-from pipeline.daemon.bookkeeping import Accounts
+from pipeline.daemon.blame import Holds, is_check
+from pipeline.daemon.bookkeeping import Bookkeeping
 from pipeline.daemon.gate import Closed, Gate
-from pipeline.daemon.outcomes import Outcomes
+from pipeline.daemon.job_queue import Waiting
+from pipeline.daemon.outcomes import Outcome, Outcomes
 from pipeline.daemon.pauses import Pause, after, broken, full, is_over, too_full, unusable
-from pipeline.daemon.planner import Planner
+from pipeline.daemon.planner import Findings, Planner
 from pipeline.daemon.replacements import Replacing
 from pipeline.daemon.run_statistics import Bulk
 from pipeline.errors import (
@@ -29,6 +37,10 @@ from pipeline.errors import (
     StateError,
 )
 from pipeline.inbox.examiner import Examiner
+from pipeline.inbox.intake import Accepted
+from pipeline.inbox.mount_guard import remember
+from pipeline.inbox.originals import Originals
+from pipeline.inbox.scanner import Refused
 from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.jobs.job import Job, JobResult, JobState, Progress
 from pipeline.jobs.retry_policy import MAX_ATTEMPTS
@@ -85,7 +97,7 @@ class Service:
         self.examiner = Examiner(config.limits)
         self.hooks = HookRunner(config.hooks, config.state / "logs" / "hooks.log")
         roots = [getattr(config, name) for name in FOLDERS]
-        self.accounts = Accounts(ledger, self.outbox, view, self._tell, config.bounds, roots)
+        self.accounts = Bookkeeping(ledger, self.outbox, view, self._tell, config.bounds, roots)
         self.gate = gate or Gate(config.state, config.schedule)
         devices = [config.device] if isinstance(config.device, str) else config.device
         self.bulk = Bulk(view, Rates(config.state), devices, lambda: executor.slots, on_run)
@@ -98,26 +110,24 @@ class Service:
         self._put_off = False  # whether running jobs were asked to end
         self._message = view.message
         self._on_run = on_run
-        self.planner = self._planner(config, manifest)
-        self.outcomes = Outcomes(self.accounts, self.checkpoints, self.planner)
+        self.outcomes = Outcomes(self.accounts, self.checkpoints)
         self.events = self.outcomes.events
-        self.config = config
+        self._findings: deque[Findings] = deque()  # of the inbox, not in the ledger yet
+        self._apply(config, manifest)
 
     def configure(self, config: Config, manifest: Manifest) -> None:
-        """Take up another config; the plan is made anew at the next look."""
-        self.config = config
-        self.planner = self._planner(config, manifest)
-        self.outcomes.planner = self.planner
-        self.hooks.hooks = config.hooks
+        """Take up another config; the plan is made again at the next look."""
+        self._apply(config, manifest)
+        self.outcomes.holds = Holds()
+        self.hooks.configure(config.hooks)
         self.accounts.bounds = config.bounds
         self.gate.take_up(config.schedule)
 
-    def _planner(self, config: Config, manifest: Manifest) -> Planner:
-        return Planner(config, manifest, self.accounts, self.examiner, self._replaces)
-
-    def _replaces(self, replaced: Replacing) -> None:
-        note("replaces", words=replaced.words())
-        self._on_run({"event": "replaces", **replaced.told(), "words": replaced.words()})
+    def _apply(self, config: Config, manifest: Manifest) -> None:
+        self.config = config
+        self.planner = Planner(config, manifest, self.ledger)
+        self.originals = Originals(config, self.ledger)
+        self.queue = Waiting(config.queue)
 
     # --- life ---------------------------------------------------------------------------
 
@@ -173,20 +183,20 @@ class Service:
         if self.paused and self.paused.cause not in ("inbox", "machine"):
             return  # neither ledger nor outbox takes anything now
         self._feed(now, wall)
-        self.outcomes.settle(wall)
+        self._act_on(self.outcomes.settle(wall))
         self.accounts.look_for_restored()
         if self.accounts.unpublished:
-            self.outcomes.publish(wall)
+            self._act_on(self.outcomes.publish(wall))
         if self.paused and self.paused.cause == "machine":
             self.accounts.flush(now)
             return  # nothing can be examined or begun
-        rest = 0.0 if self.executor.running() else EXAMINE_SECONDS
-        self.planner.learn(now, wall, self._running(), rest)
+        self._record_findings(wall)
+        self._take_answers(now, wall)
         if now >= self.planner.next_scan:
             self._look(now, wall)
         self._feed(now, wall)
         self.accounts.flush(now)
-        if self.gate.in_run and not (self.closed or self._busy() or self.planner.waiting):
+        if self.gate.in_run and not (self.closed or self._busy() or self.waiting):
             self.gate.done(wall)
             self.bulk.finish()
 
@@ -199,9 +209,9 @@ class Service:
 
     def _show(self, now: float) -> None:
         """Fill the dashboard's view."""
-        self.view.queued, self.view.settling = len(self.planner.queue), self.planner.settling
+        self.view.queued, self.view.settling = len(self.queue), self.planner.settling
         self.view.message = self._words()
-        self.bulk.show(self.planner.queue.works, self.executor.running(), now)
+        self.bulk.show(self.queue.works, self.executor.running(), now)
 
     def wake(self) -> None:
         """Look at the inbox at the next tick."""
@@ -213,7 +223,23 @@ class Service:
         if self._busy() or self.hooks.busy:
             return False
         shut = self.closed is not None and not self.planner.stale
-        return self._spent() or shut or not (self.planner.waiting or self.paused)
+        return self._spent() or shut or not (self.waiting or self.paused)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything is still to be examined, planned or begun."""
+        ready = any(job not in self.outcomes.holds for job in self.queue)
+        return bool(ready or self.examiner.pending or self.planner.unfinished)
+
+    @property
+    def waiting_styles(self) -> str:
+        """Which styles wait for their paintings or for the engine, and why; "" when none does."""
+        return "; ".join(filter(None, (self.planner.missing_files, self.outcomes.holds.words)))
+
+    def works(self) -> Counter[str]:
+        """How many jobs of each kind of work there are, also those of photos not yet examined."""
+        works = +self.queue.works
+        return works + self.planner.unexamined_works() if self.examiner.pending else works
 
     @property
     def held(self) -> str:
@@ -230,7 +256,7 @@ class Service:
     def finish(self) -> None:
         """Leave no temporary file behind, where the disk lets us."""
         try:
-            self.outcomes.release()
+            self._act_on(self.outcomes.release())
             self.bulk.rates.save()
             self.accounts.flush(0.0, force=True)
             self.outbox.sweep(self._waiting())
@@ -284,9 +310,8 @@ class Service:
 
     def _words(self) -> str:
         """What the dashboard says of the whole."""
-        whose = (self.executor, self.planner, self.hooks, self.accounts)
-        found = [each.trouble for each in whose] + [self._message]
-        return self.held or next(filter(None, found), "")
+        found = (self.executor.trouble, self.waiting_styles, self.hooks.trouble)
+        return self.held or next(filter(None, (*found, self.accounts.trouble, self._message)), "")
 
     # --- working ------------------------------------------------------------------------
 
@@ -294,29 +319,122 @@ class Service:
         watch = self.config.watch
         pace = min(watch.poll_seconds, watch.scan_seconds) if self.polling else watch.scan_seconds
         try:
-            self.planner.look(now, wall, self._running(), pace)
+            findings = self.planner.look_at_inbox(now, wall, pace)
         except StateError as error:
             if isinstance(error, BusyError | DiskFullError) or not self.patient:
                 raise
             self.planner.next_scan = now + watch.poll_seconds
             self.paused = unusable("inbox", str(error), now)
+            return
+        self._findings.append(findings)
+        self._record_findings(wall)
+        for found in findings.unexamined:
+            self.examiner.ask(found)
+        if self.planner.stale:
+            self._plan(now, wall)
+
+    def _take_answers(self, now: float, wall: float) -> None:
+        """Take in what the examiner found, and plan with it now and then.
+
+        Raises:
+            PlaceError: Nothing can be examined now; what waits is examined later.
+        """
+        rest = 0.0 if self.executor.running() else EXAMINE_SECONDS
+        answers = self.examiner.answers(rest) if self.examiner.pending else []
+        if not answers:
+            return
+        findings = self.planner.take_answers(answers)
+        if findings.fault:
+            self.examiner.drop()
+        self._findings.append(findings)
+        self._record_findings(wall)
+        if self.planner.plan_is_due(now, len(self.queue), self.examiner.pending):
+            self._plan(now, wall)
+        else:
+            self.planner.stale = True
+        if findings.fault:
+            self.planner.stale = True
+            raise findings.fault
+
+    def _record_findings(self, wall: float) -> None:
+        """Record what was found in the inbox, each thing once; may be cut short, and goes on."""
+        while self._findings:
+            findings = self._findings[0]
+            if findings.recognised:
+                remember(self.config.inbox, self.ledger)
+            if findings.gone:
+                self.accounts.record_gone(findings.gone, wall)
+                findings.gone = None
+            while findings.files:
+                self._record_file(findings.files[0], wall)
+                findings.files.popleft()
+            self._findings.popleft()
+
+    def _record_file(self, file: Accepted | Refused, wall: float) -> None:
+        if isinstance(file, Accepted):
+            self.ledger.files.record_hash(file.content, file.version, file.sha256)
+        else:
+            self.accounts.refuse(file, wall)
+            self.originals.put_aside(file)
+
+    def _plan(self, now: float, wall: float) -> None:
+        """Fill the queue with what is due, and record what is not to be done."""
+        plan = self.planner.make_plan(now, self._running())
+        if plan.replaced:
+            self._announce(plan.replaced)
+        self.queue.fill(plan.due, self.planner.intake.files, self.ledger.retry_times())
+        self.outcomes.holds.keep({pair.job.recipe.digest for pair in plan.pairs if pair.job})
+        for accepted in plan.accepted:
+            self._record_file(accepted, wall)
+        for refused in plan.refused:
+            self._record_file(refused, wall)
+        for duplicate in plan.duplicates:
+            self.accounts.settle(duplicate, wall)
+            self.see_to_original(duplicate.job.content)
+        if plan.returned:
+            self.ledger.reopen_photos(plan.returned)
+        for content in plan.ended:
+            self.see_to_original(content)
+
+    def _announce(self, replaced: Replacing) -> None:
+        note("replaces", words=replaced.words())
+        self._on_run({"event": "replaces", **replaced.as_json(), "words": replaced.words()})
+
+    def _act_on(self, outcomes: Iterable[Outcome]) -> None:
+        """What the ends of jobs mean for plan, queue and originals."""
+        for outcome in outcomes:
+            if outcome.job and outcome.changed:
+                self.planner.doubt(outcome.job, outcome.changed)
+            if outcome.job and outcome.retry_at is not None:
+                self.queue.postpone(outcome.job, outcome.retry_at)
+            if outcome.again:
+                self.planner.wake(stale=True)
+            self.planner.job_ended(outcome.content)
+            if outcome.finished:
+                self.see_to_original(outcome.content)
+
+    def see_to_original(self, content: str) -> None:
+        """A pair of this photo has ended: if all have, the original gets what the config says."""
+        ending = self.planner.ending_of(content)
+        if ending is not None:
+            self.originals.finish(ending)
 
     def _feed(self, now: float, wall: float) -> None:
         self._feed_checks()
         while self.executor.free() and not (self.paused or self.closed or self._spent()):
             busy = {(job.content, job.style) for job in self._known()}
-            job = self.planner.queue.next(wall, busy, self.planner.holds.holds)
+            job = self.queue.next(wall, busy, self.outcomes.holds.holds)
             if job is None or self._short_of_space():
                 return
             if not self.bulk.started:
-                self.bulk.start(self.planner.works())
+                self.bulk.start(self.works())
             self._begin(job, now)
-            self.planner.queue.take(job)
+            self.queue.take(job)
 
     def _feed_checks(self) -> None:
         """Checks come first, and whatever the limit: results wait for them."""
         if self.closed:
-            self.outcomes.release()
+            self._act_on(self.outcomes.release())
         while self.executor.free() and not (self.paused or self._stopping):
             check = self.outcomes.trials.next()
             if check is None or self._short_of_space():
@@ -348,7 +466,7 @@ class Service:
         except OutputError:
             self.ledger.give_back(begun)
             raise
-        self.outcomes.begun(begun)
+        self.outcomes.begun(begun, self.planner.intake.version(begun.content))
         self._submit(begun, staging)
         self.begun += 1
         self.bulk.tally.begin(now)

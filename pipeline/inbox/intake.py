@@ -1,79 +1,102 @@
-"""From the files of the inbox to photos that can be planned, each examined once and for all."""
+"""Which files of the inbox are photos that can be planned, and why the others are not taken.
+
+A file becomes a photo once all of these hold; the first that does not is why it is not taken:
+
+1. The inbox is there, and is the one it was: `pipeline.inbox.mount_guard`.
+2. It is a regular file with the suffix of a picture, not ignored by name, not too deep:
+   `pipeline.inbox.tree`.
+3. It has no second name (hard link), holds something, and is still: unchanged for
+   `watch.settle_seconds`, no download goes on beside it, nobody has it open for writing, its end is
+   there, and its side files are still: `pipeline.inbox.scanner`.
+4. It can be read and decoded within `limits`: `pipeline.inbox.examiner`. A failure counts for this
+   version of the file; those in `PASSING` are not the file's, and it is examined again.
+5. Its side files are right, and they or a match rule give it a style: here and
+   `pipeline.jobs.plan`, which also says why a pair of photo and style is not due.
+
+`run`, `run --dry-run` and `explain` all ask `Intake`. It reads the ledger and writes nothing to it.
+"""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config.manifest import Manifest
 from pipeline.config.model import Config
 from pipeline.config.sidecar import Side, wishes
 from pipeline.errors import Failure, InputError, Reason
-from pipeline.inbox.examiner import PASSING, Examined, Examiner
-from pipeline.inbox.mount_guard import recognise, remember
+from pipeline.inbox.examiner import PASSING, Examined
+from pipeline.inbox.mount_guard import recognise
 from pipeline.inbox.scanner import Found, Inbox, Refused, Scan
 from pipeline.jobs.job import Photo
 from pipeline.jobs.recipe import Recipe, Recipes
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import SeenFile
-from pipeline.system.file_version import Stamp
 
 _OWN = frozenset({Reason.SIDECAR_INVALID})  # failures that are not the examiner's
-# Refusals that end without a new version of the file: a side file or a rule was mended.
+# Refusals that end without a new version of the file: a side file or a rule was corrected.
 _MAY_END = frozenset({Reason.SIDECAR_INVALID, Reason.NO_MATCH})
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A version of a file that is good: no earlier refusal of it stands."""
+
+    content: str
+    version: str
+    sha256: str
+
+
 class Intake:
-    """Looks at the inbox and keeps what is known of each file.
+    """Reads the inbox and keeps what is known of each file.
 
     Args:
         config, manifest: What is wanted.
-        ledger: Remembers across restarts what was examined.
-        examiner: Looks into files that are new.
+        ledger: Knows what was examined before a restart. It is only read.
     """
 
-    def __init__(
-        self, config: Config, manifest: Manifest, ledger: Ledger, examiner: Examiner
-    ) -> None:
+    def __init__(self, config: Config, manifest: Manifest, ledger: Ledger) -> None:
         self.config, self.manifest, self.ledger = config, manifest, ledger
         self.recipes = Recipes(config)
         self.inbox = Inbox(config.inbox, config.watch.settle_seconds, config.watch.ignore)
-        self.examiner = examiner
         self.files: dict[str, Found] = {}  # still now
         self.sides: dict[str, tuple[Path, str]] = {}
-        self._digests: dict[tuple[str, str], str] = {}
+        self._digests: dict[tuple[str, str], str] = {}  # by (content, version)
         self._failed: dict[tuple[str, str], Failure] = {}
-        self._told: set[str] = set()  # photos refused for a reason that may end
+        self._refused: set[str] = set()  # photos refused for a reason that may end
         self._revision: tuple[int, int] | None = None
-        self._recognised = False
-        self.left: list[SeenFile] = []  # refused files that the last scan did not find any more
+        self.recognised = False  # whether it is certain that this is the inbox it was
 
     def scan(self, now: float, wall: float) -> Scan:
-        """Read the inbox; what is new goes to the examiner.
+        """Read the inbox.
 
         Raises:
             InboxError: When the inbox is not there, or not the one it was.
         """
-        self.left = []
         scan = self.inbox.scan(now, wall)
-        self._recognise(scan)
+        if not self.recognised:
+            recognise(self.config.inbox, scan.names, self.ledger)
+            self.recognised = bool(scan.still)
         self.files = {found.content: found for found in scan.still}
         self.sides = {name: (side.path, str(side.stamp)) for name, side in scan.sides.items()}
-        self._recall()
-        for found in scan.still:
-            key = (found.content, str(found.stamp))
-            if key not in self._digests and key not in self._failed:
-                self.examiner.ask(found)
+        self._read_ledger()
+        if scan.changed and scan.whole:
+            # A file that comes back is examined like a new one.
+            names = scan.names
+            self._failed = {key: why for key, why in self._failed.items() if key[0] in names}
         return scan
 
-    def learn(self, answer: Examined) -> Refused | None:
-        """Take in what the examiner found; gives back the file if it is to be refused."""
+    def unexamined(self) -> list[Found]:
+        """The still files of which it is not known yet whether they can be decoded."""
+        return [found for found in self.files.values() if not self._is_examined(found)]
+
+    def take_answer(self, answer: Examined) -> Accepted | Refused | None:
+        """Take in what examining a file has found; None where the file has changed meanwhile."""
         found, version = answer.found, str(answer.found.stamp)
         key = (found.content, version)
         if answer.sha256:
             self._digests[key] = answer.sha256
-            self.ledger.files.record_hash(found.content, version, answer.sha256)
-            return None
+            return Accepted(found.content, version, answer.sha256)
         if answer.failure is None:
-            return None  # changed meanwhile: the next scan sees another version
+            return None  # the next scan sees another version
         if answer.failure.code not in PASSING:
             self._failed[key] = answer.failure
         return Refused(found.content, found.path, answer.failure, "failed", version)
@@ -90,10 +113,28 @@ class Intake:
             except InputError as error:
                 failure = Failure(error.code, str(error))
                 version = str(found.stamp)
+                self._refused.add(found.content)
                 refused.append(Refused(found.content, found.path, failure, "failed", version))
                 continue
             photos.append(Photo(found.content, found.path, digest, recipes))
         return photos, refused
+
+    def refuse_unmatched(self, content: str) -> Refused:
+        """The refusal of a photo to which nothing gives a style."""
+        failure = Failure(Reason.NO_MATCH, "no match rule of the config gives it a style")
+        found = self.files[content]
+        self._refused.add(content)
+        return Refused(content, found.path, failure, "skipped", str(found.stamp))
+
+    def accept_matched(self, contents: Iterable[str]) -> list[Accepted]:
+        """Of photos that have styles, those that were refused before: that refusal has ended."""
+        accepted = []
+        for content in sorted(self._refused.intersection(contents)):
+            photo = self.photo(content)
+            if photo is not None:
+                accepted.append(Accepted(content, self.version(content), photo.sha256))
+            self._refused.discard(content)
+        return accepted
 
     def version(self, content: str) -> str:
         """The version of a photo as it was examined; "" where it is not still or not there."""
@@ -115,25 +156,9 @@ class Intake:
         """A job found something else in a photo: it is examined again, whatever its stamp says."""
         self._digests.pop((content, self.version(content)), None)
 
-    def refused(self, refused: Refused) -> None:
-        """The books hold a refusal now."""
-        if refused.failure.code in _MAY_END:
-            self._told.add(refused.content)
-
-    def accepted(self, contents: Iterable[str]) -> None:
-        """These photos have styles: what was held against them is forgotten."""
-        for content in self._told.intersection(contents):
-            photo = self.photo(content)
-            if photo is not None:
-                self.ledger.files.record_hash(content, self.version(content), photo.sha256)
-            self._told.discard(content)
-
-    def standing(self, content: str) -> str:
-        """The version that lies under a photo's name at this moment; "" where nothing does."""
-        try:
-            return str(Stamp.of((self.config.inbox / content).lstat()))
-        except OSError:
-            return ""
+    def _is_examined(self, found: Found) -> bool:
+        key = (found.content, str(found.stamp))
+        return key in self._digests or key in self._failed
 
     def _own_recipes(self, content: str) -> dict[str, Recipe | None] | None:
         side = None
@@ -141,20 +166,7 @@ class Intake:
             side = wishes(content, self.sides, self.manifest, self.config)
         return None if side is None else own_recipes(content, side, self.manifest, self.recipes)
 
-    def _recognise(self, scan: Scan) -> None:
-        """Once it is certain that this is the inbox, what is gone from it is gone."""
-        if not self._recognised:
-            recognise(self.config.inbox, scan.names, self.ledger)
-            if scan.still:
-                remember(self.config.inbox, self.ledger)
-                self._recognised = True
-        if scan.changed and scan.whole:
-            self.ledger.close_missing(scan.names)
-            self.left = self.ledger.files.forget_refusals(scan.names)
-            if self.left:
-                self._revision = None  # to be read anew
-
-    def _recall(self) -> None:
+    def _read_ledger(self) -> None:
         """What the ledger knows; read again when another process (`retry`) has written to it."""
         revision = self.ledger.revision()
         if self._revision is not None and revision[0] == self._revision[0]:
@@ -163,7 +175,7 @@ class Intake:
         # What is known already stays: a refusal may have taken a digest's place in the ledger.
         self._digests |= self.ledger.files.hashes()
         refusals = self.ledger.files.refusals()
-        self._told |= {r.content for r in refusals if r.failure and r.failure.code in _MAY_END}
+        self._refused |= {r.content for r in refusals if r.failure and r.failure.code in _MAY_END}
         self._failed = {
             (seen.content, seen.stamp): seen.failure
             for seen in refusals

@@ -8,12 +8,16 @@ import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pipeline.config.model import Config
-from pipeline.errors import Failure, OutputError
+from pipeline.errors import Failure, OutputError, Reason
+from pipeline.inbox.examiner import PASSING
+from pipeline.inbox.scanner import EMPTY, Refused
 from pipeline.jobs.job import JobState, Output
+from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair
 from pipeline.system.copying import copy_over
 from pipeline.system.file_names import MAX_NAMES, fitting
@@ -23,11 +27,66 @@ from pipeline.system.safe_files import digest_at, new_file, opened_folder, write
 REASON_SUFFIX = ".reason.json"
 
 
-class Originals:
-    """Acts on photos of the inbox as the config says."""
+# These pass, or are corrected beside the photo: it stays where it is.
+_STAYS = PASSING | {Reason.SIDECAR_INVALID}
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A photo all of whose pairs have ended: ``failure`` says why one has failed, if one has."""
+
+    content: str
+    version: str
+    sha256: str
+    made: tuple[Pair, ...] = ()
+    failure: Failure | None = None
+
+
+class Originals:
+    """Acts on photos of the inbox as the config says.
+
+    Args:
+        config: What becomes of originals.
+        ledger: Is written to before a photo leaves the inbox, so that a crash costs no picture.
+    """
+
+    def __init__(self, config: Config, ledger: Ledger) -> None:
+        self.config, self._ledger = config, ledger
+
+    @staticmethod
+    def wanted(config: Config) -> bool:
+        """Whether the config has any original touched."""
+        return (config.after, config.failed) != ("keep", "leave")
+
+    def finish(self, ending: Ending) -> None:
+        """Archive, delete or quarantine a photo whose pairs have all ended, as the config says."""
+        if ending.failure is not None:
+            self._put_aside(ending.content, ending.version, ending.sha256, ending.failure)
+        elif self.config.after != "keep":
+            with self._leaving(ending.content, ending.version, ending.sha256):
+                self.processed(ending.content, ending.version, ending.made)
+
+    def put_aside(self, refused: Refused) -> None:
+        """Quarantine a file that was refused as a failure, as the config says."""
+        if refused.status == "failed" and refused.version:
+            self._put_aside(refused.content, refused.version, "", refused.failure)
+
+    def _put_aside(self, content: str, version: str, sha256: str, failure: Failure) -> None:
+        stays = failure == EMPTY or failure.code in _STAYS
+        if self.config.failed != "leave" and not stays:
+            with self._leaving(content, version, sha256):
+                self.failed(content, version, sha256, failure)
+
+    @contextmanager
+    def _leaving(self, content: str, version: str, sha256: str) -> Iterator[None]:
+        """A photo is taken out of the inbox: what gets its name next is another photo.
+
+        The ledger knows before it happens, so that a crash in between costs no picture.
+        """
+        self._ledger.close_photo(content, sha256)
+        yield
+        if sha256 and version_at(self.config.inbox / content) == version:
+            self._ledger.reopen_photos({(content, sha256)})
 
     def processed(self, content: str, version: str, pairs: Iterable[Pair]) -> str:
         """All pictures of a photo are made. Returns what was done to it, "" if nothing.
@@ -121,6 +180,14 @@ class Originals:
         with suppress(OSError):
             note = moved.with_name(moved.name + REASON_SUFFIX)
             write_whole(note, json.dumps(told, indent=2).encode())
+
+
+def version_at(path: Path) -> str:
+    """The version that lies under a photo's name at this moment; "" where nothing does."""
+    try:
+        return str(Stamp.of(path.lstat()))
+    except OSError:
+        return ""
 
 
 def _split(content: str) -> tuple[tuple[str, ...], str]:

@@ -49,6 +49,15 @@ class HookRunner:
         self._name = ""
         self.trouble = ""  # of the last one that did not end well
 
+    def configure(self, hooks: Hooks) -> None:
+        """Take up other hooks; what runs goes on."""
+        self.hooks = hooks
+
+    @property
+    def timeout_seconds(self) -> float:
+        """How long a hook may take."""
+        return self.hooks.timeout_seconds
+
     @property
     def busy(self) -> bool:
         """Whether a hook runs or waits."""

@@ -406,9 +406,9 @@ def test_only_the_result_that_a_twin_waits_for_makes_a_new_plan(make, monkeypatc
     studio.examined()
     studio.until_running()
     plans = []
-    plan = studio.service.planner._plan
+    plan = studio.service.planner.make_plan
     monkeypatch.setattr(
-        studio.service.planner, "_plan", lambda *given: (plans.append(given), plan(*given))
+        studio.service.planner, "make_plan", lambda *given: (plans.append(given), plan(*given))
     )
     studio.until_idle()
     assert studio.states()["zz-twin.png"] == "skipped"
@@ -442,7 +442,9 @@ def test_an_original_that_a_kill_left_behind_is_seen_to_at_the_next_start(make):
     studio = make(CONFIG + "after: archive\nfailed: quarantine\n")
     studio.put("a.png")
     studio.put("b.png", seed=2)
-    studio.service.planner.done = lambda _: None  # the kill falls between the books and the photo
+    studio.service.see_to_original = lambda _: (
+        None
+    )  # the kill falls between the books and the photo
     for how in (done, lambda job, _: failed(job, Reason.TRUNCATED)):
         studio.until_running()
         studio.executor.end(how)

@@ -21,7 +21,7 @@ from pipeline.cli.explain import explain, explain_text
 from pipeline.config.loading import load
 from pipeline.daemon.instance import Card
 from pipeline.daemon.observers import Observers
-from pipeline.daemon.preview import planned
+from pipeline.daemon.preview import preview
 from pipeline.daemon.run import RELOAD_SECONDS, _Loop
 from pipeline.daemon.signals import Asked
 from pipeline.monitoring.terminal.dashboard import Dashboard
@@ -74,7 +74,7 @@ def test_a_painting_that_is_gone_holds_its_own_style_back_and_no_other(make, gon
     assert "b--harbour.png" not in made
     loaded = load(studio.root / "config.yaml", complete=False)
     assert ("b.png", "harbour", "style waits") in {
-        (pair.content, pair.style, pair.why) for pair in planned(loaded)
+        (pair.content, pair.style, pair.why) for pair in preview(loaded).plan.pairs
     }
     assert "harbour: waits until its painting" in explain_text(explain(loaded, Path("b.png")))
 

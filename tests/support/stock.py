@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline.config.enhancement import Enhance
 from pipeline.config.transfer import Transfer
-from pipeline.daemon.bookkeeping import Accounts
+from pipeline.daemon.bookkeeping import Bookkeeping
 from pipeline.daemon.restore import settle
 from pipeline.jobs.job import Job, JobResult, Output
 from pipeline.jobs.recipe import Recipe
@@ -93,11 +93,11 @@ def bring_back(ledger: Ledger, outbox: Outbox, version: Version) -> None:
     publish(accounts)
 
 
-def books(ledger: Ledger, outbox: Outbox, **options) -> Accounts:
-    return Accounts(ledger, outbox, View(), lambda _: None, **options)
+def books(ledger: Ledger, outbox: Outbox, **options) -> Bookkeeping:
+    return Bookkeeping(ledger, outbox, View(), lambda _: None, **options)
 
 
-def publish(accounts: Accounts) -> None:
+def publish(accounts: Bookkeeping) -> None:
     deque(accounts.publish_all(0.0))
     accounts.flush(0.0, force=True)
 
