@@ -366,7 +366,7 @@ def test_a_config_taken_up_while_watching_says_it_before_any_job_begins(studio):
 def test_what_will_be_replaced_is_a_line_for_people(capsys):
     replaced = Replacing(3, Counter({(64, 32): 2, (48, "source"): 1}), kept=False)
     with Dashboard() as dashboard:
-        _say({"event": "replaces", **replaced.told(), "words": replaced.words()}, dashboard)
+        _say({"event": "replaces", **replaced.as_json(), "words": replaced.words()}, dashboard)
     words = "replaces 3 finished pictures, 64 -> 32 px (2 of them), 48 -> the photo's own size (1"
     assert words in capsys.readouterr().out
 
