@@ -19,7 +19,7 @@ from benchmarks.scale import _folder, _painted
 from pipeline.config.loading import load_config
 from pipeline.config.manifest import load_manifest
 from pipeline.daemon.service import Service
-from pipeline.jobs.job import Bench, Job, JobResult
+from pipeline.jobs.job import Job, JobResult, Workspace
 from pipeline.ledger.ledger import Ledger
 from pipeline.monitoring.view import View
 from pipeline.workers.executor import Place
@@ -43,7 +43,7 @@ _painted_last = [""]
 def _photo(_sha256: str) -> None: ...
 
 
-def remembering(job: Job, bench: Bench, _progress: Any, _stop: Any, turn: Any) -> JobResult:
+def remembering(job: Job, workspace: Workspace, _progress: Any, _stop: Any, turn: Any) -> JobResult:
     """Where the worker would find the photo decoded, and at the device its features."""
     with _LOADING:
         before = _photo.cache_info().hits
@@ -52,9 +52,9 @@ def remembering(job: Job, bench: Bench, _progress: Any, _stop: Any, turn: Any) -
     with turn:
         features, _painted_last[0] = job.sha256 == _painted_last[0], job.sha256
         time.sleep(random.uniform(*SECONDS))
-    with (bench.staging.parent.parent.parent / "found").open("a") as file:
+    with (workspace.staging.parent.parent.parent / "found").open("a") as file:
         file.write(f"decoded:{decoded} features:{features}\n")
-    return _painted(job, bench.staging)
+    return _painted(job, workspace.staging)
 
 
 remembering.takes_turns = True  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from pipeline.config.manifest import load_manifest
 from pipeline.config.model import Config, MatchRule
 from pipeline.daemon.service import Service
 from pipeline.inbox.scanner import Inbox
-from pipeline.jobs.job import Bench, Job, JobResult
+from pipeline.jobs.job import Job, JobResult, Workspace
 from pipeline.jobs.recipe import Recipes
 from pipeline.ledger.database import Database
 from pipeline.ledger.ledger import Ledger
@@ -93,7 +93,7 @@ def finish(root: Path) -> None:
     """Fill the ledger as if all had been made."""
     config = load_config(root / "config.yaml")
     manifest, recipes = load_manifest(config), Recipes(config)
-    made = {name: recipes.of(style) for name, style in manifest.styles.items()}
+    made = {name: recipes.recipe_for(style) for name, style in manifest.styles.items()}
     rows = []
     for number, content in enumerate(_contents()):
         for style, recipe in made.items():
@@ -163,15 +163,15 @@ def _program(root: Path, program: str) -> str:
     return done.stdout
 
 
-def stub(job: Job, bench: Bench, _progress: object, _should_stop: object) -> JobResult:
+def stub(job: Job, workspace: Workspace, _progress: object, _should_stop: object) -> JobResult:
     """A job of known length; tells when it began and ended, on the clock all processes share."""
     began = time.monotonic()
-    path = bench.staging / "stylized.png"
+    path = workspace.staging / "stylized.png"
     path.write_bytes(b"picture")
     time.sleep(max(0.0, began + STUB_SECONDS - time.monotonic()))
     outputs = (staged_output("stylized", path, 1, 1),)
     times = {"began": began, "ended": time.monotonic()}
-    return JobResult(job, "done", STUB_SECONDS, bench.device, outputs, times)
+    return JobResult(job, "done", STUB_SECONDS, workspace.device, outputs, times)
 
 
 def _idle(root: Path) -> float:

@@ -21,7 +21,7 @@ from pipeline.config.loading import load_config
 from pipeline.config.manifest import load_manifest, starter_styles
 from pipeline.config.transfer import Transfer
 from pipeline.daemon.service import Service
-from pipeline.jobs.job import Bench, Job, JobResult
+from pipeline.jobs.job import Job, JobResult, Workspace
 from pipeline.jobs.recipe import Recipe, StyleImage, digest
 from pipeline.ledger.ledger import Ledger
 from pipeline.monitoring.view import View
@@ -77,22 +77,22 @@ class Deadline:
 # --- jobs -----------------------------------------------------------------------------------
 
 
-def stub(job: Job, bench: Bench, _progress: Any, _should_stop: Any, turn: Any) -> JobResult:
+def stub(job: Job, workspace: Workspace, _progress: Any, _should_stop: Any, turn: Any) -> JobResult:
     """A job of known length; its pictures are written after its turn, as the worker's are."""
     with turn, _span():
         time.sleep(STUB_SECONDS)
-    return _painted(job, bench.staging)
+    return _painted(job, workspace.staging)
 
 
 stub.takes_turns = True  # type: ignore[attr-defined]
 
 
-def burn(job: Job, bench: Bench, *_: Any) -> JobResult:
+def burn(job: Job, workspace: Workspace, *_: Any) -> JobResult:
     """A job that takes a known amount of one core."""
     until = time.thread_time() + STUB_SECONDS
     while time.thread_time() < until:
         sum(range(1000))
-    return _painted(job, bench.staging)
+    return _painted(job, workspace.staging)
 
 
 def nothing(job: Job, *_: Any) -> JobResult:

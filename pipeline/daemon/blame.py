@@ -14,7 +14,7 @@ from pipeline.config.manifest import starter_styles
 from pipeline.errors import Failure, Reason
 from pipeline.jobs.job import Job, JobResult
 from pipeline.jobs.recipe import digest
-from pipeline.jobs.retry_policy import BLAME, Blame, again_seconds, is_due
+from pipeline.jobs.retry_policy import BLAME, Blame, is_due, repair_wait_seconds
 
 CHECK = ".self-check"  # stands for a photo's name; no photo in the inbox has one like it
 KNOWN_GOOD = "watercolor"  # of the starter styles, the smallest file
@@ -43,10 +43,10 @@ class Holds:
         """Let the pairs of a job's recipe wait, longer each time."""
         before = self._holds.get(job.recipe.digest)
         if before is None:
-            self._holds[job.recipe.digest] = Hold(job.style, why, wall + again_seconds(1))
+            self._holds[job.recipe.digest] = Hold(job.style, why, wall + repair_wait_seconds(1))
         elif is_due(before.until, wall):  # others of the same try say nothing new
             before.why, before.times = why, before.times + 1
-            before.until = wall + again_seconds(before.times)
+            before.until = wall + repair_wait_seconds(before.times)
 
     def holds(self, job: Job, wall: float) -> bool:
         """Whether a job is not to be begun now."""

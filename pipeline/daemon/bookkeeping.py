@@ -19,11 +19,11 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair, Staged
 from pipeline.monitoring.journal import note
 from pipeline.monitoring.view import Result, View
-from pipeline.outbox.names import RUN_LOG, stems
+from pipeline.outbox.names import RUN_LOG, candidate_names
 from pipeline.outbox.publisher import Outbox
 from pipeline.outbox.run_log import RunLog, run_log_line
 from pipeline.outbox.thumbnails import STAGED
-from pipeline.outbox.versions import Versions, relative
+from pipeline.outbox.versions import Versions, relative_paths
 from pipeline.system.redaction import Discreet
 from pipeline.system.text import timestamp
 
@@ -110,7 +110,7 @@ class Bookkeeping:
             result,
             run_log_line(result, self.run_id, timestamp(wall)),
             self._stems(job.content, job.style),
-            lambda stem, before: self.outbox.taken(stem, result.outputs, before),
+            lambda stem, before: self.outbox.is_taken(stem, result.outputs, before),
         )
         self.unpublished = True
 
@@ -167,7 +167,7 @@ class Bookkeeping:
             wanted = {staged.restores for staged in self.ledger.staged()}
             for version in self.ledger.history.surplus(self.bounds.per_pair, self.bounds.bytes):
                 if version.id not in wanted:
-                    self._versions.drop(version.outputs)
+                    self._versions.remove(version.outputs)
                     self.ledger.history.forget(version)
         self._kept_some = False
 
@@ -221,12 +221,12 @@ class Bookkeeping:
         return self.ledger.rename(
             staged,
             self._stems(staged.content, staged.style),
-            lambda stem, before: self.outbox.taken(stem, staged.outputs, before),
+            lambda stem, before: self.outbox.is_taken(stem, staged.outputs, before),
         )
 
     def _stems(self, content: str, style: str) -> Iterator[str]:
         folder, lives = self.outbox.folder_of(content), self.ledger.count_lives(content, style)
-        return stems(content, style, lives, folder)
+        return candidate_names(content, style, lives, folder)
 
     def _unpublishable(self, staged: Staged, error: OutputError, wall: float) -> bool:
         """Staged pictures are damaged or their place is unfit; whether they are made again."""
@@ -250,7 +250,7 @@ class Bookkeeping:
 
     def _cleared(self, staged: Staged) -> None:
         if staged.restores:
-            self._versions.drop(relative(self.outbox.root, staged.outputs))
+            self._versions.remove(relative_paths(self.outbox.root, staged.outputs))
         self.outbox.discard(staged.job, staged.attempt)
         self.view.drop(staged.job)
 

@@ -117,7 +117,7 @@ class Outcomes:
     def _fail(self, result: JobResult, wall: float) -> Iterator[Outcome]:
         job, failure = result.job, result.error
         assert failure is not None  # noqa: S101  # a failed result has one
-        if BLAME[failure.code] is Blame.PLACE:
+        if BLAME[failure.code] is Blame.MACHINE:
             yield self._give_back(job)
             raise _of_the_place(failure)
         if BLAME[failure.code] is Blame.STYLE:
@@ -174,7 +174,7 @@ class Outcomes:
                 yield self._give_back(result.job)
         if failure is None:
             return
-        if BLAME[failure.code] is Blame.PLACE:
+        if BLAME[failure.code] is Blame.MACHINE:
             raise _of_the_place(failure)
         self.holds.hold(accused[0].job, _of_a_check(failure), wall)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import OutputError, PlaceError, Reason
-from pipeline.jobs.retry_policy import again_seconds
+from pipeline.jobs.retry_policy import repair_wait_seconds
 
 HYSTERESIS = 1.25  # that much more than is needed must be free, or a nearly full disk flickers
 AGAIN_SECONDS = 15.0  # a quota frees nothing that could be seen: it is simply tried again
@@ -65,7 +65,7 @@ def unusable(cause: Literal["inbox", "outbox", "database"], why: str, now: float
 
 def broken(error: PlaceError, times: int, now: float) -> Pause:
     """The pause while the machine is at fault; seldomer tried again the more often in vain."""
-    return Pause("machine", str(error), now + again_seconds(times))
+    return Pause("machine", str(error), now + repair_wait_seconds(times))
 
 
 def full(folder: Path, free_bytes: int, now: float, look: Space = space) -> Pause:

@@ -24,7 +24,7 @@ from pipeline.inbox.scanner import Found, Refused, Scan
 from pipeline.jobs.job import Job, JobResult, JobState, Photo
 from pipeline.jobs.plan import Planned, plan_jobs
 from pipeline.jobs.recipe import forget_digest
-from pipeline.jobs.retry_policy import OF_THE_PLACE
+from pipeline.jobs.retry_policy import MACHINE_REASONS
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair
 from pipeline.monitoring.estimate import work_of
@@ -137,7 +137,7 @@ class Planner:
         self.next_scan = min(now + scan_seconds, scan.next_look or float("inf"))
         self.settling = len(scan.unsettled)
         # A style whose painting was taken away waits until it is back; the others go on.
-        recipes = [self.intake.recipes.usable(s) for s in self.manifest.styles.values()]
+        recipes = [self.intake.recipes.recipe_if_readable(s) for s in self.manifest.styles.values()]
         self.missing_files = self.intake.recipes.trouble
         self.recipe_files.compare(filter(None, recipes), now)
         self.next_scan = min(self.next_scan, self.recipe_files.still_at)
@@ -157,7 +157,7 @@ class Planner:
         findings = Findings()
         for answer in answers:
             failure = answer.failure
-            if failure and failure.code in OF_THE_PLACE:
+            if failure and failure.code in MACHINE_REASONS:
                 findings.fault = findings.fault or PlaceError(failure.message, code=failure.code)
                 continue
             found = self.intake.take_answer(answer)
@@ -212,7 +212,7 @@ class Planner:
         """
         photos, refused = self.intake.photos()
         finished = self.ledger.finished()
-        recipe_of, known = self.intake.recipes.usable, self.ledger.known()
+        recipe_of, known = self.intake.recipes.recipe_if_readable, self.ledger.known()
         pairs = plan_jobs(photos, self.manifest, recipe_of, known, finished)
         wanted = [p.job for p in pairs if p.due and p.job and p.job.id not in running]
         due = [job for job in wanted if not self.recipe_files.holds_back(job)]
@@ -240,7 +240,9 @@ class Planner:
         if photo is None:
             return None
         before, finished = self.ledger.known(content), self.ledger.finished(photo.sha256)
-        pairs = plan_jobs([photo], self.manifest, self.intake.recipes.usable, before, finished)
+        pairs = plan_jobs(
+            [photo], self.manifest, self.intake.recipes.recipe_if_readable, before, finished
+        )
         whys = {pair.why for pair in pairs}
         if not whys or not whys <= _ENDED:
             return None

@@ -17,9 +17,9 @@ from pipeline.inbox.tree import content_of
 from pipeline.ledger.ledger import FILE, Ledger
 from pipeline.ledger.records import Version
 from pipeline.monitoring.view import View
-from pipeline.outbox.names import stems
+from pipeline.outbox.names import candidate_names
 from pipeline.outbox.publisher import Outbox
-from pipeline.outbox.versions import Versions, absolute
+from pipeline.outbox.versions import Versions, absolute_paths
 from pipeline.system.paths import real_path
 from pipeline.system.text import encodable, timestamp, visible
 
@@ -73,13 +73,13 @@ def restore(loaded: Loaded, names: Sequence[str], everything: bool) -> Restored:
 def settle(accounts: Bookkeeping, version: Version) -> None:
     """The intention, which survives a crash: a staged pair like any other."""
     outbox = accounts.outbox
-    files = absolute(outbox.root, version.outputs)
+    files = absolute_paths(outbox.root, version.outputs)
     accounts.ledger.restore(
         version,
         files,
         _line(version, accounts.run_id, time.time()),
-        stems(version.content, version.style),
-        lambda stem, before: outbox.taken(stem, files, before),
+        candidate_names(version.content, version.style),
+        lambda stem, before: outbox.is_taken(stem, files, before),
     )
 
 
@@ -167,7 +167,7 @@ def _check(root: Path, wanted: Iterable[Version]) -> None:
     versions = Versions(root)
     for version in wanted:
         for output in version.outputs:
-            if not versions.whole(output):
+            if not versions.is_intact(output):
                 what = "is not there any more, or was changed"
                 hint = f"`restore {version.id}` needs it as it was"
                 raise UsageError(what, where=str(root / output.path), hint=hint)

@@ -439,7 +439,7 @@ class Service:
             check = self.outcomes.trials.next()
             if check is None or self._short_of_space():
                 return
-            self._submit(check, self.outbox.stage(check))
+            self._submit(check, self.outbox.make_staging_folder(check))
             self.outcomes.trials.begin_check(check)
 
     def _submit(self, job: Job, staging: Path) -> None:
@@ -462,7 +462,7 @@ class Service:
             self.outcomes.trials.accuse(failed)
             return
         try:
-            staging = self.outbox.stage(begun)
+            staging = self.outbox.make_staging_folder(begun)
         except OutputError:
             self.ledger.give_back(begun)
             raise

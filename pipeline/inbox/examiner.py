@@ -12,13 +12,13 @@ from pipeline.config.sections import Limits
 from pipeline.errors import ChangedError, Failure, InputError, JobError, Reason
 from pipeline.imaging.sandbox import Decoder
 from pipeline.inbox.scanner import Found
-from pipeline.jobs.retry_policy import OF_THE_PLACE
+from pipeline.jobs.retry_policy import MACHINE_REASONS
 from pipeline.system.file_version import hash_file
 
 # The machine's moment of weakness, perhaps, and not the file: these are looked at twice.
 TWICE = frozenset({Reason.DECODE_CRASH, Reason.DECODE_TIMEOUT})
 # Nothing about the file itself: looked at again with the next scan.
-PASSING = OF_THE_PLACE | {Reason.UNREADABLE, Reason.OUT_OF_MEMORY, Reason.VANISHED}
+PASSING = MACHINE_REASONS | {Reason.UNREADABLE, Reason.OUT_OF_MEMORY, Reason.VANISHED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,4 +188,7 @@ def own_recipes(
 ) -> dict[str, Recipe | None]:
     """The recipes of a photo that side files speak about, by style."""
     chosen: Iterable[str] = side.styles or (s.name for s in manifest.styles_for(content))
-    return {name: recipes.usable(manifest.styles[name], side) for name in dict.fromkeys(chosen)}
+    return {
+        name: recipes.recipe_if_readable(manifest.styles[name], side)
+        for name in dict.fromkeys(chosen)
+    }

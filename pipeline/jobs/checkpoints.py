@@ -1,8 +1,7 @@
-"""What a long job has reached, so that an interruption costs one scale and not the night.
+"""What a long job has reached, so that an interruption costs one scale and not the whole job.
 
-One file a job, named by its id, which names photo, style and recipe: what fits is taken up, what is
-torn or does not fit is as if it were not there. It is an aid and never the truth, so nothing here
-fails a job.
+One file a job, named by its id, which depends on photo, style and recipe. A file that is damaged or
+does not fit counts as missing. Checkpoints only save time, so nothing here fails a job.
 """
 
 import os
@@ -19,7 +18,9 @@ if TYPE_CHECKING:
 
 SUFFIX = ".pt"
 MOST_BYTES = 4 << 30  # of a checkpoint: 300 megapixels
-CARRIED = 64 << 20  # bytes between machines at most: 5 megapixels; larger ones start anew there
+MAX_PACKED_BYTES = (
+    64 << 20
+)  # bytes between machines at most: 5 megapixels; larger jobs start from the beginning there
 Reached = tuple[int, "Tensor"]  # how many scales are finished, (3, H, W) the last ended with
 
 
@@ -30,7 +31,7 @@ class Checkpoints:
         self.folder = folder
 
     def load(self, job: str) -> "Reached | None":
-        """Where a job may go on."""
+        """Where a job may continue; None: at the beginning."""
         import torch
 
         path = self._path(job)
@@ -47,25 +48,25 @@ class Checkpoints:
             return None
 
     def save(self, job: str, scale: int, image: "Tensor") -> None:
-        """Keep where a job stands; a full disk keeps nothing."""
+        """Write what a job has reached; on a full disk nothing is written."""
         import torch
 
         reached = {"scale": scale, "image": image.detach().cpu()}
         self._keep(job, lambda half: torch.save(reached, half))  # into an open file
 
     def version(self, job: str) -> str:
-        """Another one each time that a job has come further; "" where nothing is kept."""
+        """The stamp of a job's file, which changes with each save; "" where there is none."""
         return str(Stamp.at(self._path(job)) or "")
 
-    def packed(self, job: str) -> bytes:
-        """What is kept, for another machine; empty where nothing is, or too much."""
+    def pack(self, job: str) -> bytes:
+        """A job's file for another machine; empty where there is none, or it is too large."""
         path = self._path(job)
         with suppress(OSError):
-            return read_bounded(path, CARRIED)
+            return read_bounded(path, MAX_PACKED_BYTES)
         return b""
 
     def unpack(self, job: str, content: bytes) -> None:
-        """Keep what another machine has packed; `load` finds out whether it is any good."""
+        """Write what another machine has packed; `load` checks it."""
         self._keep(job, lambda half: half.write(content))
 
     def _keep(self, job: str, write: Callable[[BinaryIO], object]) -> None:
@@ -76,12 +77,12 @@ class Checkpoints:
                 write(file)
 
     def drop(self, job: str) -> None:
-        """The job has ended."""
+        """Remove the file of a job that has ended."""
         with suppress(OSError):
             self._path(job).unlink(missing_ok=True)
 
     def sweep(self, keep: Collection[str]) -> None:
-        """Remove what belongs to no job that is still to be done."""
+        """Remove the files of all jobs but those to keep."""
         with suppress(OSError):
             for entry in os.scandir(self.folder):
                 if entry.name.removesuffix(SUFFIX) not in keep:

@@ -1,7 +1,4 @@
-"""Job, Recipe, JobState, JobResult, and the plan: inbox x manifest - done.
-
-Plain frozen data that crosses process walls, and pure functions of it.
-"""
+"""Photo, job, result, output, progress: plain frozen data that crosses process boundaries."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +20,7 @@ MARKS: dict[Kind, str] = {"stylized": "", "enhanced": ".enhanced", "timelapse": 
 
 
 class JobState(StrEnum):
-    """Where a pair of photo and style stands, in the order of its life."""
+    """The state of a pair of photo and style, in the order in which they follow."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -35,12 +32,12 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A content image in the inbox that is still, and what it holds."""
+    """A content image in the inbox that does not change any more, and what it holds."""
 
     content: str  # path relative to the inbox, "/" between folders; surrogateescape for odd bytes
     path: Path
     sha256: str
-    # By style, where side files ask for their own; None: it waits for a file that it needs.
+    # By style, where side files set options; None: the style waits for a file that it needs.
     recipes: Mapping[str, Recipe | None] | None = None
 
 
@@ -54,42 +51,42 @@ class Job:
     style: str
     recipe: Recipe
     attempt: int = 0
-    caution: int = 0  # how often its last way of failing was seen: each time a safer profile
+    caution: int = 0  # how often in a row it failed for the same reason: each time safer settings
 
     @property
     def id(self) -> str:
         """12 hexadecimal digits that name this photo, this style and this recipe."""
-        return _name(self.content, self.sha256, self.style, self.recipe.digest)
+        return _job_id(self.content, self.sha256, self.style, self.recipe.digest)
 
 
-@lru_cache(maxsize=1024)  # a fleet's jobs are asked for their names many times a second
-def _name(*parts: str) -> str:
+@lru_cache(maxsize=1024)  # the ids of running jobs are needed many times a second
+def _job_id(*parts: str) -> str:
     key = "\0".join(parts)
     return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:12]
 
 
-NO_LIMITS_SET = Limits()  # the defaults
-NO_TIMELAPSE_SET = Timelapse(format="none")
+DEFAULT_LIMITS = Limits()  # the defaults
+NO_TIMELAPSE = Timelapse(format="none")
 
 
 class Interrupted(Exception):
-    """A job was asked to stop: its checkpoint is kept and nothing is held against it."""
+    """A job was asked to stop: its checkpoint is kept and the attempt does not count."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """Where a job is done: the device, the folder its pictures are staged in, what it may take."""
+class Workspace:
+    """Where a job runs: its device, the folder its pictures are staged in, and its limits."""
 
     device: str
     staging: Path
-    limits: Limits = NO_LIMITS_SET
-    checkpoints: Path | None = None  # absent: an interrupted job starts anew
-    timelapse: Timelapse = NO_TIMELAPSE_SET
+    limits: Limits = DEFAULT_LIMITS
+    checkpoints: Path | None = None  # absent: an interrupted job starts from the beginning
+    timelapse: Timelapse = NO_TIMELAPSE
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A published or staged picture."""
+    """One file of a result, staged or published."""
 
     kind: Kind
     path: str  # relative to the outbox once published; absolute while staged
@@ -98,13 +95,13 @@ class Output:
     width: int
     height: int
 
-    def under(self, stem: str) -> "Output":
-        """This picture as it stands in the outbox under a name without suffix."""
+    def with_stem(self, stem: str) -> "Output":
+        """This picture as published under a name without suffix."""
         return replace(self, path=stem + self._ending(PurePath(self.path)))
 
     @property
     def stem(self) -> str:
-        """The name without suffix that this picture stands under in the outbox."""
+        """The name without suffix under which this picture is published."""
         return self.path.removesuffix(self._ending(PurePath(self.path)))
 
     def _ending(self, place: PurePath) -> str:
@@ -125,12 +122,12 @@ class JobResult:
     error: Failure | None = None
     curve: Sequence[tuple[int, float, int]] = ()  # step, total loss, scale
     enhanced: Sequence[Mapping[str, object]] = ()  # what each step of the enhancement did
-    notes: Sequence[str] = ()  # what of the photo's file was left out of account
+    notes: Sequence[str] = ()  # what of the photo's file was not used
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One look at a running job.
+    """What a running job has reached.
 
     ``preview`` is a small picture, height x width x 3 bytes of sRGB, or None when it has not
     changed enough to be worth sending.
@@ -151,6 +148,6 @@ class Progress:
 _OUTPUT = tuple(field.name for field in fields(Output))
 
 
-def told(outputs: Iterable[Output]) -> list[dict[str, Any]]:
-    """Pictures as JSON has them. (`dataclasses.asdict` copies deeply: ten times the time.)"""
+def outputs_as_json(outputs: Iterable[Output]) -> list[dict[str, Any]]:
+    """Pictures as JSON values. (`dataclasses.asdict` copies deeply: ten times the time.)"""
     return [{name: getattr(output, name) for name in _OUTPUT} for output in outputs]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from pipeline.config.manifest import Manifest, Style
 from pipeline.jobs.job import Job, JobState, Photo
@@ -10,7 +10,7 @@ from pipeline.jobs.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownPair:
     """What the ledger holds of a pair."""
 
     job: str
@@ -18,31 +18,29 @@ class Known:
     recipe: str
     state: JobState
     content: str
-    restored: str = ""  # the photo (SHA-256) for which an earlier version was brought back
-
-    def stays_for(self, photo: str) -> bool:
-        """Whether an earlier version was brought back, and is to stay for a photo (SHA-256)."""
-        here = photo in (self.restored, self.sha256)
-        return bool(self.restored) and self.state is JobState.DONE and here
-
+    restored: str = ""  # the photo (SHA-256) for which an earlier version was restored
     closed: bool = False  # the photo has left the inbox
-    past: dict[str, "Known"] = field(default_factory=dict)  # by SHA-256: photos of the same name
+    # Photos that had the same name before, by their SHA-256.
+    earlier: dict[str, "KnownPair"] = field(default_factory=dict)
 
-    def of(self, sha256: str) -> "Known | None":
-        """What is known of the photo with these bytes; else of the one whose place it has taken.
+    def for_photo(self, sha256: str) -> "KnownPair | None":
+        """What is known of the photo with these bytes; else of the one that it has replaced.
 
         None where that one had left the inbox: then this is another photo under the same name.
         """
-        here = sha256 in (self.sha256, self.restored)
-        if not here and (sha256 in self.past or self.closed):
-            return self.past.get(sha256)
+        is_this = sha256 in (self.sha256, self.restored)
+        if not is_this and (sha256 in self.earlier or self.closed):
+            return self.earlier.get(sha256)
         return self
 
+    def keeps_restored(self, photo: str) -> bool:
+        """Whether an earlier version was restored, and is to stay for a photo (SHA-256)."""
+        is_this = photo in (self.restored, self.sha256)
+        return bool(self.restored) and self.state is JobState.DONE and is_this
 
-Verdict = Literal["new", "photo changed", "recipe changed", "unfinished"]
 
-
-Settled = Literal["done", "restored", "failed before", "duplicate", "no match", "style waits"]
+Due = Literal["new", "photo changed", "recipe changed", "unfinished"]
+NotDue = Literal["done", "restored", "failed before", "duplicate", "no match", "style waits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +49,24 @@ class Planned:
 
     content: str
     style: str
-    why: Verdict | Settled
+    why: Due | NotDue
     job: Job | None = None
     same_as: str = ""  # content whose result, finished or coming, this one shares
 
     @property
     def due(self) -> bool:
         """Whether a picture is to be made."""
-        return self.why in ("new", "photo changed", "recipe changed", "unfinished")
+        return self.why in get_args(Due)
 
 
 def plan_jobs(
     photos: Iterable[Photo],
     manifest: Manifest,
     recipe_of: Callable[[Style], Recipe | None],
-    known: Mapping[tuple[str, str], Known],
+    known: Mapping[tuple[str, str], KnownPair],
     finished: Mapping[tuple[str, str, str], str],
 ) -> list[Planned]:
-    """What is missing in the outbox, photo by photo (so that a photo's features are reused).
+    """Every pair of photo and style, photo by photo (so that a photo's features are reused).
 
     Args:
         photos: The still photos of the inbox.
@@ -79,22 +77,22 @@ def plan_jobs(
     """
     plan: list[Planned] = []
     recipes = {name: recipe_of(style) for name, style in manifest.styles.items()}
-    promised = dict(finished)
+    covered = dict(finished)
     for photo in photos:
         names: Iterable[str] = [style.name for style in manifest.styles_for(photo.content)]
-        theirs: Mapping[str, Recipe | None] = recipes
+        recipes_here: Mapping[str, Recipe | None] = recipes
         if photo.recipes is not None:
-            names, theirs = photo.recipes, photo.recipes
+            names, recipes_here = photo.recipes, photo.recipes
         if not names:
             plan.append(Planned(photo.content, "", "no match"))
         for name in names:
-            recipe = theirs[name]
+            recipe = recipes_here[name]
             if recipe is None:
                 plan.append(Planned(photo.content, name, "style waits"))
                 continue
-            pair = _plan_pair(photo, name, recipe, known, promised)
+            pair = _plan_pair(photo, name, recipe, known, covered)
             if pair.due:
-                promised.setdefault((photo.sha256, name, recipe.digest), photo.content)
+                covered.setdefault((photo.sha256, name, recipe.digest), photo.content)
             plan.append(pair)
     return plan
 
@@ -103,27 +101,27 @@ def _plan_pair(
     photo: Photo,
     style: str,
     recipe: Recipe,
-    known: Mapping[tuple[str, str], Known],
-    promised: Mapping[tuple[str, str, str], str],
+    known: Mapping[tuple[str, str], KnownPair],
+    covered: Mapping[tuple[str, str, str], str],
 ) -> Planned:
     job = Job(photo.content, photo.path, photo.sha256, style, recipe)
     latest = known.get((photo.content, style))
-    before = latest and latest.of(photo.sha256)
+    before = latest and latest.for_photo(photo.sha256)
     same = before and (before.sha256, before.recipe) == (photo.sha256, recipe.digest)
     if before and same and before.state is JobState.DONE:
         return Planned(photo.content, style, "done")
     if before and same and before.state is JobState.FAILED:
         return Planned(photo.content, style, "failed before")
-    if before and before.stays_for(photo.sha256):
+    if before and before.keeps_restored(photo.sha256):
         return Planned(photo.content, style, "restored")
-    twin = promised.get((photo.sha256, style, recipe.digest))
+    twin = covered.get((photo.sha256, style, recipe.digest))
     if twin is not None and twin != photo.content:
-        told = bool(before and same and before.state is JobState.SKIPPED)
-        return Planned(photo.content, style, "done" if told else "duplicate", job, twin)
+        recorded = bool(before and same and before.state is JobState.SKIPPED)
+        return Planned(photo.content, style, "done" if recorded else "duplicate", job, twin)
     return Planned(photo.content, style, _why(before, photo, recipe.digest), job)
 
 
-def _why(before: Known | None, photo: Photo, digest: str) -> Verdict:
+def _why(before: KnownPair | None, photo: Photo, digest: str) -> Due:
     if before is None:
         return "new"
     if before.sha256 != photo.sha256:

@@ -1,6 +1,7 @@
-"""How a picture was made, as it stands in its file: enough to make it again, and nothing private.
+"""How a picture was made, as recorded in its file: enough to reproduce it, and nothing private.
 
-Files count by their SHA-256; of a path only the name is told, so no folder and no account shows.
+Files are identified by their SHA-256; of a path only the name is recorded, so no folder and no
+account name is disclosed.
 """
 
 import json
@@ -45,7 +46,7 @@ class Painting(Ingredient):
 
 
 class Provenance(Options):
-    """The record in a picture. Keys that a later version adds are passed over."""
+    """The record in a picture. Keys that a later version adds are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -66,20 +67,20 @@ class Provenance(Options):
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     recipe: Annotated[str, Field(max_length=64)]
 
-    def rebuilt(
+    def rebuild_recipe(
         self,
         paintings: tuple[Path, ...],
         init: Path | None,
         weights: str,
         model: Path | None = None,
     ) -> Recipe:
-        """The recipe, with its files where they lie on this machine.
+        """The recipe, with the paths of its files on this machine.
 
         Raises:
             ValidationError: It holds options that this version does not know.
         """
         transfer = self.transfer | ({"init": str(init)} if init else {})
-        # A file that the record names is never opened: only one that was found by what it holds.
+        # A file that the record names is never opened, only one that was found by its SHA-256.
         here = {"upscale_model": model}
         enhance = self.enhance | here if isinstance(self.enhance, dict) else self.enhance
         return Recipe(
@@ -109,7 +110,7 @@ def record(job: Job, kind: Kind, torch_version: str = "") -> str:
         "photo": {"name": encodable(PurePosixPath(job.content).name), "sha256": job.sha256},
         "style": job.style,
         "paintings": [
-            {"name": _named(image.path), "sha256": image.sha256, "weight": image.weight}
+            {"name": _name_of(image.path), "sha256": image.sha256, "weight": image.weight}
             for image in recipe.images
         ],
         "transfer": _encodable_parts(without_folders(recipe.transfer.model_dump(mode="json"))),
@@ -127,7 +128,7 @@ def record(job: Job, kind: Kind, torch_version: str = "") -> str:
 
 
 def parse(text: str) -> Provenance | None:
-    """A record that was found in a file, which may be anybody's; None when it is none."""
+    """A record from an untrusted file; None when it is not a valid one."""
     if len(text) > MOST_READ:
         return None
     try:
@@ -137,7 +138,7 @@ def parse(text: str) -> Provenance | None:
 
 
 def is_ours(text: str) -> bool:
-    """Whether a record, of this version or another, says that this program made the file."""
+    """Whether a record, of this version or another, names this program as the file's maker."""
     if len(text) > MOST_READ:
         return False
     try:
@@ -151,7 +152,7 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _named(path: Path) -> str:
+def _name_of(path: Path) -> str:
     source = source_of(path)
     return encodable(source if source != str(path) else path.name)
 

@@ -21,13 +21,13 @@ from pipeline.system.file_version import Stamp
 from pipeline.system.paths import real_path
 from pipeline.system.safe_files import MOST_VERIFIED, digest_of, opened
 
-# Raised when the same options would give visibly different pixels: pairs are then made anew.
+# Raised when the same options would give visibly different pixels: pairs are then rendered again.
 ENGINE_VERSION = 12
 
 
 @dataclass(frozen=True, slots=True)
 class StyleImage:
-    """A painting, its share of the blend (shares sum to 1) and what it holds."""
+    """A style image, its share of the blend (shares sum to 1) and its SHA-256."""
 
     path: Path
     weight: float
@@ -51,7 +51,7 @@ class Recipe:
     upscale_sha256: str = ""  # of the learned model, where one enlarges
     output: OutputFormat = PLAIN_OUTPUT
 
-    # Computed once: a plan of ten thousand photos asks for it as often.
+    # Computed once: a plan of ten thousand photos needs it as often.
     _digest: str = field(default="", init=False, repr=False, compare=False)
 
     @property
@@ -80,43 +80,43 @@ class Recipe:
         parts = {
             "engine": ENGINE_VERSION,
             "images": [(image.sha256, round(image.weight, 9)) for image in self.images],
-            # Options at their defaults are left out: an option that is new in a version makes
-            # nothing anew. A default that changes raises ENGINE_VERSION instead.
-            "transfer": differing(self.transfer, {"block"}) | init,
-            "enhance": differing(self.enhance, {"upscale_model"}) | model,
-            "output": differing(self.output),
+            # Options at their defaults are left out: an option that is new in a version
+            # renders nothing again. A default that changes raises ENGINE_VERSION instead.
+            "transfer": non_default_options(self.transfer, {"block"}) | init,
+            "enhance": non_default_options(self.enhance, {"upscale_model"}) | model,
+            "output": non_default_options(self.output),
             "weights": self.weights_sha256 or self.weights,
             "seed": self.seed,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def differing(options: Options, exclude: Collection[str] = ()) -> dict[str, object]:
+def non_default_options(options: Options, exclude: Collection[str] = ()) -> dict[str, object]:
     """Options that are not at their defaults."""
     return options.model_dump(mode="json", exclude=set(exclude), exclude_defaults=True)
 
 
 @lru_cache(maxsize=256)  # asked for every job; what ships inside the package stays
 def source_of(path: Path) -> str:
-    """The word that config.yaml has for an image: ``builtin:NAME``, or its path."""
+    """How config.yaml names an image: ``builtin:NAME``, or its path."""
     starter = starter_styles().get(path.stem)
     return f"{BUILTIN}{path.stem}" if path == starter else str(path)
 
 
-# The clocks of file systems go in steps, of 2 s at most: a file that was written to so lately may
-# be written to again under the same stamp, so what it holds counts for one plan only.
+# File systems keep times in steps of up to 2 s: a file written to less than that ago may be
+# written to again without another stamp, so its SHA-256 is used for one plan only.
 COARSE_NS, PLAN_NS = 2_000_000_000, 200_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What a file held, and when it was read, in ns since 1970."""
+    """The SHA-256 of a file, and when it was read, in ns since 1970."""
 
     stamp: Stamp
     sha256: str
     at: int
 
-    def counts_for(self, found: Stamp) -> bool:
+    def is_valid_for(self, found: Stamp) -> bool:
         """Whether a file of this stamp still holds the same."""
         young = 0 <= self.at - max(found.mtime_ns, found.ctime_ns) < COARSE_NS
         return self.stamp == found and (not young or 0 <= time.time_ns() - self.at < PLAN_NS)
@@ -126,14 +126,14 @@ _known: dict[Path, _Known] = {}
 
 
 class Recipes:
-    """Recipes under one config. A painting is read again when its file changes."""
+    """Recipes under one config. A style image is read again when its file changes."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.troubles: dict[str, str] = {}  # by style
 
-    def of(self, style: Style, side: Side | None = None) -> Recipe:
-        """The recipe of one style, with a side file's wishes laid over it.
+    def recipe_for(self, style: Style, side: Side | None = None) -> Recipe:
+        """The recipe of one style, with the options of a side file applied.
 
         Raises:
             ConfigError: When an image cannot be read.
@@ -144,7 +144,7 @@ class Recipes:
             enhance = enhance.overlay(side.enhance)
         init, model = transfer.init, enhance.enlarging_model
         return Recipe(
-            images=tuple(_painting(path, weight) for path, weight in style.images),
+            images=tuple(_style_image(path, weight) for path, weight in style.images),
             transfer=transfer,
             enhance=enhance,
             weights=self.config.weights,
@@ -155,10 +155,10 @@ class Recipes:
             upscale_sha256=digest(model) if model else "",
         )
 
-    def usable(self, style: Style, side: Side | None = None) -> Recipe | None:
-        """The same; None while one of its files cannot be read: `troubles` then says why."""
+    def recipe_if_readable(self, style: Style, side: Side | None = None) -> Recipe | None:
+        """The same; None while one of its files cannot be read: the reason is in `troubles`."""
         try:
-            recipe = self.of(style, side)
+            recipe = self.recipe_for(style, side)
         except ConfigError as error:
             self.troubles[style.name] = str(error)
             return None
@@ -168,7 +168,7 @@ class Recipes:
     @property
     def trouble(self) -> str:
         """Which styles wait, and for what; "" where none does."""
-        names: dict[str, list[str]] = {}  # weights that are gone are one trouble of all styles
+        names: dict[str, list[str]] = {}  # missing weights concern all styles at once
         for name, why in self.troubles.items():
             names.setdefault(why, []).append(name)
         return "; ".join(f"{_styles(found)} until {why}" for why, found in names.items())
@@ -179,13 +179,13 @@ class Recipes:
 
 
 def _styles(names: list[str]) -> str:
-    """Who waits, in words."""
+    """Which styles wait, in words."""
     shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
     return f"style {shown} waits" if len(names) == 1 else f"styles {shown} wait"
 
 
-def _painting(path: Path, weight: float) -> StyleImage:
-    """A painting, where a link leads to at this moment."""
+def _style_image(path: Path, weight: float) -> StyleImage:
+    """A style image; a link is resolved to the file that it leads to now."""
     real = real_path(path)
     return StyleImage(real, weight, digest(real))
 
@@ -193,17 +193,17 @@ def _painting(path: Path, weight: float) -> StyleImage:
 def digest(path: Path) -> str:
     """SHA-256 of an image or weight file; read again only when it may have changed.
 
-    This decides what is planned. What a job uses is proven by the bytes that it reads.
+    This decides what is planned. A job checks the bytes that it reads against it.
     """
     try:
         found, known = Stamp.of(path.stat()), _known.get(path)
-        return known.sha256 if known and known.counts_for(found) else _read_digest(path)
+        return known.sha256 if known and known.is_valid_for(found) else _read_digest(path)
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from None
 
 
 def forget_digest(path: Path) -> None:
-    """A job has found something else in a file: it is read again, whatever its stamp says."""
+    """Have a file read again, whatever its stamp: a job has found something else in it."""
     _known.pop(path, None)
 
 

@@ -18,7 +18,7 @@ TRIES = {
     Reason.WORKER_CRASHED: 2,
 }
 # Attempts of all kinds at one job, also those that ended with the whole program (power cuts, an
-# out-of-memory killer that chose the parent): the last wall against a job that takes all down.
+# out-of-memory killer that chose the parent): the last resort against a job that ends the program.
 # Far more than chance brings: at eight, half an hour of kill -9 every four seconds on an overloaded
 # machine failed 5 of 7,395 good pairs.
 MAX_ATTEMPTS = 24
@@ -28,17 +28,17 @@ FACTOR = 3.0
 LONGEST_SECONDS = 600.0
 
 
-# Until what is at fault is repaired, it is tried again; the first wait, and the longest.
-AGAIN_SECONDS, LONGEST_AGAIN_SECONDS = 5.0, 60.0
+# While a style or the machine is at fault it is tried again; the first wait, and the longest.
+FIRST_REPAIR_WAIT, LONGEST_REPAIR_WAIT = 5.0, 60.0
 
 
 class Blame(StrEnum):
-    """What is at fault, and so what has to wait or to fail."""
+    """What a failure is blamed on, and so what has to wait or to fail."""
 
     PHOTO = "photo"  # this file fails, with all its styles
     PAIR = "pair"  # this photo with this style fails, once the same style works with another photo
-    STYLE = "style"  # all pairs of these paintings wait until the paintings are repaired
-    PLACE = "place"  # everything waits: work pauses, and no attempt is counted
+    STYLE = "style"  # all pairs of this style wait until its images are repaired
+    MACHINE = "machine"  # everything waits: work pauses, and no attempt is counted
     NOBODY = "nobody"  # not a fault
 
 
@@ -54,14 +54,14 @@ _BLAMED = {
         *(Reason.IO_ERROR, Reason.OUTPUT_INVALID, Reason.PUBLISH_CONFLICT),
     ),
     Blame.STYLE: (Reason.STYLE_INVALID,),
-    Blame.PLACE: (
+    Blame.MACHINE: (
         *(Reason.DISK_FULL, Reason.DECODER_UNAVAILABLE, Reason.ENGINE_UNAVAILABLE),
         Reason.WEIGHTS_INVALID,
     ),
     Blame.NOBODY: (Reason.IGNORED, Reason.NO_MATCH, Reason.DUPLICATE, Reason.INTERRUPTED),
 }
 BLAME = {code: blame for blame, codes in _BLAMED.items() for code in codes}
-OF_THE_PLACE = frozenset(_BLAMED[Blame.PLACE])
+MACHINE_REASONS = frozenset(_BLAMED[Blame.MACHINE])
 
 
 def wait_seconds(code: Reason, times: int, job: str) -> float | None:
@@ -78,9 +78,9 @@ def wait_seconds(code: Reason, times: int, job: str) -> float | None:
     return min(FIRST_SECONDS * FACTOR ** (times - 1), LONGEST_SECONDS) * (1 + spread)
 
 
-def again_seconds(times: int) -> float:
-    """How long to wait for a repair after so many vain tries: twice as long each time."""
-    return min(AGAIN_SECONDS * 2.0 ** min(times - 1, 10), LONGEST_AGAIN_SECONDS)
+def repair_wait_seconds(times: int) -> float:
+    """How long to wait for a repair after so many failed tries: twice as long each time."""
+    return min(FIRST_REPAIR_WAIT * 2.0 ** min(times - 1, 10), LONGEST_REPAIR_WAIT)
 
 
 def is_due(next_at: float, wall: float) -> bool:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pipeline.jobs.job import Job, Output, told
+from pipeline.jobs.job import Job, Output, outputs_as_json
 from pipeline.ledger.database import Database
 from pipeline.ledger.pair_rows import PairRows
 from pipeline.ledger.records import Staged, Version, version_of
@@ -87,7 +87,7 @@ class History:
         if before and kept:
             size = sum(output.bytes for output in kept)
             sql = "UPDATE versions SET kept = ?, outputs = ?, bytes = ? WHERE id = ?"
-            self._db.change(sql, now, json.dumps(told(kept)), size, before.id)
+            self._db.change(sql, now, json.dumps(outputs_as_json(kept)), size, before.id)
         elif before:
             self._db.change("DELETE FROM versions WHERE id = ?", before.id)
         elif kept:  # a set that was staged when the program was brought up to this version
@@ -97,9 +97,9 @@ class History:
                 "versions",
                 ("id",),
                 {"id": _id(staged, "before"), **values, "made": now, "kept": now,
-                 "outputs": json.dumps(told(kept)), "bytes": sum(o.bytes for o in kept)},
+                 "outputs": json.dumps(outputs_as_json(kept)), "bytes": sum(o.bytes for o in kept)},
             )  # fmt: skip
-        shown = json.dumps(told(outputs))
+        shown = json.dumps(outputs_as_json(outputs))
         if staged.restores:
             sql = "UPDATE versions SET kept = 0, outputs = ?, bytes = 0 WHERE id = ?"
             self._db.change(sql, shown, staged.restores)

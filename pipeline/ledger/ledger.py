@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from pipeline.errors import Failure, Reason, StateError
-from pipeline.jobs.job import Job, JobResult, JobState, Output, told
-from pipeline.jobs.plan import Known
+from pipeline.jobs.job import Job, JobResult, JobState, Output, outputs_as_json
+from pipeline.jobs.plan import KnownPair
 from pipeline.ledger.database import BUSY_SECONDS, Database, Row
 from pipeline.ledger.files import Files
 from pipeline.ledger.history import History
@@ -116,7 +116,7 @@ class Ledger:
             taken: Whether a file that is not ours has a name in the outbox.
         """
         job = result.job
-        waiting = {"outputs": told(result.outputs), "line": dict(line)}
+        waiting = {"outputs": outputs_as_json(result.outputs), "line": dict(line)}
         ended = {
             "state": JobState.STAGED,
             "staged": json.dumps(waiting),
@@ -151,7 +151,7 @@ class Ledger:
         Returns:
             The run log line; None if it was done before, and nothing changed.
         """
-        shown = told(outputs)
+        shown = outputs_as_json(outputs)
         key = (staged.content, staged.style, staged.job, JobState.STAGED)
         with self._db.write(synced=False):
             row = self._rows.find(staged.content, staged.style, staged.job)
@@ -245,8 +245,12 @@ class Ledger:
             before = {name: row[name] for name in _OF_THE_JOB}
             if row["state"] == JobState.RUNNING:
                 before["state"] = JobState.QUEUED
-            waiting = {"outputs": told(files), "line": dict(line), "restores": version.id,
-                       "before": before}  # fmt: skip
+            waiting = {
+                "outputs": outputs_as_json(files),
+                "line": dict(line),
+                "restores": version.id,
+                "before": before,
+            }
             columns = {
                 "state": JobState.STAGED,
                 "staged": json.dumps(waiting),
@@ -355,21 +359,21 @@ class Ledger:
 
     # --- reading ------------------------------------------------------------------------
 
-    def known(self, content: str | None = None) -> dict[tuple[str, str], Known]:
+    def known(self, content: str | None = None) -> dict[tuple[str, str], KnownPair]:
         """What the plan needs of every pair, or of those of one photo, by (content, style)."""
         states = {state.value: state for state in JobState}
-        pairs: dict[tuple[str, str], Known] = {}
+        pairs: dict[tuple[str, str], KnownPair] = {}
         sql = "SELECT content, style, life, closed, job, sha256, recipe, state, restored FROM pairs"
         of_one = () if content is None else (os.fsencode(content),)
         where = " WHERE content = ?" * len(of_one)
         for row in self._db.all(f"{sql}{where} ORDER BY content, style, life", *of_one):
             raw, style, life, closed, job, sha256, recipe, state, restored = row
             name = os.fsdecode(raw)
-            one = Known(job, sha256, recipe, states[state], name, restored, bool(closed))
+            one = KnownPair(job, sha256, recipe, states[state], name, restored, bool(closed))
             if not life:
                 pairs[name, style] = one
             elif present := pairs.get((name, style)):
-                present.past.update({photo: one for photo in (sha256, restored) if photo})
+                present.earlier.update({photo: one for photo in (sha256, restored) if photo})
         return pairs
 
     def closed(self) -> set[tuple[str, str]]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import chain
 
 from pipeline.errors import OutputError
-from pipeline.jobs.job import Job, JobState, Output, told
+from pipeline.jobs.job import Job, JobState, Output, outputs_as_json
 from pipeline.ledger.database import Database, Row
 from pipeline.ledger.records import Staged
 from pipeline.system.file_names import folded
@@ -107,12 +107,14 @@ class PairRows:
         target = next((name for name in free if not taken(name, pair.previous)), None)
         if target is None:
             raise OutputError("every name in the outbox is taken", where=pair.content)
-        ours = dict.fromkeys((*pair.previous, *(output.under(target) for output in pair.outputs)))
+        ours = dict.fromkeys(
+            (*pair.previous, *(output.with_stem(target) for output in pair.outputs))
+        )
         self.change(
             *(pair.content, pair.style, pair.job, was),
             target=os.fsencode(target),
             target_key=folded(target),
-            outputs=json.dumps(told(ours)),
+            outputs=json.dumps(outputs_as_json(ours)),
             **columns,
         )
         return replace(pair, target=target, previous=tuple(ours))

@@ -1,14 +1,15 @@
-"""Names in the outbox: which ones a pair may have, on whatever disk the outbox lies or goes to.
+"""Names in the outbox: which ones a pair may have, on any disk to which the outbox may be copied.
 
-A name is made of the photo's and the style's, without what exFAT, NTFS or a Windows share refuses,
-and never one that the outbox uses itself. It is decided once, when a pair gets its first picture;
-the ledger keeps it, so names given by an earlier version stay.
+A name consists of the photo's and the style's, without what exFAT, NTFS or a Windows share refuses,
+and is never one that the outbox uses itself. :func:`candidate_names` lists those a pair may have;
+`pipeline.ledger.pair_rows.PairRows.assign_name` takes the first that is free, once, when the pair
+gets its first picture. The ledger keeps it, so names given by an earlier version stay.
 """
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from pipeline.system.file_names import MAX_NAME_BYTES, MAX_NAMES, _cut, _plain, fitting, portable
+from pipeline.system.file_names import MAX_NAME_BYTES, MAX_NAMES, comparable, cut, fitting, portable
 
 STAGING = ".staging"
 RUN_LOG = "runs.jsonl"
@@ -16,10 +17,12 @@ GALLERY = ".gallery"
 PAGE = "index.html"
 VERSIONS = ".versions"
 # All that the root of the outbox may hold besides pictures and their folders.
-OWN_NAMES = (STAGING, RUN_LOG, GALLERY, PAGE, VERSIONS)
+RESERVED_NAMES = (STAGING, RUN_LOG, GALLERY, PAGE, VERSIONS)
 
 
-def stems(content: str, style: str, lives: int = 0, folder: str | None = None) -> Iterator[str]:
+def candidate_names(
+    content: str, style: str, lives: int = 0, folder: str | None = None
+) -> Iterator[str]:
     """Names without suffix that a pair may have in the outbox, best first.
 
     For ``b/a.jpg`` and ``mosaic`` these are ``b/a--mosaic``, ``b/a~2--mosaic``, ...
@@ -28,10 +31,10 @@ def stems(content: str, style: str, lives: int = 0, folder: str | None = None) -
         content: The photo, relative to the inbox.
         style: The style's name.
         lives: How many photos had this name before: so many numbers need not be tried.
-        folder: In the outbox; absent: :func:`folders` says it.
+        folder: In the outbox; absent: as :func:`inbox_to_outbox_folders` has it.
     """
     above, _, name = content.rpartition("/")
-    inside = "/".join(folders(above)) if folder is None else folder
+    inside = "/".join(inbox_to_outbox_folders(above)) if folder is None else folder
     stem = PurePosixPath(name).stem
     for number in (1, *range(max(2, lives + 1), lives + MAX_NAMES)):
         mark = f"~{number}" if number > 1 else ""
@@ -39,22 +42,22 @@ def stems(content: str, style: str, lives: int = 0, folder: str | None = None) -
         yield f"{inside}/{place}" if inside else place
 
 
-def folders(above: str) -> list[str]:
+def inbox_to_outbox_folders(above: str) -> list[str]:
     """The folders of the outbox for a folder of the inbox; none for the inbox itself."""
-    parts = [_cut(portable(part), MAX_NAME_BYTES) for part in above.split("/") if part]
-    if parts and is_own(parts[0]):
+    parts = [cut(portable(part), MAX_NAME_BYTES) for part in above.split("/") if part]
+    if parts and is_reserved(parts[0]):
         parts[0] = numbered(parts[0], 2)
     return parts
 
 
 def numbered(folder: str, number: int) -> str:
     """A folder's name beside one that is taken."""
-    return _cut(f"{folder}~{number}", MAX_NAME_BYTES)
+    return cut(f"{folder}~{number}", MAX_NAME_BYTES)
 
 
-def is_own(name: str) -> bool:
-    """Whether a name at the outbox's root means one of its own files on some file system."""
-    return _plain(name) in map(_plain, OWN_NAMES)
+def is_reserved(name: str) -> bool:
+    """Whether some file system takes a name in the outbox's root for one of its own files."""
+    return comparable(name) in map(comparable, RESERVED_NAMES)
 
 
 def staging_name(job: str, attempt: int) -> str:

@@ -2,9 +2,9 @@
 
 A worker renders into ``outbox/.staging/JOB.ATTEMPT/``, on the file system of the final names. The
 service then publishes: each staged picture gets its final name by a hard link (which never
-clobbers) or, where an earlier picture of the same pair stands, by a rename over it. Staged files
-are kept until the ledger holds the result, so publishing can be cut at any point and done again
-from the start: what already stands under its final name with the right SHA-256 counts as done.
+overwrites) or, where an earlier picture of the same pair stands, by a rename over it. Staged files
+are kept until the ledger holds the result, so publishing can be interrupted at any point and
+repeated: what already stands under its final name with the right SHA-256 counts as done.
 """
 
 import errno
@@ -18,24 +18,24 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.errors import OutputError, Reason
 from pipeline.jobs.job import Job, Output
-from pipeline.outbox.names import STAGING, folders, numbered, staging_name
+from pipeline.outbox.names import STAGING, inbox_to_outbox_folders, numbered, staging_name
 from pipeline.system.copying import copy_to_part, part_name, remove_part
 from pipeline.system.safe_files import NO_LINKS, digest_at, disk_errors, opened_folder
 
 
 class Outbox:
-    """The results folder. Building one touches no file, so workers and the service have theirs."""
+    """The results folder. Creating the object touches no file; workers and the service have one."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._staging = root / STAGING
 
     def prepare(self) -> None:
-        """Create the folder, once at the start: later its absence is an error, not a wish."""
+        """Create the folder, once at the start: later its absence is an error."""
         with disk_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
 
-    def stage(self, job: Job) -> Path:
+    def make_staging_folder(self, job: Job) -> Path:
         """A fresh, empty folder for one attempt at a job."""
         folder = self._staging / staging_name(job.id, job.attempt)
         with disk_errors(folder, Reason.IO_ERROR):
@@ -50,25 +50,27 @@ class Outbox:
     def folder_of(self, content: str) -> str:
         """The folder for the pictures of a photo; where a file has its name, one beside that.
 
-        A symbolic link stays in the way: it means something, and publishing refuses to follow it.
+        A symbolic link is not avoided: somebody put it there on purpose, and publishing fails.
         """
         place = self.root
         with disk_errors(self.root):
-            for part in folders(content.rpartition("/")[0]):
+            for part in inbox_to_outbox_folders(content.rpartition("/")[0]):
                 names = (numbered(part, number) if number > 1 else part for number in count(1))
                 place /= next(name for name in names if _may_be_folder(place / name))
         return "" if place == self.root else place.relative_to(self.root).as_posix()
 
-    def taken(self, stem: str, staged: Sequence[Output], previous: Sequence[Output] = ()) -> bool:
-        """Whether something that is neither ours nor this very result stands under the names."""
-        folder, finals = PurePosixPath(stem).parent, [output.under(stem) for output in staged]
+    def is_taken(
+        self, stem: str, staged: Sequence[Output], previous: Sequence[Output] = ()
+    ) -> bool:
+        """Whether a file that is neither this pair's nor this very result has one of the names."""
+        folder, finals = PurePosixPath(stem).parent, [output.with_stem(stem) for output in staged]
         with (
             disk_errors(self.root / folder),
             suppress(FileNotFoundError),
             opened_folder(self.root, folder.parts) as fd,
         ):
             return any(
-                _strange(final, _standing(fd, final, previous), previous) for final in finals
+                _is_foreign(final, _digest_there(fd, final, previous), previous) for final in finals
             )
         return False
 
@@ -78,18 +80,18 @@ class Outbox:
         """Put staged pictures under their final names. Safe to repeat after a crash at any point.
 
         Args:
-            staged: Pictures in the staging folder (absolute paths), as :func:`staged_output` gave.
-            stem: Their name in the outbox without suffix, for which :meth:`taken` was false.
+            staged: Pictures in the staging folder (absolute paths).
+            stem: Their name in the outbox without suffix, for which :meth:`is_taken` was false.
             previous: What this pair published earlier; it is replaced where it stands unchanged.
 
         Returns:
             The pictures with paths relative to the outbox.
 
         Raises:
-            OutputError: A staged picture is missing or damaged, a stranger's file stands under
-                the name, or the disk does not take it (``disk_full``). No new name is left behind.
+            OutputError: A staged picture is missing or damaged, a file that is not ours has the
+                name, or the disk does not take it (``disk_full``). No new name is left behind.
         """
-        finals = tuple(output.under(stem) for output in staged)
+        finals = tuple(output.with_stem(stem) for output in staged)
         folder = PurePosixPath(stem).parent
         linked: list[str] = []
         with (
@@ -99,10 +101,10 @@ class Outbox:
             missing = _missing(staged, finals, fd, previous)
             try:
                 for source, name, replacing in missing:
-                    if _place(source, fd, name, replacing):
+                    if _put_in_place(source, fd, name, replacing):
                         linked.append(name)
                 for name in (PurePosixPath(final.path).name for final in finals):
-                    remove_part(name, fd)  # a crash left it, perhaps
+                    remove_part(name, fd)  # a crash may have left it
                 os.fsync(fd)
             except (OutputError, OSError):
                 for name in linked:
@@ -110,7 +112,7 @@ class Outbox:
                 for _, name, _ in missing:
                     remove_part(name, fd)
                 raise
-        self._retire(previous, {final.path for final in finals})
+        self._remove_earlier(previous, {final.path for final in finals})
         return finals
 
     def discard(self, job: str, attempt: int) -> None:
@@ -137,7 +139,7 @@ class Outbox:
                 self._staging.rmdir()
         return len(orphans)
 
-    def _retire(self, previous: Sequence[Output], replaced: Collection[str]) -> None:
+    def _remove_earlier(self, previous: Sequence[Output], replaced: Collection[str]) -> None:
         """Remove this pair's own earlier pictures that no new one replaced (its name changed)."""
         for output in (output for output in previous if output.path not in replaced):
             place = PurePosixPath(output.path)
@@ -146,11 +148,11 @@ class Outbox:
                 suppress(FileNotFoundError),
                 opened_folder(self.root, place.parent.parts) as fd,
             ):
-                if _standing(fd, output) == output.sha256:
+                if _digest_there(fd, output) == output.sha256:
                     os.unlink(place.name, dir_fd=fd)
 
 
-def _standing(fd: int, output: Output, previous: Sequence[Output] = ()) -> str | None:
+def _digest_there(fd: int, output: Output, previous: Sequence[Output] = ()) -> str | None:
     """SHA-256 of what stands under a picture's name in its open folder; None for nothing.
 
     It is read only if it may be this picture or one of the ``previous``.
@@ -159,11 +161,11 @@ def _standing(fd: int, output: Output, previous: Sequence[Output] = ()) -> str |
     return digest_at(fd, PurePosixPath(output.path).name, sizes)
 
 
-def _strange(final: Output, standing: str | None, previous: Sequence[Output]) -> bool:
+def _is_foreign(final: Output, present: str | None, previous: Sequence[Output]) -> bool:
     """Whether what stands there is neither this very picture nor an earlier one of its pair."""
-    if standing is None or standing == final.sha256:
+    if present is None or present == final.sha256:
         return False
-    return (final.path, standing) not in {(output.path, output.sha256) for output in previous}
+    return (final.path, present) not in {(output.path, output.sha256) for output in previous}
 
 
 def _missing(
@@ -172,19 +174,19 @@ def _missing(
     """What must still be placed: source, name, and whether an own earlier picture is replaced."""
     missing = []
     for source, final in zip(staged, finals, strict=True):
-        standing = _standing(fd, final, previous)
-        if standing == source.sha256:
+        present = _digest_there(fd, final, previous)
+        if present == source.sha256:
             continue
-        if _strange(final, standing, previous):
-            raise _not_ours(final.path)
+        if _is_foreign(final, present, previous):
+            raise _name_conflict(final.path)
         _verify(source)
         name = PurePosixPath(final.path).name
-        missing.append((Path(source.path), name, standing is not None))
+        missing.append((Path(source.path), name, present is not None))
     return missing
 
 
-def _place(source: Path, fd: int, name: str, replacing: bool) -> bool:
-    """Bring one picture under its name; True when it was linked to a name that was free."""
+def _put_in_place(source: Path, fd: int, name: str, replacing: bool) -> bool:
+    """Give one picture its name; True when it was linked to a name that was free."""
     try:
         if not replacing:
             os.link(source, name, dst_dir_fd=fd, follow_symlinks=False)
@@ -194,20 +196,20 @@ def _place(source: Path, fd: int, name: str, replacing: bool) -> bool:
         os.link(source, spare, follow_symlinks=False)
         os.replace(spare, name, dst_dir_fd=fd)
     except FileExistsError:
-        raise _not_ours(name) from None
+        raise _name_conflict(name) from None
     except OSError as error:
         if error.errno == errno.EXDEV:  # a folder of the outbox lies on a disk of its own
-            return _carry(source, fd, name, replacing)
+            return _copy_into_place(source, fd, name, replacing)
         if error.errno not in NO_LINKS:
             raise
-        # No hard links here (FAT, some network shares): rename. Who took the name since it was
-        # looked at loses it; nothing half-written is ever seen.
+        # No hard links here (FAT, some network shares): rename. A file that took the name since it
+        # was checked is overwritten; nothing half-written is ever seen.
         os.replace(source, name, dst_dir_fd=fd)
     return False
 
 
-def _carry(source: Path, fd: int, name: str, replacing: bool) -> bool:
-    """The same over to another disk: a whole copy beside the name, then one step."""
+def _copy_into_place(source: Path, fd: int, name: str, replacing: bool) -> bool:
+    """The same on another disk: a whole copy beside the name, then one step."""
     half = part_name(name)
     copy_to_part(str(source), name, home=None, folder=fd)
     if not replacing:
@@ -216,7 +218,7 @@ def _carry(source: Path, fd: int, name: str, replacing: bool) -> bool:
             os.unlink(half, dir_fd=fd)
             return True
         except FileExistsError:
-            raise _not_ours(name) from None
+            raise _name_conflict(name) from None
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
@@ -224,7 +226,7 @@ def _carry(source: Path, fd: int, name: str, replacing: bool) -> bool:
     return False
 
 
-def _not_ours(name: str) -> OutputError:
+def _name_conflict(name: str) -> OutputError:
     what = "a file that is not ours has this name"
     return OutputError(what, where=name, code=Reason.PUBLISH_CONFLICT)
 
@@ -237,7 +239,7 @@ def _verify(staged: Output) -> None:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What a folder of ours holds. A link in its place leads to what is not ours: nothing."""
+    """What a folder of ours holds; nothing where a link stands in its place."""
     return list(folder.iterdir()) if _is_folder(folder) else []
 
 
@@ -254,7 +256,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _remove_tree(path: Path) -> None:
-    """Remove a file or a folder with all it holds; what is not there need not be removed."""
+    """Remove a file or a folder with all it holds, if it is there."""
     with suppress(FileNotFoundError):
         if _is_folder(path):
             shutil.rmtree(path)

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.errors import Reason
-from pipeline.jobs.job import Job, JobResult, told
-from pipeline.jobs.recipe import differing, source_of
+from pipeline.jobs.job import Job, JobResult, outputs_as_json
+from pipeline.jobs.recipe import non_default_options, source_of
 from pipeline.system.redaction import without_folders
 from pipeline.system.safe_files import disk_errors, open_regular
 
@@ -25,10 +25,10 @@ class RunLog:
         self.path = path
 
     def append(self, lines: Sequence[str], confirmed: int = 0) -> int:
-        """Append lines that the log does not hold yet, and see them to the disk; returns its end.
+        """Append lines that the log does not hold yet and sync it to disk; returns its end.
 
         Args:
-            lines: JSON texts in ASCII, without line ends; they go out in one write.
+            lines: JSON texts in ASCII, without line ends; they are written at once.
             confirmed: The end returned last time. Lines of ``lines`` that stand behind it already
                 were written just before a crash, and are not written again.
 
@@ -46,7 +46,7 @@ class RunLog:
 def _append(fd: int, lines: Sequence[str], confirmed: int) -> int:
     end = os.fstat(fd).st_size
     searched = MOST_SEARCHED + sum(map(len, lines))
-    # A log shorter than what was confirmed was put away by somebody: all of it is tail.
+    # A log shorter than what was confirmed was moved away or cut by somebody: all of it is tail.
     tail = _read(fd, max(confirmed if confirmed <= end else 0, end - searched), end)
     missing = _missing([line.encode("ascii") for line in lines], tail)
     if missing:
@@ -61,11 +61,11 @@ def _append(fd: int, lines: Sequence[str], confirmed: int) -> int:
 
 def _missing(lines: Sequence[bytes], tail: bytes) -> list[bytes]:
     """Those of ``lines`` that the tail of the log does not hold, each counted once."""
-    standing = Counter(tail.split(b"\n"))
+    present = Counter(tail.split(b"\n"))
     missing = []
     for line in lines:
-        standing[line] -= 1
-        if standing[line] < 0:
+        present[line] -= 1
+        if present[line] < 0:
             missing.append(line)
     return missing
 
@@ -95,7 +95,7 @@ def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
         "status": result.status,
         "seconds": round(result.seconds, 3),
         "device": result.device,
-        "outputs": told(result.outputs),
+        "outputs": outputs_as_json(result.outputs),
         "losses": dict(result.losses),
         "curve": [list(point) for point in result.curve],
         "enhanced": [dict(step) for step in result.enhanced],
@@ -105,7 +105,7 @@ def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
 
 
 def _options(job: Job) -> dict[str, object]:
-    """The job as config.yaml would say it; the files by their names, whose folders are nobody's."""
+    """The job as config.yaml would have it; files by their names only, for folders are private."""
     recipe = job.recipe
     style = {
         "images": {source_of(image.path): image.weight for image in recipe.images},
@@ -114,7 +114,7 @@ def _options(job: Job) -> dict[str, object]:
     enhance = recipe.enhance.model_dump(mode="json")
     everywhere = {
         "enhance": enhance,
-        "output": differing(recipe.output),
+        "output": non_default_options(recipe.output),
         "weights": recipe.weights,
         "seed": recipe.seed,
     }

@@ -1,9 +1,9 @@
-"""Small copies of photos and results for the gallery: where they are staged, what they are called.
+"""Small copies of photos and results for the gallery: where they are staged, and their names.
 
 The worker, which has decoded the photo anyway, writes them into ``STAGED`` within its staging
-folder; the gallery takes them from there. Their names follow from what they show, so both sides
-know them without a word, a photo painted in eight styles is kept once, and taking them twice does
-no harm. JPEG: on painted texture WebP saves nothing and takes twelve times as long.
+folder; the gallery takes them from there. Their names follow from the SHA-256 of what they show, so
+both sides compute the same ones, a photo rendered in eight styles is kept once, and taking them
+twice does no harm. JPEG: on painted texture WebP saves nothing and takes twelve times as long.
 """
 
 import re
@@ -14,7 +14,7 @@ STAGED = "small"
 SMALL = 640  # px, long side on the wall: sharp on a dense screen, some 100 kB
 LARGE = 1600  # px, long side of a photo beside its painting
 
-# What a browser can show by itself; of other pictures (TIFF, HEIC) it gets a large copy.
+# What browsers show; of other pictures (TIFF, HEIC) they get a large copy.
 SHOWN = BROWSERS_SHOW
 
 NAME = re.compile(r"[0-9a-f]{20}(-[0-9]{1,5})?\.jpg")
@@ -27,7 +27,7 @@ def small_name(sha256: str) -> str:
 
 
 def large_name(sha256: str) -> str:
-    """A result that no browser shows, as large as one needs to look at it."""
+    """The large copy of a result that browsers do not show."""
     return f"{_head(sha256)}-{LARGE}.jpg"
 
 

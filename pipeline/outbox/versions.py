@@ -1,8 +1,8 @@
 """Earlier pictures of a pair, kept in ``outbox/.versions/`` when newer ones take their names.
 
 A picture gets its second name there, by a hard link or a whole copy on another disk, before the new
-one takes its first: at every moment it stands under one of the two. Which sets there are, and in
-which order they go, is in the ledger (`pipeline.ledger.history`).
+one takes its first: at every moment it stands under one of the two. Which sets there are, and which
+of them is removed first, is in the ledger (`pipeline.ledger.history`).
 """
 
 import errno
@@ -34,33 +34,33 @@ class Versions:
 
         Args:
             outputs: Where they stand in the outbox.
-            name: Id of the set, which tells it from others of the same pair.
+            name: Id of the set, which distinguishes it from others of the same pair.
 
         Returns:
             Those that are there now; the others are not in the outbox, or were changed by somebody.
 
         Raises:
-            OutputError: The disk does not take it, or something stands in the way. Nothing may be
+            OutputError: The disk does not take it, or another file has the name. Nothing may be
                 replaced then.
         """
         kept = []
         for output in outputs:
-            there = kept_as(output, name)
-            with _errors(self.root / there.path), self._folder(there, create=True) as shelf:
-                if self._put(output, shelf, PurePosixPath(there.path).name):
+            there = in_versions(output, name)
+            with _errors(self.root / there.path), self._folder(there, create=True) as folder:
+                if self._link(output, folder, PurePosixPath(there.path).name):
                     kept.append(there)
-                    os.fsync(shelf)
+                    os.fsync(folder)
         return tuple(kept)
 
-    def whole(self, output: Output) -> bool:
+    def is_intact(self, output: Output) -> bool:
         """Whether an earlier picture is there, every byte of it."""
         with suppress(OSError), self._folder(output) as folder:
             name = PurePosixPath(output.path).name
             return digest_at(folder, name, {output.bytes}) == output.sha256
         return False
 
-    def drop(self, outputs: Sequence[Output]) -> None:
-        """Remove earlier pictures, and the folders that are empty then. What was changed stays."""
+    def remove(self, outputs: Sequence[Output]) -> None:
+        """Remove earlier pictures, and folders that are then empty. Changed files stay."""
         for output in outputs:
             place = PurePosixPath(output.path)
             with _errors(self.root / place), suppress(FileNotFoundError):
@@ -72,18 +72,21 @@ class Versions:
                         with suppress(OSError):  # not empty
                             (self.root / above).rmdir()
 
-    def sweep(self, standing: Collection[str]) -> int:
-        """Remove what a crash left: half copies, and second names of pictures that stand again.
+    def sweep(self, current: Collection[str]) -> int:
+        """Remove what a crash left: half copies, and second names of pictures in the outbox.
 
         Args:
-            standing: Ids of the sets whose pictures stand in the outbox.
+            current: Ids of the sets whose pictures stand in the outbox.
+
+        Returns:
+            How many files were removed.
         """
         count = 0
         with _errors(self.root / VERSIONS):
             for folder, name in self._files():
                 of_set = _OF_A_SET.search(name)
                 half = PART_NAME.fullmatch(name)
-                if half or (of_set and of_set[1] in standing and self._stands(folder, name)):
+                if half or (of_set and of_set[1] in current and self._is_in_outbox(folder, name)):
                     with opened_folder(self.root, folder.parts) as fd:
                         os.unlink(name, dir_fd=fd)
                     count += 1
@@ -97,33 +100,32 @@ class Versions:
             for name in names:
                 yield PurePosixPath(Path(folder).relative_to(self.root)), name
 
-    def _stands(self, folder: PurePosixPath, name: str) -> bool:
+    def _is_in_outbox(self, folder: PurePosixPath, name: str) -> bool:
         """Whether the same bytes stand under the picture's first name."""
-        first = _OF_A_SET.sub(lambda found: found[0][-1], name)
-        home = PurePosixPath(*folder.parts[1:])
+        first_name = _OF_A_SET.sub(lambda found: found[0][-1], name)
         with (
             suppress(OSError),
-            opened_folder(self.root, home.parts) as fd,
-            opened_folder(self.root, folder.parts) as shelf,
+            opened_folder(self.root, folder.parts[1:]) as first,
+            opened_folder(self.root, folder.parts) as second,
         ):
-            size = {os.stat(name, dir_fd=shelf, follow_symlinks=False).st_size}
-            found = digest_at(fd, first, size)
-            return found is not None and found == digest_at(shelf, name, size)
+            size = {os.stat(name, dir_fd=second, follow_symlinks=False).st_size}
+            found = digest_at(first, first_name, size)
+            return found is not None and found == digest_at(second, name, size)
         return False
 
-    def _put(self, output: Output, shelf: int, name: str) -> bool:
+    def _link(self, output: Output, folder: int, name: str) -> bool:
         """Give one picture its second name; False where it does not stand under its first."""
-        standing = digest_at(shelf, name, {output.bytes})
-        if standing == output.sha256:
+        present = digest_at(folder, name, {output.bytes})
+        if present == output.sha256:
             return True
         place = PurePosixPath(output.path)
         try:
-            with opened_folder(self.root, place.parent.parts) as home:
-                if digest_at(home, place.name, {output.bytes}) != output.sha256:
+            with opened_folder(self.root, place.parent.parts) as first:
+                if digest_at(first, place.name, {output.bytes}) != output.sha256:
                     return False
-                if standing is not None:
+                if present is not None:
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-                _link(home, place.name, shelf, name)
+                _link_or_copy(place.name, name, home=first, folder=folder)
         except FileNotFoundError:
             return False
         return True
@@ -135,37 +137,37 @@ class Versions:
             yield folder
 
 
-def kept_as(output: Output, name: str) -> Output:
-    """A picture of the outbox as it is called among the earlier ones of a set."""
+def in_versions(output: Output, name: str) -> Output:
+    """A picture of the outbox as it is named among the earlier ones; ``name`` is its set's id."""
     stem = PurePosixPath(output.stem)
-    return output.under(str(PurePosixPath(VERSIONS, stem.parent, fitting(f"{stem.name}~{name}"))))
+    second = PurePosixPath(VERSIONS, stem.parent, fitting(f"{stem.name}~{name}"))
+    return output.with_stem(str(second))
 
 
-def absolute(root: Path, outputs: Sequence[Output]) -> tuple[Output, ...]:
-    """Pictures of an outbox, by their absolute paths."""
+def absolute_paths(root: Path, outputs: Sequence[Output]) -> tuple[Output, ...]:
+    """Pictures with paths relative to the outbox, by their absolute paths."""
     return tuple(replace(output, path=str(root / output.path)) for output in outputs)
 
 
-def relative(root: Path, outputs: Sequence[Output]) -> tuple[Output, ...]:
-    """The same, the other way round."""
+def relative_paths(root: Path, outputs: Sequence[Output]) -> tuple[Output, ...]:
+    """Pictures with absolute paths, by their paths relative to the outbox."""
     return tuple(
         replace(output, path=Path(output.path).relative_to(root).as_posix()) for output in outputs
     )
 
 
-def _link(home: int, source: str, shelf: int, name: str) -> None:
+def _link_or_copy(source: str, name: str, *, home: int, folder: int) -> None:
     try:
-        os.link(source, name, src_dir_fd=home, dst_dir_fd=shelf, follow_symlinks=False)
-        return
+        os.link(source, name, src_dir_fd=home, dst_dir_fd=folder, follow_symlinks=False)
     except OSError as error:
         if error.errno not in NO_LINKS | {errno.EXDEV}:
             raise
-    copy_over(source, name, home=home, folder=shelf)
+        copy_over(source, name, home=home, folder=folder)
 
 
 @contextmanager
 def _errors(where: Path) -> Iterator[None]:
-    """Whatever is wrong here concerns every pair: it is waited out, and no photo fails for it."""
+    """An error here concerns every pair: work waits until it is over, and no photo fails for it."""
     try:
         with disk_errors(where, Reason.IO_ERROR):
             yield

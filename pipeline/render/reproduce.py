@@ -43,7 +43,7 @@ def _job(made: Provenance, file: Path, config: Config | None, sources: Sequence[
     recipe: Recipe | None = None
     with suppress(ValidationError):
         if not _unproven(made):
-            recipe = made.rebuilt(paintings, init, weights, model)
+            recipe = made.rebuild_recipe(paintings, init, weights, model)
     if recipe is None or recipe.digest != made.recipe:
         what = "its options mean something else to this version, or name files it does not hold"
         raise UsageError(what, where=str(file), hint=f"install {made.program}")

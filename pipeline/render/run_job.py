@@ -27,7 +27,7 @@ from pipeline.errors import (
 )
 from pipeline.imaging.sandbox import Decoder
 from pipeline.imaging.tensors import Picture, as_picture, resize
-from pipeline.jobs.job import NO_TIMELAPSE_SET, Bench, Interrupted, Job, JobResult
+from pipeline.jobs.job import NO_TIMELAPSE, Interrupted, Job, JobResult, Workspace
 from pipeline.jobs.recipe import StyleImage
 from pipeline.jobs.retry_policy import BLAME, Blame
 from pipeline.nst import Vgg19, load_weights, stylize
@@ -47,7 +47,7 @@ LAST_CAUTION = 2  # memory was short so often: a device without much is given up
 
 Steps = Sequence[Mapping[str, object]]
 
-__all__ = ["Bench", "Interrupted", "run_job", "use_threads"]
+__all__ = ["Interrupted", "Workspace", "run_job", "use_threads"]
 
 _AT_ONCE = nullcontext()
 _LOADING = threading.RLock()  # one decoder serves both jobs of a process
@@ -55,7 +55,7 @@ _LOADING = threading.RLock()  # one decoder serves both jobs of a process
 
 def run_job(
     job: Job,
-    bench: Bench,
+    workspace: Workspace,
     on_progress: OnProgress,
     should_stop: Callable[[], bool],
     turn: AbstractContextManager[object] = _AT_ONCE,
@@ -70,27 +70,27 @@ def run_job(
     """
     began = time.monotonic()
     try:
-        device = str(choose_device("cpu" if job.caution >= LAST_CAUTION else bench.device))
+        device = str(choose_device("cpu" if job.caution >= LAST_CAUTION else workspace.device))
         losses: dict[str, float] = {}
         size, profile = job.recipe.transfer.size, job.recipe.output.profile
         with _LOADING:
             if size == "source":  # too large, perhaps, to be held for the next style
-                photo = _load(job.path, None, bench.limits, profile, _below(job), job.sha256)
+                photo = _load(job.path, None, workspace.limits, profile, _below(job), job.sha256)
             else:
-                photo = _photo(job.sha256, job.path, size, bench.limits, profile, _below(job))
+                photo = _photo(job.sha256, job.path, size, workspace.limits, profile, _below(job))
             for image in job.recipe.images:
-                _load_style(image, bench.limits, profile)
-        reached = Progressed(job, bench.checkpoints)
-        film = Recorder(bench.timelapse, job.recipe.output.profile)
+                _load_style(image, workspace.limits, profile)
+        reached = Progressed(job, workspace.checkpoints)
+        film = Recorder(workspace.timelapse, job.recipe.output.profile)
         report = Reporter(job, on_progress, should_stop, losses, reached, film)
         waiting = time.monotonic()
         with turn:
             began += time.monotonic() - waiting  # this job's own time
-            picture = _paint(job, photo, device, report, bench)
+            picture = _paint(job, photo, device, report, workspace)
             report.ended()
-            finished, steps = _enhanced(job, picture, photo, device, report, bench)
-        outputs = stage(job, photo, picture, finished, bench.staging)
-        outputs += film.stage(finished, bench.staging)
+            finished, steps = _enhanced(job, picture, photo, device, report, workspace)
+        outputs = stage(job, photo, picture, finished, workspace.staging)
+        outputs += film.stage(finished, workspace.staging)
         reached.drop()
         seconds = time.monotonic() - began
         return JobResult(
@@ -108,7 +108,7 @@ def run_job(
         raise
     except Exception as error:  # torch, numpy and their like raise anything where they are broken
         failure = _failure(error)
-        return JobResult(job, "failed", time.monotonic() - began, bench.device, error=failure)
+        return JobResult(job, "failed", time.monotonic() - began, workspace.device, error=failure)
 
 
 def use_threads(count: int) -> None:
@@ -116,8 +116,8 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def _paint(job: Job, photo: Picture, device: str, report: Reporter, bench: Bench) -> Tensor:
-    options, limits, profile = job.recipe.transfer, bench.limits, job.recipe.output.profile
+def _paint(job: Job, photo: Picture, device: str, report: Reporter, workspace: Workspace) -> Tensor:
+    options, limits, profile = job.recipe.transfer, workspace.limits, job.recipe.output.profile
     if job.caution and options.block is None:
         # Memory was short before: the same picture in blocks (a recipe does not count them).
         options = options.model_copy(update={"block": CAREFUL_BLOCK})
@@ -135,23 +135,23 @@ def _paint(job: Job, photo: Picture, device: str, report: Reporter, bench: Bench
         device=device,
         resume=report.reached.start,
         network=_network(job.recipe.weights, job.recipe.weights_sha256, options.pooling, device),
-        caches=_caches(bench.checkpoints.parent if bench.checkpoints else None),
+        caches=_caches(workspace.checkpoints.parent if workspace.checkpoints else None),
     )
 
 
 def _enhanced(
-    job: Job, picture: Tensor, photo: Picture, device: str, report: Reporter, bench: Bench
+    job: Job, picture: Tensor, photo: Picture, device: str, report: Reporter, workspace: Workspace
 ) -> tuple[Tensor, Steps]:
     """The finished picture (3, H, W), and what each step of the enhancement did."""
-    repaint = partial(_repaint, job, device, report, bench)
-    distance = _distance(job, photo, device, bench)
+    repaint = partial(_repaint, job, device, report, workspace)
+    distance = _distance(job, photo, device, workspace)
     chain = job.recipe.enhance
     model = job.recipe.upscale_sha256
     finished = enhance(picture.to(device), chain, photo.rgb, repaint, distance, model)
     return finished.picture.cpu(), finished.steps
 
 
-def _distance(job: Job, photo: Picture, device: str, bench: Bench) -> StyleDistance | None:
+def _distance(job: Job, photo: Picture, device: str, workspace: Workspace) -> StyleDistance | None:
     """What tells how far a step moves the style; None where there is none to follow."""
     options, images = job.recipe.transfer, job.recipe.images
     if not options.style_weight:
@@ -159,7 +159,7 @@ def _distance(job: Job, photo: Picture, device: str, bench: Bench) -> StyleDista
     return StyleDistance(
         _network(job.recipe.weights, job.recipe.weights_sha256, options.pooling, device),
         photo.rgb,
-        [_load_style(image, bench.limits, job.recipe.output.profile) for image in images],
+        [_load_style(image, workspace.limits, job.recipe.output.profile) for image in images],
         [image.weight for image in images],
         options.style_scale,
     )
@@ -167,19 +167,21 @@ def _distance(job: Job, photo: Picture, device: str, bench: Bench) -> StyleDista
 
 def _quiet(report: Reporter) -> Reporter:
     """Progress and interruption as before; what it measures is not the job's loss, nor its film."""
-    unseen = Recorder(NO_TIMELAPSE_SET)
+    unseen = Recorder(NO_TIMELAPSE)
     return Reporter(report.job, report.on_progress, report.should_stop, {}, report.reached, unseen)
 
 
-def _repaint(job: Job, device: str, report: Reporter, bench: Bench, enlarged: Tensor) -> Tensor:
+def _repaint(
+    job: Job, device: str, report: Reporter, workspace: Workspace, enlarged: Tensor
+) -> Tensor:
     """An enlarged picture (3, H, W) painted over, so that what is new in it is brushwork."""
     size = enlarged.shape[1], enlarged.shape[2]
     options, profile = brushwork(job.recipe.transfer, max(size)), job.recipe.output.profile
     # The photo may have been decoded smaller than the picture is now.
-    photo = _load(job.path, max(size), bench.limits, profile, _below(job), job.sha256)
+    photo = _load(job.path, max(size), workspace.limits, profile, _below(job), job.sha256)
     return stylize(
         resize(photo.rgb, size),
-        [_load_style(image, bench.limits, profile) for image in job.recipe.images],
+        [_load_style(image, workspace.limits, profile) for image in job.recipe.images],
         options,
         _quiet(report),
         shares=[image.weight for image in job.recipe.images],
@@ -187,7 +189,7 @@ def _repaint(job: Job, device: str, report: Reporter, bench: Bench, enlarged: Te
         seed=job.recipe.seed,
         device=device,
         network=_network(job.recipe.weights, job.recipe.weights_sha256, options.pooling, device),
-        caches=_caches(bench.checkpoints.parent if bench.checkpoints else None),
+        caches=_caches(workspace.checkpoints.parent if workspace.checkpoints else None),
     )
 
 
@@ -247,7 +249,7 @@ def _load_made(
     except JobError as error:
         if sha256 and error.code in (Reason.VANISHED, Reason.NOT_REGULAR_FILE):
             raise ChangedError(path) from None
-        if BLAME[error.code] is Blame.PLACE:
+        if BLAME[error.code] is Blame.MACHINE:
             raise
         code = Reason.STYLE_INVALID
         raise JobError(error.what, where=error.where, hint=error.hint, code=code) from None

@@ -32,7 +32,7 @@ from pipeline.jobs.recipe import PLAIN_OUTPUT, Recipe, StyleImage, digest
 from pipeline.nst import load_weights
 from pipeline.nst.devices import choose_device
 from pipeline.render.output_files import Target, target
-from pipeline.render.run_job import Bench, run_job
+from pipeline.render.run_job import Workspace, run_job
 from pipeline.system.file_names import fitting, folded, portable
 from pipeline.system.paths import is_folder
 
@@ -159,8 +159,8 @@ def paint(
     """
     # Beside the result, so that the last step is a rename within one file system.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".pipeline-") as name:
-        bench = Bench(device, Path(name), timelapse=_timelapse(film))
-        result = run_job(job, bench, partial(on_progress, job), lambda: False)
+        workspace = Workspace(device, Path(name), timelapse=_timelapse(film))
+        result = run_job(job, workspace, partial(on_progress, job), lambda: False)
         if result.error is not None:
             raise JobError(result.error.message, code=result.error.code)
         yield result

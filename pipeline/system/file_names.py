@@ -39,7 +39,7 @@ def fitting(name: str, suffix: str = "") -> str:
 
     Without a suffix there is room for each that a result may get.
     """
-    return _cut(name, MAX_NAME_BYTES - len(os.fsencode(suffix or LONGEST_SUFFIX))) + suffix
+    return cut(name, MAX_NAME_BYTES - len(os.fsencode(suffix or LONGEST_SUFFIX))) + suffix
 
 
 def folded(stem: str) -> bytes:
@@ -48,7 +48,8 @@ def folded(stem: str) -> bytes:
     return os.fsencode(unicodedata.normalize("NFC", plain))
 
 
-def _cut(name: str, room: int) -> str:
+def cut(name: str, room: int) -> str:
+    """A name of at most so many bytes; a digest keeps names apart that are cut."""
     raw = os.fsencode(name)
     if len(raw) <= room:
         return name
@@ -62,8 +63,8 @@ def _is_refused(sign: str) -> bool:
     return sign in _REFUSED or unicodedata.category(sign) in _NO_CHARACTERS
 
 
-def _plain(name: str) -> str:
-    """A name without all that some file system passes over: case, spelling, invisible signs."""
+def comparable(name: str) -> str:
+    """A name without what some file system ignores: case, spelling, invisible characters."""
     kept = (sign for sign in name if unicodedata.category(sign) != "Cf")
     return unicodedata.normalize("NFKC", "".join(kept)).casefold().rstrip(". ")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.sections import Limits, Timelapse
-from pipeline.jobs.job import NO_LIMITS_SET, NO_TIMELAPSE_SET, Job, JobResult, Progress
+from pipeline.jobs.job import DEFAULT_LIMITS, NO_TIMELAPSE, Job, JobResult, Progress
 
 AHEAD = 2  # jobs a process has at most: one at the device, one decoded ahead or being written
 
@@ -43,10 +43,10 @@ Event = Progress | JobResult | GivenBack
 class Place:
     """What the worker processes may take, and where they leave what is not a result."""
 
-    limits: Limits = NO_LIMITS_SET
+    limits: Limits = DEFAULT_LIMITS
     state: Path | None = None  # logs and checkpoints; absent: neither
     do: Do | None = None
-    timelapse: Timelapse = NO_TIMELAPSE_SET
+    timelapse: Timelapse = NO_TIMELAPSE
     find: Find | None = None  # stands for the search for devices
 
     @property

@@ -25,11 +25,11 @@ from typing import Any
 
 from pipeline.errors import ChangedError, PipelineError
 from pipeline.jobs.job import (
-    Bench,
     Interrupted,
     Job,
     JobResult,
     Progress,
+    Workspace,
 )
 from pipeline.system.malloc import one_arena
 from pipeline.system.safe_files import open_regular
@@ -122,10 +122,10 @@ def _in_turn(do: Do) -> Do:
     """Work that knows no turns, done whole in its turn."""
 
     def whole(
-        job: Job, bench: Bench, on_progress: Any, should_stop: Any, turn: "Ticket"
+        job: Job, workspace: Workspace, on_progress: Any, should_stop: Any, turn: "Ticket"
     ) -> JobResult:
         with turn:
-            result: JobResult = do(job, bench, on_progress, should_stop)
+            result: JobResult = do(job, workspace, on_progress, should_stop)
         return result
 
     return whole
@@ -160,9 +160,11 @@ class Room:
 
     def _do(self, take: Take, ticket: "Ticket") -> None:
         place = self.place
-        bench = Bench(self.device, take.staging, place.limits, place.checkpoints, place.timelapse)
+        workspace = Workspace(
+            self.device, take.staging, place.limits, place.checkpoints, place.timelapse
+        )
         try:
-            result: Any = self.do(take.job, bench, self.say, ticket.asked, ticket)
+            result: Any = self.do(take.job, workspace, self.say, ticket.asked, ticket)
         except Interrupted:
             result = GivenBack(take.job)
         except ChangedError as error:

@@ -20,9 +20,9 @@ from pipeline.daemon.blame import Holds, check_of, needs_check
 from pipeline.errors import Failure, InputError, PlaceError, Reason
 from pipeline.imaging import sandbox as decoding
 from pipeline.imaging.sandbox import Decoder
-from pipeline.jobs.job import NO_LIMITS_SET, Bench, JobResult
+from pipeline.jobs.job import DEFAULT_LIMITS, JobResult, Workspace
 from pipeline.jobs.recipe import Recipe, StyleImage
-from pipeline.jobs.retry_policy import LONGEST_AGAIN_SECONDS, again_seconds
+from pipeline.jobs.retry_policy import LONGEST_REPAIR_WAIT, repair_wait_seconds
 from pipeline.render.run_job import run_job
 from pipeline.system.file_version import hash_file
 from pipeline.workers.executor import GivenBack
@@ -168,7 +168,7 @@ def test_no_photo_fails_for_a_fault_of_the_machine_and_all_are_done_after_the_re
         assert machine.tries < 120, "it is tried again and again"
     finally:
         machine.repair()
-    machine.live(3 * LONGEST_AGAIN_SECONDS + 600)
+    machine.live(3 * LONGEST_REPAIR_WAIT + 600)
     assert {name: state for name, state in studio.states().items() if state != "done"} == {}
     assert sorted(studio.states()) == GOOD
     assert [path.name for path in (studio.root / "quarantine").glob("*.jpg")] == ["broken.jpg"]
@@ -245,10 +245,10 @@ def test_a_pair_that_waits_for_its_check_goes_back_into_the_queue_when_the_servi
 
 
 def test_waits_for_a_repair_are_bounded_and_survive_a_clock_that_is_set_back():
-    waits = [again_seconds(times) for times in range(1, 100)]
+    waits = [repair_wait_seconds(times) for times in range(1, 100)]
     assert waits == sorted(waits)
     assert waits[0] == 5.0
-    assert waits[-1] == LONGEST_AGAIN_SECONDS
+    assert waits[-1] == LONGEST_REPAIR_WAIT
     holds, job = Holds(), make_job()
     holds.hold(job, "its painting is damaged", 2e9)
     assert holds.holds(job, 2e9 + 1)
@@ -305,8 +305,8 @@ def ended(job, folder: Path) -> JobResult:
     staging = folder / "staging"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
-    bench = Bench("cpu", staging, NO_LIMITS_SET)
-    return run_job(job, bench, lambda _: None, lambda: False)
+    workspace = Workspace("cpu", staging, DEFAULT_LIMITS)
+    return run_job(job, workspace, lambda _: None, lambda: False)
 
 
 def test_damaged_weights_are_the_machines_fault_and_say_so(tmp_path):

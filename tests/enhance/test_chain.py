@@ -159,7 +159,7 @@ def test_a_model_counts_by_what_its_file_holds(tmp_path: Path) -> None:
         (tmp_path / name).write_text(holds)
         path = config(tmp_path, said)
         found = load_config(path)
-        return Recipes(found).of(load_manifest(found, path).styles["a"]).digest
+        return Recipes(found).recipe_for(load_manifest(found, path).styles["a"]).digest
 
     assert made(2, "a.pth", "one") == made(2, "b.pth", "one")
     assert made(2, "a.pth", "one") != made(2, "a.pth", "three")

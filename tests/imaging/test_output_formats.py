@@ -223,7 +223,7 @@ def test_a_tiff_of_many_strips_is_whole(tmp_path: Path) -> None:
 
 def rendered(outbox: Outbox, attempt: int, wanted: OutputFormat) -> JobResult:
     job = replace(make_job(), attempt=attempt)
-    folder = outbox.stage(job)
+    folder = outbox.make_staging_folder(job)
     path = folder / f"stylized{wanted.suffix}"
     size = save(ramp(), path, wanted)
     return JobResult(job, "done", outputs=(staged_output("stylized", path, *size),))

@@ -11,7 +11,7 @@ from pipeline.config.manifest import Manifest, Style
 from pipeline.config.model import MatchRule
 from pipeline.config.transfer import Transfer
 from pipeline.jobs.job import Job, JobState, Photo
-from pipeline.jobs.plan import Known, Planned, plan_jobs
+from pipeline.jobs.plan import KnownPair, Planned, plan_jobs
 from pipeline.jobs.recipe import Recipe, StyleImage
 
 A, B = "a" * 64, "b" * 64
@@ -35,10 +35,11 @@ def photo(content: str, sha256: str = A) -> Photo:
     return Photo(content, Path("inbox") / content, sha256)
 
 
-def done(plan: list[Planned], state: JobState = JobState.DONE) -> dict[tuple[str, str], Known]:
+def done(plan: list[Planned], state: JobState = JobState.DONE) -> dict[tuple[str, str], KnownPair]:
     jobs = [pair.job for pair in plan if pair.job]
     return {
-        (j.content, j.style): Known(j.id, j.sha256, j.recipe.digest, state, j.content) for j in jobs
+        (j.content, j.style): KnownPair(j.id, j.sha256, j.recipe.digest, state, j.content)
+        for j in jobs
     }
 
 

@@ -52,8 +52,8 @@ def test_the_record_rebuilds_the_very_recipe() -> None:
     assert found is not None
     assert found.kind == "enhanced"
     paths = tuple(image.path for image in wanted.recipe.images)
-    assert found.rebuilt(paths, None, "embedded") == wanted.recipe
-    assert found.rebuilt(paths, None, "embedded").digest == found.recipe
+    assert found.rebuild_recipe(paths, None, "embedded") == wanted.recipe
+    assert found.rebuild_recipe(paths, None, "embedded").digest == found.recipe
 
 
 def test_no_folder_stands_in_the_record() -> None:
@@ -292,7 +292,7 @@ def test_the_enlarging_model_counts_by_what_it_holds(tmp_path: Path) -> None:
     assert str(tmp_path) not in said
     assert "grow.safetensors" in said
     paths = tuple(image.path for image in wanted.recipe.images)
-    assert found.rebuilt(paths, None, "embedded", model) == wanted.recipe
+    assert found.rebuild_recipe(paths, None, "embedded", model) == wanted.recipe
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ def test_no_file_is_opened_because_a_strangers_picture_names_it(
         said = json.loads(recorded(image.info["xmp"]))
     models = {"enhance": Enhance, "transfer": Transfer}
     options = {k: models[k].model_validate(v) if k in models else v for k, v in named.items()}
-    honest = Provenance.model_validate(said).rebuilt((MOSAIC,), None, "embedded")
+    honest = Provenance.model_validate(said).rebuild_recipe((MOSAIC,), None, "embedded")
     packet = json.dumps(said | named | {"recipe": replace(honest, **options).digest})
     xmp = xmp_packet(b"", gps=False, software="", record=packet)
     Image.new("RGB", (8, 8)).save(folder / "forged.jpg", xmp=xmp)

@@ -28,7 +28,7 @@ from pipeline.errors import Failure, JobError, Reason, StateError
 from pipeline.jobs.job import JobResult, JobState
 from pipeline.ledger.database import APPLICATION_ID, MIGRATIONS
 from pipeline.ledger.ledger import Ledger
-from pipeline.outbox.names import RUN_LOG, stems
+from pipeline.outbox.names import RUN_LOG, candidate_names
 from pipeline.outbox.publisher import Outbox
 from pipeline.outbox.run_log import RunLog
 
@@ -233,9 +233,9 @@ def test_a_name_taken_at_the_last_moment_can_be_chosen_anew(ledger, outbox):
     (outbox.root / "a--mosaic.png").write_text("not ours")
     with pytest.raises(JobError, match="not ours"):
         complete(ledger, outbox, staged)
-    names = stems(staged.content, staged.style)
+    names = candidate_names(staged.content, staged.style)
     staged = ledger.rename(
-        staged, names, lambda stem, before: outbox.taken(stem, staged.outputs, before)
+        staged, names, lambda stem, before: outbox.is_taken(stem, staged.outputs, before)
     )
     complete(ledger, outbox, staged)
     assert (outbox.root / "a--mosaic.png").read_text() == "not ours"

@@ -6,7 +6,15 @@ from support.studio import CONFIG, Studio
 
 from pipeline.gallery.writer import FOLDER
 from pipeline.ledger.ledger import Ledger
-from pipeline.outbox.names import OWN_NAMES, PAGE, RUN_LOG, STAGING, folders, is_own, stems
+from pipeline.outbox.names import (
+    PAGE,
+    RESERVED_NAMES,
+    RUN_LOG,
+    STAGING,
+    candidate_names,
+    inbox_to_outbox_folders,
+    is_reserved,
+)
 from pipeline.system.file_names import portable
 
 
@@ -20,10 +28,10 @@ def test_the_root_of_an_outbox_holds_nothing_besides_pictures_but_what_is_reserv
     standing |= {path.name for path in studio.outbox.root.iterdir()}
     studio.close()
     own = {name for name in standing if not name.endswith(".png") and name != "sub"}
-    assert {STAGING, RUN_LOG, PAGE, FOLDER} <= own <= set(OWN_NAMES)
+    assert {STAGING, RUN_LOG, PAGE, FOLDER} <= own <= set(RESERVED_NAMES)
 
 
-@pytest.mark.parametrize("name", OWN_NAMES)
+@pytest.mark.parametrize("name", RESERVED_NAMES)
 def test_no_spelling_of_an_own_name_is_given_away(name):
     wide = "".join(chr(ord(sign) + 0xFEE0) for sign in name)
     for spelling in (
@@ -34,9 +42,12 @@ def test_no_spelling_of_an_own_name_is_given_away(name):
         wide,
         name[0] + "\u200b" + name[1:],
     ):
-        (folder,) = folders(spelling)
-        assert not is_own(folder), spelling
-        assert folders(f"sub/{name}") == ["sub", name]  # only the root is the outbox's own
+        (folder,) = inbox_to_outbox_folders(spelling)
+        assert not is_reserved(folder), spelling
+        assert inbox_to_outbox_folders(f"sub/{name}") == [
+            "sub",
+            name,
+        ]  # only the root is the outbox's own
 
 
 @pytest.mark.parametrize("name", [RUN_LOG, PAGE, "RUNS.jsonl", "Index.HTML"])
@@ -87,7 +98,7 @@ def test_a_name_is_what_every_disk_takes(name, taken):
 
 
 def test_whole_names_are_portable_folder_by_folder():
-    assert next(stems("aux/12:30 ./what?.jpg", "mosaic")) == "aux_/12_30__/what_--mosaic"
+    assert next(candidate_names("aux/12:30 ./what?.jpg", "mosaic")) == "aux_/12_30__/what_--mosaic"
 
 
 def test_photos_whose_names_become_one_have_two(tmp_path):
@@ -119,7 +130,7 @@ def test_pairs_keep_the_names_that_an_earlier_version_gave_them(tmp_path):
 
 
 def test_a_name_is_found_at_once_however_often_it_was_used(tmp_path):
-    names = stems("image.jpg", "mosaic", lives=50_000)
+    names = candidate_names("image.jpg", "mosaic", lives=50_000)
     assert [next(names), next(names)] == ["image--mosaic", "image~50001--mosaic"]
     with Ledger(tmp_path / "jobs.sqlite3") as ledger:
         assert ledger.count_lives("image.jpg", "mosaic") == 0

@@ -10,7 +10,7 @@ import pytest
 from support.stock import make_job, pictures, render
 
 from pipeline.errors import OutputError, Reason
-from pipeline.outbox.names import stems
+from pipeline.outbox.names import candidate_names
 from pipeline.outbox.publisher import Outbox
 from pipeline.outbox.run_log import RunLog
 from pipeline.render.staging import staged_output
@@ -41,7 +41,7 @@ def within(folder: Path) -> list[str]:
 
 
 def test_a_pair_is_named_after_its_photo_and_its_style():
-    names = stems("sub/deep/a.b.jpg", "mosaic")
+    names = candidate_names("sub/deep/a.b.jpg", "mosaic")
     assert list(islice(names, 3)) == [f"sub/deep/a.b{mark}--mosaic" for mark in ("", "~2", "~3")]
 
 
@@ -49,7 +49,7 @@ def test_a_pair_is_named_after_its_photo_and_its_style():
 def test_long_names_are_cut_to_what_a_disk_takes_and_stay_apart(outbox, letter):
     stem = letter * (251 // len(os.fsencode(letter)))
     twin = stem[:-1] + "y"
-    made = [next(stems(f"{name}.jpg", "mosaic")) for name in (stem, twin)]
+    made = [next(candidate_names(f"{name}.jpg", "mosaic")) for name in (stem, twin)]
     assert made[0] != made[1]
     for name in made:
         publish(outbox, name)
@@ -107,7 +107,7 @@ def test_what_others_put_there_is_never_overwritten(outbox, tmp_path, kind):
     }[kind]()
     before = os.lstat(place)
     staged = render(outbox, make_job()).outputs
-    assert outbox.taken("a--mosaic", staged)
+    assert outbox.is_taken("a--mosaic", staged)
     with pytest.raises(OutputError, match="not ours"):
         outbox.publish(staged, "a--mosaic")
     assert os.lstat(place) == before
@@ -119,7 +119,7 @@ def test_a_picture_of_ours_that_somebody_changed_is_not_ours_any_more(outbox):
     first = publish(outbox, "a--mosaic", "one")
     (outbox.root / "a--mosaic.png").write_text("retouched by hand")
     staged = render(outbox, make_job(), "two").outputs
-    assert outbox.taken("a--mosaic", staged, first)
+    assert outbox.is_taken("a--mosaic", staged, first)
     with pytest.raises(OutputError, match="not ours"):
         outbox.publish(staged, "a--mosaic", first)
     outbox.publish(staged, "a~2--mosaic", first)
@@ -206,7 +206,7 @@ def test_an_outbox_that_we_are_not_let_into_is_waited_for_like_a_disk(outbox, mo
 
     monkeypatch.setattr(Path, "mkdir", refused)
     with pytest.raises(OutputError) as caught:
-        outbox.stage(make_job())
+        outbox.make_staging_folder(make_job())
     assert caught.value.code is Reason.IO_ERROR
 
 
@@ -220,7 +220,7 @@ def test_a_damaged_or_missing_staged_picture_publishes_nothing(outbox):
 
 
 def test_an_empty_picture_is_no_result(outbox):
-    path = outbox.stage(make_job()) / "stylized.png"
+    path = outbox.make_staging_folder(make_job()) / "stylized.png"
     path.touch()
     with pytest.raises(OutputError, match="empty"):
         staged_output("stylized", path, 1, 1)
@@ -237,7 +237,7 @@ def test_a_link_in_the_outbox_leads_nowhere(outbox, tmp_path):
     with pytest.raises(OutputError, match=r"sub: cannot be written.*symbolic links"):
         outbox.publish(staged, "sub/a--mosaic")
     with pytest.raises(OutputError, match="symbolic links"):
-        outbox.taken("sub/a--mosaic", staged)
+        outbox.is_taken("sub/a--mosaic", staged)
     assert list(outside.iterdir()) == []
 
 
@@ -248,7 +248,7 @@ def test_a_staging_folder_that_is_a_link_is_neither_used_nor_cleared(tmp_path):
     (precious / f"{make_job().id}.0").mkdir(parents=True)
     (outbox.root / ".staging").symlink_to(precious)
     with pytest.raises(OutputError, match="symbolic links"):
-        outbox.stage(make_job())
+        outbox.make_staging_folder(make_job())
     outbox.discard(make_job().id, 0)
     outbox.sweep()
     assert len(list(precious.iterdir())) == 1
@@ -265,7 +265,7 @@ def test_a_name_that_leaves_the_outbox_is_refused(outbox, stem):
 def test_a_vanished_outbox_is_an_error_and_is_not_made_again_by_accident(tmp_path):
     outbox = Outbox(tmp_path / "outbox")
     with pytest.raises(OutputError, match="is the outbox folder still there"):
-        outbox.stage(make_job())
+        outbox.make_staging_folder(make_job())
     assert not outbox.root.exists()
 
 
@@ -279,13 +279,13 @@ def test_a_file_where_a_folder_must_be_is_an_error(outbox):
 
 
 def test_a_job_starts_in_an_empty_folder_whatever_a_crash_left_in_it(outbox):
-    (outbox.stage(make_job()) / "rest").write_text("half a picture")
-    assert list(outbox.stage(make_job()).iterdir()) == []
+    (outbox.make_staging_folder(make_job()) / "rest").write_text("half a picture")
+    assert list(outbox.make_staging_folder(make_job()).iterdir()) == []
 
 
 def test_the_sweep_removes_orphans_and_keeps_what_waits(outbox):
-    kept = outbox.stage(make_job("a.jpg"))
-    outbox.stage(make_job("b.jpg"))
+    kept = outbox.make_staging_folder(make_job("a.jpg"))
+    outbox.make_staging_folder(make_job("b.jpg"))
     (outbox.root / ".staging" / "stray").write_text("?")
     assert outbox.sweep({kept.name}) == 2
     assert list((outbox.root / ".staging").iterdir()) == [kept]

@@ -83,7 +83,7 @@ def test_pictures_that_are_replaced_are_kept_and_listed_latest_first(ledger, out
     for version in versions:
         for output in version.outputs:
             assert output.path.startswith(f".versions/sub/a--mosaic~{version.id}.")
-            assert Versions(outbox.root).whole(output)
+            assert Versions(outbox.root).is_intact(output)
 
 
 def test_pictures_made_again_byte_by_byte_are_no_earlier_version(ledger, outbox):

@@ -30,7 +30,7 @@ from pipeline.jobs.recipe import Recipe, StyleImage
 from pipeline.ledger.database import Database
 from pipeline.ledger.log_queue import as_json_line
 from pipeline.monitoring.metrics import Exporter
-from pipeline.outbox.names import staging_name, stems
+from pipeline.outbox.names import candidate_names, staging_name
 from pipeline.outbox.run_log import run_log_line
 
 PINS = ROOT / "tests" / "project" / "pins"
@@ -295,11 +295,11 @@ def test_the_lines_of_run_log_and_json_speak_of_these_events():
 
 
 def test_a_pairs_names_in_the_outbox_are_these():
-    names = stems("sub/cup.jpg", "mosaic")
+    names = candidate_names("sub/cup.jpg", "mosaic")
     assert [next(names), next(names)] == ["sub/cup--mosaic", "sub/cup~2--mosaic"]
     places = ["a.png", "a.enhanced.jpg", "a.timelapse.webp", "a.step-0040.png"]
     kinds = ["stylized", "enhanced", "timelapse", "still"]
-    shown = [Output(k, p, "", 0, 0, 0).under("x") for k, p in zip(kinds, places, strict=True)]
+    shown = [Output(k, p, "", 0, 0, 0).with_stem("x") for k, p in zip(kinds, places, strict=True)]
     assert [output.path for output in shown] == [p.replace("a.", "x.", 1) for p in places]
     assert staging_name("0123456789ab", 3) == "0123456789ab.3"
 

@@ -297,8 +297,8 @@ def test_pictures_of_an_earlier_versions_database_are_safe_from_the_next_photo(t
     db.close()
     with Ledger(path) as ledger:
         known = ledger.known()["image.png", "mosaic"]
-        assert known.of("one") == known
-        assert known.of("two") is None  # whether it changed in its place is not known
+        assert known.for_photo("one") == known
+        assert known.for_photo("two") is None  # whether it changed in its place is not known
         ledger.reopen_photos({("image.png", "one")})  # it lies in the inbox
         known = ledger.known()["image.png", "mosaic"]
-        assert known.of("two") == known
+        assert known.for_photo("two") == known

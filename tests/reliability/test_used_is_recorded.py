@@ -26,7 +26,7 @@ from pipeline.daemon.signals import Asked
 from pipeline.enhance import learned_upscaler as learned
 from pipeline.errors import ChangedError, WeightsError
 from pipeline.jobs import recipe as recipes
-from pipeline.jobs.job import Bench, Job
+from pipeline.jobs.job import Job, Workspace
 from pipeline.jobs.recipe import Recipe, StyleImage, digest
 from pipeline.monitoring.terminal.dashboard import Dashboard
 from pipeline.nst import Vgg19, load_weights
@@ -104,8 +104,8 @@ def paint(tmp_path: Path, one_thread) -> Callable[[Job, str], list[str]]:
     def run(job: Job, state: str) -> list[str]:
         staging = tmp_path / f"staging{next(count)}"
         staging.mkdir()
-        bench = Bench("cpu", staging, checkpoints=tmp_path / state / "checkpoints")
-        result = worker.run_job(job, bench, lambda _: None, lambda: False)
+        workspace = Workspace("cpu", staging, checkpoints=tmp_path / state / "checkpoints")
+        result = worker.run_job(job, workspace, lambda _: None, lambda: False)
         assert result.status == "done", result.error
         return [output.sha256 for output in result.outputs]
 

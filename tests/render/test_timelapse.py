@@ -22,7 +22,7 @@ from pipeline.config.sections import Timelapse
 from pipeline.config.transfer import Transfer
 from pipeline.errors import UsageError
 from pipeline.imaging.animation import HOLD_SECONDS, write_film
-from pipeline.jobs.job import Bench, Interrupted, Job, JobResult, Output
+from pipeline.jobs.job import Interrupted, Job, JobResult, Output, Workspace
 from pipeline.jobs.recipe import Recipe, StyleImage, digest
 from pipeline.nst import Iterate
 from pipeline.render.run_job import run_job
@@ -157,7 +157,7 @@ def test_a_video_has_even_sides_and_ends_with_the_finished_picture(tmp_path: Pat
 def test_a_still_is_the_picture_of_that_step_at_its_own_size(tmp_path: Path) -> None:
     recorder = recorded([0.2, 0.4], format="none", stills=(2, 77))
     (still,) = recorder.stage(FINISHED, tmp_path)
-    assert still.under("sub/a--mosaic").path == "sub/a--mosaic.step-0002.png"
+    assert still.with_stem("sub/a--mosaic").path == "sub/a--mosaic.step-0002.png"
     with Image.open(still.path) as picture:
         assert picture.size == (still.width, still.height) == (64, 48)
         assert picture.getpixel((0, 0)) == (102, 102, 102)
@@ -165,7 +165,7 @@ def test_a_still_is_the_picture_of_that_step_at_its_own_size(tmp_path: Path) -> 
 
 def test_each_kind_of_output_has_a_name_of_its_own() -> None:
     def named(kind: str, path: str) -> str:
-        return Output(kind, path, "", 1, 1, 1).under("a--b").path
+        return Output(kind, path, "", 1, 1, 1).with_stem("a--b").path
 
     assert named("timelapse", "/s/timelapse.gif") == "a--b.timelapse.gif"
     assert named("still", "/s/step-99999.png") == "a--b.step-99999.png"
@@ -195,8 +195,8 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
 
 
 def test_a_job_leaves_its_film_and_stills_among_its_outputs(job: Job, tmp_path: Path) -> None:
-    bench = Bench("cpu", tmp_path, timelapse=Timelapse(side=32, stills=(1, 5)))
-    result = run_job(job, bench, lambda _: None, lambda: False)
+    workspace = Workspace("cpu", tmp_path, timelapse=Timelapse(side=32, stills=(1, 5)))
+    result = run_job(job, workspace, lambda _: None, lambda: False)
     assert result.error is None
     kinds = [output.kind for output in result.outputs]
     assert kinds == ["stylized", "enhanced", "still", "still", "timelapse"]
@@ -215,8 +215,8 @@ def test_a_job_taken_up_again_has_a_shorter_film_and_no_broken_one(
         staging, asked = tmp_path / name, iter(range(99))
         staging.mkdir()
         film = Timelapse(stills=(1, 4))
-        bench = Bench("cpu", staging, checkpoints=tmp_path / "kept", timelapse=film)
-        return run_job(job, bench, lambda _: None, lambda: next(asked) == stop_at)
+        workspace = Workspace("cpu", staging, checkpoints=tmp_path / "kept", timelapse=film)
+        return run_job(job, workspace, lambda _: None, lambda: next(asked) == stop_at)
 
     with pytest.raises(Interrupted):
         attempt("first", 4)
@@ -228,7 +228,7 @@ def test_a_job_taken_up_again_has_a_shorter_film_and_no_broken_one(
 
 
 def test_the_curve_has_the_last_step_and_tells_scales_apart(job: Job, tmp_path: Path) -> None:
-    result = run_job(job, Bench("cpu", tmp_path), lambda _: None, lambda: False)
+    result = run_job(job, Workspace("cpu", tmp_path), lambda _: None, lambda: False)
     assert result.curve[0][0] == 1
     assert result.curve[-1] == (5, result.losses["total"], 2)
 

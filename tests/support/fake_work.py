@@ -1,6 +1,6 @@
 """Stands for the engine, the outermost seam: a few bytes instead of minutes of optimisation.
 
-`Bench` work with real processes uses `paint`; `FakeExecutor` runs in the test's own process.
+`Workspace` work with real processes uses `paint`; `FakeExecutor` runs in the test's own process.
 """
 
 import os
@@ -12,23 +12,23 @@ from PIL import Image
 
 from pipeline.daemon.blame import is_check
 from pipeline.errors import ChangedError, EngineError, Failure, JobError
-from pipeline.jobs.job import Bench, Interrupted, Job, JobResult, Progress
+from pipeline.jobs.job import Interrupted, Job, JobResult, Progress, Workspace
 from pipeline.render.staging import staged_output
 from pipeline.system.safe_files import read_verified
 from pipeline.workers.executor import Event, GivenBack
 
 
-def paint(job: Job, bench: Bench, on_progress, should_stop) -> JobResult:
+def paint(job: Job, workspace: Workspace, on_progress, should_stop) -> JobResult:
     """A job as the real worker does it, without torch. Its name tells what goes wrong."""
     try:
-        return paint_or_raise(job, bench, on_progress, should_stop)
+        return paint_or_raise(job, workspace, on_progress, should_stop)
     except ChangedError:
         raise
     except JobError as error:
         return failed(job, error.code)
 
 
-def paint_or_raise(job: Job, bench: Bench, on_progress, should_stop) -> JobResult:
+def paint_or_raise(job: Job, workspace: Workspace, on_progress, should_stop) -> JobResult:
     until = time.monotonic() + float(os.environ.get("PAINT_SECONDS", "0.05"))
     while time.monotonic() < until:
         if should_stop():
@@ -40,7 +40,7 @@ def paint_or_raise(job: Job, bench: Bench, on_progress, should_stop) -> JobResul
     while "hang" in job.content:
         time.sleep(1)
     # Jobs of tests of slots and devices have no photo.
-    result = honest(job, bench.staging) if job.path.exists() else done(job, bench.staging)
+    result = honest(job, workspace.staging) if job.path.exists() else done(job, workspace.staging)
     if isinstance(result, GivenBack):
         raise ChangedError(result.changed)
     return result
@@ -131,27 +131,29 @@ def photo(path: Path, seed: int = 0) -> Path:
     return path
 
 
-def every_step(job: Job, bench: Bench, on_progress, should_stop) -> JobResult:
+def every_step(job: Job, workspace: Workspace, on_progress, should_stop) -> JobResult:
     """A job that leaves a file when it ends."""
-    result = done(job, bench.staging)
-    (bench.staging / "ended").touch()
+    result = done(job, workspace.staging)
+    (workspace.staging / "ended").touch()
     return result
 
 
-def held_at_its_last_scale(job: Job, bench: Bench, on_progress, should_stop, turn) -> JobResult:
+def held_at_its_last_scale(
+    job: Job, workspace: Workspace, on_progress, should_stop, turn
+) -> JobResult:
     """The real engine. A job that begins from nothing does not come further than its last scale."""
     from pipeline.render import progress as reporter
     from pipeline.render import run_job as worker
 
     reporter.CHECKPOINT_SECONDS = reporter.PREVIEW_SECONDS = 0.0  # as if each step took long
-    goes_on = bench.checkpoints.joinpath(f"{job.id}.pt").exists()
+    goes_on = workspace.checkpoints.joinpath(f"{job.id}.pt").exists()
 
     def held(progress: Progress) -> None:
         on_progress(progress)
         while progress.scale == progress.scales and not (goes_on or should_stop()):
             time.sleep(0.01)
 
-    return worker.run_job(job, bench, held, should_stop, turn)
+    return worker.run_job(job, workspace, held, should_stop, turn)
 
 
 held_at_its_last_scale.takes_turns = True

@@ -17,7 +17,7 @@ from pipeline.jobs.recipe import Recipe
 from pipeline.ledger.ledger import Ledger, Staged
 from pipeline.ledger.records import Version
 from pipeline.monitoring.view import View
-from pipeline.outbox.names import RUN_LOG, VERSIONS, staging_name, stems
+from pipeline.outbox.names import RUN_LOG, VERSIONS, candidate_names, staging_name
 from pipeline.outbox.publisher import Outbox
 from pipeline.outbox.run_log import RunLog, run_log_line
 from pipeline.outbox.versions import Versions
@@ -34,7 +34,7 @@ def make_job(content: str = "a.jpg", style: str = "mosaic", sha: str = "5" * 64,
 
 def render(outbox: Outbox, job: Job, mark: str = "") -> JobResult:
     """Stands for the worker: two files, complete and told apart by their mark."""
-    folder = outbox.stage(job)
+    folder = outbox.make_staging_folder(job)
     outputs = []
     for kind in ("stylized", "enhanced"):
         path = folder / f"{kind}.png"
@@ -53,8 +53,8 @@ def stage(ledger: Ledger, outbox: Outbox, result: JobResult) -> Staged:
     return ledger.stage(
         result,
         line_of(result),
-        stems(job.content, job.style),
-        lambda stem, before: outbox.taken(stem, result.outputs, before),
+        candidate_names(job.content, job.style),
+        lambda stem, before: outbox.is_taken(stem, result.outputs, before),
     )
 
 
@@ -135,7 +135,7 @@ def pictures(outbox: Outbox) -> list[str]:
 def amiss_among_versions(outbox: Outbox, ledger: Ledger) -> list[str]:
     """Every earlier picture that the ledger names is there whole, and no file besides."""
     outputs = [output for version in ledger.history.earlier() for output in version.outputs]
-    found = [f"damaged: {o.path}" for o in outputs if not Versions(outbox.root).whole(o)]
+    found = [f"damaged: {o.path}" for o in outputs if not Versions(outbox.root).is_intact(o)]
     standing = {
         path.relative_to(outbox.root).as_posix()
         for path in (outbox.root / VERSIONS).rglob("*")

@@ -20,17 +20,17 @@ from pipeline.config.sections import Limits
 from pipeline.config.transfer import Transfer
 from pipeline.errors import Reason
 from pipeline.jobs.checkpoints import Checkpoints
-from pipeline.jobs.job import Bench, Interrupted, Job, JobResult, Progress
+from pipeline.jobs.job import Interrupted, Job, JobResult, Progress, Workspace
 from pipeline.jobs.recipe import Recipe, StyleImage, digest
 from pipeline.render.run_job import run_job
 from pipeline.workers.executor import GivenBack, Place
 from pipeline.workers.local import LocalExecutor
 
 
-def chatter(job, bench, on_progress, should_stop):
+def chatter(job, workspace, on_progress, should_stop):
     os.write(1, b"a library's chatter\n")
     os.write(2, b"a library's complaint\n")
-    return paint(job, bench, on_progress, should_stop)
+    return paint(job, workspace, on_progress, should_stop)
 
 
 def test_the_slot_survives_a_worker_that_is_killed(executor, tmp_path):
@@ -148,17 +148,17 @@ def real_job(tmp_path) -> Job:
 
 
 def test_an_interrupted_job_goes_on_from_its_last_scale(real_job, tmp_path):
-    bench = Bench("cpu", staging(tmp_path), checkpoints=tmp_path / "checkpoints")
+    workspace = Workspace("cpu", staging(tmp_path), checkpoints=tmp_path / "checkpoints")
     looks = iter(range(100))
     with pytest.raises(Interrupted):
         # Two steps a scale: the fifth question is asked at the third and last scale.
-        run_job(real_job, bench, lambda _: None, lambda: next(looks) == 4)
+        run_job(real_job, workspace, lambda _: None, lambda: next(looks) == 4)
     scale, image = Checkpoints(tmp_path / "checkpoints").load(real_job.id)
     assert scale == 2
     assert image.shape[0] == 3
     assert max(image.shape) == 40
     seen, looks = [], iter(range(100))
-    result = run_job(real_job, bench, seen.append, lambda: next(looks) > 100)
+    result = run_job(real_job, workspace, seen.append, lambda: next(looks) > 100)
     assert result.status == "done", result.error
     assert {progress.scale for progress in seen} == {3}
     assert next(looks) == 2  # steps that were left
@@ -172,13 +172,13 @@ def test_an_interrupted_job_makes_the_picture_that_it_would_have_made(real_job, 
         return output.sha256
 
     whole = run_job(
-        real_job, Bench("cpu", staging(tmp_path, "whole")), lambda _: None, lambda: False
+        real_job, Workspace("cpu", staging(tmp_path, "whole")), lambda _: None, lambda: False
     )
-    bench = Bench("cpu", staging(tmp_path), checkpoints=tmp_path / "checkpoints")
+    workspace = Workspace("cpu", staging(tmp_path), checkpoints=tmp_path / "checkpoints")
     looks = iter(range(100))
     with pytest.raises(Interrupted):
-        run_job(real_job, bench, lambda _: None, lambda: next(looks) == 4)
-    again = run_job(real_job, bench, lambda _: None, lambda: False)
+        run_job(real_job, workspace, lambda _: None, lambda: next(looks) == 4)
+    again = run_job(real_job, workspace, lambda _: None, lambda: False)
     assert stylized(again) == stylized(whole)
 
 

@@ -132,11 +132,11 @@ def test_a_job_is_the_same_job_on_a_node(tmp_path):
 def test_how_far_a_job_came_goes_to_another_machine_unless_it_is_too_large(tmp_path, monkeypatch):
     here, there = Checkpoints(tmp_path / "here"), Checkpoints(tmp_path / "there")
     here.save("abc", 2, torch.ones(3, 8, 8))
-    there.unpack("abc", here.packed("abc"))
+    there.unpack("abc", here.pack("abc"))
     scale, image = there.load("abc")
     assert (scale, image.shape) == (2, (3, 8, 8))
-    monkeypatch.setattr("pipeline.jobs.checkpoints.CARRIED", 100)
-    assert here.packed("abc") == here.packed("unknown") == b""
+    monkeypatch.setattr("pipeline.jobs.checkpoints.MAX_PACKED_BYTES", 100)
+    assert here.pack("abc") == here.pack("unknown") == b""
 
 
 def test_a_lost_client_port_is_told_from_a_mistake_of_ours():

@@ -99,7 +99,7 @@ class RayExecutor:
         hired = min((h for h in self._hired if h.device), key=lambda h: len(h.calls))
         if not hired.calls:
             hired.silence.new_job()
-        reached = self._checkpoints.packed(job.id) if self._checkpoints else b""
+        reached = self._checkpoints.pack(job.id) if self._checkpoints else b""
         hired.calls[hired.handle.do.remote(Parcel(job, files, reached))] = job, staging
 
     def poll(self, timeout: float) -> list[Event]:

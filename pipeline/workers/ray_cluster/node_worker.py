@@ -105,7 +105,7 @@ class Worker:
             del self.ends[job.id]
             result = self.answers.pop(job.id)
             self.told.pop(job.id, None)
-            reached = self.checkpoints.packed(job.id)
+            reached = self.checkpoints.pack(job.id)
             if isinstance(result, GivenBack) and result.changed:
                 # This node's copy is damaged: the next job that needs it brings another.
                 result.changed.unlink(missing_ok=True)
@@ -125,7 +125,7 @@ class Worker:
         standing = {job: self.checkpoints.version(job) for job in list(self.ends)}
         new = [job for job, it in standing.items() if it and it != self.looked.get(job)]
         self.looked = standing
-        return Look(told, {job: self.checkpoints.packed(job) for job in new})
+        return Look(told, {job: self.checkpoints.pack(job) for job in new})
 
     def stop(self, word: Any) -> None:
         """Call off what is here."""
