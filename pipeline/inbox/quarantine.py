@@ -10,8 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pipeline.inbox.originals import REASON_SUFFIX
-from pipeline.system.copying import copy_over
-from pipeline.system.safe_files import NO_LINKS, new_file, opened_folder, read_bounded
+from pipeline.system.copying import copy_to_part, part_name, remove_part
+from pipeline.system.safe_files import (
+    NO_LINKS,
+    digest_at,
+    new_file,
+    opened_folder,
+    read_bounded,
+)
 
 MOST_NOTE = 1 << 16  # bytes
 
@@ -64,9 +70,7 @@ def _placed(source: str, there: int, name: str, back: int) -> bool:
     try:
         os.link(source, name, src_dir_fd=there, dst_dir_fd=back, follow_symlinks=False)
     except FileExistsError:
-        # Its own second name is what a crash between link and removal leaves.
-        ours = os.stat(source, dir_fd=there, follow_symlinks=False)
-        return os.path.samestat(ours, os.stat(name, dir_fd=back, follow_symlinks=False))
+        return _is_there(source, there, name, back)
     except OSError as error:
         if error.errno not in NO_LINKS | {errno.EXDEV}:
             raise
@@ -74,18 +78,38 @@ def _placed(source: str, there: int, name: str, back: int) -> bool:
     return True
 
 
+def _is_there(source: str, there: int, name: str, back: int) -> bool:
+    """Whether the same bytes stand in its place: a crash fell between copying and removing."""
+    size = os.stat(source, dir_fd=there, follow_symlinks=False).st_size
+    return digest_at(there, source) == digest_at(back, name, {size})
+
+
 def _carried(source: str, there: int, name: str, back: int) -> bool:
-    """The same where no second name can be given: another disk, or one without links."""
+    """The same where no second name can be given: another disk, or one without links.
+
+    The copy is whole before it gets the name, so a crash leaves nothing that stands in the way.
+    """
+    copy_to_part(source, name, home=there, folder=back)
+    try:
+        os.link(part_name(name), name, src_dir_fd=back, dst_dir_fd=back, follow_symlinks=False)
+    except FileExistsError:
+        return _is_there(source, there, name, back)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        return _renamed(source, there, name, back)
+    finally:
+        remove_part(name, back)
+    return True
+
+
+def _renamed(source: str, there: int, name: str, back: int) -> bool:
+    """The same on a disk without links: an empty file reserves the name."""
     try:
         new_file(name, folder=back).close()
     except FileExistsError:
-        return False
-    try:
-        os.replace(source, name, src_dir_fd=there, dst_dir_fd=back)
-    except OSError as error:
-        if error.errno != errno.EXDEV or not copy_over(source, name, home=there, folder=back):
-            os.unlink(name, dir_fd=back)
-            raise
+        return _is_there(source, there, name, back)
+    os.replace(part_name(name), name, src_dir_fd=back, dst_dir_fd=back)
     return True
 
 

@@ -5,7 +5,9 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ from pipeline.inbox import mount_guard as familiar
 from pipeline.inbox import quarantine
 from pipeline.inbox.backlog import census
 from pipeline.inbox.examiner import Examiner
-from pipeline.inbox.quarantine import held, restore
+from pipeline.inbox.quarantine import Held, held, restore
 from pipeline.inbox.scanner import Found
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import Ledger
@@ -275,6 +277,53 @@ def test_a_photo_comes_back_over_to_another_disk_whole(make, tmp_path):
         assert list(other.iterdir()) == []
     finally:
         shutil.rmtree(other)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process at this very point."""
+
+
+def test_a_return_from_another_disk_may_be_killed_anywhere_and_is_ended_by_the_next(
+    tmp_path, monkeypatch
+):
+    """Each call that changes a folder is the last one of a process, once."""
+    monkeypatch.setattr(os, "link", across_disks(os.link))
+    for last in count():
+        root, calls = tmp_path / str(last), count()
+        for name in ("inbox", "quarantine"):
+            (root / name).mkdir(parents=True)
+        path = root / "quarantine/a.png"
+        path.write_bytes(b"the photo")
+        with monkeypatch.context() as patch, suppress(Killed):
+            for name in ("link", "unlink", "replace", "fsync", "open"):
+                patch.setattr(os, name, last_call(getattr(os, name), calls, last))
+            assert restore(Held("a.png", path), root / "inbox")
+            break
+        assert [p.read_bytes() for p in (root / "inbox").glob("[!.]*")] in ([], [b"the photo"])
+        assert all(restore(one, root / "inbox") for one in held(root / "quarantine"))
+        assert (root / "inbox/a.png").read_bytes() == b"the photo"
+        assert not path.exists()
+    assert last > 5
+
+
+def across_disks(link):
+    """Links, but for the inbox and the quarantine being on two disks."""
+
+    def linked(source, name, *, src_dir_fd, dst_dir_fd, **how):
+        if not os.path.sameopenfile(src_dir_fd, dst_dir_fd):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        link(source, name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd, **how)
+
+    return linked
+
+
+def last_call(real, calls, last):
+    def counted(*args, **how):
+        if next(calls) >= last:
+            raise Killed
+        return real(*args, **how)
+
+    return counted
 
 
 @pytest.mark.parametrize("place", ["../../stolen.png", "/stolen.png"])
