@@ -14,7 +14,7 @@ from pipeline.nst.objective import Objective, style_sums
 from pipeline.nst.optimizers import Lbfgs
 from pipeline.nst.pyramid import by_scale, deepest, per_scale, scale_sides
 from pipeline.nst.weights import CONVS
-from pipeline.system.malloc import kept
+from pipeline.system.malloc import keep_freed_memory
 
 SIDE = 512
 ROUNDS = 3
@@ -25,7 +25,7 @@ def report() -> list[Row]:
     """All figures of the engine."""
     network = Vgg19(load_weights())
     rows = side_by_side(network)
-    with kept():  # as `stylize` does around its steps
+    with keep_freed_memory():  # as `stylize` does around its steps
         rows += [*presets(network), *per_step(network)]
     return [*rows, *time_to_equal_loss(network), *one_step_against_pastiche(network)]
 

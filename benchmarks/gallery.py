@@ -50,7 +50,9 @@ def _updates(there: int) -> list[float]:
             staged = _staged(outbox, line)
             with log.open("a") as file:
                 file.write(json.dumps(line) + "\n")
-            times.append(seconds(lambda staged=staged: (gallery.keep(staged), gallery.update())))
+            times.append(
+                seconds(lambda staged=staged: (gallery.take_copies(staged), gallery.update()))
+            )
         return times
 
 
@@ -95,7 +97,7 @@ def _filled(outbox: Path, count: int) -> Gallery:
     gallery = Gallery(outbox)
     gallery.update()
     for line in _lines(0, count):
-        gallery.keep(_staged(outbox, line))
+        gallery.take_copies(_staged(outbox, line))
     return gallery
 
 

@@ -39,7 +39,7 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.monitoring.view import View
 from pipeline.render.staging import staged_output
 from pipeline.system.file_version import Stamp, hash_file
-from pipeline.system.malloc import kept
+from pipeline.system.malloc import keep_freed_memory
 from pipeline.workers.executor import Event
 
 JOBS, FILES, IDLE_SECONDS, TICKS_A_SECOND = 100, 10_000, 60, 4
@@ -102,9 +102,9 @@ class Timed(Gallery):
         super().__init__(root)
         self.watch = Watch()
 
-    def keep(self, *what: Any) -> None:
+    def take_copies(self, *what: Any) -> None:
         with self.watch.on():
-            super().keep(*what)
+            super().take_copies(*what)
 
     def update(self) -> int:
         with self.watch.on():
@@ -205,7 +205,7 @@ def _photo(root: Path) -> Path:
 def _decoder(path: Path) -> float:
     decoder = Decoder(Limits())
     # The stricter comparison: what is decoded here finds its memory at hand, too.
-    with closing(decoder), kept():
+    with closing(decoder), keep_freed_memory():
         decoder.decode(path, 512)
         decode_file(path, 512, DEFAULT_LIMITS)
         # By turns, so that a busy moment of the machine counts on both sides.

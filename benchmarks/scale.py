@@ -26,7 +26,7 @@ from pipeline.jobs.recipe import Recipe, StyleImage, digest
 from pipeline.ledger.ledger import Ledger
 from pipeline.monitoring.view import View
 from pipeline.render.staging import staged_output
-from pipeline.system.cores import usable_cores
+from pipeline.system.cores import count_usable_cores
 from pipeline.workers.executor import Event, Place
 from pipeline.workers.local import LocalExecutor
 
@@ -188,7 +188,7 @@ def _idle_of_service(root: Path, do: Callable[..., Any], count: int) -> float:
 
 def two(do: Callable[..., Any], count: int) -> str:
     """Throughput of two workers of one core over twice that of one worker of one core."""
-    if usable_cores() < 2:
+    if count_usable_cores() < 2:
         raise RuntimeError("this machine gives us one core")
     with _folder() as root:
         one, both = (_rate(root / str(slots), do, slots, slots * count) for slots in (1, 2))

@@ -20,7 +20,7 @@ from pipeline.cli.common import (
     print_report,
 )
 from pipeline.errors import UsageError
-from pipeline.system.text import counted
+from pipeline.system.text import format_count
 
 
 @app.command()
@@ -197,7 +197,7 @@ def retry(
     count = retries.retry(loading.load(config, complete=False), jobs or None)
     if jobs and not count:
         raise UsageError("no such job", where=", ".join(jobs), hint="`status` lists them")
-    print(f"{counted(count, 'job')} back in the queue; `run` or `watch` takes them up")
+    print(f"{format_count(count, 'job')} back in the queue; `run` or `watch` takes them up")
 
 
 @app.command()
@@ -245,17 +245,17 @@ def accept(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 def _moment(text: str | None, schedule: Any) -> float | None:
     """A time on the command line, on the schedule's clock, as seconds since 1970."""
-    from pipeline.system.clock import moment
+    from pipeline.system.clock import parse_moment
 
     if text is None:
         return None
     try:
-        return moment(text, datetime.now(_zone(schedule))).timestamp()
+        return parse_moment(text, datetime.now(_zone(schedule))).timestamp()
     except ValueError as error:
         raise UsageError(str(error), where="--until") from None
 
 
 def _zone(schedule: Any) -> tzinfo:
-    from pipeline.system.clock import MACHINE
+    from pipeline.system.clock import MACHINE_ZONE
 
-    return schedule.zone if schedule else MACHINE
+    return schedule.zone if schedule else MACHINE_ZONE

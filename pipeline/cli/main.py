@@ -30,8 +30,8 @@ from pipeline.system import interrupt
 from pipeline.system.stdout import (
     end_standard_streams,
     open_standard_streams,
-    reader_left,
-    stdout_fails,
+    stdout_error,
+    stdout_reader_is_gone,
 )
 
 __all__ = ["app", "folder_commands", "main", "picture_commands", "setup_commands"]
@@ -67,9 +67,9 @@ def main() -> NoReturn:
 
 def _unexpected(error: BaseException) -> tuple[int, str]:
     """Exit code and words for an error that is none of ours."""
-    if isinstance(error, BrokenPipeError | SystemExit) and reader_left():
+    if isinstance(error, BrokenPipeError | SystemExit) and stdout_reader_is_gone():
         return OK, ""  # `| head` has read enough. Work does not end by this: it has an outlet
-    if isinstance(error, OSError) and (why := stdout_fails(error)):
+    if isinstance(error, OSError) and (why := stdout_error(error)):
         return FAILED, f"standard output cannot be written: {why}"
     if isinstance(error, ModuleNotFoundError) and error.name and error.name[:8] != "pipeline":
         return WRONG, incomplete(error.name)

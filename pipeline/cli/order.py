@@ -189,12 +189,12 @@ class _Face:
 
     def progress(self, job: Job, progress: Progress) -> None:
         if all(lane.job != job.id for lane in self.view.running):
-            self.view.begin(job.id, job.content, job.style, self.view.device)
-        self.view.see(progress)
+            self.view.begin_job(job.id, job.content, job.style, self.view.device)
+        self.view.update_progress(progress)
         self.dashboard.update(self.view, time.time())
 
     def done(self, result: JobResult) -> None:
-        self.view.end(result, time.time())
+        self.view.end_job(result, time.time())
         self.dashboard.update(self.view, time.time())
 
 

@@ -7,7 +7,7 @@ from pipeline.config.loading import Loaded
 from pipeline.inbox.quarantine import Held
 from pipeline.ledger.ledger import FILE, Ledger
 from pipeline.ledger.records import Pair
-from pipeline.system.text import encodable, span
+from pipeline.system.text import encodable, format_duration
 
 Report = dict[str, Any]
 
@@ -53,7 +53,11 @@ def _pair_line(pair: Report) -> str:
     if pair["error"]:
         return f"{head}  {pair['error']['code']}: {pair['error']['message']}"
     if progress := pair.get("progress"):
-        left = f", {span(progress['seconds_left'])} left" if "seconds_left" in progress else ""
+        left = (
+            f", {format_duration(progress['seconds_left'])} left"
+            if "seconds_left" in progress
+            else ""
+        )
         return f"{head}  {progress.get('fraction', 0):.0%} on {progress['device']}{left}"
     if pair["state"] == "running":
         return head.rstrip()  # at hand for later

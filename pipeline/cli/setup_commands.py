@@ -16,7 +16,7 @@ from pipeline.cli.common import (
     print_report,
 )
 from pipeline.errors import UsageError
-from pipeline.system.text import counted
+from pipeline.system.text import format_count
 
 
 @app.command()
@@ -35,7 +35,7 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
     loaded = loading.load(config)
     styles, rules = len(loaded.manifest.styles), len(loaded.manifest.rules)
-    print(f"{config}: good; {counted(styles, 'style')}, {counted(rules, 'match rule')}")
+    print(f"{config}: good; {format_count(styles, 'style')}, {format_count(rules, 'match rule')}")
 
 
 @app.command()

@@ -26,9 +26,9 @@ from pipeline.inbox.quarantine import held
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair, SeenFile, Version
-from pipeline.monitoring.health import ailment
-from pipeline.system.clock import MACHINE
-from pipeline.system.text import encodable, span, visible
+from pipeline.monitoring.health import find_trouble
+from pipeline.system.clock import MACHINE_ZONE
+from pipeline.system.text import encodable, format_duration, visible
 
 RECENT = 10
 # What the running instance says of its work; null while there is none.
@@ -51,7 +51,7 @@ def status(loaded: Loaded) -> Report:
             "inbox": str(loaded.config.inbox),
             "outbox": str(loaded.config.outbox),
             "instance": instance,
-            "health": ailment(instance, time.time()) or "well",
+            "health": find_trouble(instance, time.time()) or "well",
             "held": _why_held(loaded, instance),
             "next_opening": next_opening(loaded.config.schedule, time.time()),
             "queue": {key: (instance or {}).get(key) for key in _OF_THE_QUEUE},
@@ -91,7 +91,7 @@ def _why_held(loaded: Loaded, instance: Report | None) -> str | None:
     told = instance and (instance.get("paused") or instance.get("closed"))
     wall, schedule = time.time(), loaded.config.schedule
     found = holding.held(loaded.config.state, wall)
-    zone = schedule.zone if schedule else MACHINE
+    zone = schedule.zone if schedule else MACHINE_ZONE
     return told or (found.words(wall, zone) if found else None)
 
 
@@ -102,7 +102,7 @@ def _trouble(instance: Report | None) -> str:
 
 def health(loaded: Loaded, within: float) -> str:
     """What is wrong with the running instance; "" when it is well. Reads no database."""
-    return ailment(holder(loaded.config.state), time.time(), within)
+    return find_trouble(holder(loaded.config.state), time.time(), within)
 
 
 def _lanes(instance: Report | None) -> dict[str, Report]:
@@ -129,7 +129,7 @@ def status_text(report: Report) -> str:
     queue = report["queue"]
     if queue["seconds_left"]:
         rate = f", {queue['per_hour']:.0f} an hour" if queue["per_hour"] else ""
-        lines.append(f"{span(queue['seconds_left'])} left for the whole queue{rate}")
+        lines.append(f"{format_duration(queue['seconds_left'])} left for the whole queue{rate}")
     if queue["left_out"]:
         lines.append(f"left out: {queue['left_out']}")
     if instance and instance.get("watching"):

@@ -16,7 +16,7 @@ from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field
 
 from pipeline.config.base import FromList, Options
-from pipeline.system.clock import MACHINE, instant
+from pipeline.system.clock import MACHINE_ZONE, local_timestamp
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 AHEAD_DAYS = 16  # how far one looks for the next opening: every weekday twice, jumps or not
@@ -136,7 +136,7 @@ class Schedule(Options):
     @property
     def zone(self) -> tzinfo:
         """Whose clock is meant."""
-        return ZoneInfo(self.timezone) if self.timezone else MACHINE
+        return ZoneInfo(self.timezone) if self.timezone else MACHINE_ZONE
 
 
 # --- hours ----------------------------------------------------------------------------------
@@ -180,7 +180,10 @@ def _spans(windows: Sequence[Window], today: date, zone: tzinfo) -> Iterator[tup
         for window in windows:
             if day.weekday() in window.days:
                 start, end = (timedelta(minutes=m) for m in (window.start, window.end))
-                yield instant(midnight + start, zone), instant(midnight + end, zone)
+                yield (
+                    local_timestamp(midnight + start, zone),
+                    local_timestamp(midnight + end, zone),
+                )
 
 
 def _merged(spans: Iterator[tuple[float, float]]) -> list[tuple[float, float]]:

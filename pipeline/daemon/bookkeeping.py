@@ -24,7 +24,7 @@ from pipeline.outbox.publisher import Outbox
 from pipeline.outbox.run_log import RunLog, run_log_line
 from pipeline.outbox.thumbnails import STAGED
 from pipeline.outbox.versions import Versions, relative_paths
-from pipeline.system.redaction import Discreet
+from pipeline.system.redaction import Redactor
 from pipeline.system.text import timestamp
 
 Line = dict[str, Any]
@@ -55,7 +55,7 @@ class Bookkeeping:
         bounds: Bounds | None = USUAL,
         roots: Iterable[Path] = (),
     ) -> None:
-        self._discreet = Discreet([outbox.root, *roots])
+        self._discreet = Redactor([outbox.root, *roots])
         self.bounds, self._versions = bounds, Versions(outbox.root)
         self._kept_some = True  # whether there may be more earlier pictures than the bounds allow
         self._revision: tuple[int, int] | None = None
@@ -77,7 +77,9 @@ class Bookkeeping:
         line = self._discreet.line(_file_line(refused, self.run_id, wall))
         if self.ledger.files.refuse(refused.content, refused.version, status, failure, line):
             code, message = failure.code, failure.message
-            self.view.note(Result(wall, refused.content, "", status, code=code, message=message))
+            self.view.add_result(
+                Result(wall, refused.content, "", status, code=code, message=message)
+            )
             self._tell(line)
 
     def record_gone(self, gone: Gone, wall: float) -> None:
@@ -100,7 +102,7 @@ class Bookkeeping:
         """A pair ended without pictures."""
         line = self._discreet.line(run_log_line(result, self.run_id, timestamp(wall)))
         self.ledger.settle(result, line)
-        self.view.end(result, wall)
+        self.view.end_job(result, wall)
         self._tell(line)
 
     def stage(self, result: JobResult, wall: float) -> None:
@@ -154,7 +156,7 @@ class Bookkeeping:
             with self._showing():
                 self._gallery.update()
                 if force:
-                    self._gallery.tidy(self._kept_pictures())
+                    self._gallery.remove_unused_copies(self._kept_pictures())
 
     def _kept_pictures(self) -> Iterator[str]:
         """SHA-256 of all earlier pictures; read only if somebody wants to know them."""
@@ -196,7 +198,7 @@ class Bookkeeping:
             with self._showing():
                 shown = {output.sha256 for output in (*outputs, *kept)}
                 replaced = {output.sha256 for output in staged.previous} - shown
-                self._gallery.keep(Path(staged.outputs[0].path).parent / STAGED, replaced)
+                self._gallery.take_copies(Path(staged.outputs[0].path).parent / STAGED, replaced)
         line = self.ledger.finish(staged, outputs, kept)
         self._cleared(staged)
         if line is None:
@@ -252,11 +254,11 @@ class Bookkeeping:
         if staged.restores:
             self._versions.remove(relative_paths(self.outbox.root, staged.outputs))
         self.outbox.discard(staged.job, staged.attempt)
-        self.view.drop(staged.job)
+        self.view.remove_job(staged.job)
 
     def _ended(self, staged: Staged, line: Line, wall: float) -> None:
         error = line["error"] or {}
-        self.view.note(
+        self.view.add_result(
             Result(
                 at=wall,
                 content=staged.content,

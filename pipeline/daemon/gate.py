@@ -14,7 +14,7 @@ from typing import Literal
 from pipeline.config.schedule import AtEnd, Schedule, Stretch, next_run, stretch
 from pipeline.daemon.hold import NAME, Hold, held, resume
 from pipeline.errors import StateError
-from pipeline.system.clock import spoken
+from pipeline.system.clock import format_moment
 from pipeline.system.file_version import Stamp
 from pipeline.system.state_file import read_facts, write_facts
 
@@ -149,7 +149,7 @@ class Gate:
         return datetime.fromtimestamp(wall, self._zone)
 
     def _say(self, moment: float, wall: float) -> str:
-        return spoken(self._at(moment), self._at(wall))
+        return format_moment(self._at(moment), self._at(wall))
 
 
 class Runs:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
 
-from pipeline.system.clock import MACHINE, spoken
+from pipeline.system.clock import MACHINE_ZONE, format_moment
 from pipeline.system.state_file import read_facts, remove_facts, write_facts
 
 NAME = "paused.json"
@@ -20,12 +20,12 @@ class Hold:
     until: float | None = None
     at_once: bool = False
 
-    def words(self, wall: float, zone: tzinfo = MACHINE) -> str:
+    def words(self, wall: float, zone: tzinfo = MACHINE_ZONE) -> str:
         """As `status` and the dashboard say it."""
         if self.until is None:
             return "paused by you (`resume` goes on)"
         until, now = (datetime.fromtimestamp(at, zone) for at in (self.until, wall))
-        return f"paused by you until {spoken(until, now)}"
+        return f"paused by you until {format_moment(until, now)}"
 
 
 def hold(state: Path, found: Hold) -> None:

@@ -15,7 +15,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 from pipeline.errors import LockedError, StateError
-from pipeline.system.mounts import mount_of
+from pipeline.system.mounts import find_mount
 from pipeline.system.safe_files import open_regular, read_bounded, refuse_irregular
 
 # How long a start waits for the lock: whoever looks for a holder has it for a moment, too.
@@ -93,7 +93,7 @@ def refuse_shared(state: Path, table: Path | None = None) -> None:
     Raises:
         StateError: When the folder lies on a network or shared file system.
     """
-    mount = mount_of(state, table) if table else mount_of(state)
+    mount = find_mount(state, table) if table else find_mount(state)
     # Where all of a machine lies on such a disk (some sandboxes), it is as local as can be.
     if mount is not None and mount.shared and mount.point != "/":
         what = f"lies on a shared file system ({mount.kind} at {mount.point})"

@@ -17,7 +17,7 @@ from pipeline.daemon.pauses import space
 from pipeline.daemon.service import Service
 from pipeline.jobs.job import JobState
 from pipeline.monitoring.digest import Batch, Digest, Why
-from pipeline.monitoring.health import Pulse
+from pipeline.monitoring.health import HealthMonitor
 from pipeline.monitoring.journal import Journal, note
 from pipeline.monitoring.systemd import Notifier
 from pipeline.monitoring.view import Lane, View
@@ -43,7 +43,7 @@ class Observers:
     ) -> None:
         self.config, self.card, self.command = config, card, command
         self.notifier = notifier or Notifier()
-        self.pulse = Pulse(config.limits.stall_seconds)
+        self.health = HealthMonitor(config.limits.stall_seconds)
         self.batch = Batch(config.hooks.batch_seconds)
         self.journal = Journal(config.log, config.state)
         self.exporter = _exporter(config)
@@ -81,10 +81,10 @@ class Observers:
     def hear(self, line: Mapping[str, Any], wall: float) -> None:
         """A line of the run log."""
         with self._harmless():
-            self.pulse.hear(line)
-            self.batch.hear(line, wall)
+            self.health.add_line(line)
+            self.batch.add_line(line, wall)
             if self.exporter:
-                self.exporter.hear(line, wall)
+                self.exporter.count_line(line, wall)
 
     def update(self, service: Service, now: float, wall: float) -> None:
         """A tick is over. ``now``: monotonic seconds; ``wall``: seconds since 1970."""
@@ -103,8 +103,8 @@ class Observers:
     def _update(self, service: Service, now: float, wall: float) -> None:
         view = service.view
         self._take_up(service.config)
-        self.pulse.look(view.running, now)
-        stuck = self.pulse.stuck(now)
+        self.health.observe(view.running, now)
+        stuck = self.health.stuck(now)
         if not self._ready:
             self._ready = True
             self.notifier.ready()
@@ -116,11 +116,11 @@ class Observers:
             self.notifier.status(stuck or _status(view))
         self._note_changes(service, stuck)
         if self.exporter:
-            self._export(service, not (stuck or self.pulse.failing()), now, wall)
+            self._export(service, not (stuck or self.health.failing()), now, wall)
         if now >= self._next_card:
             self._next_card = now + CARD_SECONDS
-            self.card.tell(**_told(service, wall), stuck=stuck, failing=self.pulse.failing())
-        self._notify(service, self.batch.look(view, bool(service.held), now, wall))
+            self.card.tell(**_told(service, wall), stuck=stuck, failing=self.health.failing())
+        self._notify(service, self.batch.check(view, bool(service.held), now, wall))
 
     def stopping(self) -> None:
         """The service was asked to end."""
@@ -134,7 +134,7 @@ class Observers:
             self._notify(service, self.batch.end(why, time.time()))
         until = time.monotonic() + service.hooks.timeout_seconds + 1
         while service.hooks.busy and time.monotonic() < until and not hurry():
-            service.hooks.tend(time.monotonic())
+            service.hooks.step(time.monotonic())
             time.sleep(0.02)  # nothing else is left to do
         with self._harmless():
             if self.exporter:
@@ -147,14 +147,14 @@ class Observers:
         if config is not self.config:
             self.config = config
             self.batch.quiet_seconds = config.hooks.batch_seconds
-            self.pulse.stall_seconds = config.limits.stall_seconds
+            self.health.stall_seconds = config.limits.stall_seconds
             note("reload", device=config.device, preset=config.preset)
 
     def _notify(self, service: Service, digest: Digest | None) -> None:
         if digest:
             facts: dict[str, Any] = {key: digest[key] for key in _OF_A_BATCH}
             note("batch", **facts)
-            service.hooks.tell_batch(digest | {"outbox": str(self.config.outbox)})
+            service.hooks.queue_batch(digest | {"outbox": str(self.config.outbox)})
 
     def _note_changes(self, service: Service, stuck: str) -> None:
         """A line for each thing that is not as it was."""
@@ -164,7 +164,7 @@ class Observers:
         self._changed("watching", watching, "watching", how=watching)
         for name, words in (
             ("stuck", stuck),
-            ("failing", self.pulse.failing()),
+            ("failing", self.health.failing()),
             ("hook", service.hooks.trouble),
             ("metrics", self.exporter.trouble if self.exporter else ""),
         ):
@@ -189,11 +189,11 @@ class Observers:
         assert exporter is not None  # noqa: S101  # asked before
         exporter.slots.set(service.executor.slots)
         exporter.healthy.set(healthy)
-        exporter.pause(service.paused.cause if service.paused else _closed(service))
+        exporter.set_pause(service.paused.cause if service.paused else _closed(service))
         if now < float("inf"):
-            exporter.see(service.view, now, wall)
+            exporter.update(service.view, now, wall)
         if exporter.due(now):
-            exporter.count(service.ledger.counts(), _free(self.config))
+            exporter.update_totals(service.ledger.counts(), _free(self.config))
 
 
 def _exporter(config: Config) -> Any:

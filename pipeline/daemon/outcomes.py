@@ -110,7 +110,7 @@ class Outcomes:
 
     def _give_back(self, job: Job, changed: Path | None = None) -> Outcome:
         self.accounts.ledger.give_back(job)
-        self.accounts.view.drop(job.id)
+        self.accounts.view.remove_job(job.id)
         self.accounts.outbox.discard(job.id, job.attempt)
         return Outcome(job, job.content, again=True, changed=changed)
 
@@ -135,13 +135,13 @@ class Outcomes:
         wait = wait_seconds(failure.code, times, job.id)
         if wait is None and needs_check(failure):
             self.trials.accuse(result)
-            self.accounts.view.drop(job.id)
+            self.accounts.view.remove_job(job.id)
             yield Outcome(job, job.content)
         elif wait is None:
             yield self._end(result, wall)
         else:
             ledger.postpone(job, failure, times, wall + wait)
-            self.accounts.view.drop(job.id)
+            self.accounts.view.remove_job(job.id)
             yield Outcome(job, job.content, retry_at=wall + wait)
         self.accounts.outbox.discard(job.id, job.attempt)
 

@@ -25,12 +25,12 @@ from pipeline.ledger.ledger import FILE as LEDGER
 from pipeline.ledger.ledger import Ledger
 from pipeline.monitoring.estimate import Estimate
 from pipeline.monitoring.journal import note
-from pipeline.monitoring.live import Teller
+from pipeline.monitoring.live import LivePublisher
 from pipeline.monitoring.terminal.dashboard import Dashboard
 from pipeline.monitoring.view import View
 from pipeline.system.file_version import Stamp
 from pipeline.system.paths import is_folder
-from pipeline.system.stdout import Outlet
+from pipeline.system.stdout import StdoutWriter
 from pipeline.workers.executor import Executor, Place, open_executor
 
 TICK_SECONDS = 0.25
@@ -64,7 +64,7 @@ def run(
     if not is_folder(config.inbox) and not (keep_going and worked_before(config)):
         hint = "make it, or name another folder"
         raise ConfigError("no such folder", where=f"inbox: {config.inbox}", hint=hint)
-    out = Outlet(sys.stdout)
+    out = StdoutWriter(sys.stdout)
     devices = _devices(config)
     view = View(
         inbox=str(config.inbox),
@@ -129,7 +129,7 @@ class _Loop:
         self.card, self.observers = card, observers
         self.stamp = loaded.stamp
         self.refused, self.reload_at = "", float("inf")  # why the config is not taken up
-        self.live = Teller(loaded.config.state)
+        self.live = LivePublisher(loaded.config.state)
 
     def until_idle(self) -> None:
         self._tick()
@@ -163,7 +163,7 @@ class _Loop:
             trouble="; ".join(filter(None, (self.service.waiting_styles, self.refused))),
         )
         self.dashboard.update(self.service.view, time.time())
-        self.live.tell(self.service.view, time.time())
+        self.live.publish(self.service.view, time.time())
         self.observers.update(self.service, time.monotonic(), time.time())
 
     def _rest(self) -> None:
@@ -321,12 +321,12 @@ def _say(event: dict[str, Any], dashboard: Dashboard) -> None:
 def _silent(_: object) -> None: ...
 
 
-def _print_line(out: Outlet, line: dict[str, Any]) -> None:
+def _print_line(out: StdoutWriter, line: dict[str, Any]) -> None:
     out.write(json.dumps(line) + "\n")
     out.flush()
 
 
-def _told_all(out: Outlet, code: int, asked: Asked) -> int:
+def _told_all(out: StdoutWriter, code: int, asked: Asked) -> int:
     """The exit code, once the last lines are read: that some were not is never kept quiet."""
     until = time.monotonic() + (LAST_LINES_SECONDS if asked.signal else float("inf"))
     out.drain(lambda: time.monotonic() < until)

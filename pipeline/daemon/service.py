@@ -162,7 +162,7 @@ class Service:
             self.paused = full(self.config.state, self.config.limits.free_bytes, now)
         except OutputError as error:
             self.paused = self._pause_for(error, now)
-        self.hooks.tend(now)
+        self.hooks.step(now)
         self._show(now)
 
     def _collect(self, now: float, timeout: float) -> None:
@@ -174,7 +174,7 @@ class Service:
             return
         for event in events:
             if isinstance(event, Progress):
-                self.view.see(event)
+                self.view.update_progress(event)
             else:
                 self._hear(event, now)
 
@@ -471,10 +471,10 @@ class Service:
         self.begun += 1
         self.bulk.tally.begin(now)
         device = next((d for d, running in self.executor.running() if running == begun), "")
-        self.view.begin(begun.id, begun.content, begun.style, device)
+        self.view.begin_job(begun.id, begun.content, begun.style, device)
 
     def _tell(self, line: Line) -> None:
-        self.hooks.tell(line)
+        self.hooks.queue_result(line)
         self.bulk.hear(line)
         self._on_line(line)
 

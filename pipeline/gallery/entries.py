@@ -13,17 +13,17 @@ from urllib.parse import quote
 
 from pipeline.config.file_kinds import FILMS
 from pipeline.outbox.thumbnails import SHOWN, before_name, large_name, small_name
-from pipeline.system.redaction import Discreet
+from pipeline.system.redaction import Redactor
 
 KINDS = ("stylized", "enhanced")  # of a hostile value it can be asked whether it is one of them
 POINTS = 120  # of a loss curve; more than a plot can show
 
-DISCREET = Discreet()  # lines that older versions wrote name folders of the machine
+REDACTOR = Redactor()  # lines that older versions wrote name folders of the machine
 _TEXTS = ("ts", "job", "style", "recipe", "device")
 _MAPPINGS = ("losses", "options")
 
 
-def exhibit(line: Mapping[str, Any], pictures: Path) -> dict[str, Any] | None:
+def make_entry(line: Mapping[str, Any], pictures: Path) -> dict[str, Any] | None:
     """What the page knows of a line; None when it has nothing to show.
 
     Args:
@@ -39,7 +39,7 @@ def exhibit(line: Mapping[str, Any], pictures: Path) -> dict[str, Any] | None:
     shown |= {key: _number(line.get(key)) for key in ("seconds", "attempt")}
     if status != "done":
         error = _of(line, "error", dict, {})
-        return DISCREET.line(shown | {key: _of(error, key, str, "") for key in ("code", "message")})
+        return REDACTOR.line(shown | {key: _of(error, key, str, "") for key in ("code", "message")})
     outputs = [output for output in _outputs(line) if output["kind"] in KINDS]
     if not outputs:
         return None
@@ -49,7 +49,7 @@ def exhibit(line: Mapping[str, Any], pictures: Path) -> dict[str, Any] | None:
     shown |= _photo(line, plain, pictures) | _growth(line)
     if curve := _curve(line.get("curve")):
         shown["curve"] = curve
-    return DISCREET.line(shown)
+    return REDACTOR.line(shown)
 
 
 def _outputs(line: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import OutputError
-from pipeline.gallery.entries import DISCREET, exhibit
+from pipeline.gallery.entries import REDACTOR, make_entry
 from pipeline.gallery.page import MARK, page
 from pipeline.outbox.names import GALLERY, PAGE, RUN_LOG
 from pipeline.outbox.thumbnails import NAME, large_name, small_name
@@ -68,7 +68,7 @@ class Gallery:
         self._last: list[str] = []  # JSON texts of the last chunk
         self._told_some = False
 
-    def keep(self, staged: Path, replaced: Iterable[str] = ()) -> None:
+    def take_copies(self, staged: Path, replaced: Iterable[str] = ()) -> None:
         """Take the small copies that a worker left in ``staged``; may be repeated.
 
         Args:
@@ -84,7 +84,7 @@ class Gallery:
                 for name in (small_name(sha256), large_name(sha256)):
                     (self.pictures / name).unlink(missing_ok=True)
 
-    def tidy(self, kept: Iterable[str] = ()) -> int:
+    def remove_unused_copies(self, kept: Iterable[str] = ()) -> int:
         """Remove copies that no picture on the wall names any more; returns how many.
 
         Those of pictures with the SHA-256 in ``kept``, which may be back one day, stay.
@@ -155,7 +155,7 @@ class Gallery:
         count, chunks, told = 0, head.chunks, head.told
         for line, end in _lines(self.outbox / RUN_LOG, head.told):
             told = end
-            shown = line and exhibit(line, self.pictures)
+            shown = line and make_entry(line, self.pictures)
             if not shown:
                 continue
             if chunks == 0 or len(self._last) >= CHUNK:
@@ -181,7 +181,7 @@ class Gallery:
         """Bring data that an older version wrote into the present form, each file in one step."""
         for number in range(1, chunks + 1):
             entries = arguments_in(self._chunk(number))[1]
-            self._write_lines(number, [_as_text(DISCREET.line(entry)) for entry in entries])
+            self._write_lines(number, [_as_text(REDACTOR.line(entry)) for entry in entries])
 
     def _write_head(self, head: Head) -> None:
         if head != self._head or not (self.folder / "head.js").exists():

@@ -28,7 +28,7 @@ from pipeline.imaging.decode_errors import damaged, errors_naming, not_regular, 
 from pipeline.imaging.survey.stated_colors import adobe_rgb
 from pipeline.imaging.survey.survey import Survey, hear, surveyed
 from pipeline.imaging.survey.tiff import INK, SIGNED, WHOLE, Tiff
-from pipeline.system.file_version import too_large
+from pipeline.system.file_version import too_large_error
 from pipeline.system.safe_files import NotRegularError, open_regular, opened_folder
 
 if TYPE_CHECKING:  # a decoder process starts sooner without the models
@@ -248,7 +248,7 @@ def _check_size(file: BinaryIO, limits: DecodeLimits) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise not_regular()
     if found.st_size > limits.max_bytes:
-        raise too_large(found.st_size, limits.max_bytes)
+        raise too_large_error(found.st_size, limits.max_bytes)
 
 
 def _check_format(file: BinaryIO) -> None:

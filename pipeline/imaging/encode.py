@@ -22,7 +22,7 @@ from pipeline.imaging import tiff_tags as ifd
 from pipeline.imaging.color_management import between
 from pipeline.imaging.decode import Bytes, reduced
 from pipeline.imaging.icc_profiles import icc_bytes
-from pipeline.system.safe_files import is_disk_full, new_contents
+from pipeline.system.safe_files import is_disk_full, open_to_overwrite
 
 Samples = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # (H, W, 3 or 4)
 
@@ -53,7 +53,7 @@ def encode(pixels: Samples, path: Path, wanted: OutputFormat, labels: Labels = N
     """
     if pixels.shape[2] == 4 and not wanted.alpha:
         pixels = _on_ground(pixels, wanted.ground)
-    with _write_errors(path), new_contents(path) as file:
+    with _write_errors(path), open_to_overwrite(path) as file:
         _WRITERS[wanted.format](file, pixels, wanted, labels)
         file.flush()
         os.fsync(file.fileno())
@@ -157,7 +157,7 @@ def encode_small(pixels: Bytes, path: Path, long_side: int, profile: Profile = "
     small = reduced(Image.fromarray(pixels), long_side)
     if small.mode == "RGBA":
         small = Image.alpha_composite(_checkerboard(small.size), small).convert("RGB")
-    with _write_errors(path), new_contents(path) as file:
+    with _write_errors(path), open_to_overwrite(path) as file:
         between(small, profile, "srgb").save(file, "JPEG", quality=82)
 
 

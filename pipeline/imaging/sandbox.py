@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.sections import Limits
 from pipeline.errors import ChangedError, EngineError, InputError, JobError, PlaceError, Reason
-from pipeline.system.interpreter import bare_environment, command, last_words
+from pipeline.system.interpreter import last_error_line, python_command, untrusted_environment
 
 if TYPE_CHECKING:
     from pipeline.config.output import Profile
@@ -200,11 +200,11 @@ class Decoder:
         # One thread: idle ones of a maths library would only hold address space.
         threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(  # noqa: S603  # ourselves
-            command(_PROGRAM, self.limits.model_dump_json(), str(self.at_hand)),
+            python_command(_PROGRAM, self.limits.model_dump_json(), str(self.at_hand)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,  # of the start only; later decoders chatter about files
-            env=bare_environment() | threads | {"GLIBC_TUNABLES": _MEMORY},
+            env=untrusted_environment() | threads | {"GLIBC_TUNABLES": _MEMORY},
             start_new_session=True,  # Ctrl-C is not for it
         )
 
@@ -247,7 +247,7 @@ def _complaint(process: subprocess.Popen[bytes]) -> str:
     os.set_blocking(fd, False)
     with suppress(OSError):
         text = os.read(fd, MAX_COMPLAINT).decode("utf-8", "replace")
-        return last_words(text) if text.strip() else ""
+        return last_error_line(text) if text.strip() else ""
     return ""
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from pipeline.config.model import Config
 from pipeline.errors import InboxError
 from pipeline.ledger.ledger import FILE, Ledger
-from pipeline.system.mounts import mount_of
+from pipeline.system.mounts import find_mount
 from pipeline.system.paths import real_path
 
 
 def mount_word(root: Path) -> str:
     """The mount that a folder lies on, in words that stay the same over restarts."""
-    mount = mount_of(root)
+    mount = find_mount(root)
     if mount is None:
         return f"the disk at {_mount_point(root)}"
     part = f" ({mount.part})" if mount.part not in ("", "/") else ""

@@ -20,7 +20,7 @@ from pipeline.jobs.job import JobState, Output
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair
 from pipeline.system.copying import copy_over
-from pipeline.system.file_names import MAX_NAMES, fitting
+from pipeline.system.file_names import MAX_NAMES, fit_name
 from pipeline.system.file_version import Stamp
 from pipeline.system.safe_files import digest_at, new_file, opened_folder, write_whole
 
@@ -221,4 +221,4 @@ def _names(name: str) -> Iterator[str]:
     path = PurePosixPath(name)
     yield name
     for number in range(2, MAX_NAMES):
-        yield fitting(f"{path.stem}~{number}", path.suffix)
+        yield fit_name(f"{path.stem}~{number}", path.suffix)

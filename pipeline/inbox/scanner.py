@@ -14,7 +14,7 @@ from pipeline.config.sidecar import governing, is_side_file
 from pipeline.errors import Failure, InboxError, Reason
 from pipeline.inbox.settling import being_written, lacks_end
 from pipeline.inbox.tree import IGNORED, MAX_DEPTH, Folder, Refused, downloading
-from pipeline.system.file_version import Stamp, unreadable
+from pipeline.system.file_version import Stamp, unreadable_failure
 
 __all__ = ["IGNORED", "MAX_DEPTH", "Found", "Inbox", "Refused", "Scan"]
 
@@ -199,7 +199,7 @@ class Inbox:
             return _Wait("gone while it was looked at", now)
         except OSError as error:
             # Not kept: a share may come back without any change to the file.
-            return Refused(content, path, unreadable(error), "failed", str(stamp))
+            return Refused(content, path, unreadable_failure(error), "failed", str(stamp))
         look.verdict = Found(content, path, stamp)
         return look.verdict
 

@@ -16,7 +16,7 @@ from typing import Literal
 
 from pipeline.config.file_kinds import PHOTOS, PHOTOS_LISTED
 from pipeline.errors import Failure, InboxError, Reason, UsageError
-from pipeline.system.file_version import Stamp, unreadable
+from pipeline.system.file_version import Stamp, unreadable_failure
 from pipeline.system.paths import real_path
 
 # Files and folders that are not meant for us, whatever they hold; matched without regard to case.
@@ -93,7 +93,7 @@ class Folder:
                     raise InboxError("the inbox cannot be read", where=where) from error
                 if error.errno not in _GONE:
                     self.whole = False
-                    yield Refused(prefix[:-1], Path(folder), unreadable(error), "failed")
+                    yield Refused(prefix[:-1], Path(folder), unreadable_failure(error), "failed")
                 continue
             below = []
             for entry in entries:
@@ -103,7 +103,9 @@ class Folder:
                 except OSError as error:  # gone since, or out of reach until the next scan
                     self.whole = self.whole and error.errno in {*_GONE, errno.ENAMETOOLONG}
                     if error.errno in _LASTING:
-                        yield Refused(content, Path(entry.path), unreadable(error), "failed")
+                        yield Refused(
+                            content, Path(entry.path), unreadable_failure(error), "failed"
+                        )
                     continue
                 if stat.S_ISREG(status.st_mode):
                     yield content, entry.path, status

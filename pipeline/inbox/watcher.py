@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, AnyStr
 
 from pipeline.inbox.tree import MAX_DEPTH
-from pipeline.system.mounts import mount_of
+from pipeline.system.mounts import find_mount
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
@@ -115,7 +115,7 @@ class Watcher:
 
     def _silent_mount(self) -> str:
         """Why changes on this disk are not reported; "" where they are."""
-        mount = mount_of(self._root)
+        mount = find_mount(self._root)
         if self._kind or mount is None or mount.reports_changes:
             return ""
         return f"{mount.kind} at {mount.point} does not report every change"

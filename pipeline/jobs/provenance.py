@@ -18,7 +18,7 @@ from pipeline.config.output import OutputFormat
 from pipeline.config.transfer import Transfer
 from pipeline.jobs.job import Job, Kind
 from pipeline.jobs.recipe import ENGINE_VERSION, Recipe, StyleImage, source_of
-from pipeline.system.redaction import without_folders
+from pipeline.system.redaction import strip_folders
 from pipeline.system.text import encodable
 
 PROGRAM = "pipeline"
@@ -113,10 +113,10 @@ def record(job: Job, kind: Kind, torch_version: str = "") -> str:
             {"name": _name_of(image.path), "sha256": image.sha256, "weight": image.weight}
             for image in recipe.images
         ],
-        "transfer": _encodable_parts(without_folders(recipe.transfer.model_dump(mode="json"))),
-        "enhance": _encodable_parts(without_folders(recipe.enhance.model_dump(mode="json"))),
+        "transfer": _encodable_parts(strip_folders(recipe.transfer.model_dump(mode="json"))),
+        "enhance": _encodable_parts(strip_folders(recipe.enhance.model_dump(mode="json"))),
         "output": recipe.output.model_dump(mode="json", exclude_defaults=True),
-        "weights": _encodable_parts(without_folders(recipe.weights)),
+        "weights": _encodable_parts(strip_folders(recipe.weights)),
         "weights_sha256": "" if recipe.weights_sha256 == recipe.weights else recipe.weights_sha256,
         "init_sha256": recipe.init_sha256,
         "upscale_sha256": recipe.upscale_sha256,

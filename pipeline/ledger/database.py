@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import BusyError, DiskFullError, StateError
-from pipeline.system.safe_files import reason, refuse_irregular
+from pipeline.system.safe_files import error_text, refuse_irregular
 
 Row = sqlite3.Row
 
@@ -288,7 +288,7 @@ def _refuse_irregular(path: Path) -> None:
         try:
             refuse_irregular(file)
         except OSError as error:
-            what = f"the jobs database cannot be opened: it {reason(error)}"
+            what = f"the jobs database cannot be opened: it {error_text(error)}"
             raise StateError(what, where=str(file), hint=_MOVE_HINT) from None
 
 

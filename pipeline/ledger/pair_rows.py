@@ -14,7 +14,7 @@ from pipeline.errors import OutputError
 from pipeline.jobs.job import Job, JobState, Output, outputs_as_json
 from pipeline.ledger.database import Database, Row
 from pipeline.ledger.records import Staged
-from pipeline.system.file_names import folded
+from pipeline.system.file_names import fold_name
 
 # Whether a file that is not ours has a name in the outbox, where a pair has published before.
 Taken = Callable[[str, Sequence[Output]], bool]
@@ -113,7 +113,7 @@ class PairRows:
         self.change(
             *(pair.content, pair.style, pair.job, was),
             target=os.fsencode(target),
-            target_key=folded(target),
+            target_key=fold_name(target),
             outputs=json.dumps(outputs_as_json(ours)),
             **columns,
         )
@@ -121,7 +121,7 @@ class PairRows:
 
     def _is_assigned(self, name: str, key: tuple[bytes, str, str]) -> bool:
         """Whether another pair's files, x.png and x.enhanced.png, would meet this one's."""
-        key_name = folded(name)
+        key_name = fold_name(name)
         rivals = (key_name, key_name + b".enhanced", key_name.removesuffix(b".enhanced"))
         # "<> x''" lets SQLite use the index, which leaves out pairs without a name.
         sql = """

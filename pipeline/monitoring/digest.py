@@ -35,7 +35,7 @@ class Batch:
         self._idle_since: float | None = None
         self._run = ""
 
-    def hear(self, line: Mapping[str, Any], wall: float) -> None:
+    def add_line(self, line: Mapping[str, Any], wall: float) -> None:
         """A line of the run log. ``wall``: seconds since 1970."""
         if not self._counts:
             self._began = wall - float(line["seconds"])
@@ -47,7 +47,7 @@ class Batch:
             if len(self._failed) < FIRST_FAILED:
                 self._failed.append(_failure(line))
 
-    def look(self, view: View, held: bool, now: float, wall: float) -> Digest | None:
+    def check(self, view: View, held: bool, now: float, wall: float) -> Digest | None:
         """The digest of a batch that has just ended.
 
         Args:

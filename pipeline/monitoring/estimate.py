@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.config.transfer import Transfer
 from pipeline.errors import StateError
 from pipeline.system.state_file import read_facts, write_facts
-from pipeline.system.text import span
+from pipeline.system.text import format_duration
 
 NAME = "rates.json"
 FORGET = 0.2  # how much the latest job counts, once there are a few
@@ -86,7 +86,7 @@ class Estimate:
         """In one line."""
         pairs = f"{self.pairs} pair{'s' * (self.pairs != 1)}"
         if self.seconds is not None:
-            return f"{pairs} to do, about {span(self.seconds)}"
+            return f"{pairs} to do, about {format_duration(self.seconds)}"
         some = f" for {self.unmeasured} of them" if self.unmeasured < self.pairs else ""
         return f"{pairs} to do; how long is unknown{some} until the first is done"
 

@@ -28,7 +28,7 @@ class _Heard:
     longest: float = 0.0
 
 
-class Pulse:
+class HealthMonitor:
     """Follows lanes and results. Times are monotonic seconds.
 
     Args:
@@ -40,7 +40,7 @@ class Pulse:
         self._heard: dict[str, _Heard] = {}
         self._codes: list[str] = []
 
-    def look(self, lanes: Iterable[Lane], now: float) -> None:
+    def observe(self, lanes: Iterable[Lane], now: float) -> None:
         """Notice which devices have been heard of since the last look."""
         spoken: dict[str, set[tuple[str, float]]] = {}
         for lane in lanes:
@@ -60,7 +60,7 @@ class Pulse:
             return before
         return _Heard(words, now, max(before.longest, now - before.at))
 
-    def hear(self, line: Mapping[str, Any]) -> None:
+    def add_line(self, line: Mapping[str, Any]) -> None:
         """A line of the run log."""
         code = (line["error"] or {}).get("code", "")
         if line["status"] == "done":
@@ -83,10 +83,10 @@ class Pulse:
         return f"the last {FAILING} jobs failed: {', '.join(sorted(set(self._codes)))}"
 
 
-def ailment(card: Mapping[str, Any] | None, wall: float, within: float = TICK_SECONDS) -> str:
+def find_trouble(card: Mapping[str, Any] | None, wall: float, within: float = TICK_SECONDS) -> str:
     """What is wrong with the instance that wrote a card (`lock.holder`); "" when it is well.
 
-    A pause (a full disk, hours of the schedule) is no ailment: a restart would not end it.
+    A pause (a full disk, hours of the schedule) is no find_trouble: a restart would not end it.
 
     Args:
         card: None when nobody holds the state folder.

@@ -63,12 +63,12 @@ class HookRunner:
         """Whether a hook runs or waits."""
         return bool(self._running or self._waiting)
 
-    def tell(self, line: Line) -> None:
+    def queue_result(self, line: Line) -> None:
         """Have the hook for this result run, if there is one."""
         program = {"done": self.hooks.on_done, "failed": self.hooks.on_failed}.get(line["status"])
         self._call(program or (), line)
 
-    def tell_batch(self, digest: Line) -> None:
+    def queue_batch(self, digest: Line) -> None:
         """Have the hook for a finished batch run, if there is one."""
         self._call(self.hooks.on_batch, digest)
 
@@ -76,7 +76,7 @@ class HookRunner:
         if program:
             self._waiting.append(_Call(program, line))
 
-    def tend(self, now: float) -> None:
+    def step(self, now: float) -> None:
         """See to the running hook and start the next. Never raises, never waits."""
         if self._running is not None:
             code = self._running.poll()

@@ -94,7 +94,7 @@ class _AsJson(logging.Formatter):
             "logger": record.name,
             "pid": record.process,
             "event": visible(record.getMessage()),
-            **harmless(getattr(record, "facts", {})),
+            **sanitize_facts(getattr(record, "facts", {})),
         }
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
@@ -102,18 +102,24 @@ class _AsJson(logging.Formatter):
         return json.dumps(line)
 
 
-def harmless(facts: Any) -> Any:
+def sanitize_facts(facts: Any) -> Any:
     """Facts without secrets, whose texts do nothing to the terminal that shows them one day."""
     if isinstance(facts, dict):
         return {
-            str(key): "***" if any(word in str(key).lower() for word in _SECRET) else harmless(fact)
+            str(key): "***"
+            if any(word in str(key).lower() for word in _SECRET)
+            else sanitize_facts(fact)
             for key, fact in facts.items()
         }
     if isinstance(facts, list | tuple):
-        return [harmless(fact) for fact in facts]
+        return [sanitize_facts(fact) for fact in facts]
     if facts is None or isinstance(facts, bool | int | float):
         return facts
     return visible(str(facts))
+
+
+def _is_secret(key: str) -> bool:
+    return any(word in key.lower() for word in _SECRET)
 
 
 def note(event: str, level: int = logging.INFO, name: str = ROOT, **facts: object) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.monitoring.view import Lane, View
-from pipeline.system.redaction import Discreet
+from pipeline.system.redaction import Redactor
 from pipeline.system.safe_files import open_regular, read_bounded, write_whole
 
 ASKED, TOLD = "live.wanted", "live.json"
@@ -26,21 +26,21 @@ MOST_BYTES = 4 << 20  # 16 previews and their words
 Told = dict[str, Any]
 
 
-class Teller:
+class LivePublisher:
     """The side that works."""
 
     def __init__(self, state: Path) -> None:
         self._asked, self._told = state / ASKED, state / TOLD
         self._next = 0.0
 
-    def tell(self, view: View, wall: float) -> None:
+    def publish(self, view: View, wall: float) -> None:
         """Write down what goes on, if somebody wants to know it; a full disk writes nothing."""
         if wall < self._next:
             return
         self._next = wall + TELL_SECONDS
         with suppress(OSError):
             if abs(wall - self._asked.stat().st_mtime) < INTEREST_SECONDS:
-                text = json.dumps(as_told(view, wall))
+                text = json.dumps(live_document(view, wall))
                 write_whole(self._told, text.encode(), spare=self._told.with_suffix(".new"))
 
     def close(self) -> None:
@@ -49,7 +49,7 @@ class Teller:
             self._told.unlink(missing_ok=True)
 
 
-def ask(state: Path, wall: float) -> Told | None:
+def request_live(state: Path, wall: float) -> Told | None:
     """What goes on now, and that one wants to know it; None when nobody works or nobody told yet.
 
     Reads and touches only these two files.
@@ -68,12 +68,12 @@ def ask(state: Path, wall: float) -> Told | None:
     return told if fresh else None
 
 
-def as_told(view: View, wall: float) -> Told:
+def live_document(view: View, wall: float) -> Told:
     """A view as plain JSON, for visitors of the gallery."""
     folders = [Path(folder) for folder in (view.inbox, view.outbox) if folder]
     return {
         "at": wall,
-        "message": Discreet(folders).text(view.message),
+        "message": Redactor(folders).text(view.message),
         "queued": view.queued,
         "settling": view.settling,
         "done": view.done,

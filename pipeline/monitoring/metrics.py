@@ -23,7 +23,7 @@ from pipeline.config.sections import Metrics
 from pipeline.errors import ConfigError, Reason
 from pipeline.jobs.job import JobState
 from pipeline.monitoring.view import View
-from pipeline.system.safe_files import opened, reason, write_whole
+from pipeline.system.safe_files import error_text, opened, write_whole
 
 SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200)
 SIZES = (256, 512, 1024, 2048, 4096, 8192)
@@ -111,7 +111,7 @@ class Exporter:
         """Where it is listened on; of use where the config said 0."""
         return self._server.server_port if self._server else None
 
-    def hear(self, line: Mapping[str, Any], wall: float) -> None:
+    def count_line(self, line: Mapping[str, Any], wall: float) -> None:
         """A line of the run log."""
         self.results.labels(line["status"]).inc()
         if line["status"] == "failed":
@@ -121,7 +121,7 @@ class Exporter:
             self.seconds.labels(self.preset, _size(side)).observe(line["seconds"])
             self.success.set(wall)
 
-    def see(self, view: View, now: float, wall: float) -> None:
+    def update(self, view: View, now: float, wall: float) -> None:
         """A turn of the loop. ``now``: monotonic seconds; ``wall``: seconds since 1970."""
         passed, self._last = max(0.0, now - self._last) if self._last else 0.0, now
         for lane in view.working:
@@ -139,7 +139,7 @@ class Exporter:
         self._next = now + self.options.seconds
         return True
 
-    def count(self, jobs: Mapping[JobState, int], free: Mapping[str, float]) -> None:
+    def update_totals(self, jobs: Mapping[JobState, int], free: Mapping[str, float]) -> None:
         """What ledger and disks say; writes the file."""
         for state in JobState:
             self.jobs.labels(state.value).set(jobs.get(state, 0))
@@ -147,7 +147,7 @@ class Exporter:
             self.free.labels(folder).set(space)
         self._write()
 
-    def pause(self, cause: str | None) -> None:
+    def set_pause(self, cause: str | None) -> None:
         """Why nothing is begun, one of CAUSES; None: work goes on."""
         for known in CAUSES:
             self.paused.labels(known).set(known == cause)
@@ -162,7 +162,7 @@ class Exporter:
             else:
                 write_whole(self.options.file, generate_latest(self.registry))
         except OSError as error:
-            trouble = reason(error)
+            trouble = error_text(error)
         self.trouble = trouble and f"metrics.file: {self.options.file}: {trouble}"
 
     def _refuse_foreign_file(self) -> None:

@@ -7,7 +7,7 @@ from itertools import count
 from pipeline.jobs.job import JobResult, Progress, Status
 from pipeline.monitoring.estimate import pairs_per_hour
 from pipeline.monitoring.terminal.preview import Preview
-from pipeline.system.text import span
+from pipeline.system.text import format_duration
 
 REMEMBERED = 100  # results kept for showing; the counts go on
 
@@ -25,8 +25,8 @@ class Lane:
     rate: float = 0.0  # steps/s of late
     slot: int = 0  # its place among the lanes: the lowest that is free when it begins
 
-    def see(self, progress: Progress) -> None:
-        """Takes in one look at the job."""
+    def update(self, progress: Progress) -> None:
+        """Take over the job's progress."""
         before, self.progress = self.progress, progress
         self.preview = progress.preview or self.preview
         seconds = progress.seconds - (before.seconds if before else 0)
@@ -48,7 +48,7 @@ class Lane:
     @property
     def left(self) -> str:
         """Time left, in words."""
-        return span(self.seconds_left)
+        return format_duration(self.seconds_left)
 
     @property
     def details(self) -> list[str]:
@@ -91,7 +91,7 @@ class Pace:
 class View:
     """All that is shown. Times are seconds since the epoch; None: not known yet.
 
-    ``done``, ``failed`` and ``skipped`` count this run; ``end`` and ``note`` keep them.
+    ``done``, ``failed`` and ``skipped`` count this run's results: see ``add_result``.
     """
 
     inbox: str = ""
@@ -151,29 +151,29 @@ class View:
             left = ((self.queued + len(self.ahead)) * mean + begun) / lanes
         return Pace(per_hour, left)
 
-    def begin(self, job: str, content: str, style: str, device: str = "") -> None:
+    def begin_job(self, job: str, content: str, style: str, device: str = "") -> None:
         """A device slot has taken a job: its lane stands where the slot's last one stood."""
         taken = {lane.slot for lane in self.running}
         slot = next(number for number in count() if number not in taken)
         self.running.append(Lane(job, content, style, device, slot=slot))
         self.running.sort(key=lambda lane: lane.slot)
 
-    def see(self, progress: Progress) -> None:
+    def update_progress(self, progress: Progress) -> None:
         """A running job has said how far it is."""
         for lane in self.running:
             if lane.job == progress.job_id:
-                lane.see(progress)
+                lane.update(progress)
                 self.preview = progress.preview or self.preview
 
-    def drop(self, job: str) -> None:
+    def remove_job(self, job: str) -> None:
         """A job left its slot without a result: interrupted, or back in the queue."""
         self.running = [lane for lane in self.running if lane.job != job]
 
-    def end(self, result: JobResult, at: float) -> None:
+    def end_job(self, result: JobResult, at: float) -> None:
         """A job has ended, well or not."""
         job, error = result.job, result.error
-        self.drop(job.id)
-        self.note(
+        self.remove_job(job.id)
+        self.add_result(
             Result(
                 at=at,
                 content=job.content,
@@ -187,19 +187,23 @@ class View:
             )
         )
 
-    def note(self, result: Result) -> None:
+    def add_result(self, result: Result) -> None:
         """Remembers and counts a result; a file that never became a job comes straight here."""
         self.recent.append(result)
         if result.status == "failed":
             self.failures.append(result)
-        setattr(self, result.status, getattr(self, result.status) + 1)
+            self.failed += 1
+        elif result.status == "skipped":
+            self.skipped += 1
+        else:
+            self.done += 1
 
 
 def summary(view: View, now: float) -> str:
     """The run in one line."""
     if not view.ended:
         return view.message or "nothing was done"
-    counts = [f"{getattr(view, status)} {status}" for status in ("done", "failed", "skipped")]
-    said = ", ".join(count for count in counts if not count.startswith("0 "))
+    counts = ((view.done, "done"), (view.failed, "failed"), (view.skipped, "skipped"))
+    said = ", ".join(f"{count} {status}" for count, status in counts if count)
     where = f"; pictures in {view.outbox}" if view.done else ""
-    return f"{said} in {span(now - view.started_at)}{where}"
+    return f"{said} in {format_duration(now - view.started_at)}{where}"

@@ -41,7 +41,7 @@ from pipeline.nst.statistics import Moments, Sums
 from pipeline.nst.tiles import TiledObjective, looking
 from pipeline.nst.vgg import Vgg19
 from pipeline.nst.weights import load_weights
-from pipeline.system.malloc import kept
+from pipeline.system.malloc import keep_freed_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def stylize(
     if resume is not None:
         resume = resume[0], _checked(resume[1], "picture to go on from", on)
     # Accelerators have allocators of their own that keep what is freed.
-    with kept() if on.type == "cpu" else nullcontext():
+    with keep_freed_memory() if on.type == "cpu" else nullcontext():
         picture = run.paint(start, seed, resume)
     if options.colors == "content":
         picture = with_colors(picture, resize(photo, _size(picture)))

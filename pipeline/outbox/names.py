@@ -9,7 +9,14 @@ gets its first picture. The ledger keeps it, so names given by an earlier versio
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from pipeline.system.file_names import MAX_NAME_BYTES, MAX_NAMES, comparable, cut, fitting, portable
+from pipeline.system.file_names import (
+    MAX_NAME_BYTES,
+    MAX_NAMES,
+    comparable,
+    cut,
+    fit_name,
+    portable_name,
+)
 
 STAGING = ".staging"
 RUN_LOG = "runs.jsonl"
@@ -38,13 +45,13 @@ def candidate_names(
     stem = PurePosixPath(name).stem
     for number in (1, *range(max(2, lives + 1), lives + MAX_NAMES)):
         mark = f"~{number}" if number > 1 else ""
-        place = fitting(portable(f"{stem}{mark}--{style}"))
+        place = fit_name(portable_name(f"{stem}{mark}--{style}"))
         yield f"{inside}/{place}" if inside else place
 
 
 def inbox_to_outbox_folders(above: str) -> list[str]:
     """The folders of the outbox for a folder of the inbox; none for the inbox itself."""
-    parts = [cut(portable(part), MAX_NAME_BYTES) for part in above.split("/") if part]
+    parts = [cut(portable_name(part), MAX_NAME_BYTES) for part in above.split("/") if part]
     if parts and is_reserved(parts[0]):
         parts[0] = numbered(parts[0], 2)
     return parts

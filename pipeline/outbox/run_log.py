@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.errors import Reason
 from pipeline.jobs.job import Job, JobResult, outputs_as_json
 from pipeline.jobs.recipe import non_default_options, source_of
-from pipeline.system.redaction import without_folders
+from pipeline.system.redaction import strip_folders
 from pipeline.system.safe_files import disk_errors, open_regular
 
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT
@@ -118,5 +118,5 @@ def _options(job: Job) -> dict[str, object]:
         "weights": recipe.weights,
         "seed": recipe.seed,
     }
-    found: dict[str, object] = without_folders({"styles": {job.style: style}, **everywhere})
+    found: dict[str, object] = strip_folders({"styles": {job.style: style}, **everywhere})
     return found

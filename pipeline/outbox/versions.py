@@ -17,7 +17,7 @@ from pipeline.errors import OutputError, Reason
 from pipeline.jobs.job import Output
 from pipeline.outbox.names import VERSIONS
 from pipeline.system.copying import PART_NAME, copy_over
-from pipeline.system.file_names import fitting
+from pipeline.system.file_names import fit_name
 from pipeline.system.safe_files import NO_LINKS, digest_at, disk_errors, opened_folder
 
 _OF_A_SET = re.compile(r"~([0-9a-f]{12})[.~]")
@@ -140,7 +140,7 @@ class Versions:
 def in_versions(output: Output, name: str) -> Output:
     """A picture of the outbox as it is named among the earlier ones; ``name`` is its set's id."""
     stem = PurePosixPath(output.stem)
-    second = PurePosixPath(VERSIONS, stem.parent, fitting(f"{stem.name}~{name}"))
+    second = PurePosixPath(VERSIONS, stem.parent, fit_name(f"{stem.name}~{name}"))
     return output.with_stem(str(second))
 
 

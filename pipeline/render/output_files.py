@@ -21,7 +21,7 @@ from pipeline.errors import PipelineError, UsageError
 from pipeline.imaging.metadata import recorded
 from pipeline.imaging.sandbox import Decoder
 from pipeline.jobs.provenance import is_ours
-from pipeline.system.file_names import fitting
+from pipeline.system.file_names import fit_name
 from pipeline.system.file_version import Stamp
 from pipeline.system.safe_files import NO_LINKS, new_file
 
@@ -141,7 +141,7 @@ def _beside(source: Path, path: Path) -> Path:
 
 def _free_names(path: Path) -> Iterator[Path]:
     for number in count(2):
-        yield path.with_name(fitting(f"{path.stem}~{number}", path.suffix))
+        yield path.with_name(fit_name(f"{path.stem}~{number}", path.suffix))
 
 
 def _linked(source: Path, path: Path) -> bool:

@@ -33,7 +33,7 @@ from pipeline.nst import load_weights
 from pipeline.nst.devices import choose_device
 from pipeline.render.output_files import Target, target
 from pipeline.render.run_job import Workspace, run_job
-from pipeline.system.file_names import fitting, folded, portable
+from pipeline.system.file_names import fit_name, fold_name, portable_name
 from pipeline.system.paths import is_folder
 
 SHEET_SIDE = 320  # px, of one picture on a contact sheet
@@ -268,12 +268,12 @@ def _cells(
     cells, names = [], Counter[bytes]()
     for values in grid(rows, columns):
         said = "--".join(f"{key}-{_word(value)}" for key, value in values.items())
-        name = portable(f"{order.content.stem}--{said}")
-        names[folded(name)] += 1
-        mark = f"~{times}" if (times := names[folded(name)]) > 1 else ""
+        name = portable_name(f"{order.content.stem}--{said}")
+        names[fold_name(name)] += 1
+        mark = f"~{times}" if (times := names[fold_name(name)]) > 1 else ""
         transfer = order.transfer.overlay(Transfer.model_validate(values))
         path = folder / (
-            fitting(name + mark, ".enhanced.png").removesuffix(".enhanced.png") + ".png"
+            fit_name(name + mark, ".enhanced.png").removesuffix(".enhanced.png") + ".png"
         )
         cells.append((path, replace(order, transfer=transfer), values))
     return cells

@@ -22,10 +22,10 @@ class _Machine(tzinfo):
         return datetime.fromtimestamp(seconds).replace(tzinfo=self)
 
 
-MACHINE = _Machine()
+MACHINE_ZONE = _Machine()
 
 
-def instant(reading: datetime, zone: tzinfo) -> float:
+def local_timestamp(reading: datetime, zone: tzinfo) -> float:
     """When a zone's clock first shows this reading, or jumps over it; in seconds since 1970.
 
     A time that comes twice (autumn) counts the first time, one that is left out (spring) counts as
@@ -38,7 +38,7 @@ def instant(reading: datetime, zone: tzinfo) -> float:
     return moment.timestamp()
 
 
-def spoken(at: datetime, now: datetime) -> str:
+def format_moment(at: datetime, now: datetime) -> str:
     """A moment as one would say it: 22:00, Tue 02:00, 2026-12-24 02:00."""
     days = (at.date() - now.astimezone(at.tzinfo).date()).days
     if days == 0:
@@ -50,7 +50,7 @@ _LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
-def moment(text: str, now: datetime) -> datetime:
+def parse_moment(text: str, now: datetime) -> datetime:
     """What somebody calls a time: ``06:00`` (the next one), ``2026-12-24 06:00``, ``90m``, ``8h``.
 
     Args:
@@ -73,7 +73,7 @@ def moment(text: str, now: datetime) -> datetime:
     zone = now.tzinfo
     assert zone is not None  # noqa: S101  # aware, as asked for
     if found.tzinfo is None:
-        found = datetime.fromtimestamp(instant(found, zone), zone)
+        found = datetime.fromtimestamp(local_timestamp(found, zone), zone)
     if found.timestamp() <= now.timestamp():
         raise ValueError(f"{text!r} is over")
     return found
@@ -84,5 +84,5 @@ def _next_reading(words: str, now: datetime) -> datetime:
     zone = now.tzinfo
     assert zone is not None  # noqa: S101  # aware, as asked for
     midnight = datetime(now.year, now.month, now.day, hour, minute)
-    days = (instant(midnight + timedelta(days=n), zone) for n in range(3))
+    days = (local_timestamp(midnight + timedelta(days=n), zone) for n in range(3))
     return datetime.fromtimestamp(next(at for at in days if at > now.timestamp()), zone)

@@ -13,7 +13,7 @@ _CPUS = Path("/sys/devices/system/cpu")
 _GROUPS = Path("/sys/fs/cgroup")
 
 
-def usable_cores(cpus: Path = _CPUS, groups: Path = _GROUPS) -> int:
+def count_usable_cores(cpus: Path = _CPUS, groups: Path = _GROUPS) -> int:
     """Physical cores in this process's affinity, within its control group's quota; at least 1.
 
     Two hyperthreads share one core's arithmetic: counting both slows the sums of torch down.
@@ -54,7 +54,7 @@ def _quotas(groups: Path) -> Iterable[float]:
 
 
 @contextmanager
-def computing_on(count: int) -> Iterator[None]:
+def limit_threads(count: int) -> Iterator[None]:
     """What is started within computes on so many cores, unless somebody has said otherwise.
 
     Read when torch is loaded, for all threads of the process: a job runs in a thread of its own,

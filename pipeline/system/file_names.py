@@ -22,7 +22,7 @@ _DEVICES = frozenset(
 )
 
 
-def portable(name: str) -> str:
+def portable_name(name: str) -> str:
     """A file or folder name as every usual file system takes it; most names stay as they are.
 
     What is refused becomes ``_``; so does a full stop or a space at the end.
@@ -34,7 +34,7 @@ def portable(name: str) -> str:
     return f"{base}_{name[len(base) :]}" if base.rstrip(" ").upper() in _DEVICES else name
 
 
-def fitting(name: str, suffix: str = "") -> str:
+def fit_name(name: str, suffix: str = "") -> str:
     """A name cut so that a file system takes it with its suffix; a digest keeps cut names apart.
 
     Without a suffix there is room for each that a result may get.
@@ -42,7 +42,7 @@ def fitting(name: str, suffix: str = "") -> str:
     return cut(name, MAX_NAME_BYTES - len(os.fsencode(suffix or LONGEST_SUFFIX))) + suffix
 
 
-def folded(stem: str) -> bytes:
+def fold_name(stem: str) -> bytes:
     """A name as file systems see it that ignore case and Unicode spelling (NFC, NFD)."""
     plain = unicodedata.normalize("NFC", stem).casefold()
     return os.fsencode(unicodedata.normalize("NFC", plain))

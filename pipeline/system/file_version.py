@@ -64,7 +64,7 @@ def hash_file(path: Path, stamp: Stamp | None = None, most: int | None = None) -
     try:
         before = os.fstat(fd)
         if most is not None and before.st_size > most:
-            raise too_large(before.st_size, most)
+            raise too_large_error(before.st_size, most)
         digest = digest_of(fd, before.st_size)
         after = Stamp.of(os.fstat(fd))
     except OSError as error:
@@ -74,7 +74,7 @@ def hash_file(path: Path, stamp: Stamp | None = None, most: int | None = None) -
     return digest if after == Stamp.of(before) == (stamp or after) else None
 
 
-def unreadable(error: OSError) -> Failure:
+def unreadable_failure(error: OSError) -> Failure:
     """The failure of a file or folder that the system does not let us read."""
     return Failure(Reason.UNREADABLE, f"cannot be read: {os.strerror(error.errno or 0).lower()}")
 
@@ -82,10 +82,10 @@ def unreadable(error: OSError) -> Failure:
 def _input_error(error: OSError, path: Path) -> InputError:
     link = error.errno == errno.ELOOP
     code = Reason.NOT_REGULAR_FILE if link else Reason.UNREADABLE
-    what = "is a symbolic link" if link else unreadable(error).message
+    what = "is a symbolic link" if link else unreadable_failure(error).message
     return InputError(what, where=str(path), code=code)
 
 
-def too_large(size: int, most: int) -> InputError:
+def too_large_error(size: int, most: int) -> InputError:
     what = f"{size / 1e6:.1f} MB are more than the {most / 1e6:.1f} allowed"
     return InputError(what, hint="save it smaller, as JPEG", code=Reason.TOO_LARGE)

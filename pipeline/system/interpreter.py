@@ -52,22 +52,22 @@ def package_root() -> str:
     return path
 
 
-def command(program: str, *arguments: str) -> list[str]:
+def python_command(program: str, *arguments: str) -> list[str]:
     """The command line of a Python process that runs ``program``, a line of code of ours."""
     start = f"import sys; sys.path[:] = {search_path()!a}; {program}"
     return [sys.executable, *_flags(), "-c", start, *arguments]
 
 
-def environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """The environment of a child that is as trusted as this process."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
-def bare_environment() -> dict[str, str]:
+def untrusted_environment() -> dict[str, str]:
     """The environment of a child that is not trusted: what it needs to start, and no secrets."""
     return {
         name: value
-        for name, value in environment().items()
+        for name, value in child_environment().items()
         if name in _NEEDED or name.startswith(_LINKER)
     }
 
@@ -77,14 +77,14 @@ def module_command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, *(["-P"] if _is_installed() else []), "-m", module, *arguments]
 
 
-def last_words(text: str) -> str:
+def last_error_line(text: str) -> str:
     """The line of an error output that names the cause, fit for a message."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     named = [line for line in lines if "Error" in line.partition(":")[0]]
-    return one_line((named or lines or ["it ended without a message"])[-1])
+    return as_one_line((named or lines or ["it ended without a message"])[-1])
 
 
-def one_line(text: str) -> str:
+def as_one_line(text: str) -> str:
     """A message of any length and shape, fit for a line."""
     return " ".join(text.split())[:300]
 

@@ -23,7 +23,7 @@ def _glibc() -> ctypes.CDLL | None:
     return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
 
 
-def one_arena() -> None:
+def use_one_arena() -> None:
     """All threads of this process share one heap; to be called before there are any.
 
     What one job's thread frees then serves the next one's: a quarter less memory at most.
@@ -33,7 +33,7 @@ def one_arena() -> None:
 
 
 @contextmanager
-def kept() -> Iterator[None]:
+def keep_freed_memory() -> Iterator[None]:
     """Within this context freed memory stays with the process; at its end all is given back."""
     library = _glibc()
     if library is None:

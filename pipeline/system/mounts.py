@@ -40,7 +40,7 @@ class Mount:
         return _among(self.kind, SHARED)
 
 
-def mount_of(path: Path, table: Path = MOUNTINFO) -> Mount | None:
+def find_mount(path: Path, table: Path = MOUNTINFO) -> Mount | None:
     """The file system that holds a path (which need not exist yet); None where nobody knows."""
     full = os.path.realpath(path)
     try:

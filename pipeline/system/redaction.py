@@ -15,7 +15,7 @@ DEEPEST = 50  # levels of data
 _INSIDE, _ITSELF = r"(?<![\w.~-]){}/", r"(?<![\w.~-]){}(?![\w/-])"  # a path below a root, a root
 
 
-def without_folders(value: Any, depth: int = DEEPEST) -> Any:
+def strip_folders(value: Any, depth: int = DEEPEST) -> Any:
     """Plain data with only the name left of each absolute path, in keys too."""
     if isinstance(value, str):
         return Path(value).name or value if value[:1] == "/" else value
@@ -23,21 +23,21 @@ def without_folders(value: Any, depth: int = DEEPEST) -> Any:
         return None  # nothing of ours is as deep; a file of an untrusted outbox may be
     if isinstance(value, Mapping):
         names = _names(value)
-        return {names[key]: without_folders(part, depth - 1) for key, part in value.items()}
+        return {names[key]: strip_folders(part, depth - 1) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [without_folders(part, depth - 1) for part in value]
+        return [strip_folders(part, depth - 1) for part in value]
     return value
 
 
 def _names(keys: Iterable[Any]) -> dict[Any, Any]:
     """Each key's name; with its folder's name before it where two have the same."""
-    short = {key: without_folders(key) for key in keys}
+    short = {key: strip_folders(key) for key in keys}
     names = Counter(short.values())
     alike = {key for key in short if names[short[key]] > 1 and key != short[key]}
     return short | {key: f"{Path(key).parent.name}/{short[key]}" for key in alike}
 
 
-class Discreet:
+class Redactor:
     """Takes folders out of messages.
 
     Args:
@@ -67,7 +67,7 @@ class Discreet:
         if isinstance(message := found.get("message"), str):
             found["message"] = self.text(message)
         if "options" in found:
-            found["options"] = without_folders(found["options"])
+            found["options"] = strip_folders(found["options"])
         return found
 
 

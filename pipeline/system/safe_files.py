@@ -66,7 +66,7 @@ def disk_errors(where: Path, denied: Reason = Reason.OUTPUT_INVALID) -> Iterator
         code = Reason.IO_ERROR if number in _DISK_FAILED else Reason.OUTPUT_INVALID
         code = Reason.DISK_FULL if is_disk_full(error) else code
         code = denied if number in _DENIED | _IN_THE_WAY else code
-        what = f"cannot be written: {reason(error)}"
+        what = f"cannot be written: {error_text(error)}"
         hint = _HINTS.get(number, "")
         if isinstance(error, NotRegularError):
             hint = "move it away: only a regular file may have this name"
@@ -105,7 +105,7 @@ _KINDS = (
 )
 
 
-def reason(error: OSError) -> str:
+def error_text(error: OSError) -> str:
     """What the system, or this module, says of an error, in words."""
     if isinstance(error, NotRegularError):
         return str(error.strerror)
@@ -189,7 +189,7 @@ def new_file(path: Path | str, *, folder: int | None = None) -> BinaryIO:
     return os.fdopen(os.open(path, _NEW, 0o644, dir_fd=folder), "wb")
 
 
-def new_contents(path: Path) -> BinaryIO:
+def open_to_overwrite(path: Path) -> BinaryIO:
     """A regular file to write to, from its start: what it held before is gone.
 
     Raises:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DiskFullError, StateError
-from pipeline.system.safe_files import is_disk_full, read_bounded, reason, write_whole
+from pipeline.system.safe_files import error_text, is_disk_full, read_bounded, write_whole
 
 MOST_BYTES = 1 << 20
 
@@ -51,5 +51,5 @@ def remove_facts(path: Path) -> bool:
 
 def _ours(error: OSError, path: Path) -> StateError:
     kind = DiskFullError if is_disk_full(error) else StateError
-    what = f"cannot be written: {reason(error)}"
+    what = f"cannot be written: {error_text(error)}"
     return kind(what, where=str(path), hint="state: must name a folder that can be written to")

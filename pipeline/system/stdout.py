@@ -15,7 +15,7 @@ PIPE_BYTES = getattr(select, "PIPE_BUF", 512)
 LOOK_SECONDS = 0.05
 
 
-class Outlet(io.TextIOBase):
+class StdoutWriter(io.TextIOBase):
     """Takes text, and hands it on as fast as its reader reads.
 
     A reader that goes away, a pipe that nobody reads and a disk that is full cost lines and nothing
@@ -121,7 +121,7 @@ def _ready(fd: int) -> bool:
     return bool(poll.poll(0))
 
 
-def reader_left() -> bool:
+def stdout_reader_is_gone() -> bool:
     """Whether nobody reads standard output any more."""
     fd = _descriptor_of_stdout()
     if fd is None or not hasattr(select, "poll"):
@@ -131,7 +131,7 @@ def reader_left() -> bool:
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
-def stdout_fails(error: OSError) -> str:
+def stdout_error(error: OSError) -> str:
     """Why standard output takes nothing, in words, if that is what an error came from."""
     fd = _descriptor_of_stdout()
     if fd is None:

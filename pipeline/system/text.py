@@ -13,7 +13,7 @@ def timestamp(wall: float) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def counted(count: int, noun: str) -> str:
+def format_count(count: int, noun: str) -> str:
     """``1 job``, ``2 jobs``."""
     return f"{count} {noun}{'s' * (count != 1)}"
 
@@ -51,7 +51,7 @@ def encodable(text: str) -> str:
     return _SURROGATES.sub(lambda found: _escape(found[0]), text)
 
 
-def span(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """A length of time: 0:07, 12:40, 3:05:00, 2d 03:00; a dash where it is not known."""
     if seconds is None or not math.isfinite(seconds):
         return "-"

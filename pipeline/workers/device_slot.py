@@ -13,8 +13,8 @@ from typing import Any
 
 from pipeline.errors import Failure, Reason
 from pipeline.jobs.job import Job, JobResult, Progress
-from pipeline.system.cores import computing_on
-from pipeline.system.interpreter import command, environment
+from pipeline.system.cores import limit_threads
+from pipeline.system.interpreter import child_environment, python_command
 from pipeline.workers.messages import (
     AHEAD,
     Begun,
@@ -103,10 +103,10 @@ class Slot:
         self.found = ()
         # Never a fork of this process: CUDA cannot be used after one.
         try:
-            with theirs, _signals_later(), computing_on(self.threads):
+            with theirs, _signals_later(), limit_threads(self.threads):
                 self.process = subprocess.Popen(  # noqa: S603  # ourselves
-                    command(_PROGRAM, str(theirs.fileno())),
-                    env=environment(),
+                    python_command(_PROGRAM, str(theirs.fileno())),
+                    env=child_environment(),
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                 )

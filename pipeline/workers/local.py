@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import ConfigError, PlaceError
 from pipeline.jobs.job import Job
-from pipeline.system.cores import usable_cores
+from pipeline.system.cores import count_usable_cores
 from pipeline.workers.device_slot import Given, Slot
 from pipeline.workers.messages import Event, GivenBack, Place
 
@@ -60,7 +60,7 @@ class LocalExecutor:
         copies = share if isinstance(share, int) else 1
         every = [device for device in devices for _ in range(copies)]
         cpus = sum(device == "cpu" for device in every)
-        self._threads = max(1, usable_cores() // max(1, cpus))
+        self._threads = max(1, count_usable_cores() // max(1, cpus))
         for device in every:
             self._add(device)
 

@@ -31,7 +31,7 @@ from pipeline.jobs.job import (
     Progress,
     Workspace,
 )
-from pipeline.system.malloc import one_arena
+from pipeline.system.malloc import use_one_arena
 from pipeline.system.safe_files import open_regular
 from pipeline.workers.messages import Beat, Begun, Do, GivenBack, Place, Ready, Refused, Stop, Take
 
@@ -66,7 +66,7 @@ def serve(
     pipe: "Connection[Any, Any]", device: str, threads: int, place: Place, log: Path | None
 ) -> None:
     """Run the process: jobs from the pipe until it closes."""
-    one_arena()
+    use_one_arena()
     # Ctrl-C reaches the whole process group; stopping is the parent's decision.
     for number in STOPS:
         signal.signal(number, signal.SIG_IGN)

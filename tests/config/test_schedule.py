@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.config.loading import load_config
 from pipeline.config.schedule import Schedule, next_run, stretch
 from pipeline.errors import ConfigError
-from pipeline.system.clock import MACHINE, instant, moment, spoken
+from pipeline.system.clock import MACHINE_ZONE, format_moment, local_timestamp, parse_moment
 
 BERLIN, LORD_HOWE = ZoneInfo("Europe/Berlin"), ZoneInfo("Australia/Lord_Howe")
 SPRING, AUTUMN = datetime(2026, 3, 28, 12), datetime(2026, 10, 24, 12)  # noon before the change
@@ -131,8 +131,13 @@ def test_an_answer_holds_until_it_ends_and_the_opposite_follows(minutes, zone, t
 
 def test_the_machines_own_clock_is_meant_where_no_zone_is_named():
     now = utc(2026, 7, 1, 12)
-    assert now.astimezone(MACHINE).replace(tzinfo=None) == now.astimezone().replace(tzinfo=None)
-    assert at(instant(datetime(2026, 7, 1, 12), MACHINE)) == datetime(2026, 7, 1, 12).astimezone()
+    assert now.astimezone(MACHINE_ZONE).replace(tzinfo=None) == now.astimezone().replace(
+        tzinfo=None
+    )
+    assert (
+        at(local_timestamp(datetime(2026, 7, 1, 12), MACHINE_ZONE))
+        == datetime(2026, 7, 1, 12).astimezone()
+    )
 
 
 # --- runs -----------------------------------------------------------------------------------
@@ -210,16 +215,16 @@ def test_a_schedule_that_cannot_be_meant_is_refused_with_its_key(tmp_path: Path,
     ],
 )
 def test_a_time_on_the_command_line_is_the_next_such_time(text, meant):
-    assert moment(text, datetime(2026, 10, 25, 1, tzinfo=BERLIN)).astimezone(UTC) == meant
+    assert parse_moment(text, datetime(2026, 10, 25, 1, tzinfo=BERLIN)).astimezone(UTC) == meant
 
 
 @pytest.mark.parametrize("text", ["25:00", "soon", "", "2026-10-24 06:00", "-3h", "99999999999d"])
 def test_what_is_no_time_to_come_is_refused(text):
     with pytest.raises(ValueError, match=r"is no time|is over"):
-        moment(text, datetime(2026, 10, 25, 1, tzinfo=BERLIN))
+        parse_moment(text, datetime(2026, 10, 25, 1, tzinfo=BERLIN))
 
 
 def test_times_are_said_as_shortly_as_they_can_be_understood():
     now = datetime(2026, 11, 23, 20, tzinfo=BERLIN)
-    said = [spoken(now + timedelta(hours=hours), now) for hours in (2, 6, 24 * 9)]
+    said = [format_moment(now + timedelta(hours=hours), now) for hours in (2, 6, 24 * 9)]
     assert said == ["22:00", "Tue 02:00", "2026-12-02 20:00"]

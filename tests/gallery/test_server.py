@@ -22,14 +22,14 @@ from support.gallery_stock import add_film, done_line, draw, hang, write_log
 
 from pipeline.config.sections import Limits
 from pipeline.errors import InputError, OutputError, Reason
-from pipeline.gallery.server import GalleryServer, Wing, uploads
+from pipeline.gallery.server import GalleryServer, Site, uploads
 from pipeline.gallery.server.access import Guard, is_loopback
 from pipeline.gallery.server.server import MOST_CONNECTIONS
 from pipeline.gallery.server.uploads import cleaned, receive
 from pipeline.gallery.writer import FOLDER, PICTURES, Gallery
 from pipeline.inbox.scanner import Inbox
 from pipeline.jobs.job import Progress
-from pipeline.monitoring.live import ASKED, TOLD, Teller, ask
+from pipeline.monitoring.live import ASKED, TOLD, LivePublisher, request_live
 from pipeline.monitoring.view import View
 from pipeline.outbox.thumbnails import small_name
 
@@ -46,7 +46,7 @@ class Answer(SimpleNamespace):
 class Visitor:
     """A server, and somebody who asks it."""
 
-    def __init__(self, root: Path, guard: Guard | None = None, **wing: object) -> None:
+    def __init__(self, root: Path, guard: Guard | None = None, **site: object) -> None:
         for name in ("inbox", "outbox", "state"):
             (root / name).mkdir(exist_ok=True)
         self.inbox, self.outbox, self.state = root / "inbox", root / "outbox", root / "state"
@@ -54,7 +54,7 @@ class Visitor:
         self.notes: list[str] = []
         places = (self.outbox, self.inbox, self.state, LIMITS, guard or Guard())
         self.server = GalleryServer(
-            ("127.0.0.1", 0), Wing(*places, **wing), lambda: self.now, self.notes.append
+            ("127.0.0.1", 0), Site(*places, **site), lambda: self.now, self.notes.append
         )
         self.loop = threading.Thread(target=self.server.serve_forever, args=(0.01,))
         self.loop.start()
@@ -450,49 +450,49 @@ def test_what_a_killed_server_left_is_swept(tmp_path: Path) -> None:
 
 def busy_view() -> View:
     view = View(message="watching", queued=3)
-    view.begin("j1", "a\udcff.jpg", "mosaic", "cpu")
-    view.see(Progress("j1", 1, 2, 64, 10, 40, 0.5, 1.0, 3.0, (1, 2, bytes(range(6)))))
+    view.begin_job("j1", "a\udcff.jpg", "mosaic", "cpu")
+    view.update_progress(Progress("j1", 1, 2, 64, 10, 40, 0.5, 1.0, 3.0, (1, 2, bytes(range(6)))))
     return view
 
 
 def test_nobody_asking_costs_no_file(tmp_path: Path) -> None:
-    Teller(tmp_path).tell(busy_view(), 100.0)
+    LivePublisher(tmp_path).publish(busy_view(), 100.0)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_who_asks_is_told_what_goes_on(tmp_path: Path) -> None:
-    teller = Teller(tmp_path)
-    assert ask(tmp_path, 100.0) is None
-    teller.tell(busy_view(), 100.2)
-    now = ask(tmp_path, 100.5)
+    publisher = LivePublisher(tmp_path)
+    assert request_live(tmp_path, 100.0) is None
+    publisher.publish(busy_view(), 100.2)
+    now = request_live(tmp_path, 100.5)
     assert (now["queued"], now["lanes"][0]["fraction"]) == (3, 0.25)
     assert now["lanes"][0]["preview"] == [2, 1, "AAECAwQF"]
     assert {path.name for path in tmp_path.iterdir()} == {ASKED, TOLD}
 
 
 def test_telling_is_bounded_and_ends_when_nobody_asks(tmp_path: Path) -> None:
-    teller, path = Teller(tmp_path), tmp_path / TOLD
-    ask(tmp_path, 100.0)
-    teller.tell(busy_view(), 100.0)
+    publisher, path = LivePublisher(tmp_path), tmp_path / TOLD
+    request_live(tmp_path, 100.0)
+    publisher.publish(busy_view(), 100.0)
     first = path.stat().st_ino
-    teller.tell(busy_view(), 100.2)
+    publisher.publish(busy_view(), 100.2)
     assert path.stat().st_ino == first
-    teller.tell(busy_view(), 150.0)
+    publisher.publish(busy_view(), 150.0)
     assert json.loads(path.read_text())["at"] == 100.0
-    assert ask(tmp_path, 150.0) is None  # told too long ago to be now
-    teller.close()
+    assert request_live(tmp_path, 150.0) is None  # told too long ago to be now
+    publisher.close()
     assert not path.exists()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"at": "x"}', "\xff"])
 def test_a_damaged_word_is_no_word(tmp_path: Path, text: str) -> None:
     (tmp_path / TOLD).write_text(text)
-    assert ask(tmp_path, 100.0) is None
+    assert request_live(tmp_path, 100.0) is None
 
 
 def test_the_server_tells_what_goes_on(visitor: Visitor) -> None:
     assert json.loads(visitor.ask("/live").body)["now"] is None
-    Teller(visitor.state).tell(busy_view(), time.time())
+    LivePublisher(visitor.state).publish(busy_view(), time.time())
     now = json.loads(visitor.ask("/live").body)
     assert now["now"]["lanes"][0]["style"] == "mosaic"
     assert now["bytes"] == LIMITS.bytes

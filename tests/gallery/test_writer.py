@@ -20,7 +20,7 @@ from support.gallery_stock import (
 )
 
 from pipeline.errors import OutputError
-from pipeline.gallery.entries import POINTS, exhibit, url
+from pipeline.gallery.entries import POINTS, make_entry, url
 from pipeline.gallery.page import page
 from pipeline.gallery.writer import CHUNK, FOLDER, PICTURES, Gallery
 from pipeline.outbox.thumbnails import NAME, before_name, large_name, small_name
@@ -240,8 +240,8 @@ def test_only_small_copies_are_taken_from_a_staging_folder(tmp_path: Path) -> No
     for name in (good, "evil.html", f"x{good}", "stylized.png"):
         draw(staged / name, "red")
     gallery = Gallery(tmp_path)
-    gallery.keep(staged)
-    gallery.keep(staged)
+    gallery.take_copies(staged)
+    gallery.take_copies(staged)
     assert [path.name for path in gallery.pictures.iterdir()] == [good]
 
 
@@ -254,7 +254,7 @@ def test_copies_of_a_replaced_picture_go_with_it(tmp_path: Path) -> None:
     staged = tmp_path / "staged"
     draw(staged / small_name("5" * 64), "red")
     for _ in range(2):  # as after a crash
-        gallery.keep(staged, {old})
+        gallery.take_copies(staged, {old})
     gone = {small_name(old), large_name(old)}
     assert {path.name for path in gallery.pictures.iterdir()} == before - gone | {
         small_name("5" * 64)
@@ -273,7 +273,7 @@ def test_at_the_end_copies_that_nothing_shows_are_removed(tmp_path: Path) -> Non
     os.utime(gallery.pictures / ("6" * 20 + ".jpg"))  # of now: it may not have been told yet
     for name in shown:
         os.utime(gallery.pictures / name, (1e9, 1e9))
-    assert gallery.tidy() == 2
+    assert gallery.remove_unused_copies() == 2
     left = {path.name for path in gallery.pictures.iterdir()}
     assert left == shown | {"mine.jpg", "6" * 20 + ".jpg"}
 
@@ -289,7 +289,7 @@ def test_tidying_is_done_once_a_day_at_most(tmp_path: Path) -> None:
             os.utime(mark, (1e9, 1e9))
         draw(gallery.pictures / stray, "red")
         os.utime(gallery.pictures / stray, (1e9, 1e9))
-        found.append(gallery.tidy())
+        found.append(gallery.remove_unused_copies())
     assert found == [1, 0, 1]
 
 
@@ -300,11 +300,11 @@ def test_a_run_that_told_nothing_new_tidies_nothing(tmp_path: Path) -> None:
     again.update()
     draw(again.pictures / ("4" * 20 + ".jpg"), "red")
     os.utime(again.pictures / ("4" * 20 + ".jpg"), (1e9, 1e9))
-    assert again.tidy() == 0
+    assert again.remove_unused_copies() == 0
 
 
 def test_a_job_without_small_copies_is_no_fault(tmp_path: Path) -> None:
-    Gallery(tmp_path).keep(tmp_path / "missing")
+    Gallery(tmp_path).take_copies(tmp_path / "missing")
 
 
 # --- one line -------------------------------------------------------------------------------
@@ -312,9 +312,9 @@ def test_a_job_without_small_copies_is_no_fault(tmp_path: Path) -> None:
 
 def test_a_picture_is_told_with_its_small_copies_once_they_are_there(tmp_path: Path) -> None:
     line = done_line("a.jpg")
-    assert exhibit(line, tmp_path)["pictures"][0]["small"] is None
+    assert make_entry(line, tmp_path)["pictures"][0]["small"] is None
     hang(tmp_path, line)
-    shown = exhibit(line, tmp_path / FOLDER / PICTURES)
+    shown = make_entry(line, tmp_path / FOLDER / PICTURES)
     assert shown["photo"] == small_name(line["content_sha256"])
     assert shown["before"] == before_name(line["content_sha256"], *SIZE)
     assert all(NAME.fullmatch(picture["small"]) for picture in shown["pictures"])
@@ -324,7 +324,7 @@ def test_a_picture_is_told_with_its_small_copies_once_they_are_there(tmp_path: P
 def test_the_film_among_the_outputs_is_told(tmp_path: Path, suffix: str) -> None:
     line = done_line("sub/a b.jpg")
     add_film(tmp_path, line, suffix)
-    shown = exhibit(line, NOWHERE)
+    shown = make_entry(line, NOWHERE)
     assert shown["timelapse"] == f"./sub/a%20b--mosaic.timelapse{suffix}"
     assert [picture["kind"] for picture in shown["pictures"]] == ["stylized", "enhanced"]
 
@@ -333,13 +333,13 @@ def test_a_film_that_no_browser_plays_is_not_told() -> None:
     line = done_line("a.jpg")
     add_film(NOWHERE, line, ".mp4")
     line["outputs"][-1]["path"] = "a.html"
-    assert "timelapse" not in exhibit(line, NOWHERE)
+    assert "timelapse" not in make_entry(line, NOWHERE)
 
 
 def test_stills_are_told_by_their_steps() -> None:
     line = done_line("a.jpg")
     line["outputs"].append(line["outputs"][0] | {"kind": "still", "path": "a--m.step-0040.png"})
-    (still,) = exhibit(line, NOWHERE)["stills"]
+    (still,) = make_entry(line, NOWHERE)["stills"]
     assert (still["step"], still["url"]) == ("40", "./a--m.step-0040.png")
 
 
@@ -351,27 +351,27 @@ def test_a_picture_that_no_browser_shows_is_looked_at_as_a_copy(
     line["outputs"][0]["path"] = "a--mosaic" + suffix
     sha256 = line["outputs"][0]["sha256"]
     draw(tmp_path / small_name(sha256), "red")
-    assert exhibit(line, tmp_path)["pictures"][0]["view"] == small_name(sha256)
+    assert make_entry(line, tmp_path)["pictures"][0]["view"] == small_name(sha256)
     draw(tmp_path / large_name(sha256), "red")
-    assert exhibit(line, tmp_path)["pictures"][0]["view"] == large_name(sha256)
+    assert make_entry(line, tmp_path)["pictures"][0]["view"] == large_name(sha256)
     assert NAME.fullmatch(large_name(sha256))
-    assert "view" not in exhibit(line, tmp_path)["pictures"][1]
+    assert "view" not in make_entry(line, tmp_path)["pictures"][1]
 
 
 def test_the_curve_keeps_its_scales() -> None:
     curve = [[1, 9.0, 1], [2, 5.0, 1], [3, 8.0, 2]]
-    assert exhibit(done_line("a.jpg", curve=curve), NOWHERE)["curve"] == curve
+    assert make_entry(done_line("a.jpg", curve=curve), NOWHERE)["curve"] == curve
 
 
 def test_a_long_curve_is_thinned_and_keeps_both_ends() -> None:
     long = [[step, 1.0] for step in range(9_007)]
-    curve = exhibit(done_line("a.jpg", curve=long), NOWHERE)["curve"]
+    curve = make_entry(done_line("a.jpg", curve=long), NOWHERE)["curve"]
     assert len(curve) <= POINTS + 1
     assert (curve[0], curve[-1]) == (long[0], long[-1])
 
 
 def test_a_short_curve_is_told_whole_as_finely_as_a_plot_can_show() -> None:
-    curve = exhibit(done_line("a.jpg"), NOWHERE)["curve"]
+    curve = make_entry(done_line("a.jpg"), NOWHERE)["curve"]
     assert curve == [pytest.approx(point, rel=1e-3) for point in CURVE]
 
 
@@ -396,7 +396,7 @@ def test_no_path_leads_out_of_the_outbox(path: object) -> None:
     line = done_line("a.jpg")
     for output in line["outputs"]:
         output["path"] = path
-    assert exhibit(line, NOWHERE) is None
+    assert make_entry(line, NOWHERE) is None
 
 
 JSON = st.recursive(
@@ -408,18 +408,18 @@ JSON = st.recursive(
 
 @given(st.sampled_from(sorted(done_line("a.jpg"))), JSON)
 def test_no_value_in_the_log_can_stop_the_gallery(key: str, value: object) -> None:
-    json.dumps(exhibit(done_line("a.jpg") | {key: value}, NOWHERE))
+    json.dumps(make_entry(done_line("a.jpg") | {key: value}, NOWHERE))
 
 
 @given(st.sampled_from(sorted(done_line("a.jpg")["outputs"][0])), JSON)
 def test_no_value_of_an_output_can_stop_the_gallery(key: str, value: object) -> None:
     line = done_line("a.jpg")
     line["outputs"] = [output | {key: value} for output in line["outputs"]]
-    json.dumps(exhibit(line, NOWHERE))
+    json.dumps(make_entry(line, NOWHERE))
 
 
 def test_a_failure_is_told_with_its_reason() -> None:
-    shown = exhibit(failed_line("a.jpg", "truncated", "cut off"), NOWHERE)
+    shown = make_entry(failed_line("a.jpg", "truncated", "cut off"), NOWHERE)
     assert (shown["status"], shown["code"], shown["message"]) == ("failed", "truncated", "cut off")
     assert "pictures" not in shown
 

@@ -151,7 +151,8 @@ def test_a_full_disk_is_told_from_other_failures(kind: str, tmp_path: Path, monk
     wanted = OutputFormat(format=kind)
     with pytest.raises(OutputError) as missing:
         save(ramp(), tmp_path / "no" / "folder", wanted)
-    monkeypatch.setattr("pipeline.imaging.encode.new_contents", lambda _: open("/dev/full", "wb"))  # noqa: PTH123, SIM115
+    full_disk = open("/dev/full", "wb")  # noqa: PTH123, SIM115
+    monkeypatch.setattr("pipeline.imaging.encode.open_to_overwrite", lambda _: full_disk)
     with pytest.raises(OutputError) as full:
         save(ramp(), tmp_path / "a", wanted)
     assert full.value.code is Reason.DISK_FULL

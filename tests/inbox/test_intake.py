@@ -53,7 +53,7 @@ def make(tmp_path):
 @pytest.fixture
 def lies_on(monkeypatch):
     """Says on which mount every folder lies."""
-    return lambda mount: monkeypatch.setattr(familiar, "mount_of", lambda _: mount)
+    return lambda mount: monkeypatch.setattr(familiar, "find_mount", lambda _: mount)
 
 
 def loaded(studio: Studio):

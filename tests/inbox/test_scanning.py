@@ -19,7 +19,7 @@ from pipeline.inbox.scanner import EMPTY_PATIENCE, IGNORED, MAX_DEPTH, Inbox
 from pipeline.inbox.settling import being_written
 from pipeline.inbox.watcher import CANARY_SECONDS, RETRY_SECONDS, Watcher
 from pipeline.system.file_version import Stamp, hash_file
-from pipeline.system.mounts import Mount, mount_of
+from pipeline.system.mounts import Mount, find_mount
 
 SETTLE = 2.0
 OLD = 1_000_000_000  # long past, in seconds since 1970
@@ -641,13 +641,13 @@ def table(tmp_path):
 def test_the_disk_under_a_folder_is_known_by_the_innermost_mount(
     table, path, kind, reports, shared
 ):
-    mount = mount_of(Path(path), table)
+    mount = find_mount(Path(path), table)
     assert (mount.kind, mount.reports_changes, mount.shared) == (kind, reports, shared)
 
 
 def test_a_share_is_polled_and_the_mode_says_why(root, monkeypatch):
     share = Mount("/mnt/share", "nfs4")
-    monkeypatch.setattr("pipeline.inbox.watcher.mount_of", lambda _: share)
+    monkeypatch.setattr("pipeline.inbox.watcher.find_mount", lambda _: share)
     watcher = Watcher(root)
     watcher.tend(now=0)
     assert watcher.mode == "polling: nfs4 at /mnt/share does not report every change"

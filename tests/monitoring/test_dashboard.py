@@ -23,7 +23,7 @@ from pipeline.monitoring.terminal.layout import elide
 from pipeline.monitoring.terminal.preview import LEVELS, Preview, resize
 from pipeline.monitoring.terminal.screen import Look, Screen
 from pipeline.monitoring.view import summary
-from pipeline.system.text import span
+from pipeline.system.text import format_duration
 
 NOW = 1_700_000_000.0
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -44,12 +44,12 @@ def a_view(lanes: int = 1, preview: Preview | None = None) -> View:
     view = View("inbox", "outbox", "cpu", "balanced", "watching", NOW - 65, queued=7, settling=2)
     view.per_hour, view.seconds_left = 87.4, 3725.0
     for number in range(1, lanes + 1):
-        view.begin(f"job{number}", f"photo {number}.jpg", "mosaic", f"cuda:{number - 1}")
-        view.running[-1].see(progress(preview=preview))
+        view.begin_job(f"job{number}", f"photo {number}.jpg", "mosaic", f"cuda:{number - 1}")
+        view.running[-1].update(progress(preview=preview))
     view.preview = preview
-    view.note(Result(NOW, "lake.jpg", "ink", "done", 61.0, ("lake--ink.png",), job="job0"))
-    view.note(Result(NOW, "notes.txt", "", "skipped", code="unsupported_format"))
-    view.note(
+    view.add_result(Result(NOW, "lake.jpg", "ink", "done", 61.0, ("lake--ink.png",), job="job0"))
+    view.add_result(Result(NOW, "notes.txt", "", "skipped", code="unsupported_format"))
+    view.add_result(
         Result(
             NOW, "half.jpg", "", "failed", code="truncated", message="it ends early (copy again)"
         )
@@ -97,8 +97,10 @@ def test_a_frame_fits_any_terminal(width, height):
     tall = a_picture(*[RED] * 9, side=3)
     for lanes, preview in itertools.product((0, 1, 2, 8, 30), (None, a_picture(RED, BLUE), tall)):
         view = a_view(lanes, preview)
-        view.note(Result(NOW, HOSTILE * 9, HOSTILE, "failed", code="x" * 40, message=HOSTILE * 9))
-        view.begin("hostile", HOSTILE * 9, "東" * 99, "cuda:0")
+        view.add_result(
+            Result(NOW, HOSTILE * 9, HOSTILE, "failed", code="x" * 40, message=HOSTILE * 9)
+        )
+        view.begin_job("hostile", HOSTILE * 9, "東" * 99, "cuda:0")
         rows = rows_of(view, width, height)
         assert len(rows) <= height
         # A terminal this narrow holds no frame, only as little as possible.
@@ -137,8 +139,10 @@ def test_more_lanes_than_rows_are_summed_up():
     """By device where several share one, and what is left over as one row."""
     view = a_view(0)
     for number in range(64):
-        view.begin(f"job{number}", f"{number}.jpg", "ink", f"cuda:{number // 8}")
-        view.running[-1].see(Progress(f"job{number}", 2, 4, 256, 50, 200, 1.0, 10.0, 30.0 + number))
+        view.begin_job(f"job{number}", f"{number}.jpg", "ink", f"cuda:{number // 8}")
+        view.running[-1].update(
+            Progress(f"job{number}", 2, 4, 256, 50, 200, 1.0, 10.0, 30.0 + number)
+        )
     for width, height in ((80, 23), (100, 29), (160, 49)):
         rows = [row for row in lanes_in(view, width, height) if row.strip()]
         devices = [row for row in rows if " 8 jobs" in row]
@@ -162,20 +166,20 @@ def test_a_lane_keeps_its_row():
     """When a job ends, the next one takes its place; the rows of the others stay where they are."""
     view = View()
     for name in "abc":
-        view.begin(name, f"{name}.jpg", "ink", "cuda:0")
-    view.drop("b")
-    view.begin("d", "d.jpg", "ink", "cuda:0")
+        view.begin_job(name, f"{name}.jpg", "ink", "cuda:0")
+    view.remove_job("b")
+    view.begin_job("d", "d.jpg", "ink", "cuda:0")
     assert [lane.job for lane in view.working] == ["a", "d", "c"]
-    view.begin("x", "x.jpg", "ink", "cuda:10")
-    view.begin("y", "y.jpg", "ink", "cuda:2")
+    view.begin_job("x", "x.jpg", "ink", "cuda:10")
+    view.begin_job("y", "y.jpg", "ink", "cuda:2")
     assert [lane.job for lane in view.working] == ["a", "d", "c", "y", "x"]
 
 
 def test_jobs_taken_in_advance_wait_in_one_row():
     """They are queued, not running: their device is at work on another."""
     view = a_view(2)
-    view.begin("next1", "later.jpg", "mosaic", "cuda:0")
-    view.begin("next2", "last.jpg", "mosaic", "cuda:1")
+    view.begin_job("next1", "later.jpg", "mosaic", "cuda:0")
+    view.begin_job("next2", "last.jpg", "mosaic", "cuda:1")
     text = "\n".join(rows_of(view))
     assert "9 queued · 2 running" in text
     assert re.search(r"next  later.jpg × mosaic +and 1 more", text)
@@ -187,10 +191,10 @@ def test_pace_is_estimated_from_results_until_the_service_knows_better():
     view = View(queued=10)
     assert (view.pace.per_hour, view.pace.seconds_left) == (None, None)
     for number in range(2):
-        view.begin(f"job{number}", "b.jpg", "ink", f"cuda:{number}")
-        view.running[-1].see(progress())
+        view.begin_job(f"job{number}", "b.jpg", "ink", f"cuda:{number}")
+        view.running[-1].update(progress())
     assert view.pace.per_hour == 2 * 3600 / 40  # each has run 10 s and expects 30 more
-    view.note(Result(NOW, "a.jpg", "ink", "done", 60.0))
+    view.add_result(Result(NOW, "a.jpg", "ink", "done", 60.0))
     assert view.pace.per_hour == 120
     assert view.pace.seconds_left == (10 * 60 + 30 + 30) / 2
     view.per_hour, view.seconds_left = 99.0, 5.0
@@ -200,7 +204,7 @@ def test_pace_is_estimated_from_results_until_the_service_knows_better():
 def test_a_hostile_name_is_text_and_nothing_else():
     """Escapes, markup, emoji codes and bidi overrides in a name appear as what they are."""
     view = a_view()
-    view.begin("evil", HOSTILE, HOSTILE, "cpu")
+    view.begin_job("evil", HOSTILE, HOSTILE, "cpu")
     text = "\n".join(rows_of(view, 159, 44))
     assert r"[bold]a\x1b[2J\x07\n\u202e\xff[/] :smile: 東京.jpg" in text
     assert text.replace("\n", "").isprintable()
@@ -256,13 +260,13 @@ def test_without_colours_the_picture_is_drawn_with_characters():
 def test_the_last_picture_stays_until_the_next_one_comes():
     """Between two jobs the preview does not blink away."""
     view = a_view(0)
-    view.begin("job1", "a.jpg", "mosaic")
-    view.see(progress(10, 1.0, a_picture(RED, BLUE)))
-    view.see(progress(20, 2.0))
+    view.begin_job("job1", "a.jpg", "mosaic")
+    view.update_progress(progress(10, 1.0, a_picture(RED, BLUE)))
+    view.update_progress(progress(20, 2.0))
     assert view.running[0].preview == view.preview == a_picture(RED, BLUE)
     assert any("▀" in row for row in rows_of(view))
-    view.drop("job1")
-    view.begin("job2", "b.jpg", "mosaic")
+    view.remove_job("job1")
+    view.begin_job("job2", "b.jpg", "mosaic")
     assert any("▀" in row for row in rows_of(view))
 
 
@@ -270,10 +274,10 @@ def test_the_rate_follows_the_scale():
     """Steps a second are those of late, not the mean over scales of very different cost."""
     lane = Lane("job1", "a.jpg", "mosaic")
     for step in range(1, 101):
-        lane.see(progress(step, step / 50))
+        lane.update(progress(step, step / 50))
     assert lane.rate == pytest.approx(50)
     for step in range(101, 121):
-        lane.see(progress(step, 2 + (step - 100)))
+        lane.update(progress(step, 2 + (step - 100)))
     assert lane.rate == pytest.approx(1, rel=0.05)
 
 
@@ -286,7 +290,7 @@ def test_the_rate_follows_the_scale():
 )  # fmt: skip
 def test_a_length_of_time_is_short_to_read(seconds, words):
     """Also where a clock was set back or an estimate makes no sense."""
-    assert span(seconds) == words
+    assert format_duration(seconds) == words
 
 
 def a_result(status: str, error: Failure | None = None) -> JobResult:
@@ -299,9 +303,9 @@ def test_a_result_ends_its_lane_and_is_counted():
     """done, failed and skipped count up; only failures are kept with their reasons."""
     view = View()
     done, failed = a_result("done"), a_result("failed", Failure(Reason.TRUNCATED, "it ends early"))
-    view.begin(done.job.id, "a.jpg", "mosaic")
-    view.end(done, NOW)
-    view.end(failed, NOW)
+    view.begin_job(done.job.id, "a.jpg", "mosaic")
+    view.end_job(done, NOW)
+    view.end_job(failed, NOW)
     assert view.running == []
     assert (view.done, view.failed, view.skipped, view.ended) == (1, 1, 0, 2)
     assert [(failure.code, failure.message) for failure in view.failures] == [
@@ -345,13 +349,13 @@ def test_without_a_terminal_there_are_plain_lines():
     job = done.job.id
     with Dashboard(file, clock=lambda: NOW + 9) as dashboard:
         dashboard.update(view, NOW)
-        view.begin(job, "a.jpg", "mosaic", "cpu")
+        view.begin_job(job, "a.jpg", "mosaic", "cpu")
         dashboard.update(view, NOW + 1)
         dashboard.update(view, NOW + 2)
-        view.end(done, NOW + 3)
+        view.end_job(done, NOW + 3)
         dashboard.update(view, NOW + 3)
-        view.end(failed, NOW + 4)
-        view.note(
+        view.end_job(failed, NOW + 4)
+        view.add_result(
             Result(NOW + 4, "x.txt", "", "skipped", code="unsupported_format", message="text")
         )
         dashboard.update(view, NOW + 4)
@@ -371,13 +375,13 @@ def test_a_job_taken_in_advance_has_not_started():
     """Its line comes when its device is done with the one before."""
     file, view = Sheet(), View()
     dashboard = Dashboard(file, clock=lambda: NOW)
-    view.begin("job1", "a.jpg", "mosaic", "cpu")
-    view.begin("job2", "b.jpg", "mosaic", "cpu")
+    view.begin_job("job1", "a.jpg", "mosaic", "cpu")
+    view.begin_job("job2", "b.jpg", "mosaic", "cpu")
     dashboard.update(view, NOW)
-    view.see(progress(1, 1))
+    view.update_progress(progress(1, 1))
     dashboard.update(view, NOW + 1)
     assert file.words == ["started  a.jpg x mosaic [job1] on cpu"]
-    view.drop("job1")
+    view.remove_job("job1")
     dashboard.update(view, NOW + 2)
     assert file.words[1:] == ["started  b.jpg x mosaic [job2] on cpu"]
 
@@ -386,9 +390,9 @@ def test_plain_progress_comes_every_ten_seconds_at_most():
     """A log of a night's run stays readable, and each job speaks for itself."""
     file, view = Sheet(), View()
     dashboard = Dashboard(file, clock=lambda: NOW)
-    view.begin("job1", "a.jpg", "mosaic", "cpu")
+    view.begin_job("job1", "a.jpg", "mosaic", "cpu")
     for second in range(31):
-        view.see(progress(5 * second, second))
+        view.update_progress(progress(5 * second, second))
         dashboard.update(view, NOW + second)
     assert file.words[1:] == [
         f"progress a.jpg x mosaic [job1] {percent}, scale 2/4 (256 px), step {step}/200, "

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.jobs.job import Progress
 from pipeline.monitoring.digest import FIRST_FAILED, Batch
-from pipeline.monitoring.health import FAILING, GRACE_SECONDS, Pulse, ailment
+from pipeline.monitoring.health import FAILING, GRACE_SECONDS, HealthMonitor, find_trouble
 from pipeline.monitoring.systemd import Notifier
 from pipeline.monitoring.view import View
 
@@ -17,12 +17,12 @@ NOW = 1_700_000_000.0
 
 def a_view() -> View:
     view = View()
-    view.begin("job1", "a.jpg", "ink", "cpu")
+    view.begin_job("job1", "a.jpg", "ink", "cpu")
     return view
 
 
 def spoke(view: View, seconds: float) -> None:
-    view.see(Progress("job1", 1, 1, 64, 1, 2, 0.5, seconds, 30.0))
+    view.update_progress(Progress("job1", 1, 1, 64, 1, 2, 0.5, seconds, 30.0))
 
 
 def a_line(status: str = "done", code: str = "", content: str = "a.jpg") -> dict[str, object]:
@@ -33,63 +33,63 @@ def a_line(status: str = "done", code: str = "", content: str = "a.jpg") -> dict
     }  # fmt: skip
 
 
-# --- the pulse ------------------------------------------------------------------------------
+# --- the health ------------------------------------------------------------------------------
 
 
 def test_a_silent_worker_is_the_executors_matter_first():
     """Only one that is silent beyond the executor's patience makes the service unwell."""
-    view, pulse = a_view(), Pulse(stall_seconds=600)
+    view, health = a_view(), HealthMonitor(stall_seconds=600)
     for second in (0, 5000, 6000 + GRACE_SECONDS):
-        pulse.look(view.running, second)
-        assert pulse.stuck(second) == ""
-    assert "cpu" in pulse.stuck(6001 + GRACE_SECONDS)
+        health.observe(view.running, second)
+        assert health.stuck(second) == ""
+    assert "cpu" in health.stuck(6001 + GRACE_SECONDS)
     spoke(view, 1.0)
-    pulse.look(view.running, 7000)
-    assert pulse.stuck(7000) == ""
+    health.observe(view.running, 7000)
+    assert health.stuck(7000) == ""
 
 
 def test_a_worker_of_long_steps_is_given_time():
     """Ten times its longest silence, as the executor has it."""
-    view, pulse = a_view(), Pulse(stall_seconds=1)
-    pulse.look(view.running, 0)
+    view, health = a_view(), HealthMonitor(stall_seconds=1)
+    health.observe(view.running, 0)
     spoke(view, 50.0)
-    pulse.look(view.running, 50)
-    pulse.look(view.running, 540)
-    assert pulse.stuck(540) == ""
-    assert pulse.stuck(50 + 500 + GRACE_SECONDS + 1)
+    health.observe(view.running, 50)
+    health.observe(view.running, 540)
+    assert health.stuck(540) == ""
+    assert health.stuck(50 + 500 + GRACE_SECONDS + 1)
 
 
 def test_a_job_taken_in_advance_may_wait_as_long_as_the_one_before_it_takes():
     """It has nothing to say while its device speaks of another."""
-    view, pulse = a_view(), Pulse(stall_seconds=1)
-    view.begin("job2", "b.jpg", "ink", "cpu")
+    view, health = a_view(), HealthMonitor(stall_seconds=1)
+    view.begin_job("job2", "b.jpg", "ink", "cpu")
     for second in range(0, 1000, 5):
         spoke(view, float(second))
-        pulse.look(view.running, second)
-        assert pulse.stuck(second) == ""
+        health.observe(view.running, second)
+        assert health.stuck(second) == ""
 
 
 def test_a_job_that_ended_is_no_longer_waited_for():
-    view, pulse = a_view(), Pulse(stall_seconds=10)
-    pulse.look(view.running, 0)
-    view.drop("job1")
-    pulse.look(view.running, 1)
-    assert pulse.stuck(10_000) == ""
+    view, health = a_view(), HealthMonitor(stall_seconds=10)
+    health.observe(view.running, 0)
+    view.remove_job("job1")
+    health.observe(view.running, 1)
+    assert health.stuck(10_000) == ""
 
 
 def test_job_after_job_failing_is_an_ailment_unless_the_photos_are_at_fault():
-    pulse = Pulse(600)
+    health = HealthMonitor(600)
     for _ in range(50):
-        pulse.hear(a_line("failed", "truncated"))
-    assert pulse.failing() == ""
+        health.add_line(a_line("failed", "truncated"))
+    assert health.failing() == ""
     for _ in range(FAILING):
-        assert pulse.failing() == ""
-        pulse.hear(a_line("failed", "out_of_memory"))
-    assert "out_of_memory" in pulse.failing()
-    pulse.hear(a_line("skipped", "no_match"))
-    assert pulse.failing()
-    pulse.hear(a_line("done"))
-    assert pulse.failing() == ""
+        assert health.failing() == ""
+        health.add_line(a_line("failed", "out_of_memory"))
+    assert "out_of_memory" in health.failing()
+    health.add_line(a_line("skipped", "no_match"))
+    assert health.failing()
+    health.add_line(a_line("done"))
+    assert health.failing() == ""
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_job_after_job_failing_is_an_ailment_unless_the_photos_are_at_fault():
     ],
 )
 def test_the_card_tells_what_is_wrong(card, words):
-    """A pause is no ailment: a restart would not end it."""
-    found = ailment(card, NOW)
+    """A pause is no find_trouble: a restart would not end it."""
+    found = find_trouble(card, NOW)
     assert (words in found) if words else not found
 
 
@@ -178,14 +178,14 @@ def test_a_manager_that_is_gone_or_deaf_stops_nothing(tmp_path, manager):
 def test_a_batch_is_told_once_when_nothing_has_been_left_for_a_while():
     """Counts, reasons, the first failed files, pairs an hour; then a new batch begins."""
     batch, view = Batch(10.0), View(queued=1)
-    batch.hear(a_line(), NOW + 10)
-    assert batch.look(view, False, 0.0, NOW + 10) is None
-    batch.hear(a_line("failed", "truncated", "half.jpg"), NOW + 20)
-    batch.hear(a_line(), NOW + 3600)
+    batch.add_line(a_line(), NOW + 10)
+    assert batch.check(view, False, 0.0, NOW + 10) is None
+    batch.add_line(a_line("failed", "truncated", "half.jpg"), NOW + 20)
+    batch.add_line(a_line(), NOW + 3600)
     view.queued = 0
-    assert batch.look(view, False, 100.0, NOW) is None
-    assert batch.look(view, False, 109.0, NOW) is None
-    digest = batch.look(view, False, 110.0, NOW + 3610)
+    assert batch.check(view, False, 100.0, NOW) is None
+    assert batch.check(view, False, 109.0, NOW) is None
+    digest = batch.check(view, False, 110.0, NOW + 3610)
     assert digest is not None
     assert digest["why"] == "drained"
     assert (digest["done"], digest["failed"], digest["skipped"]) == (2, 1, 0)
@@ -194,8 +194,8 @@ def test_a_batch_is_told_once_when_nothing_has_been_left_for_a_while():
         {"content": "half.jpg", "style": "ink", "code": "truncated", "message": "as told"}
     ]
     assert (digest["seconds"], digest["pairs_per_hour"]) == (3600, 2)
-    assert batch.look(view, False, 999.0, NOW) is None
-    batch.hear(a_line(), NOW + 9000)
+    assert batch.check(view, False, 999.0, NOW) is None
+    batch.add_line(a_line(), NOW + 9000)
     again = batch.end("stopped", NOW + 9000)
     assert again is not None
     assert (again["done"], again["failed"]) == (1, 0)
@@ -204,19 +204,19 @@ def test_a_batch_is_told_once_when_nothing_has_been_left_for_a_while():
 def test_a_batch_goes_on_while_work_waits():
     """For a disk, for a file still being written, for an hour of the schedule."""
     batch = Batch(5.0)
-    batch.hear(a_line(), NOW)
+    batch.add_line(a_line(), NOW)
     for second in range(100):
-        assert batch.look(View(), True, second, NOW) is None
+        assert batch.check(View(), True, second, NOW) is None
     for second in range(100, 200):
-        assert batch.look(View(settling=1), False, second, NOW) is None
-    assert batch.look(View(), False, 300.0, NOW) is None
-    assert batch.look(View(), False, 305.0, NOW)
+        assert batch.check(View(settling=1), False, second, NOW) is None
+    assert batch.check(View(), False, 300.0, NOW) is None
+    assert batch.check(View(), False, 305.0, NOW)
 
 
 def test_files_that_are_none_of_ours_make_no_batch():
     batch = Batch(0.0)
-    batch.hear(a_line("skipped", "no_match"), NOW)
-    assert batch.look(View(), False, 1.0, NOW) is None
+    batch.add_line(a_line("skipped", "no_match"), NOW)
+    assert batch.check(View(), False, 1.0, NOW) is None
 
 
 def test_ten_thousand_failures_make_a_short_digest():
@@ -226,7 +226,7 @@ def test_ten_thousand_failures_make_a_short_digest():
     batch = Batch(0.0)
     for number in range(10_000):
         line = a_line("failed", "truncated", f"{'東' * 5000}{number}.jpg")
-        batch.hear(line | {"error": {"code": "truncated", "message": "東" * 5000}}, NOW)
+        batch.add_line(line | {"error": {"code": "truncated", "message": "東" * 5000}}, NOW)
     digest = batch.end("run_ended", NOW)
     assert digest is not None
     assert digest["failures"] == {"truncated": 10_000}

@@ -42,7 +42,7 @@ def figures(text: str) -> dict[str, dict[tuple[str, ...], float]]:
 
 
 def written(exporter: Exporter) -> dict[str, dict[tuple[str, ...], float]]:
-    exporter.count({JobState.DONE: 5, JobState.FAILED: 1}, {"outbox": 1e9})
+    exporter.update_totals({JobState.DONE: 5, JobState.FAILED: 1}, {"outbox": 1e9})
     assert exporter.options.file is not None
     return figures(exporter.options.file.read_text())
 
@@ -54,9 +54,9 @@ def exporter(tmp_path: Path) -> Exporter:
 
 def test_results_failures_and_times_are_counted(exporter):
     """Each result once by status, each failure by its code, each time by preset and size."""
-    exporter.hear(a_line(), NOW)
-    exporter.hear(a_line(side=700), NOW + 1)
-    exporter.hear(a_line("failed", "truncated"), NOW + 2)
+    exporter.count_line(a_line(), NOW)
+    exporter.count_line(a_line(side=700), NOW + 1)
+    exporter.count_line(a_line("failed", "truncated"), NOW + 2)
     found = written(exporter)
     assert found["pipeline_results_total"] == {("done",): 2, ("failed",): 1, ("skipped",): 0}
     assert found["pipeline_failures_total"] == {("truncated",): 1}
@@ -75,13 +75,13 @@ def test_results_failures_and_times_are_counted(exporter):
 def test_the_queue_and_the_devices_are_looked_at_each_turn(exporter):
     """Queue, settling files, running jobs, and how long each device was busy."""
     view = View(queued=7, settling=2)
-    view.begin("a", "a.jpg", "ink", "cuda:0")
-    view.begin("b", "b.jpg", "ink", "cuda:1")
-    exporter.see(view, 100.0, NOW)
-    view.see(Progress("a", 1, 1, 64, 1, 2, 0.5, 3.0, 30.0))
-    view.drop("b")
-    exporter.see(view, 110.0, NOW + 10)
-    exporter.pause("disk")
+    view.begin_job("a", "a.jpg", "ink", "cuda:0")
+    view.begin_job("b", "b.jpg", "ink", "cuda:1")
+    exporter.update(view, 100.0, NOW)
+    view.update_progress(Progress("a", 1, 1, 64, 1, 2, 0.5, 3.0, 30.0))
+    view.remove_job("b")
+    exporter.update(view, 110.0, NOW + 10)
+    exporter.set_pause("disk")
     exporter.healthy.set(0)
     found = written(exporter)
     assert found["pipeline_queue_length"] == {(): 7}
@@ -98,13 +98,13 @@ def test_no_name_of_a_file_becomes_a_label(exporter):
     """A folder of a million photos makes no more series than one photo; hostile words make none."""
     for number in range(500):
         line = a_line("failed", f"odd{number}")
-        exporter.hear(line | {"content": f"{number}.jpg"}, NOW)
-        exporter.hear(a_line(side=16 + 40 * number), NOW)
+        exporter.count_line(line | {"content": f"{number}.jpg"}, NOW)
+        exporter.count_line(a_line(side=16 + 40 * number), NOW)
     view = View()
     for number in range(2 * MOST_DEVICES):
-        view.begin(f"job{number}", HOSTILE, HOSTILE, f"node-{number}")
-    exporter.see(view, 1.0, NOW)
-    exporter.see(view, 2.0, NOW)
+        view.begin_job(f"job{number}", HOSTILE, HOSTILE, f"node-{number}")
+    exporter.update(view, 1.0, NOW)
+    exporter.update(view, 2.0, NOW)
     found = written(exporter)
     assert found["pipeline_failures_total"] == {("other",): 500}
     assert len(found["pipeline_job_duration_seconds_count"]) <= 7
@@ -117,7 +117,7 @@ def test_the_file_is_replaced_whole_and_leaves_nothing_beside_it(exporter, tmp_p
     """A collector reads the old figures or the new ones, never half of them."""
     written(exporter)
     before = exporter.options.file.stat().st_ino
-    exporter.hear(a_line(), NOW)
+    exporter.count_line(a_line(), NOW)
     written(exporter)
     assert exporter.options.file.stat().st_ino != before
     assert [path.name for path in tmp_path.iterdir()] == ["pipeline.prom"]
@@ -126,10 +126,10 @@ def test_the_file_is_replaced_whole_and_leaves_nothing_beside_it(exporter, tmp_p
 def test_a_folder_that_is_gone_costs_figures_and_nothing_else(tmp_path):
     """The trouble is said, and over once the folder is back."""
     exporter = Exporter(Metrics(file=tmp_path / "gone" / "pipeline.prom"), "draft")
-    exporter.count({}, {})
+    exporter.update_totals({}, {})
     assert "metrics.file" in exporter.trouble
     (tmp_path / "gone").mkdir()
-    exporter.count({}, {})
+    exporter.update_totals({}, {})
     assert exporter.trouble == ""
 
 
@@ -173,7 +173,7 @@ def test_the_ledger_is_asked_once_in_a_while(exporter):
 def test_two_runs_in_one_process_do_not_meet(tmp_path):
     """Each exporter has a registry of its own."""
     first, second = (Exporter(Metrics(file=tmp_path / f"{n}.prom"), "draft") for n in "ab")
-    first.hear(a_line(), NOW)
+    first.count_line(a_line(), NOW)
     assert written(first)["pipeline_results_total"]["done",] == 1
     assert written(second)["pipeline_results_total"]["done",] == 0
 
@@ -182,7 +182,7 @@ def test_it_is_asked_over_http_on_this_machine():
     """And the port is free again afterwards."""
     for _ in range(2):
         with Exporter(Metrics(listen="127.0.0.1:0"), "draft") as exporter:
-            exporter.hear(a_line(), NOW)
+            exporter.count_line(a_line(), NOW)
             url = f"http://127.0.0.1:{exporter.port}/metrics"
             with urllib.request.urlopen(url, timeout=10) as answer:
                 assert figures(answer.read().decode())["pipeline_results_total"]["done",] == 1

@@ -15,7 +15,7 @@ from pipeline.outbox.names import (
     inbox_to_outbox_folders,
     is_reserved,
 )
-from pipeline.system.file_names import portable
+from pipeline.system.file_names import portable_name
 
 
 def test_the_root_of_an_outbox_holds_nothing_besides_pictures_but_what_is_reserved(tmp_path):
@@ -93,8 +93,8 @@ def test_a_file_in_the_place_of_a_folder_stays_and_its_photos_are_painted_beside
     ],
 )
 def test_a_name_is_what_every_disk_takes(name, taken):
-    assert portable(name) == taken
-    assert portable(taken) == taken
+    assert portable_name(name) == taken
+    assert portable_name(taken) == taken
 
 
 def test_whole_names_are_portable_folder_by_folder():

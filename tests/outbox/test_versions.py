@@ -23,7 +23,7 @@ from pipeline.daemon import restore as restoring
 from pipeline.daemon.replacements import Replacing
 from pipeline.daemon.run import _say
 from pipeline.errors import OutputError, Reason, UsageError
-from pipeline.gallery.server.files import Shelf
+from pipeline.gallery.server.files import OutboxFiles
 from pipeline.jobs.job import JobState
 from pipeline.ledger.database import APPLICATION_ID, MIGRATIONS
 from pipeline.ledger.ledger import Ledger
@@ -456,7 +456,7 @@ def test_versions_are_named_by_id_job_file_photo_and_picture(studio):
 
 def test_visitors_of_the_gallery_are_shown_what_stands_and_no_earlier_version(studio):
     changed_mind(studio)
-    shelf = Shelf(studio.outbox.root)
+    shelf = OutboxFiles(studio.outbox.root)
     (version,) = explain(loaded(studio), Path("a.png"))["versions"]
     assert shelf.open(version["outputs"][0]["path"]) is None
     shown = shelf.open("a--mosaic.png")

@@ -23,7 +23,7 @@ from pipeline.cli.explain import explain
 from pipeline.cli.status import status
 from pipeline.daemon import run as running
 from pipeline.errors import PipelineError
-from pipeline.gallery.server.files import Shelf
+from pipeline.gallery.server.files import OutboxFiles
 from pipeline.monitoring import live
 from pipeline.outbox.publisher import Outbox
 
@@ -141,11 +141,11 @@ def run(root: Path) -> int:
 
 def look(root: Path) -> None:
     """All that only reads."""
-    shelf = Shelf(root / "outbox")
+    shelf = OutboxFiles(root / "outbox")
     for name in ("index.html", "runs.jsonl", ".gallery/head.js", "a--mosaic.png"):
         if found := shelf.open(name):
             found.file.close()
-    live.ask(root / ".state", time.time())
+    live.request_live(root / ".state", time.time())
     loaded = running.load(root / "config.yaml")
     status(loaded)
     explain(loaded, root / "inbox/b.png")

@@ -139,8 +139,8 @@ def test_a_child_finds_what_only_the_path_of_this_process_leads_to(tmp_path, mon
     monkeypatch.setenv("LD_LIBRARY_PATH", "/nix/store/lib")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "secret")
     child = subprocess.run(
-        interpreter.command("import only_here"),
-        env=interpreter.bare_environment(), cwd="/", capture_output=True, text=True,
+        interpreter.python_command("import only_here"),
+        env=interpreter.untrusted_environment(), cwd="/", capture_output=True, text=True,
     )  # fmt: skip
     seen = json.loads(child.stdout)
     assert seen["LD_LIBRARY_PATH"] == "/nix/store/lib"

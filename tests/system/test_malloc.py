@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(
 # In a process of its own: what other tests did to this one's heap would be counted as well.
 STEPS = """
 import resource, torch
-from pipeline.system.malloc import kept, one_arena
+from pipeline.system.malloc import keep_freed_memory, use_one_arena
 
 def faults(steps=20):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -23,9 +23,9 @@ def faults(steps=20):
 def held():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() // 2**20
 
-one_arena()
+use_one_arena()
 before, without = held(), faults()
-with kept():
+with keep_freed_memory():
     faults(40)  # the heap settles: a hole may be a few bytes too small at first
     within, inside = faults(), held()
 print(without, within, before, inside, held(), faults())

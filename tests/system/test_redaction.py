@@ -11,10 +11,10 @@ from pipeline.errors import Failure, Reason
 from pipeline.inbox.scanner import Refused
 from pipeline.jobs.job import JobResult
 from pipeline.ledger.ledger import Ledger
-from pipeline.monitoring.live import as_told
+from pipeline.monitoring.live import live_document
 from pipeline.monitoring.view import View
 from pipeline.outbox.publisher import Outbox
-from pipeline.system.redaction import Discreet, without_folders
+from pipeline.system.redaction import Redactor, strip_folders
 
 PART = st.text(st.characters(codec="utf-8", exclude_characters="/\0\n"), min_size=1, max_size=9)
 
@@ -33,12 +33,12 @@ PART = st.text(st.characters(codec="utf-8", exclude_characters="/\0\n"), min_siz
     ],
 )
 def test_messages_keep_names_and_lose_folders(text, plain):
-    assert Discreet().text(text) == plain
+    assert Redactor().text(text) == plain
 
 
 def test_a_folder_whose_own_name_holds_spaces_is_known_by_its_path():
     inbox = Path("/home/ada/My Photos: (new)/inbox")
-    discreet = Discreet([inbox])
+    discreet = Redactor([inbox])
     assert discreet.text(f"{inbox}/sub/a.jpg: is gone") == "sub/a.jpg: is gone"
     assert discreet.text(f"{inbox} is gone") == "inbox is gone"
 
@@ -46,7 +46,7 @@ def test_a_folder_whose_own_name_holds_spaces_is_known_by_its_path():
 @given(st.lists(PART, min_size=1, max_size=5), PART)
 def test_whatever_folders_are_called_a_root_is_in_no_message(folders, name):
     root = Path("/secret-root", *folders)
-    said = Discreet([root]).text(f"{root / name}: is damaged (see {root / name})")
+    said = Redactor([root]).text(f"{root / name}: is damaged (see {root / name})")
     assert "secret-root" not in said
 
 
@@ -55,7 +55,7 @@ def test_options_keep_names_and_tell_two_of_one_name_apart():
         "images": {"/a/sea.jpg": 0.5, "/b/sea.jpg": 0.25, "builtin:mosaic": 0.25},
         "transfer": {"init": "/a/start.png", "sizes": [1, "/a/b/c"]},
     }
-    assert without_folders(options) == {
+    assert strip_folders(options) == {
         "images": {"a/sea.jpg": 0.5, "b/sea.jpg": 0.25, "builtin:mosaic": 0.25},
         "transfer": {"init": "start.png", "sizes": [1, "c"]},
     }
@@ -65,7 +65,7 @@ def test_data_too_deep_to_be_ours_stop_nothing():
     deep: list = []
     for _ in range(5000):
         deep = [deep]
-    assert without_folders({"options": deep})["options"] is not None
+    assert strip_folders({"options": deep})["options"] is not None
 
 
 def test_every_line_of_the_run_log_is_without_folders(tmp_path):
@@ -94,4 +94,4 @@ def test_every_line_of_the_run_log_is_without_folders(tmp_path):
 def test_visitors_of_the_live_gallery_are_told_no_folder():
     view = View(inbox="/home/ada/in box", outbox="/home/ada/out box")
     view.message = "paused: /home/ada/out box: cannot be written (see /home/ada/other/x)"
-    assert as_told(view, 0.0)["message"] == "paused: out box: cannot be written (see x)"
+    assert live_document(view, 0.0)["message"] == "paused: out box: cannot be written (see x)"

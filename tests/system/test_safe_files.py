@@ -17,7 +17,7 @@ from pipeline.system.safe_files import (
     TooLargeError,
     disk_errors,
     is_disk_full,
-    new_contents,
+    open_to_overwrite,
     read_bounded,
     whole_file,
     write_whole,
@@ -64,7 +64,7 @@ def test_all_writers_agree_that_a_file_size_limit_is_a_full_disk(tmp_path):
         with (
             pytest.raises(OutputError) as writing,
             disk_errors(tmp_path),
-            new_contents(tmp_path / "b") as file,
+            open_to_overwrite(tmp_path / "b") as file,
         ):
             file.write(bytes(2000))
     assert encoding.value.code is writing.value.code is Reason.DISK_FULL

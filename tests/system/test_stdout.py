@@ -17,7 +17,7 @@ from support.stock import read_log
 
 from pipeline.daemon.instance import holder, instance_lock
 from pipeline.outbox.publisher import Outbox
-from pipeline.system.stdout import MOST_BYTES, Outlet
+from pipeline.system.stdout import MOST_BYTES, StdoutWriter
 
 FULL = Path("/dev/full")
 
@@ -25,10 +25,10 @@ FULL = Path("/dev/full")
 
 
 @pytest.fixture
-def pipe() -> Iterator[tuple[int, Outlet]]:
+def pipe() -> Iterator[tuple[int, StdoutWriter]]:
     reader, writer = os.pipe()
     with os.fdopen(writer, "w") as file:
-        yield reader, Outlet(file)
+        yield reader, StdoutWriter(file)
 
 
 def test_a_pipe_that_nobody_reads_costs_lines_and_no_time(pipe) -> None:
@@ -81,7 +81,7 @@ def test_a_reader_that_left_is_no_error_and_its_lines_are_counted(pipe) -> None:
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
 def test_a_full_disk_is_named() -> None:
     with FULL.open("w") as file:
-        out = Outlet(file)
+        out = StdoutWriter(file)
         out.write("a\n")
         out.flush()
         out.drain(lambda: True)

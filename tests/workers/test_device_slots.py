@@ -13,7 +13,7 @@ from support.stock import make_job
 from pipeline.config.loading import load_config
 from pipeline.errors import ConfigError, Reason
 from pipeline.jobs.job import Job, JobResult
-from pipeline.system.cores import usable_cores
+from pipeline.system.cores import count_usable_cores
 from pipeline.workers import messages
 from pipeline.workers import worker_process as workshop
 from pipeline.workers.executor import GivenBack, Place, open_executor
@@ -267,10 +267,10 @@ def test_cores_are_those_that_this_process_is_given(tmp_path):
     for cpu in mine:  # all threads of one core
         (cpus / f"cpu{cpu}/topology").mkdir(parents=True)
         (cpus / f"cpu{cpu}/topology/thread_siblings_list").write_text("0-63\n")
-    assert usable_cores(cpus, groups) == 1
+    assert count_usable_cores(cpus, groups) == 1
     groups.mkdir()
     (groups / "cpu.max").write_text("150000 100000\n")
-    assert usable_cores(tmp_path / "none", groups) == 1
+    assert count_usable_cores(tmp_path / "none", groups) == 1
     (groups / "cpu.max").write_text("max 100000\n")
     if hasattr(os, "sched_getaffinity"):
-        assert usable_cores(tmp_path / "none", groups) == len(mine)
+        assert count_usable_cores(tmp_path / "none", groups) == len(mine)

@@ -8,11 +8,11 @@ from typing import Protocol
 
 from pipeline.config.sections import Limits
 from pipeline.gallery.server.access import Guard
-from pipeline.gallery.server.files import Shelf
+from pipeline.gallery.server.files import OutboxFiles
 
 
 @dataclass(frozen=True, slots=True)
-class Wing:
+class Site:
     """What is served: where pictures hang, where photos go, who may come."""
 
     outbox: Path
@@ -26,8 +26,8 @@ class Wing:
 class Host(Protocol):
     """The server, as a connection sees it."""
 
-    wing: Wing
-    shelf: Shelf
+    site: Site
+    files: OutboxFiles
     note: Callable[[str], None]
 
     def expect(self, connection: socket.socket, seconds: float) -> None:

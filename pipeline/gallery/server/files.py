@@ -36,7 +36,7 @@ class Opened:
     lasting: bool  # whether this address never shows anything else
 
 
-class Shelf:
+class OutboxFiles:
     """The files of one outbox, for several threads."""
 
     def __init__(self, outbox: Path) -> None:

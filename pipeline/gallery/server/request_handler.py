@@ -15,8 +15,8 @@ from pipeline.errors import InputError, JobError, OutputError, Reason
 from pipeline.gallery.page import page
 from pipeline.gallery.server.files import HEAD, SCRIPT, Opened
 from pipeline.gallery.server.uploads import receive
-from pipeline.monitoring.live import ask
-from pipeline.system.redaction import Discreet
+from pipeline.monitoring.live import request_live
+from pipeline.system.redaction import Redactor
 from pipeline.system.text import encodable
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
     # --- who asks -----------------------------------------------------------------------
 
     def _answer(self, act: Callable[[], None]) -> None:
-        guard = self.server.wing.guard
+        guard = self.server.site.guard
         self.server.expect(self.connection, ANSWER_SECONDS)
         if not guard.knows_host(self.headers.get("Host")):
             self._refuse(403, "this name does not stand for this server (see serve.names)")
@@ -84,12 +84,12 @@ class Handler(BaseHTTPRequestHandler):
             try:
                 act()
             except JobError as error:
-                self._refuse(STATUS.get(error.code, 500), Discreet().text(str(error)))
+                self._refuse(STATUS.get(error.code, 500), Redactor().text(str(error)))
 
     def _brings_token(self) -> bool:
         """Whether the address itself holds the token: it is then put into a cookie instead."""
         words = parse_qs(urlsplit(self.path).query).get("token", [""])
-        return self.command == "GET" and self.server.wing.guard.is_token(words[0])
+        return self.command == "GET" and self.server.site.guard.is_token(words[0])
 
     # --- what for -----------------------------------------------------------------------
 
@@ -106,22 +106,22 @@ class Handler(BaseHTTPRequestHandler):
             self._file(unquote(path[1:], errors="surrogateescape"))
 
     def _enter(self) -> None:
-        guard = self.server.wing.guard
+        guard = self.server.site.guard
         cookie = f"{guard.cookie}={guard.pass_word}; Path=/; HttpOnly; SameSite=Lax"
         more = {"Location": "/", "Set-Cookie": f"{cookie}; Max-Age={COOKIE_SECONDS}"}
         self._send(303, TEXT, b"", more)
 
     def _now(self) -> Mapping[str, object]:
-        wing = self.server.wing
+        site = self.server.site
         return {
-            "now": ask(wing.state, time.time()),
-            "upload": wing.upload,
-            "bytes": wing.limits.bytes,
+            "now": request_live(site.state, time.time()),
+            "upload": site.upload,
+            "bytes": site.limits.bytes,
             "suffixes": sorted(PHOTOS),
         }
 
     def _file(self, path: str) -> None:
-        found = self.server.shelf.open(path)
+        found = self.server.files.open(path)
         if found is None and path == HEAD:
             self._send(200, SCRIPT, b'gallery.head({"chunks": 0, "told": 0})\n')
         elif found is None:
@@ -131,13 +131,13 @@ class Handler(BaseHTTPRequestHandler):
                 self._send_file(found)
 
     def _put(self) -> None:
-        wing, path = self.server.wing, urlsplit(self.path).path
+        site, path = self.server.site, urlsplit(self.path).path
         length = self.headers.get("Content-Length", "")
         if not path.startswith("/inbox/"):
             self._refuse(404, "photos go to /inbox/NAME")
-        elif not wing.upload:
+        elif not site.upload:
             self._refuse(403, "uploads are switched off (serve.upload)")
-        elif not wing.guard.may_change(self.headers):
+        elif not site.guard.may_change(self.headers):
             self._refuse(403, "another site asks")
         elif not _LENGTH.fullmatch(length) or "Transfer-Encoding" in self.headers:
             self._refuse(411, "its length must be told beforehand")
@@ -145,12 +145,12 @@ class Handler(BaseHTTPRequestHandler):
             self._receive(unquote(path.removeprefix("/inbox/")), int(length))
 
     def _receive(self, name: str, length: int) -> None:
-        wing = self.server.wing
+        site = self.server.site
         self.server.expect(
-            self.connection, ANSWER_SECONDS + min(length, wing.limits.bytes) / SLOWEST
+            self.connection, ANSWER_SECONDS + min(length, site.limits.bytes) / SLOWEST
         )
         try:
-            put = receive(wing.inbox, name, length, self.rfile.read, wing.limits)
+            put = receive(site.inbox, name, length, self.rfile.read, site.limits)
         except (InputError, OutputError):
             raise
         except OSError:  # silence, or the connection was cut: nobody is left to be told

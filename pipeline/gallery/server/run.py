@@ -10,7 +10,7 @@ from threading import Thread
 from pipeline.config.loading import Loaded
 from pipeline.config.model import Config
 from pipeline.errors import ConfigError, UsageError
-from pipeline.gallery.server import GalleryServer, Wing
+from pipeline.gallery.server import GalleryServer, Site
 from pipeline.gallery.server.access import Guard, is_loopback
 from pipeline.gallery.server.server import POLL_SECONDS
 from pipeline.gallery.server.uploads import sweep
@@ -52,12 +52,12 @@ def _server(config: Config, place: Place, token: str) -> GalleryServer:
     names = frozenset(name.lower() for name in (*config.serve.names, socket.gethostname()))
     cookie = f"pipeline-{place.port or 'any'}"
     guard = Guard(token or None, names, cookie)
-    wing = Wing(
+    site = Site(
         config.outbox, config.inbox, config.state, config.limits, guard, config.serve.upload
     )
     try:
         note = _say
-        return GalleryServer((place.host, place.port), wing, note=note)
+        return GalleryServer((place.host, place.port), site, note=note)
     except (OSError, OverflowError, UnicodeError) as error:
         where = f"{place.host}:{place.port}"
         hint = "choose another --port, or --port 0 for any that is free"

@@ -13,8 +13,8 @@ from http.server import ThreadingHTTPServer
 from threading import BoundedSemaphore, Lock
 from typing import Any
 
-from pipeline.gallery.server.context import Wing
-from pipeline.gallery.server.files import Shelf
+from pipeline.gallery.server.context import Site
+from pipeline.gallery.server.files import OutboxFiles
 from pipeline.gallery.server.request_handler import Handler
 
 MOST_CONNECTIONS = 48  # a browser opens six for each tab
@@ -27,7 +27,7 @@ class GalleryServer(ThreadingHTTPServer):
 
     Args:
         address: Host and port; port 0 takes one that is free.
-        wing: What is served.
+        site: What is served.
         clock: Monotonic seconds; deadlines are kept by it.
         note: Called with a line for people, now and then, from any thread.
 
@@ -42,12 +42,12 @@ class GalleryServer(ThreadingHTTPServer):
     def __init__(
         self,
         address: tuple[str, int],
-        wing: Wing,
+        site: Site,
         clock: Callable[[], float] = time.monotonic,
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.wing, self.clock, self.note = wing, clock, note
-        self.shelf = Shelf(wing.outbox)
+        self.site, self.clock, self.note = site, clock, note
+        self.files = OutboxFiles(site.outbox)
         self._rooms = BoundedSemaphore(MOST_CONNECTIONS)
         self._deadlines: dict[socket.socket, float] = {}
         self._lock = Lock()

@@ -33,7 +33,7 @@ from pipeline.monitoring.terminal.layout import (
 from pipeline.monitoring.terminal.preview import Pixel, Preview, character_size, resize, shade
 from pipeline.monitoring.terminal.screen import Look
 from pipeline.monitoring.view import Result, View
-from pipeline.system.text import span, visible
+from pipeline.system.text import format_duration, visible
 
 ROOM_FOR_CLOCK = 48  # columns of a result; with fewer the name needs them
 ROOM_FOR_HEADINGS = 10  # rows of results and failures
@@ -50,7 +50,7 @@ def _head(view: View, width: int, now: float, look: Look) -> list[Text]:
         for name in (view.inbox, view.outbox)
     )
     where = Text.assemble((inbox, "bold"), (f" {look.glyphs.arrow} ", QUIET), (outbox, "bold"))
-    facts = [span(now - view.started_at), visible(view.preset), visible(view.device)]
+    facts = [format_duration(now - view.started_at), visible(view.preset), visible(view.device)]
     message = elide(visible(view.message, look.encoding), width // 2, look.glyphs.cut)
     return [
         row(where, joined([fact for fact in facts if fact], width // 2, look), width),
@@ -85,7 +85,7 @@ def _queue(view: View, width: int, look: Look) -> list[Text]:
         return []
     facts = [f"{view.ended} of {total}"]
     pace = view.pace
-    facts += [f"{span(pace.seconds_left)} left"] if pace.seconds_left is not None else []
+    facts += [f"{format_duration(pace.seconds_left)} left"] if pace.seconds_left is not None else []
     facts += [f"{pace.per_hour:.0f} an hour"] if pace.per_hour is not None else []
     aside = joined(facts, width // 2, look)
     fraction = (view.ended + sum(lane.fraction for lane in view.running)) / total
@@ -107,7 +107,7 @@ def _result(result: Result, width: int, look: Look) -> Text:
     done = result.status == "done"
     sign = (f"{look.glyphs.done} ", GOOD) if done else (f"{look.glyphs.skipped} ", QUIET)
     clock = datetime.fromtimestamp(result.at).strftime("%H:%M  ") if width >= ROOM_FOR_CLOCK else ""
-    aside = Text(span(result.seconds) if done else visible(result.code), style=QUIET)
+    aside = Text(format_duration(result.seconds) if done else visible(result.code), style=QUIET)
     room = width - len(clock) - aside.cell_len - 4
     name = pair(result.content, result.style, room, look)
     return row(Text.assemble(sign, (clock, QUIET), name), aside, width)

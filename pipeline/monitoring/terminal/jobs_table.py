@@ -9,7 +9,7 @@ from rich.text import Text
 from pipeline.monitoring.terminal.layout import ACCENT, QUIET, bar, joined, pair, row
 from pipeline.monitoring.terminal.screen import Look
 from pipeline.monitoring.view import Lane, View
-from pipeline.system.text import span, visible
+from pipeline.system.text import format_duration, visible
 
 NARROWEST_NAME = 24  # columns of a pair's name that no other column may take
 
@@ -94,7 +94,7 @@ def _sum(group: Sequence[Lane], words: str, device: str, look: Look) -> _Line:
         (lane.seconds_left for lane in group if lane.seconds_left is not None), default=None
     )
     rate = f"{sum(lane.rate for lane in group):.1f}"
-    left = f"next {span(soonest)}"
+    left = f"next {format_duration(soonest)}"
     cells = (f"{fraction:.0%}", left, visible(device, look.encoding), rate, "", "")
     return _Line((words, ""), fraction, cells)
 

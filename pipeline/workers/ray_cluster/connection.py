@@ -16,7 +16,13 @@ from typing import Any
 
 from pipeline.config.sections import Cluster
 from pipeline.errors import ConfigError, MissingExtraError
-from pipeline.system.interpreter import command, environment, last_words, one_line, package_root
+from pipeline.system.interpreter import (
+    as_one_line,
+    child_environment,
+    last_error_line,
+    package_root,
+    python_command,
+)
 
 MEND = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH on every node and here"
 _PROBE = "import ray; ray.init(sys.argv[1], log_to_driver=False, logging_level='ERROR')"
@@ -43,7 +49,7 @@ def connect(cluster: Cluster) -> Any:
                 context = ray.init(address, namespace="pipeline", **quiet)
             check_dashboard(str(getattr(context, "dashboard_url", "") or ""), token_required())
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ConfigError(one_line(str(error)), where=f"ray.address: {address}") from None
+        raise ConfigError(as_one_line(str(error)), where=f"ray.address: {address}") from None
     except ConfigError:
         ray.shutdown()
         raise
@@ -124,8 +130,8 @@ def check_reachable(cluster: Cluster) -> None:
             raise ConfigError(f"does not answer: {error}", where=where, hint=hint) from None
     try:
         asked = subprocess.run(  # noqa: S603  # ourselves
-            command(f"import sys; {_PROBE}", address),
-            env=environment(),
+            python_command(f"import sys; {_PROBE}", address),
+            env=child_environment(),
             cwd="/",
             capture_output=True,
             text=True,
@@ -135,7 +141,9 @@ def check_reachable(cluster: Cluster) -> None:
         what = f"no Ray answers within {cluster.connect_seconds:g} s"
         raise ConfigError(what, where=where, hint="see ray.connect_seconds") from None
     if asked.returncode:
-        raise ConfigError(last_words(asked.stderr), where=where, hint="`ray status` tells more")
+        raise ConfigError(
+            last_error_line(asked.stderr), where=where, hint="`ray status` tells more"
+        )
 
 
 def check_private(nodes: list[Mapping[str, Any]], token: bool) -> None:

@@ -18,7 +18,7 @@ from pipeline.config.sections import Cluster
 from pipeline.errors import ChangedError, ConfigError, Failure, PlaceError, Reason
 from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.jobs.job import Job, JobResult
-from pipeline.system.interpreter import last_words, one_line
+from pipeline.system.interpreter import as_one_line, last_error_line
 from pipeline.workers.messages import AHEAD, Beat, Event, GivenBack, Place, Stop
 from pipeline.workers.ray_cluster.connection import (
     check_private,
@@ -109,7 +109,7 @@ class RayExecutor:
         except Exception as error:
             if not connection_lost(error):
                 raise
-            what = f"the whole cluster is lost: {one_line(str(error))}"
+            what = f"the whole cluster is lost: {as_one_line(str(error))}"
             raise ConfigError(what, where=f"ray.address: {self._cluster.address}") from None
 
     def _heard(self, timeout: float) -> list[Event]:
@@ -198,7 +198,7 @@ class RayExecutor:
             if ref not in hired.calls:
                 return self._lost(hired, str(error))
             job, _ = hired.calls.pop(ref)
-            return [self._failed(job, hired, Reason.WORKER_CRASHED, one_line(str(error)))]
+            return [self._failed(job, hired, Reason.WORKER_CRASHED, as_one_line(str(error)))]
         hired.silence.heard(Beat(busy=False))
         if ref == hired.ready:
             hired.device = answer
@@ -275,7 +275,7 @@ class RayExecutor:
             self._hired.remove(hired)
             return [GivenBack(job) for job, _ in hired.calls.values()]
         if not hired.device:
-            self._unfit[hired.node] = f"node {hired.host}: {last_words(why)}"
+            self._unfit[hired.node] = f"node {hired.host}: {last_error_line(why)}"
         return self._dropped(hired, Reason.WORKER_CRASHED, f"the worker on {hired.name} died")
 
     def _dropped(self, hired: Hired, code: Reason, why: str) -> list[Event]:

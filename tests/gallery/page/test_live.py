@@ -10,11 +10,11 @@ from playwright.sync_api import Browser, Page, expect
 from support.gallery_stock import done_line, hang, write_log
 
 from pipeline.config.sections import Limits
-from pipeline.gallery.server import GalleryServer, Wing
+from pipeline.gallery.server import GalleryServer, Site
 from pipeline.gallery.server.access import Guard
 from pipeline.gallery.writer import Gallery
 from pipeline.jobs.job import Progress
-from pipeline.monitoring.live import Teller
+from pipeline.monitoring.live import LivePublisher
 from pipeline.monitoring.view import View
 
 RED = bytes((255, 0, 0)) * 12
@@ -31,8 +31,8 @@ class Studio:
         hang(self.outbox, line)
         write_log(self.outbox, [line])
         Gallery(self.outbox).update()
-        wing = Wing(self.outbox, self.inbox, self.state, Limits(bytes=50_000), Guard())
-        self.server = GalleryServer(("127.0.0.1", 0), wing)
+        site = Site(self.outbox, self.inbox, self.state, Limits(bytes=50_000), Guard())
+        self.server = GalleryServer(("127.0.0.1", 0), site)
         self.loop = threading.Thread(target=self.server.serve_forever, args=(0.05,))
         self.loop.start()
         self.context = browser.new_context(viewport={"width": 1200, "height": 900})
@@ -49,7 +49,7 @@ class Studio:
             self.wrong.append(f"asked for {request.url}")
 
     def tell(self, view: View) -> None:
-        Teller(self.state).tell(view, time.time())
+        LivePublisher(self.state).publish(view, time.time())
 
     def drop(self, *files: tuple[str, int]) -> None:
         self.page.evaluate(
@@ -88,8 +88,8 @@ def add_button(page: Page) -> None:
 def test_the_picture_under_way_is_seen_and_so_is_its_end(studio: Studio) -> None:
     add_button(studio.page)  # it has asked: it will be told
     view = View(queued=2)
-    view.begin("j1", "<b>cat.jpg", "ink_hatching", "cpu")
-    view.see(Progress("j1", 1, 2, 64, 10, 40, 0.5, 1.0, 62.0, (3, 4, RED)))
+    view.begin_job("j1", "<b>cat.jpg", "ink_hatching", "cpu")
+    view.update_progress(Progress("j1", 1, 2, 64, 10, 40, 0.5, 1.0, 62.0, (3, 4, RED)))
     studio.tell(view)
     page = studio.page
     expect(page.locator("#live-message")).to_have_text("Painting 1 picture · 2 waiting")
@@ -98,7 +98,7 @@ def test_the_picture_under_way_is_seen_and_so_is_its_end(studio: Studio) -> None
     expect(page.locator("#lanes .told")).to_contain_text("1:02 left · scale 1/2 (64 px)")
     pixel = "document.querySelector('#lanes canvas').getContext('2d').getImageData(2, 1, 1, 1).data"
     assert list(page.evaluate(f"[...{pixel}]")) == [255, 0, 0, 255]
-    view.drop("j1")
+    view.remove_job("j1")
     line = done_line("cat.jpg", "ink_hatching")
     hang(studio.outbox, line)
     write_log(studio.outbox, [line])
