@@ -2,7 +2,7 @@
 
 A name consists of the photo's and the style's, without what exFAT, NTFS or a Windows share refuses,
 and is never one that the outbox uses itself. :func:`candidate_names` lists those a pair may have;
-`pipeline.ledger.pair_rows.PairRows.assign_name` takes the first that is free, once, when the pair
+`PairRows.assign_name` in `pipeline.ledger.pair_rows` takes the first that is free, once, when the pair
 gets its first picture. The ledger keeps it, so names given by an earlier version stay.
 """
 
