@@ -1,4 +1,4 @@
-"""The one door to SQLite: opening, migrating, transactions, and its errors made ours."""
+"""SQLite, which only this module uses: opening, migrations, transactions, errors."""
 
 import os
 import sqlite3
@@ -13,7 +13,7 @@ Row = sqlite3.Row
 
 NEEDS_SQLITE = (3, 37)  # STRICT tables
 APPLICATION_ID = 0x6E73740A  # written into the file's header, so that no other database is taken
-BUSY_SECONDS = 10.0  # that one statement waits for another program; a service goes on waiting
+BUSY_SECONDS = 10.0  # for which one statement waits for another program; a service tries again
 
 # One script per version of the schema; PRAGMA user_version counts those that ran.
 # File names are bytes (os.fsencode): not every name is text. Stamps are text, because times after
@@ -144,8 +144,8 @@ class Database:
 
     Args:
         path: The file; it and its folder are made if missing.
-        read_only: Look without creating or changing anything, beside a running writer if there is
-            one. A missing file reads as an empty database.
+        read_only: Create and change nothing; a writer may be running. A missing file reads as an
+            empty database.
         busy_seconds: How long one statement waits for another program that holds the database.
 
     Raises:
@@ -157,13 +157,13 @@ class Database:
     ) -> None:
         self.path = path
         self._synced: bool | None = None  # how the last transaction was
-        with self.door():
+        with self._translate_errors():
             connect = _connect_reader if read_only else _connect_writer
             self._db = connect(path, busy_seconds)
         try:
-            with self.door():
+            with self._translate_errors():
                 self._set_up(read_only)
-            self._place = None if read_only else _identity(path)
+            self._file = None if read_only else _identity(path)
         except BaseException:
             self._db.close()
             raise
@@ -174,12 +174,12 @@ class Database:
 
     def all(self, sql: str, *values: object) -> list[Row]:
         """Every row of an answer."""
-        with self.door():
+        with self._translate_errors():
             return self._db.execute(sql, values).fetchall()
 
     def one(self, sql: str, *values: object) -> Row | None:
         """The first row of an answer."""
-        with self.door():
+        with self._translate_errors():
             row: Row | None = self._db.execute(sql, values).fetchone()
             return row
 
@@ -197,16 +197,16 @@ class Database:
         )
 
     def revision(self) -> tuple[int, int]:
-        """Changes whenever anybody, here or in another process, has written."""
-        with self.door():
+        """Changes whenever a process, this one included, has written."""
+        with self._translate_errors():
             (others,) = self._db.execute("PRAGMA data_version").fetchone()
         return others, self._db.total_changes
 
     @contextmanager
     def write(self, *, synced: bool = True) -> Iterator[None]:
         """One transaction. Synced: it is on the disk before this returns, with all before it."""
-        self._check_place()
-        with self.door():
+        self._check_same_file()
+        with self._translate_errors():
             if synced is not self._synced:
                 self._db.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
                 self._synced = synced
@@ -220,8 +220,8 @@ class Database:
                 raise
 
     @contextmanager
-    def door(self) -> Iterator[None]:
-        """Errors of SQLite become ours."""
+    def _translate_errors(self) -> Iterator[None]:
+        """Raise errors of SQLite as errors of this program."""
         try:
             yield
         except sqlite3.Error as error:
@@ -229,17 +229,17 @@ class Database:
             kind = next((kind for start, kind in _KINDS if name.startswith(start)), StateError)
             raise kind(**_explain(error), where=str(self.path)) from error
 
-    def _check_place(self) -> None:
-        """What is written to a file that was removed is lost without a word."""
-        if self._place is not None and _identity(self.path) != self._place:
-            hint = "put it back, or start anew: every picture is made again beside the old ones"
+    def _check_same_file(self) -> None:
+        """Refuse to write to a file that was removed: what is written there is lost silently."""
+        if self._file is not None and _identity(self.path) != self._file:
+            hint = "put it back, or start with a new one: every picture is then rendered again"
             what = "the jobs database was removed or replaced while it was in use"
             raise StateError(what, where=str(self.path), hint=hint)
 
     def _set_up(self, read_only: bool) -> None:
         version = self._version()
         if read_only and version < len(MIGRATIONS):
-            # As yet empty, or of an older version: only a writer may bring the file up to date.
+            # Empty, or of an older version: only a writer may migrate the file.
             copy = _connect_empty()
             if version:
                 self._db.backup(copy)
@@ -273,7 +273,7 @@ class Database:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file lies under a name; None where none does."""
+    """Device and inode of the file at a path; None where there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -282,7 +282,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _refuse_irregular(path: Path) -> None:
-    """SQLite would wait at a pipe for ever."""
+    """Refuse what is no regular file: SQLite would wait at a pipe for ever."""
     for suffix in ("", "-wal", "-shm", "-journal"):
         file = Path(f"{path}{suffix}")
         try:
@@ -333,19 +333,19 @@ def _configured(db: sqlite3.Connection, busy_seconds: float) -> sqlite3.Connecti
 
 
 _FOLDER_HINT = "make the state folder writable, or set state: to another one"
-_MOVE_HINT = "move it away: a new one is made, and every picture is made again beside the old ones"
-# PROTOCOL: too many that open the file at once took its locks from one another.
+_MOVE_HINT = "move it away: a new one is made, and every picture is rendered again beside the old"
+# PROTOCOL: too many processes that opened the file at once competed for its locks.
 _KINDS = (
     ("SQLITE_BUSY", BusyError),
     ("SQLITE_LOCKED", BusyError),
     ("SQLITE_PROTOCOL", BusyError),
     ("SQLITE_FULL", DiskFullError),
 )
-_HELD = ("the jobs database is busy", "another program holds it, a backup perhaps: wait for it")
-_TROUBLES = (
-    ("SQLITE_BUSY", *_HELD),
-    ("SQLITE_LOCKED", *_HELD),
-    ("SQLITE_PROTOCOL", *_HELD),
+_BUSY = ("the jobs database is busy", "another program holds it, a backup perhaps: wait for it")
+_CAUSES = (
+    ("SQLITE_BUSY", *_BUSY),
+    ("SQLITE_LOCKED", *_BUSY),
+    ("SQLITE_PROTOCOL", *_BUSY),
     ("SQLITE_FULL", "the disk is full", "free some space; nothing was lost"),
     ("SQLITE_IOERR", "the disk failed", "is the state folder on a sound, local disk?"),
     ("SQLITE_CORRUPT", "the jobs database is damaged", _MOVE_HINT),
@@ -357,7 +357,7 @@ _TROUBLES = (
 
 def _explain(error: sqlite3.Error) -> dict[str, str]:
     name = getattr(error, "sqlite_errorname", "")
-    for start, what, hint in _TROUBLES:
+    for start, what, hint in _CAUSES:
         if name.startswith(start):
             return {"what": what, "hint": hint}
     return {"what": f"the jobs database failed: {error}", "hint": ""}

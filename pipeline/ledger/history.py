@@ -90,7 +90,7 @@ class History:
             self._db.change(sql, now, json.dumps(outputs_as_json(kept)), size, before.id)
         elif before:
             self._db.change("DELETE FROM versions WHERE id = ?", before.id)
-        elif kept:  # a set that was staged when the program was brought up to this version
+        elif kept:  # a set that was staged by a version of the program without this table
             values = {"content": key[0], "style": key[1], "job": "", "sha256": "", "recipe": "",
                       "life": life}  # fmt: skip
             self._db.upsert(
@@ -99,10 +99,10 @@ class History:
                 {"id": _id(staged, "before"), **values, "made": now, "kept": now,
                  "outputs": json.dumps(outputs_as_json(kept)), "bytes": sum(o.bytes for o in kept)},
             )  # fmt: skip
-        shown = json.dumps(outputs_as_json(outputs))
+        published = json.dumps(outputs_as_json(outputs))
         if staged.restores:
             sql = "UPDATE versions SET kept = 0, outputs = ?, bytes = 0 WHERE id = ?"
-            self._db.change(sql, shown, staged.restores)
+            self._db.change(sql, published, staged.restores)
             return
         short = {name: value for name, value in line.items() if name not in _LONG}
         values = {"content": key[0], "style": key[1], "job": staged.job, "sha256": photo,
@@ -111,12 +111,12 @@ class History:
             "versions",
             ("id",),
             {"id": _id(staged, str(line.get("ts", ""))), **values, "recipe": recipe,
-             "made": self._clock(), "kept": 0.0, "outputs": shown, "bytes": 0,
+             "made": self._clock(), "kept": 0.0, "outputs": published, "bytes": 0,
              "line": json.dumps(short)},
         )  # fmt: skip
 
 
 def _id(staged: Staged, when: str) -> str:
-    """12 hexadecimal digits; the same however often a staged set is brought to its end."""
+    """12 hexadecimal digits; the same however often a staged set is finished."""
     key = "\0".join((staged.content, staged.style, staged.job, when))
     return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:12]

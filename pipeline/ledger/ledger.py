@@ -81,7 +81,7 @@ class Ledger:
         self._db.close()
 
     def revision(self) -> tuple[int, int]:
-        """Changes whenever anybody, here or in another process, has written to the ledger."""
+        """Changes whenever a process, this one included, has written to the ledger."""
         return self._db.revision()
 
     # --- the states of a pair -----------------------------------------------------------
@@ -151,15 +151,15 @@ class Ledger:
         Returns:
             The run log line; None if it was done before, and nothing changed.
         """
-        shown = outputs_as_json(outputs)
+        published = outputs_as_json(outputs)
         key = (staged.content, staged.style, staged.job, JobState.STAGED)
         with self._db.write(synced=False):
             row = self._rows.find(staged.content, staged.style, staged.job)
-            done = {"state": JobState.DONE, "outputs": json.dumps(shown), "staged": "{}"}
-            well = {"code": "", "message": "", "faults": 0}
-            if row is None or not self._rows.change(*key, **done, **well):
+            done = {"state": JobState.DONE, "outputs": json.dumps(published), "staged": "{}"}
+            no_failure = {"code": "", "message": "", "faults": 0}
+            if row is None or not self._rows.change(*key, **done, **no_failure):
                 return None
-            line: dict[str, Any] = json.loads(row["staged"])["line"] | {"outputs": shown}
+            line: dict[str, Any] = json.loads(row["staged"])["line"] | {"outputs": published}
             self.history.record(
                 staged, row["sha256"], row["recipe"], line, outputs, kept, row["life"]
             )
@@ -294,8 +294,14 @@ class Ledger:
                 of which an earlier version was restored. None: everything that failed.
         """
         ended = (JobState.FAILED, JobState.SKIPPED, JobState.DONE)
-        fresh = {"attempt": 0, "faults": 0, "next_at": 0, "code": "", "message": "",
-                 "restored": ""}  # fmt: skip
+        reset = {
+            "attempt": 0,
+            "faults": 0,
+            "next_at": 0,
+            "code": "",
+            "message": "",
+            "restored": "",
+        }
         chosen = [
             pair
             for pair in self.pairs(*ended)
@@ -308,7 +314,7 @@ class Ledger:
                 self._rows.change(
                     *(pair.content, pair.style, pair.job, pair.state),
                     state=JobState.QUEUED,
-                    **fresh,
+                    **reset,
                 )
                 for pair in chosen
             )

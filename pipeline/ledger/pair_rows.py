@@ -50,7 +50,7 @@ class PairRows:
     def put(self, job: Job, state: JobState, **columns: object) -> None:
         """Write a pair's row for this job; name and published pictures of earlier jobs stay."""
         self._make_way(job)
-        fresh = {
+        reset = {
             "seconds": 0.0,
             "device": "",
             "code": "",
@@ -72,7 +72,7 @@ class PairRows:
             "updated": self._clock(),
             "life": 0,
             "closed": 0,
-            **(fresh | columns),
+            **(reset | columns),
         }
         self._db.upsert("pairs", ("content", "style", "life"), values)
 

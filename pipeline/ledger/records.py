@@ -14,7 +14,7 @@ from pipeline.ledger.database import Row
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """All the ledger holds of one content image and one style."""
+    """All that the ledger holds of one content image and one style."""
 
     content: str
     style: str
@@ -30,7 +30,7 @@ class Pair:
     device: str
     failure: Failure | None
     updated: float  # seconds since 1970
-    restored: str = ""  # SHA-256 of the photo for which an earlier version was brought back
+    restored: str = ""  # SHA-256 of the photo for which an earlier version was restored
     closed: bool = False  # the photo has left the inbox
 
 
@@ -38,7 +38,7 @@ class Pair:
 class Staged:
     """A rendered pair to be published: ``outputs`` as ``target``.
 
-    ``previous`` is all that may stand in the outbox by this pair's own hand.
+    ``previous`` is all that this pair may have published before.
     """
 
     content: str
@@ -48,13 +48,13 @@ class Staged:
     target: str
     outputs: tuple[Output, ...]
     previous: tuple[Output, ...]
-    restores: str = ""  # id of the earlier version that is brought back
+    restores: str = ""  # id of the earlier version that is restored
     life: int = 0  # which of the photos that had this name; 0: the present one
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One finished set of pictures of a pair: the one that stands, or an earlier one."""
+    """One finished set of pictures of a pair: the current one, or an earlier one."""
 
     id: str
     content: str
@@ -75,7 +75,7 @@ class Version:
 
     @property
     def summary(self) -> str:
-        """What it was made by, in a few words; the pictures themselves hold all of it."""
+        """How it was made, in a few words; the pictures themselves record all of it."""
         plain = next((o for o in self.outputs if o.kind == "stylized"), None)
         size = [f"{plain.width} x {plain.height} px"] if plain else []
         options = self.line.get("options", {})
@@ -103,7 +103,7 @@ class SeenFile:
 
 
 def published_of(row: Row) -> tuple[Output, ...]:
-    """What stands in the outbox by a pair's hand, or is about to."""
+    """What a pair has published, or is about to."""
     return _outputs(json.loads(row["outputs"]))
 
 
