@@ -2,8 +2,8 @@
 
 A name consists of the photo's and the style's, without what exFAT, NTFS or a Windows share refuses,
 and is never one that the outbox uses itself. :func:`candidate_names` lists those a pair may have;
-`PairRows.assign_name` in `pipeline.ledger.pair_rows` takes the first that is free, once, when the pair
-gets its first picture. The ledger keeps it, so names given by an earlier version stay.
+`PairRows.assign_name` in `pipeline.ledger.pair_rows` takes the first that is free, once, when the
+pair gets its first picture. The ledger keeps it, so names given by an earlier version stay.
 """
 
 from collections.abc import Iterator

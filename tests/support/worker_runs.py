@@ -3,12 +3,9 @@
 import time
 from pathlib import Path
 
-import pytest
-
 from pipeline.jobs.job import JobResult
-from pipeline.workers.executor import GivenBack, Place
+from pipeline.workers.executor import GivenBack
 from pipeline.workers.local import LocalExecutor
-from support.fake_work import paint
 
 
 def staging(root: Path, name: str = "staging") -> Path:
@@ -25,10 +22,3 @@ def outcome(executor: LocalExecutor):
             if isinstance(event, JobResult | GivenBack):
                 return event
     raise AssertionError("no word of the job")
-
-
-@pytest.fixture
-def executor(tmp_path):
-    executor = LocalExecutor(["cpu"], Place(state=tmp_path / "state", do=paint))
-    yield executor
-    executor.close(force=True)

@@ -27,6 +27,13 @@ from pipeline.workers.executor import GivenBack, Place
 from pipeline.workers.local import LocalExecutor
 
 
+@pytest.fixture
+def executor(tmp_path):
+    executor = LocalExecutor(["cpu"], Place(state=tmp_path / "state", do=paint))
+    yield executor
+    executor.close(force=True)
+
+
 def chatter(job, workspace, on_progress, should_stop):
     os.write(1, b"a library's chatter\n")
     os.write(2, b"a library's complaint\n")
