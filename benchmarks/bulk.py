@@ -51,7 +51,7 @@ def report() -> Iterator[Row]:
         told = json.loads(_program(root, f"from benchmarks.bulk import plan; plan({str(root)!r})"))
         yield Row(f"planning {PHOTOS} photos x 3 styles", f"{told['seconds']:.1f} s", "10 s")
         yield Row("memory of the process that does", f"{told['bytes'] / 1e6:.0f} MB", "300 MB")
-        yield Row("the same queue made anew", f"{told['again']:.2f} s")
+        yield Row("the same queue made again", f"{told['again']:.2f} s")
         yield Row("an idle tick over it", f"{told['tick'] * 1000:.2f} ms")
         yield Row(
             f"device idle between jobs of {STUB_SECONDS} s", f"{_idle(root):.1%}", "2 % at most"

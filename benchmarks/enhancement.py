@@ -52,7 +52,7 @@ class _Pair:
         return enhance(self.picture, options, self.photo, distance=self.bound())
 
     def bound(self) -> StyleDistance:
-        """What a job measures its steps by, made anew as each job does."""
+        """What a job measures its steps by, made again as each job does."""
         return StyleDistance(self.network, self.photo, [self.painting], [1.0])
 
     def distance(self, picture: Tensor) -> float:

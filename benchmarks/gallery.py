@@ -31,7 +31,7 @@ def report() -> list[Row]:
         Row("gallery update, 10 results there, median", _ms(few)),
         Row(f"gallery update, {MANY:,} results there, median", _ms(many), f"{TARGET_MS} ms"),
         Row(f"gallery update, {MANY:,} results there, slowest", _ms(many, max), f"{TARGET_MS} ms"),
-        Row(f"gallery told anew from a log of {MANY:,} results", f"{_rebuild():.2f} s"),
+        Row(f"gallery written again from a log of {MANY:,} results", f"{_rebuild():.2f} s"),
         Row(f"copies of {MANY:,} results looked through at the end of a run", f"{_tidy():.2f} s"),
         Row("small copies of a 1024 px job (in the worker)", f"{1e3 * _copies():.0f} ms"),
         Row(

@@ -116,6 +116,31 @@ def test_every_module_that_a_page_or_a_docstring_names_exists():
     assert not exists("pipeline.errors.Gone")
 
 
+# Words of no engineer, and what to write instead; the glossary has the words for things.
+QUAINT = {
+    "anew": "again",
+    "strangers?'?s?": "untrusted",
+    "seldomer": "less often",
+    "told": "reported, configured",
+    "hear[ds]?": "receive, notice",
+}
+
+
+def quaint_words(text: str) -> list[str]:
+    """Words that a page should not have. Generated parts are the program's own."""
+    prose = re.sub(r"<!-- begin (\w+) -->.*?<!-- end \1 -->", "", text, flags=re.DOTALL)
+    return re.findall(rf"\b(?:{'|'.join(QUAINT)})\b", prose, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "CHANGELOG.md"])
+def test_pages_are_in_plain_english(name):
+    assert quaint_words(read(name)) == []
+
+
+def test_a_quaint_word_would_be_noticed():
+    assert quaint_words("A stranger's file is made anew.") == ["stranger's", "anew"]
+
+
 def blocks(name: str, language: str) -> list[str]:
     """Code blocks of a page, as their reader would copy them."""
     found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", read(name), re.MULTILINE | re.DOTALL)
