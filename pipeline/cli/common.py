@@ -1,4 +1,4 @@
-"""What all commands share: the app they hang on, exit codes, options, printing."""
+"""What all commands share: the app, exit codes, common options, printing of reports."""
 
 import json
 from pathlib import Path
@@ -12,18 +12,21 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Drop a photo in, get a painting out: neural style transfer on a watched folder.",
+    help="Neural style transfer on a watched folder: drop a photo in, get a painting out.",
 )
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The config file.", metavar="FILE")]
 ForceOption = Annotated[
-    bool, typer.Option("--force", help="Replace files that this program did not make.")
+    bool, typer.Option("--force", help="Also overwrite files that this program did not make.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 EventsOption = Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+DeviceOption = Annotated[
+    str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:1 or mps.")
+]
 DEFAULT_CONFIG = Path("config.yaml")
 
 
 def print_report(report: dict[str, Any], as_json: bool, text: Any) -> None:
+    """Print a report as JSON, or as the text that ``text`` makes of it."""
     print(json.dumps(report, indent=2) if as_json else text(report))

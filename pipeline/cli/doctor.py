@@ -49,7 +49,9 @@ def text(report: dict[str, Any]) -> str:
 def _tried(name: str, look: Callable[[Any], str], at: Any) -> Finding:
     try:
         return {"name": name, "good": True, "says": look(at)}
-    except Exception as error:  # a broken torch raises anything while it is loaded
+    except ModuleNotFoundError:  # an incomplete installation: `main` prints what to type
+        raise
+    except Exception as error:  # a broken torch may raise anything while it is imported
         return {"name": name, "good": False, "says": in_words(error)}
 
 

@@ -1,6 +1,5 @@
-"""Every option of the transfer and of the enhancement as a command-line flag, and back."""
+"""The options of transfer, enhancement and output as command-line flags, and flags as options."""
 
-import inspect
 from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, TypeVar
@@ -18,40 +17,53 @@ from pipeline.errors import UsageError
 
 OptionsType = TypeVar("OptionsType", bound=Options)
 
-# Options of the enhancement whose plain names are the transfer's.
+# Enhancement options whose own names are taken by transfer options or mean little on their own.
 RENAMED = {"preset": "enhance", "steps": "enhance_steps"}
 
 
-@cache
 def option_flags() -> tuple[Any, ...]:
     """A command-line parameter for each option, in the order of the models."""
+    return tuple(parameter for group in option_groups().values() for parameter in group)
 
-    def command(**flags: str | None) -> None: ...
 
-    parameters = [
-        _flag(_word(model, name), field.description or "", _default(model, name))
-        for model in (Transfer, Enhance, OutputFormat)
+@cache
+def option_groups() -> dict[str, tuple[Any, ...]]:
+    """The same parameters, by the headings of `--help`."""
+    models: dict[str, type[Options]] = {
+        "Transfer options": Transfer,
+        "Enhancement options": Enhance,
+        "Output options": OutputFormat,
+    }
+    return {title: _parameters(model) for title, model in models.items()}
+
+
+def _parameters(model: type[Options]) -> tuple[Any, ...]:
+    return tuple(
+        _flag(_flag_name(model, name), field.description or "", _default_text(model, name))
         for name, field in model.model_fields.items()
-        if (model, name) != (OutputFormat, "format")  # the file's suffix says it
-    ]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    app = typer.Typer(add_completion=False)
-    app.command()(command)
-    return tuple(typer.main.get_command(app).params)
+        if not (model is OutputFormat and name == "format")  # the output file's suffix decides it
+    )
 
 
-def _flag(name: str, text: str, default: str) -> inspect.Parameter:
+def _flag(name: str, text: str, default: str) -> Any:
+    """One parameter, as typer makes it for a command that has no other."""
     help_text = f"{text} [default: {default}]" if default else text
     option = typer.Option(f"--{name.replace('_', '-')}", help=help_text, metavar="VALUE")
-    kind = Annotated[str | None, option]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+    def command(value: Annotated[str | None, option] = None) -> None: ...
+
+    app = typer.Typer(add_completion=False)
+    app.command()(command)
+    (parameter,) = typer.main.get_command(app).params
+    parameter.name = name  # the key of its value in the context
+    return parameter
 
 
-def _word(model: type[Options], name: str) -> str:
+def _flag_name(model: type[Options], name: str) -> str:
     return RENAMED.get(name, name) if model is Enhance else name
 
 
-def _default(model: type[Options], name: str) -> str:
+def _default_text(model: type[Options], name: str) -> str:
     default = model.model_fields[name].get_default()
     if model is Transfer and any(name in preset for preset in PRESETS.values()):
         return "the preset's"
@@ -69,23 +81,24 @@ def parse_flags(model: type[OptionsType], flags: Mapping[str, str | None]) -> Op
         UsageError: Naming the flag.
     """
     values = {
-        name: _parsed(model, name, text)
+        name: _parse_flag(model, name, text)
         for name in model.model_fields
-        if (text := flags.get(_word(model, name))) is not None
+        if (text := flags.get(_flag_name(model, name))) is not None
     }
     try:
         return model.model_validate(values)
     except ValidationError as error:
         found = explain(error, model, "", {(name,): 0 for name in values})
         name, _, rest = found["what"].partition(": ")
-        where = f"--{_word(model, name).replace('_', '-')}"
+        where = f"--{_flag_name(model, name).replace('_', '-')}"
         raise UsageError(rest or found["what"], where=where, hint=found["hint"]) from None
 
 
-def _parsed(model: type[Options], name: str, text: str) -> Any:
-    """``64,128`` is a list where the option is one, ``relu1_1:2,relu2_1`` a mapping (1: absent).
+def _parse_flag(model: type[Options], name: str, text: str) -> Any:
+    """The value of one flag, still to be validated.
 
-    A chain is a list of steps, ``denoise:0.3,sharpen``.
+    By the option's type: ``64,128`` is a list, ``relu1_1:2,relu2_1`` a mapping (a missing value is
+    1), ``denoise:0.3,sharpen`` a list of enhancement steps.
     """
     shape = str(model.model_fields[name].annotation)
     if model is Enhance and name == "steps":

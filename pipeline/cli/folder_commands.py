@@ -168,8 +168,10 @@ def explain(
     from pipeline.config import loading
 
     if again is not None:
-        raise typer.Exit(origins.again(file, again, config, sources or (), device, as_json, force))
-    if (told := origins.told(file, config)) is not None:
+        raise typer.Exit(
+            origins.render_again(file, again, config, sources or (), device, as_json, force)
+        )
+    if (told := origins.explain_picture(file, config)) is not None:
         print_report(told, as_json, origins.text)
         return
     report = explaining.explain(loading.load(config, complete=False), file)

@@ -1,4 +1,4 @@
-"""The commands; the only place that exits. Errors become exit codes and one clear line.
+"""The entry point, and the only place that exits: errors become exit codes and one clear line.
 
 Nothing heavy is imported before a command needs it: `--help`, `check` and `status` never load
 torch.
@@ -20,7 +20,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-# The commands register themselves, in the order of `--help`.
+# Importing these modules registers their commands, in the order of `--help`.
 from pipeline import __version__
 from pipeline.cli import folder_commands, picture_commands, setup_commands
 from pipeline.cli.common import FAILED, INTERRUPTED, OK, WRONG, app
@@ -36,12 +36,9 @@ from pipeline.system.stdout import (
 
 __all__ = ["app", "folder_commands", "main", "picture_commands", "setup_commands"]
 
-debug = False
-
 
 def main() -> NoReturn:
     """Run a command and exit: 0 all well, 1 some jobs failed, 2 wrong usage, 130 interrupted."""
-    global debug
     open_standard_streams()
     words = [word for word in sys.argv[1:] if word != "--debug"]  # before or after the command
     debug = len(words) < len(sys.argv) - 1
@@ -50,25 +47,26 @@ def main() -> NoReturn:
         sys.stdout.flush()  # here, where a full disk can still be reported
     except PipelineError as error:
         code = error.exit_code
-        _complain(str(error))
+        _print_error(str(error), debug)
     except TyperException as error:
         code = WRONG
-        _complain(f"{error.format_message().rstrip('.')} (see `{_asked(error)} --help`)")
+        message = error.format_message().rstrip(".")
+        _print_error(f"{message} (see `{_command_of(error)} --help`)", debug)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-        _complain("interrupted")
+        _print_error("interrupted", debug)
     except (Exception, SystemExit) as error:  # typer makes a broken pipe into the latter
         code, line = (INTERRUPTED, "interrupted") if interrupt.came() else _unexpected(error)
         if line:
-            _complain(line)
+            _print_error(line, debug)
     end_standard_streams()
     sys.exit(code if isinstance(code, int) else OK)
 
 
 def _unexpected(error: BaseException) -> tuple[int, str]:
-    """Exit code and words for an error that is none of ours."""
+    """Exit code and message of an error that is not a `PipelineError`; no message: not an error."""
     if isinstance(error, BrokenPipeError | SystemExit) and stdout_reader_is_gone():
-        return OK, ""  # `| head` has read enough. Work does not end by this: it has an outlet
+        return OK, ""  # `| head` has read enough; `run` and `watch` go on working
     if isinstance(error, OSError) and (why := stdout_error(error)):
         return FAILED, f"standard output cannot be written: {why}"
     if isinstance(error, ModuleNotFoundError) and error.name and error.name[:8] != "pipeline":
@@ -76,26 +74,29 @@ def _unexpected(error: BaseException) -> tuple[int, str]:
     return FAILED, f"unexpected {type(error).__name__}: {error} (--debug shows where)"
 
 
-def _asked(error: TyperException) -> str:
-    """The command that was called wrongly."""
+def _command_of(error: TyperException) -> str:
+    """The command that was used wrongly."""
     context = getattr(error, "ctx", None)
     return context.command_path if context else "python -m pipeline"
 
 
-def _complain(message: str) -> None:
+def _print_error(message: str, debug: bool) -> None:
+    """One line on stderr; with --debug the traceback before it."""
     from pipeline.system.text import visible
 
     if debug and sys.exc_info()[0] is not None:
         traceback.print_exc()
-    with suppress(OSError):  # nobody is there to be told
+    with suppress(OSError):  # stderr is closed
         print(f"error: {visible(' '.join(message.split()))}", file=sys.stderr, flush=True)
 
 
 @app.callback(invoke_without_command=True)
 def _main(
     context: typer.Context,
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    _debug: Annotated[bool, typer.Option("--debug", help="Tracebacks on errors.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.")
+    ] = False,
+    _debug: Annotated[bool, typer.Option("--debug", help="Print a traceback with errors.")] = False,
 ) -> None:
     if show_version:
         print(__version__)

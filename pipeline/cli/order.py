@@ -1,4 +1,4 @@
-"""`stylize` and `sweep`: from words on the command line to an order, and its progress shown."""
+"""`stylize` and `sweep`: from command-line arguments to an `Order`, and its progress shown."""
 
 import json
 import time
@@ -23,11 +23,11 @@ from pipeline.jobs.job import Job, JobResult, Progress
 from pipeline.monitoring.terminal.dashboard import Dashboard
 from pipeline.monitoring.view import View
 from pipeline.render.single import Axis, Order, check_out, stylize_file, targets
-from pipeline.render.single import sweep as paint_grid
+from pipeline.render.single import sweep as render_grid
 from pipeline.system.paths import is_file, real_path
 
 
-def order(
+def build_order(
     content: Path,
     styles: list[str],
     shares: str,
@@ -38,7 +38,7 @@ def order(
     flags: Mapping[str, str | None],
     out: Path | None = None,
 ) -> Order:
-    """Check every word; the suffix of ``out`` says the format.
+    """Check all arguments; the suffix of ``out`` decides the output format.
 
     Raises:
         UsageError: Naming the flag or argument.
@@ -46,35 +46,35 @@ def order(
     if preset not in PRESETS:
         raise UsageError(f"no preset {preset!r}", where="--preset", hint=", ".join(PRESETS))
     _check_device(device)
-    paintings = [_image(style) for style in styles]
+    paintings = [_find_picture(style) for style in styles]
     return Order(
-        content=_image(str(content)),
-        styles=tuple(zip(paintings, _shares(shares, len(paintings)), strict=True)),
-        transfer=_with_init(resolve_transfer(preset, parse_flags(Transfer, flags))),
+        content=_find_picture(str(content)),
+        styles=tuple(zip(paintings, _parse_shares(shares, len(paintings)), strict=True)),
+        transfer=_with_absolute_init(resolve_transfer(preset, parse_flags(Transfer, flags))),
         enhance=parse_flags(Enhance, flags),
-        output=_output(out, flags),
-        weights=_weights(weights),
+        output=_output_format(out, flags),
+        weights=_find_weights(weights),
         seed=seed,
         device=device,
     )
 
 
-def named(styles: list[str], config: Path | None) -> list[str]:
-    """Style words with the names of a config's styles replaced by their (only) painting.
+def resolve_style_names(styles: list[str], config: Path | None) -> list[str]:
+    """STYLE arguments, with names of the config's styles replaced by their (only) painting.
 
     Raises:
         ConfigError: When the config is wrong.
-        UsageError: When a name stands for a blend, which ``--shares`` says more plainly.
+        UsageError: A name stands for a blend; its paintings and ``--shares`` must be given instead.
     """
     if config is None:
         return styles
     manifest = load_manifest(load_config(config), config).styles
-    return [_painting(manifest[word]) if word in manifest else word for word in styles]
+    return [_only_painting(manifest[name]) if name in manifest else name for name in styles]
 
 
-def _painting(style: Style) -> str:
+def _only_painting(style: Style) -> str:
     if len(style.images) > 1:
-        hint = "name its paintings, and their weights by --shares"
+        hint = "give its paintings, and their weights with --shares"
         raise UsageError("is a blend of several paintings", where=style.name, hint=hint)
     return str(style.images[0][0])
 
@@ -82,9 +82,11 @@ def _painting(style: Style) -> str:
 def stylize(wanted: Order, out: Path, as_json: bool) -> int:
     """Paint one picture; returns the exit code."""
     targets(wanted, out)
-    with shown(wanted.content, wanted.transfer, wanted.device, out, silent=as_json) as face:
-        result = stylize_file(wanted, out, face.progress)
-        face.done(result)
+    with show_progress(
+        wanted.content, wanted.transfer, wanted.device, out, silent=as_json
+    ) as display:
+        result = stylize_file(wanted, out, display.progress)
+        display.done(result)
     if as_json:
         print(json.dumps(report(result)))
     return 0
@@ -92,31 +94,31 @@ def stylize(wanted: Order, out: Path, as_json: bool) -> int:
 
 def sweep(wanted: Order, folder: Path, rows: str, columns: str) -> int:
     """Paint the grid; returns the exit code."""
-    axes = _axis(rows, "--rows"), _axis(columns, "--columns")
-    with shown(wanted.content, wanted.transfer, wanted.device, folder) as face:
-        sheet = paint_grid(wanted, folder, *axes, face.progress, face.done)
-        face.dashboard.line(f"contact sheet: {sheet}")
+    axes = _parse_axis(rows, "--rows"), _parse_axis(columns, "--columns")
+    with show_progress(wanted.content, wanted.transfer, wanted.device, folder) as display:
+        sheet = render_grid(wanted, folder, *axes, display.progress, display.done)
+        display.dashboard.line(f"contact sheet: {sheet}")
     return 0
 
 
-# --- words into values ----------------------------------------------------------------------
+# --- arguments into values ------------------------------------------------------------------
 
 
-def _output(out: Path | None, flags: Mapping[str, str | None]) -> OutputFormat:
+def _output_format(out: Path | None, flags: Mapping[str, str | None]) -> OutputFormat:
     if out is not None:
         check_out(out)
     wanted = format_of(out.name) if out else None
     return parse_flags(OutputFormat, {**flags, "format": wanted or "png"})
 
 
-def _image(source: str) -> Path:
+def _find_picture(source: str) -> Path:
     if source.startswith(BUILTIN):
         return find_image(source, "STYLE")
     path = Path(source)
     if not is_file(path):
         hint = f"a path, or {BUILTIN}NAME; `styles` lists the names"
         raise UsageError("no such image", where=source, hint=hint)
-    return real_path(path)  # whoever types a link means what it points at
+    return real_path(path)  # a link on the command line means the file that it points at
 
 
 def _check_device(name: str) -> None:
@@ -127,8 +129,8 @@ def _check_device(name: str) -> None:
         raise UsageError(f"no device {name!r}", where="--device", hint=hint) from None
 
 
-def _with_init(transfer: Transfer) -> Transfer:
-    """``init`` as an absolute path where it is no word."""
+def _with_absolute_init(transfer: Transfer) -> Transfer:
+    """``init`` as an absolute path, unless it is one of INIT_WORDS."""
     if transfer.init in INIT_WORDS:
         return transfer
     if not is_file(Path(transfer.init)):
@@ -137,7 +139,7 @@ def _with_init(transfer: Transfer) -> Transfer:
     return transfer.model_copy(update={"init": str(real_path(Path(transfer.init)))})
 
 
-def _weights(source: str) -> str:
+def _find_weights(source: str) -> str:
     if source in ("embedded", "torchvision"):
         return source
     if not is_file(Path(source)):
@@ -146,16 +148,16 @@ def _weights(source: str) -> str:
     return str(real_path(Path(source)))
 
 
-def _shares(text: str, count: int) -> list[float]:
+def _parse_shares(text: str, count: int) -> list[float]:
     values = [parse_scalar(part) for part in text.split(",")] if text else [1.0] * count
     good = all(isinstance(v, int | float) and 0 < v < 1e6 for v in values)
     if not good or len(values) != count:
         hint = f"one positive number for each of the {count} styles"
-        raise UsageError(f"{text!r} does not fit", where="--shares", hint=hint)
+        raise UsageError(f"{text!r} does not match the styles", where="--shares", hint=hint)
     return [float(v) for v in values]
 
 
-def _axis(text: str, flag: str) -> Axis:
+def _parse_axis(text: str, flag: str) -> Axis:
     name, _, values = text.partition("=")
     name = name.strip().replace("-", "_")
     if name not in Transfer.model_fields or not values:
@@ -168,11 +170,11 @@ def _axis(text: str, flag: str) -> Axis:
         raise UsageError(f"{name}: {error.what}", where=flag, hint=error.hint) from None
 
 
-# --- showing it -----------------------------------------------------------------------------
+# --- progress -------------------------------------------------------------------------------
 
 
-class _Face:
-    """The dashboard around orders that no service runs."""
+class _ProgressDisplay:
+    """The dashboard of orders that run without a service."""
 
     def __init__(
         self, content: Path, transfer: Transfer, device: str, out: Path, dashboard: Dashboard
@@ -199,23 +201,23 @@ class _Face:
 
 
 @contextmanager
-def shown(
+def show_progress(
     content: Path, transfer: Transfer, device: str, out: Path, silent: bool = False
-) -> Iterator[_Face]:
-    """The dashboard, for as long as pictures are painted."""
+) -> Iterator[_ProgressDisplay]:
+    """The dashboard, while pictures are rendered."""
     with Dashboard(silent=silent) as dashboard:
-        face = _Face(content, transfer, device, out, dashboard)
+        display = _ProgressDisplay(content, transfer, device, out, dashboard)
         try:
-            yield face
+            yield display
         except PipelineError:
-            # The reason comes on stderr; a last word of "nothing was done" would say less.
-            face.view.message = "not painted"
-            dashboard.update(face.view, time.time())
+            # The reason follows on stderr.
+            display.view.message = "not painted"
+            dashboard.update(display.view, time.time())
             raise
 
 
 def report(result: JobResult) -> dict[str, Any]:
-    """What `--json` prints of a picture."""
+    """What `--json` prints about a picture."""
     return {
         "outputs": [asdict(output) for output in result.outputs],
         "seconds": round(result.seconds, 3),

@@ -10,23 +10,28 @@ from typer.core import TyperCommand
 from pipeline.cli.common import DeviceOption, ForceOption, JsonOption, app
 
 StyleArgument = Annotated[
-    list[str], typer.Argument(help="Paintings: a path or builtin:NAME.", metavar="STYLE")
+    list[str],
+    typer.Argument(help="One or several paintings, each a path or builtin:NAME.", metavar="STYLE"),
 ]
-SeedOption = Annotated[int, typer.Option(min=0, help="Of the noise.")]
-PresetOption = Annotated[str, typer.Option(help="draft, balanced, fine or print.")]
-WeightsOption = Annotated[str, typer.Option(help="embedded, torchvision or a path.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Random seed.")]
+PresetOption = Annotated[str, typer.Option(help="Size and steps: draft, balanced, fine or print.")]
+WeightsOption = Annotated[
+    str, typer.Option(help="Weights of VGG-19: embedded, torchvision or a path.")
+]
 NamesOption = Annotated[
     Path | None,
-    typer.Option("--config", help="STYLE may then be a name of its styles.", metavar="FILE"),
+    typer.Option(
+        "--config", help="A config file; STYLE may then be a name from its styles.", metavar="FILE"
+    ),
 ]
 ContentArgument = Annotated[Path, typer.Argument(help="The photo.", metavar="CONTENT")]
 
 
 class OptionsCommand(TyperCommand):
-    """A command that takes every transfer and enhance option besides its own parameters.
+    """A command that takes every transfer, enhancement and output option as a flag.
 
-    Their models are read when such a command is called, not before: reading them takes longer
-    than all the rest of `--help`. What the flags say is in the context's ``obj``.
+    The models of these options are imported when such a command is called, not before: importing
+    them takes longer than all the rest of `--help`. The flags' values are in the context's ``obj``.
     """
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -35,6 +40,17 @@ class OptionsCommand(TyperCommand):
 
         *own, help_option = super().get_params(ctx)
         return [*own, *option_flags(), help_option]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the help of the parameters in groups: the command's own, then by model."""
+        from pipeline.cli.flags import option_groups
+
+        groups = {"Options": super().get_params(ctx), **option_groups()}
+        arguments = [p for p in groups["Options"] if p.param_type_name == "argument"]
+        groups["Options"] = [p for p in groups["Options"] if p not in arguments]
+        for title, parameters in {"Arguments": arguments, **groups}.items():
+            with formatter.section(title):
+                formatter.write_dl([p.get_help_record(ctx) for p in parameters])
 
     def invoke(self, ctx: Any) -> Any:
         """Call the command with its own parameters."""
@@ -48,9 +64,17 @@ def stylize(
     flags: typer.Context,
     content: ContentArgument,
     styles: StyleArgument,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The picture to write.", metavar="OUT")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            help="The picture to write; its suffix decides the format.",
+            metavar="OUT",
+        ),
+    ],
     shares: Annotated[
-        str, typer.Option(help="Weights of several styles: 2,1.", metavar="LIST")
+        str, typer.Option(help="Weights of several paintings: 2,1.", metavar="LIST")
     ] = "",
     preset: PresetOption = "balanced",
     seed: SeedOption = 0,
@@ -58,21 +82,25 @@ def stylize(
     weights: WeightsOption = "embedded",
     timelapse: Annotated[
         Path | None,
-        typer.Option(help="A film of its growth: .webp, .gif or .mp4.", metavar="FILE"),
+        typer.Option(
+            help="Also write an animation of how it develops: .webp, .gif or .mp4.", metavar="FILE"
+        ),
     ] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
     config: NamesOption = None,
 ) -> None:
-    """Paint one picture, without folders.
+    """Render one picture, without folders.
 
-    Writes OUT, as its suffix says (.png .jpg .webp .tif .avif .heic), and its enhanced version
-    OUT.enhanced.SUFFIX beside it.
+    Writes OUT (.png .jpg .webp .tif .avif .heic) and, beside it, its enhanced version
+    OUT.enhanced.SUFFIX.
     """
     from pipeline.cli import order as ordering
 
-    styles = ordering.named(styles, config)
-    order = ordering.order(content, styles, shares, preset, seed, device, weights, flags.obj, out)
+    styles = ordering.resolve_style_names(styles, config)
+    order = ordering.build_order(
+        content, styles, shares, preset, seed, device, weights, flags.obj, out
+    )
     order = replace(order, film=timelapse, force=force, config=config)
     raise typer.Exit(ordering.stylize(order, out, as_json))
 
@@ -81,13 +109,17 @@ def stylize(
 def sweep(
     flags: typer.Context,
     content: ContentArgument,
-    style: Annotated[str, typer.Argument(help="A path or builtin:NAME.", metavar="STYLE")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="A folder.", metavar="DIR")],
+    style: Annotated[
+        str, typer.Argument(help="A painting: a path or builtin:NAME.", metavar="STYLE")
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The folder to write to.", metavar="DIR")
+    ],
     rows: Annotated[
-        str, typer.Option(help="Option and values down the sheet.", metavar="NAME=V,V")
+        str, typer.Option(help="An option, and its values from top to bottom.", metavar="NAME=V,V")
     ] = "content_weight=0.1,0.3,1.0",
     columns: Annotated[
-        str, typer.Option(help="Option and values across the sheet.", metavar="NAME=V,V")
+        str, typer.Option(help="An option, and its values from left to right.", metavar="NAME=V,V")
     ] = "style_scale=0.5,1,2",
     preset: PresetOption = "draft",
     seed: SeedOption = 0,
@@ -96,13 +128,13 @@ def sweep(
     force: ForceOption = False,
     config: NamesOption = None,
 ) -> None:
-    """Paint a grid over two options, to choose by eye.
+    """Render a grid over the values of two options, to compare them.
 
-    Writes a picture for each cell into DIR, and contact-sheet.png, which shows them all.
+    Writes a picture for each cell into DIR, and contact-sheet.png, which shows all of them.
     """
     from pipeline.cli import order as ordering
 
-    (style,) = ordering.named([style], config)
-    order = ordering.order(content, [style], "", preset, seed, device, weights, flags.obj)
+    (style,) = ordering.resolve_style_names([style], config)
+    order = ordering.build_order(content, [style], "", preset, seed, device, weights, flags.obj)
     order = replace(order, force=force, config=config)
     raise typer.Exit(ordering.sweep(order, out, rows, columns))

@@ -1,4 +1,4 @@
-"""`explain` of a finished picture: how it was made, and the same once more."""
+"""`explain` of a finished picture: how it was made, and rendering it again."""
 
 import json
 import os
@@ -19,14 +19,14 @@ from pipeline.system.text import visible
 Report = dict[str, Any]
 
 
-# --- looking --------------------------------------------------------------------------------
+# --- how it was made ------------------------------------------------------------------------
 
 
-def told(file: Path, config: Path) -> Report | None:
-    """How a picture was made; None for a file of the inbox, and for what is no picture.
+def explain_picture(file: Path, config: Path) -> Report | None:
+    """How a picture was made; None for a file in the inbox, and for one that is not a picture.
 
     Raises:
-        UsageError: A picture of somebody else's.
+        UsageError: The picture holds no record of this program.
     """
     if not is_file(file) or format_of(file.name) is None or _in_inbox(file, config):
         return None
@@ -48,7 +48,7 @@ def text(report: Report) -> str:
         f"  recipe {made['recipe']}, seed {made['seed']}, weights {made['weights']}",
         *(f"  {role:9} {_ingredient(part)}" for role, part in parts),
         *(f"  {key:9} {_options(made[key])}" for key in ("transfer", "enhance", "output")),
-        "  `explain FILE --again OUT` paints it once more",
+        "  `explain FILE --again OUT` renders it again",
     ]
     return "\n".join(map(visible, lines))
 
@@ -62,23 +62,23 @@ def _options(options: Any) -> str:
     if not isinstance(options, dict):
         return json.dumps(options)
     said = (f"{key}: {json.dumps(value)}" for key, value in options.items() if value is not None)
-    return ", ".join(said) or "as usual"
+    return ", ".join(said) or "defaults"
 
 
 def _in_inbox(file: Path, config: Path) -> bool:
     if not is_file(config):
         return False
     root = real_path(load_config(config).inbox)
-    # Its folder is resolved, the name is not: a link in the inbox is itself what is asked about.
+    # The folder is resolved, the name is not: for a link in the inbox, the link itself is meant.
     place = real_path(file.parent) / file.name
     inside = not file.is_absolute() and os.path.lexists(root / file)
     return inside or place.is_relative_to(root)
 
 
-# --- the same once more ---------------------------------------------------------------------
+# --- rendering it again ---------------------------------------------------------------------
 
 
-def again(
+def render_again(
     file: Path,
     out: Path,
     config: Path,
@@ -87,41 +87,43 @@ def again(
     as_json: bool,
     force: bool = False,
 ) -> int:
-    """Paint a finished picture once more, as ``out``; returns the exit code.
+    """Render a finished picture again, as ``out``; returns the exit code.
 
     Raises:
-        UsageError: It holds no record, what it was made of is not found, or this version of the
-            program would make another picture.
+        UsageError: It holds no record, one of its source files is not found, or this version of
+            the program would render another picture.
     """
     made = read(file) if is_file(file) else None
     if made is None:
-        hint = "only a picture that this program made can be made again"
+        hint = "only a picture that this program made can be rendered again"
         raise UsageError("holds no record of how it was made", where=str(file), hint=hint)
     job = _job(made, file, load_config(config) if is_file(config) else None, sources)
     if format_of(out.name) != job.recipe.output.format:
         hint = f"name it {' or '.join(SUFFIXES[job.recipe.output.format])}"
         raise UsageError(f"{file.name} is {job.recipe.output.format}", where="--again", hint=hint)
     place = target(out, (file, config, *_inputs(job)), force=force)
-    return _paint(job, made, place, device, as_json)
+    return _render(job, made, place, device, as_json)
 
 
 def _inputs(job: Job) -> Iterator[Path]:
-    """All files that a job is made of."""
+    """All files that a job reads."""
     recipe = job.recipe
     yield from (job.path, *(image.path for image in recipe.images))
     named = (recipe.transfer.init, recipe.weights, recipe.enhance.enlarging_model)
     yield from (Path(name) for name in named if name)
 
 
-def _paint(job: Job, made: Provenance, place: Target, device: str, as_json: bool) -> int:
-    from pipeline.cli import order as ordering  # it loads torch, which merely looking must not
+def _render(job: Job, made: Provenance, place: Target, device: str, as_json: bool) -> int:
+    from pipeline.cli import order as ordering  # it imports torch, which explaining must not
     from pipeline.render.single import check_out, stylize_one
 
     out = place.path
     check_out(out)
-    with ordering.shown(job.path, job.recipe.transfer, device, out, silent=as_json) as face:
-        result = stylize_one(job, made.kind, device, place, face.progress)
-        face.done(result)
+    with ordering.show_progress(
+        job.path, job.recipe.transfer, device, out, silent=as_json
+    ) as display:
+        result = stylize_one(job, made.kind, device, place, display.progress)
+        display.done(result)
     if as_json:
         print(json.dumps(ordering.report(result)))
     return 0

@@ -1,7 +1,7 @@
-"""Which Python runs this, and what to type where it is the wrong one.
+"""Which Python runs this, and what to type when it is the wrong one.
 
-This file, ``__init__`` and ``__main__`` are readable by any Python, however old: only then can the
-old one say so. Hence no annotations, no f-strings and no pathlib in them.
+This file, ``__init__`` and ``__main__`` can be parsed by any Python, however old: only then can an
+old one print the error. Hence no annotations, no f-strings and no pathlib in them.
 """
 
 import os
@@ -25,14 +25,14 @@ def refuse(why):
 
 def refuse_path():
     # type: () -> NoReturn
-    """For files of the package that are started by their path."""
+    """For files of the package that are started by path."""
     where = _how_to_activate("`python -m pipeline`")
     refuse("pipeline is not started by the path of one of its files: " + where)
 
 
 def refusal(version):
     # type: (Sequence[int]) -> str
-    """Why a Python of this version cannot run the program; nothing where it can."""
+    """Why a Python of this version cannot run the program; "" when it can."""
     if tuple(version[:2]) >= OLDEST:
         return ""
     shown, needed = _dotted(version[:3]), _dotted(OLDEST)
@@ -42,7 +42,7 @@ def refusal(version):
 
 def incomplete(module):
     # type: (str) -> str
-    """What to type when a module of somebody else's cannot be found."""
+    """What to type when a third-party module cannot be found."""
     name = module.partition(".")[0]
     what = name + " is not installed for this Python (" + sys.executable + "): "
     if name.lstrip("_") in sys.stdlib_module_names:

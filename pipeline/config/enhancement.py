@@ -11,7 +11,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Clean(Options):
-    """Removes specks, and marks along the border."""
+    """Removes specks and marks along the border."""
 
     step: Literal["clean"]
     strength: Strength = 0.5
@@ -34,21 +34,21 @@ class Detail(Options):
 
 
 class WhiteBalance(Options):
-    """Takes a colour cast away."""
+    """Removes a colour cast."""
 
     step: Literal["white_balance"]
     strength: Strength = 0.3
 
 
 class Tone(Options):
-    """Draws the darkest and the lightest tones towards black and white."""
+    """Moves the darkest and lightest tones towards black and white."""
 
     step: Literal["tone"]
     strength: Strength = 0.3
 
 
 class Contrast(Options):
-    """Local contrast."""
+    """Increases local contrast."""
 
     step: Literal["contrast"]
     strength: Strength = 0.3
@@ -63,14 +63,14 @@ class Vibrance(Options):
 
 
 class Sharpen(Options):
-    """Halo-free sharpening."""
+    """Sharpens without halos."""
 
     step: Literal["sharpen"]
     strength: Strength = 0.3
 
 
 class Grain(Options):
-    """Grain as of film or paper, strongest in the middle tones."""
+    """Adds grain as of film or paper, strongest in the middle tones."""
 
     step: Literal["grain"]
     strength: Strength = 0.2
@@ -79,7 +79,7 @@ class Grain(Options):
 
 
 class Canvas(Options):
-    """The weave of a canvas, lit from the upper left."""
+    """Adds the weave of a canvas, lit from the upper left."""
 
     step: Literal["canvas"]
     strength: Strength = 0.2
@@ -104,8 +104,8 @@ FINISHING = ("sharpen", "grain", "canvas")
 LONGEST = 32  # steps of one chain: a side file must not keep the machine for long
 
 
-def _spelled(value: Any) -> Any:
-    """``denoise`` and ``denoise: 0.3`` as the step they stand for."""
+def _expand_short_form(value: Any) -> Any:
+    """``denoise`` and ``denoise: 0.3`` as the mapping that they abbreviate."""
     if isinstance(value, str):
         value = {"step": value}
     elif isinstance(value, dict) and len(value) == 1 and "step" not in value:
@@ -119,7 +119,7 @@ def _spelled(value: Any) -> Any:
 Step = Annotated[
     Annotated[AnyStep, Field(discriminator="step")],
     BeforeValidator(
-        _spelled,
+        _expand_short_form,
         json_schema_input_type=Annotated[AnyStep, Field(discriminator="step")]
         | StepName
         | dict[StepName, Strength],
@@ -162,43 +162,52 @@ UpscaleBy = Literal["transfer", "lanczos", "model"]
 
 
 class Enhance(Options):
-    """The enhancement: a preset, or a chain of steps of one's own.
+    """The enhancement: a preset, or a chain of steps of your own.
 
-    A strength given by a step's name lies over the preset's; 0 leaves the step out.
+    A strength given by a step's name replaces the preset's; 0 leaves the step out.
     """
 
-    preset: ChainName = Field("natural", description="The chain; see docs/enhancement.md.")
+    preset: ChainName = Field("natural", description="The chain of steps; see docs/enhancement.md.")
     steps: Annotated[Annotated[tuple[Step, ...], Field(max_length=LONGEST)] | None, FromList] = (
         Field(
             None,
-            description="Instead of the preset's: steps in an order of one's own, as `denoise`, "
+            description="Steps in an order of your own, instead of the preset's: `denoise`, "
             "`denoise: 0.3` or `{step: grain, strength: 0.2, size: 2}`.",
         )
     )
-    clean: Shortcut = Field(None, description="Removes specks, and marks along the border.")
-    denoise: Shortcut = Field(None, description="Removes fine chroma noise, keeps brush edges.")
-    detail: Shortcut = Field(None, description="Brings detail back from the photo.")
-    white_balance: Shortcut = Field(None, description="Takes a colour cast away.")
-    tone: Shortcut = Field(None, description="Draws the darkest and lightest tones outwards.")
-    contrast: Shortcut = Field(None, description="Local contrast.")
-    vibrance: Shortcut = Field(None, description="Deepens muted colours, spares skin.")
-    sharpen: Shortcut = Field(None, description="Halo-free sharpening.")
-    grain: Shortcut = Field(None, description="Grain as of film or paper.")
-    canvas: Shortcut = Field(None, description="The weave of a canvas.")
-    upscale: Literal[1, 2, 4] = Field(1, description="How many times as wide and high.")
+    clean: Shortcut = Field(None, description="Removes specks and marks along the border.")
+    denoise: Shortcut = Field(
+        None, description="Removes fine noise, mostly of colour; keeps brush edges."
+    )
+    detail: Shortcut = Field(None, description="Brings back detail of the photo.")
+    white_balance: Shortcut = Field(None, description="Removes a colour cast.")
+    tone: Shortcut = Field(
+        None, description="Moves the darkest and lightest tones towards black and white."
+    )
+    contrast: Shortcut = Field(None, description="Increases local contrast.")
+    vibrance: Shortcut = Field(
+        None, description="Deepens muted colours more than strong ones; spares skin."
+    )
+    sharpen: Shortcut = Field(None, description="Sharpens without halos.")
+    grain: Shortcut = Field(None, description="Adds grain as of film or paper.")
+    canvas: Shortcut = Field(None, description="Adds the weave of a canvas.")
+    upscale: Literal[1, 2, 4] = Field(
+        1, description="Enlarges the picture: how many times as wide and high."
+    )
     upscale_by: UpscaleBy = Field(
         "transfer",
-        description="What is new in an enlarged picture: brushwork (transfer), nothing (lanczos), "
-        "or what a learned model makes of it (model).",
+        description="What fills an enlarged picture: new brushwork (transfer), nothing new "
+        "(lanczos), or the output of a learned model (model).",
     )
     upscale_model: LocalPath | None = Field(
-        None, description="File of the learned model, .safetensors or .pth; needs [upscale]."
+        None,
+        description="File of the learned model, .safetensors or .pth; needs the extra `[upscale]`.",
     )
 
     @model_validator(mode="after")
-    def _model_at_hand(self) -> Self:
+    def _check_model_is_named(self) -> Self:
         if self.upscale_by == "model" and self.upscale_model is None:
-            raise ValueError("upscale_model: name the model's file, since upscale_by is model")
+            raise ValueError("upscale_model: name the model's file, because upscale_by is model")
         return self
 
     @property
@@ -212,12 +221,12 @@ class Enhance(Options):
         for name in ORDER:
             strength = getattr(self, name)
             if strength is not None:
-                steps = _with(steps, name, strength)
+                steps = _with_strength(steps, name, strength)
         return tuple(step for step in steps if step.strength > 0)
 
 
-def _with(steps: list[AnyStep], name: StepName, strength: float) -> list[AnyStep]:
-    """The steps with another strength of one; where it is missing it comes in its usual place."""
+def _with_strength(steps: list[AnyStep], name: StepName, strength: float) -> list[AnyStep]:
+    """The steps with another strength of one; a missing step is added in its usual place."""
     if any(step.step == name for step in steps):
         changed = {"strength": strength}
         return [s.model_copy(update=changed) if s.step == name else s for s in steps]

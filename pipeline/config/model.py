@@ -1,4 +1,11 @@
-"""config.yaml -> frozen, typed Config. Every complaint names the file, the line and the key."""
+"""config.yaml as a frozen, typed `Config`; each error names the file, the line and the key.
+
+To add a config key: add a field with default, range and description to `Config` below or to one of
+its sections (`sections.py`, `schedule.py`, `output.py`, `enhancement.py`, `transfer.py`), and read
+it where it counts as ``config.SECTION.KEY``. Validation, hints, the JSON Schema and the tables of
+docs/config.md follow from the field; `scripts/make_docs.py` writes them. (A transfer option is also
+a key of styles and side files and a flag of `stylize`: see `transfer.py`.)
+"""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -30,7 +37,7 @@ BUILTIN = "builtin:"
 WEIGHTS_WORDS = ("embedded", "torchvision")
 
 
-def _absolute_unless(*words: str) -> BeforeValidator:
+def _absolute_path_unless(*words: str) -> BeforeValidator:
     def resolve(value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, str) and (value in words or value.startswith(BUILTIN)):
             return value
@@ -40,7 +47,7 @@ def _absolute_unless(*words: str) -> BeforeValidator:
     return BeforeValidator(resolve)
 
 
-ImageSource = Annotated[str, _absolute_unless()]
+ImageSource = Annotated[str, _absolute_path_unless()]
 StyleName = Annotated[str, Field(pattern=r"^\w[\w .-]{0,63}$")]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$")]
 Devices = Annotated[tuple[Device, ...], Field(min_length=1)]
@@ -54,14 +61,14 @@ class StyleEntry(Options):
         None, description="One painting: a path, or builtin:NAME for a starter style."
     )
     images: dict[str, PositiveWeight] | None = Field(
-        None, min_length=1, description="Instead of image: several, each with its weight."
+        None, min_length=1, description="Instead of image: several paintings, each with its weight."
     )
     transfer: Transfer = Field(
-        Transfer(), description="Options of the transfer for this style, over all others."
+        Transfer(), description="Transfer options for this style, over all others."
     )
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> Self:
+    def _check_one_source(self) -> Self:
         if (self.image is None) == (self.images is None):
             raise ValueError("give either image (one painting) or images (a weighted blend)")
         return self
@@ -108,7 +115,7 @@ class Config(Options):
         validate_default=True,
         description="Jobs database, caches and logs; must be on a local disk.",
     )
-    weights: Annotated[str, _absolute_unless(*WEIGHTS_WORDS)] = Field(
+    weights: Annotated[str, _absolute_path_unless(*WEIGHTS_WORDS)] = Field(
         "embedded",
         description="Where VGG-19 comes from: embedded (ships with the installation, offline), "
         "torchvision (downloaded once) or the path of a state dictionary.",
@@ -123,58 +130,67 @@ class Config(Options):
         description="Workers for each entry of device. auto: one, and several where small "
         "pictures fit together into the memory of an accelerator that device: auto found.",
     )
-    preset: PresetName = Field("balanced", description="Size and steps; see the presets below.")
+    preset: PresetName = Field(
+        "balanced", description="Size and steps of pictures; see the presets below."
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
-        0, description="Of the noise; the same seed gives the same picture on one device."
+        0, description="Random seed; the same seed gives the same picture on the same device."
     )
     after: Literal["keep", "archive", "delete"] = Field(
         "keep",
-        description="What becomes of a photo once its pictures are verified; when this is changed, "
-        "of those painted before too.",
+        description="What happens to a photo once its pictures are verified. A change applies to "
+        "photos painted before, too.",
     )
     archive: LocalPath = Field(
-        Path("archive"), validate_default=True, description="Where after: archive puts photos."
+        Path("archive"), validate_default=True, description="Where `after: archive` moves photos."
     )
     failed: Literal["leave", "quarantine"] = Field(
-        "leave", description="What becomes of a photo that failed for good."
+        "leave", description="What happens to a photo that failed for good."
     )
     quarantine: LocalPath = Field(
-        Path("quarantine"), validate_default=True, description="Where failed: quarantine puts them."
+        Path("quarantine"),
+        validate_default=True,
+        description="Where `failed: quarantine` moves photos.",
     )
     keep: Literal["replaced", "latest"] = Field(
         "replaced",
-        description="Finished pictures that newer ones of the same photo and style take the place "
-        "of: replaced keeps them in outbox/.versions, where `restore` finds them; latest does not.",
+        description="What happens to finished pictures when newer ones of the same photo and style "
+        "replace them: replaced keeps them in outbox/.versions, where `restore` finds "
+        "them; latest does not keep them.",
     )
-    versions: Versions = Field(Versions(), description="How much keep: replaced keeps.")
+    versions: Versions = Field(
+        Versions(), description="How many earlier pictures `keep: replaced` keeps."
+    )
     transfer: Transfer = Field(
-        Transfer(), description="Options of the transfer, over the preset's."
+        Transfer(), description="Transfer options for all styles, over the preset's."
     )
     enhance: Enhance = Field(Enhance(), description="Options of the enhancement.")
     styles: dict[StyleName, StyleEntry] = Field(
-        min_length=1, description="The styles, by a name of your own."
+        min_length=1, description="The styles, by names of your own."
     )
     match: Annotated[tuple[MatchRule, ...] | None, FromList] = Field(
         None,
-        description="Which photos get which styles: the first rule that fits counts. "
-        "Absent: every photo gets every style.",
+        description="Which photos get which styles: the first rule that fits decides. Absent: "
+        "every photo gets every style.",
     )
     watch: Watch = Field(Watch(), description="How the inbox is watched.")
-    limits: Limits = Field(Limits(), description="What a file or a job may ask of this machine.")
-    hooks: Hooks = Field(Hooks(), description="Programs told of results.")
-    output: OutputFormat = Field(OutputFormat(), description="The files that pictures become.")
-    timelapse: Timelapse = Field(Timelapse(), description="The picture's growth, as an animation.")
+    limits: Limits = Field(Limits(), description="What one file or job may use of this machine.")
+    hooks: Hooks = Field(Hooks(), description="Programs that are called with results.")
+    output: OutputFormat = Field(
+        OutputFormat(), description="The file format of finished pictures."
+    )
+    timelapse: Timelapse = Field(Timelapse(), description="An animation of how a picture develops.")
     schedule: Schedule | None = Field(
         None, description="When work is done. Absent: whenever there is work."
     )
-    queue: Queue = Field(Queue(), description="In which order photos are taken.")
-    metrics: Metrics = Field(Metrics(), description="Figures for those who watch over machines.")
-    log: Log = Field(Log(), description="What the service itself did.")
-    serve: Serve = Field(Serve(), description="The gallery as a local web page, live.")
+    queue: Queue = Field(Queue(), description="The order in which photos are taken.")
+    metrics: Metrics = Field(Metrics(), description="Metrics for Prometheus.")
+    log: Log = Field(Log(), description="The log of the service.")
+    serve: Serve = Field(Serve(), description="The gallery as a live local web page.")
     engine: Literal["local", "ray"] = Field(
-        "local", description="Who runs the jobs: this machine, or a Ray cluster."
+        "local", description="What runs the jobs: this machine, or a Ray cluster."
     )
-    ray: Cluster = Field(Cluster(), description="The cluster of engine: ray.")
+    ray: Cluster = Field(Cluster(), description="The Ray cluster, for `engine: ray`.")
 
     def transfer_of(self, style: str) -> Transfer:
         """The transfer options of one style, before side files: see `pipeline.config.transfer`."""
@@ -182,11 +198,11 @@ class Config(Options):
 
     @property
     def bounds(self) -> Versions | None:
-        """How much is kept of pictures that are replaced; None: nothing."""
+        """How many pictures that were replaced are kept; None: none."""
         return self.versions if self.keep == "replaced" else None
 
     @model_validator(mode="after")
-    def _folders_apart(self) -> Self:
+    def _check_folders_are_apart(self) -> Self:
         inbox, outbox, state = map(real_path, (self.inbox, self.outbox, self.state))
         if outbox.is_relative_to(inbox):
             raise ValueError("outbox lies inside the inbox: results would be taken for photos")
@@ -197,19 +213,15 @@ class Config(Options):
         for key in ("archive", "quarantine"):
             if real_path(getattr(self, key)).is_relative_to(inbox):
                 raise ValueError(f"{key} lies inside the inbox: it would be taken for new photos")
-        held = real_path(self.quarantine)
-        for key in (
-            "inbox",
-            "outbox",
-            "state",
-            "archive",
-        ):  # `retry` brings back all that lies in it
-            if real_path(getattr(self, key)).is_relative_to(held):
+        quarantine = real_path(self.quarantine)
+        # `retry` moves every file of the quarantine back into the inbox.
+        for key in ("inbox", "outbox", "state", "archive"):
+            if real_path(getattr(self, key)).is_relative_to(quarantine):
                 raise ValueError(f"{key} lies inside the quarantine, a folder of its own")
         return self
 
     @model_validator(mode="after")
-    def _rules_name_styles(self) -> Self:
+    def _check_rules_name_styles(self) -> Self:
         for index, rule in enumerate(self.match or ()):
             for name in rule.styles:
                 if name not in self.styles:

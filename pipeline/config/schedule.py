@@ -1,8 +1,8 @@
-"""Cron times and hours of work -> pure functions of a given moment.
+"""Cron times and hours of work, as pure functions of a given moment.
 
-Times of day are those of the schedule's time zone, see `clock.instant` for those that a change of
-its clock leaves out or brings twice. Moments are compared as seconds since 1970: between aware
-times of one zone Python compares readings, and those run backwards for an hour each autumn.
+Times of day are in the schedule's time zone; `clock.local_timestamp` resolves those that a clock change
+skips or repeats. Moments are compared as seconds since 1970: Python compares aware times of one
+zone by their clock readings, and those run backwards for an hour each autumn.
 """
 
 import re
@@ -19,7 +19,7 @@ from pipeline.config.base import FromList, Options
 from pipeline.system.clock import MACHINE_ZONE, local_timestamp
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-AHEAD_DAYS = 16  # how far one looks for the next opening: every weekday twice, jumps or not
+AHEAD_DAYS = 16  # how far ahead the next opening is searched: every weekday twice
 _WINDOW = re.compile(r"(?:([a-z, -]+?)\s+)?(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})")
 _FORM = 'write "22:00-06:00" or "mon-fri 22:00-06:00"'
 
@@ -40,19 +40,21 @@ def parse_window(text: str) -> Window:
     """``[DAYS ]HH:MM-HH:MM``; DAYS are names, ranges or both: ``mon-thu,sat``.
 
     Raises:
-        ValueError: Saying what is wrong with it.
+        ValueError: The text is not such a window.
     """
     found = _WINDOW.fullmatch(text.strip().lower())
     if not found:
-        raise ValueError(f"{text!r} are no hours: {_FORM}")
+        raise ValueError(f"{text!r} is not a time window: {_FORM}")
     days, *numbers = found.groups()
     hour, minute, last_hour, last_minute = map(int, numbers)
     start, end = hour * 60 + minute, last_hour * 60 + last_minute
     if max(minute, last_minute) > 59 or start >= 1440 or end > 1440:
-        raise ValueError(f"{text!r}: there is no such time of day")
+        raise ValueError(f"{text!r}: no such time of day")
     if start == end:
-        raise ValueError(f"{text!r} begins when it ends; a whole day is 00:00-24:00")
-    return Window(_days(days or "mon-sun", text), start, end + 1440 * (end < start))
+        raise ValueError(f"{text!r} begins when it ends; for a whole day write 00:00-24:00")
+    if end < start:
+        end += 1440  # of the next day
+    return Window(_days(days or "mon-sun", text), start, end)
 
 
 def _days(words: str, text: str) -> frozenset[int]:
@@ -64,78 +66,80 @@ def _days(words: str, text: str) -> frozenset[int]:
             end = DAYS.index(last) if dash else begin
         except ValueError:
             raise ValueError(
-                f"{text!r}: {word.strip()!r} is no weekday: {', '.join(DAYS)}"
+                f"{text!r}: {word.strip()!r} is not a weekday: {', '.join(DAYS)}"
             ) from None
         found |= {(begin + n) % 7 for n in range((end - begin) % 7 + 1)}
     return frozenset(found)
 
 
-def _hours(text: str) -> str:
+def _check_window(text: str) -> str:
     parse_window(text)
     return text
 
 
-def _some(hours: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+def _check_not_empty(hours: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
     if hours == ():
-        raise ValueError("without any hours nothing would ever be done; leave the key out instead")
+        raise ValueError("an empty list would allow no work at all; leave the key out instead")
     return hours
 
 
-def _cron(text: str) -> str:
+def _check_cron(text: str) -> str:
     try:
         if len(text.split()) != 5:
             raise CronSimError("it needs five fields: minute hour day month weekday")
         next(CronSim(text, datetime(2026, 1, 1, tzinfo=UTC)))
     except CronSimError as error:
-        raise ValueError(f"{text!r} is no cron time: {str(error).lower()}") from None
+        raise ValueError(f"{text!r} is not a cron time: {str(error).lower()}") from None
     except StopIteration:
-        raise ValueError(f"{text!r} never comes") from None
+        raise ValueError(f"{text!r} never occurs") from None
     return text
 
 
-def _zone(name: str) -> str:
+def _check_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # unknown, a path, a folder of zones
-        known = "a name is written Europe/Berlin"
+        known = "write it as in Europe/Berlin"
         if not available_timezones():
-            known = "this system knows none: python -m pip install tzdata"
-        raise ValueError(f"there is no time zone {name!r}; {known}") from None
+            known = "this system has none: python -m pip install tzdata"
+        raise ValueError(f"no time zone {name!r}; {known}") from None
     return name
 
 
-Hours = Annotated[str, AfterValidator(_hours)]
-Cron = Annotated[str, AfterValidator(_cron)]
+Hours = Annotated[str, AfterValidator(_check_window)]
+Cron = Annotated[str, AfterValidator(_check_cron)]
 AtEnd = Literal["checkpoint", "finish"]
 
 
 class Schedule(Options):
-    """When work is done. How the keys act together: docs/bulk.md."""
+    """When work is done; docs/bulk.md explains how the keys work together."""
 
     runs: Annotated[tuple[Cron, ...], FromList] = Field(
-        (), description="Cron times at which a bulk run begins; between them new files wait."
+        (), description="Cron times at which a bulk run starts; between runs new files wait."
     )
-    hours: Annotated[Hours | tuple[Hours, ...] | None, FromList, AfterValidator(_some)] = Field(
+    hours: Annotated[
+        Hours | tuple[Hours, ...] | None, FromList, AfterValidator(_check_not_empty)
+    ] = Field(
         None, description='When work is allowed: "22:00-06:00", or a list: "mon-fri 22:00-06:00".'
     )
-    timezone: Annotated[str, AfterValidator(_zone)] | None = Field(
-        None, description="Whose clock is meant: Europe/Berlin. Absent: this machine's."
+    timezone: Annotated[str, AfterValidator(_check_zone)] | None = Field(
+        None, description="Time zone of these times, such as Europe/Berlin. Absent: this machine's."
     )
     at_end: AtEnd = Field(
         "checkpoint",
-        description="What becomes of running jobs when the hours end: they are put off where they "
-        "are (checkpoint), or finished first (finish).",
+        description="What happens to running jobs when the hours end: they are interrupted and "
+        "continued later (checkpoint), or finished first (finish).",
     )
 
     @property
     def windows(self) -> tuple[Window, ...]:
-        """The hours, parsed; none: always."""
+        """The hours, parsed; empty: always."""
         hours = (self.hours,) if isinstance(self.hours, str) else self.hours or ()
         return tuple(map(parse_window, hours))
 
     @property
     def zone(self) -> tzinfo:
-        """Whose clock is meant."""
+        """The time zone of all times."""
         return ZoneInfo(self.timezone) if self.timezone else MACHINE_ZONE
 
 
@@ -144,7 +148,7 @@ class Schedule(Options):
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A time, in seconds since 1970, over which work is allowed throughout, or is not."""
+    """A span of time, in seconds since 1970, in which work is allowed throughout, or not at all."""
 
     open: bool
     since: float
@@ -156,7 +160,7 @@ class Stretch:
 
 
 def stretch(schedule: Schedule, now: datetime) -> Stretch:
-    """Whether work is allowed at a moment, and the time around it for which that stays so."""
+    """Whether work is allowed at a moment, and the span around it in which that stays so."""
     at = now.timestamp()
     before, after = float("-inf"), float("inf")
     windows = schedule.windows
@@ -173,7 +177,7 @@ def stretch(schedule: Schedule, now: datetime) -> Stretch:
 
 
 def _spans(windows: Sequence[Window], today: date, zone: tzinfo) -> Iterator[tuple[float, float]]:
-    """Begin and end of all windows from a few days ago to a few ahead, in seconds since 1970."""
+    """Start and end of all windows from 2 days ago to AHEAD_DAYS ahead, in seconds since 1970."""
     for number in range(-2, AHEAD_DAYS):
         day = today + timedelta(days=number)
         midnight = datetime(day.year, day.month, day.day)
@@ -187,7 +191,7 @@ def _spans(windows: Sequence[Window], today: date, zone: tzinfo) -> Iterator[tup
 
 
 def _merged(spans: Iterator[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Overlapping and adjoining ones made into one; empty ones (a jump ate them) left out."""
+    """Overlapping and adjoining spans joined; those that a clock change made empty left out."""
     merged: list[tuple[float, float]] = []
     for start, end in sorted(span for span in spans if span[0] < span[1]):
         if merged and start <= merged[-1][1]:
@@ -201,10 +205,10 @@ def _merged(spans: Iterator[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def next_run(schedule: Schedule, after: datetime) -> datetime | None:
-    """The first time after a moment at which a bulk run begins; None where there are none."""
+    """The first time after a moment at which a bulk run starts; None without cron times."""
     since = after.timestamp()
     local = after.astimezone(schedule.zone)
-    # In an hour that comes twice cron's times may lie a little back: these are over.
+    # In an hour that is repeated, cron's next time may lie in the past: it is skipped.
     times = [
         next(time for time in CronSim(cron, local) if time.timestamp() > since)
         for cron in schedule.runs

@@ -69,27 +69,29 @@ class Transfer(Options):
     )
     scales: Annotated[tuple[Side, ...] | None, FromList] = Field(
         None,
-        description="Long sides in px, coarse to fine, ending at size. Absent: halving down to "
-        "128, or a side near it (96 to 192).",
+        description="Long sides in px, coarse to fine; the last is size. Absent: size, halved "
+        "until it is 128 px or near it (96 to 192).",
     )
     steps: Annotated[tuple[Steps, ...], Field(min_length=1), FromList] = Field(
         (50, 16, 14),
-        description="Optimiser steps at each scale, coarse to fine; the finest of several scales "
-        "has the last, and so have those beyond. A single one has the first.",
+        description="Optimiser steps at each scale, coarse to fine. The finest of several scales "
+        "takes the last value, and so do scales beyond the list; a single scale takes "
+        "the first.",
     )
     depths: Depths = Field(
         (5, 5, 3),
-        description="Deepest VGG block that looks at style, at each scale, aligned like steps; "
-        "the photo is looked at down to content_depths. Fine scales need no deep layer: coarser "
-        "ones have settled what those see.",
+        description="Deepest VGG block whose style is compared, at each scale, aligned like steps; "
+        "content is compared down to content_depths. Fine scales need no deep layers: "
+        "coarser scales have settled what those see.",
     )
     content_depths: Depths = Field(
         (5,),
-        description="Deepest VGG block that keeps the photo, at each scale, aligned like steps. "
-        "Where depths takes all of content_layers, two layers stand in for them: the first of "
-        "the deepest block looked at for style, and of this one (of content_layers' deepest, if "
-        "that is less deep). Deep at the finest scale: eyes and mouths stay whole under strokes. "
-        "[1]: faster steps, and fainter faces.",
+        description="Deepest VGG block whose content is compared, at each scale, aligned like "
+        "steps. Where depths leaves none of content_layers, two layers replace them: "
+        "the first of the deepest style block, and the first of this block (or of "
+        "content_layers' deepest, if that is less deep). A deep block at the finest "
+        "scale keeps eyes and mouths whole under strokes. [1]: faster steps, fainter "
+        "faces.",
     )
     content_weight: Weight = Field(0.3, description="How strongly the photo is kept.")
     style_weight: Weight = Field(1.0, description="How strongly the style is followed.")
@@ -99,14 +101,15 @@ class Transfer(Options):
     )
     content_target: Literal["adapted", "photo"] = Field(
         "adapted",
-        description="What content is held to: the photo in the painting's hues (with `colors: "
-        "style`), its features given the painting's means and deviations, so that it does not "
-        "fight the style; or the photo's own features (the paper).",
+        description="What the content loss compares with: `adapted`, the photo in the painting's "
+        "hues (with `colors: style`), its features given the painting's means and "
+        "deviations, so that content does not work against style; or `photo`, the "
+        "photo's own features (as in the paper).",
     )
     content_focus: Literal["detail", "even"] = Field(
         "detail",
-        description="Where the photo is kept: where it has detail, which leaves skies and walls to "
-        "the painting's own motifs; or everywhere alike (the paper).",
+        description="Where the photo is kept: `detail`, where it has detail, which leaves skies "
+        "and walls to the painting's own motifs; or `even`, everywhere alike (as in the paper).",
     )
     style_layers: dict[LayerName, Weight] = Field(
         {"relu1_1": 4.0, "relu2_1": 2.0, "relu3_1": 1.0, "relu4_1": 2.0, "relu5_1": 2.0},
@@ -114,32 +117,37 @@ class Transfer(Options):
         description="Layers that describe the style, with weights.",
     )
     statistic: Literal["gram", "covariance", "mean_std", "wasserstein", "sliced", "histogram"] = (
-        Field("wasserstein", description="What of the painting's features is matched.")
+        Field("wasserstein", description="Which statistic of the painting's features is matched.")
     )
     init: StartImage = Field(
         "content",
         min_length=1,
         description="Where the picture starts: content, noise, style, or the path of an image.",
     )
-    optimizer: Literal["lbfgs", "adam"] = Field("lbfgs", description="lbfgs or adam.")
+    optimizer: Literal["lbfgs", "adam"] = Field(
+        "lbfgs", description="The optimiser: lbfgs or adam."
+    )
     learning_rate: Annotated[float, Field(gt=0, le=100)] | None = Field(
         None, description="Step size; absent: 1 for lbfgs, 0.05 for adam."
     )
     style_scale: Annotated[float, Field(ge=0.1, le=10)] = Field(
-        1.0, description="Stroke size: how large the painting is taken beside the photo."
+        1.0, description="Stroke size: how large the painting is compared with the photo."
     )
     colors: Literal["style", "content"] = Field(
-        "style", description="Whose colours: the painting's, or the photo's own kept."
+        "style",
+        description="Whose colours the picture has: the painting's (style), or the photo's own "
+        "(content).",
     )
     block: Annotated[int, Field(ge=64, le=32768)] | None = Field(
         None,
         description="Compute in blocks of this side in px, for pictures larger than memory: the "
-        "same picture, more slowly. Absent: whole.",
+        "same picture, more slowly. Absent: the whole picture at once.",
     )
     pooling: Literal["max", "l2", "average"] = Field(
         "max",
-        description="VGG-19's pooling: `max` as it was trained; `l2`, the root mean square, makes "
-        "calmer lines, keeps a little less of faces and takes a third more memory.",
+        description="VGG-19's pooling: `max`, as it was trained; `l2`, the root mean square, which "
+        "makes calmer lines, keeps a little less of faces and takes a third more "
+        "memory; or `average`.",
     )
 
 

@@ -389,18 +389,18 @@ def test_retry_with_nothing_failed_puts_nothing_back(pipeline):
 
 
 def test_a_style_may_be_named_as_the_config_names_it(tmp_path: Path) -> None:
-    from pipeline.cli.order import named
+    from pipeline.cli.order import resolve_style_names
 
     path = tmp_path / "config.yaml"
     path.write_text(
         'styles:\n  tiles: {image: "builtin:mosaic"}\n'
         '  both: {images: {"builtin:mosaic": 1, "builtin:watercolor": 1}}\n'
     )
-    (found, other) = named(["tiles", "a.jpg"], path)
+    (found, other) = resolve_style_names(["tiles", "a.jpg"], path)
     assert Path(found).name == "mosaic.jpg"
     assert other == "a.jpg"
     with pytest.raises(PipelineError, match="--shares"):
-        named(["both"], path)
+        resolve_style_names(["both"], path)
 
 
 # --- when work is done ----------------------------------------------------------------------

@@ -188,3 +188,16 @@ def test_a_missing_file_of_weights_is_told_before_any_work(tmp_path: Path, text:
     path.write_text(f'styles: {{a: {{image: "builtin:mosaic"}}}}\n{text}')
     with pytest.raises(ConfigError, match=r"no such file: .*gone\.pth"):
         load_manifest(load_config(path), path)
+
+
+def test_no_key_is_a_copy_of_another_sections() -> None:
+    """`timelapse.damaged` once was `limits.damaged`, pasted; nothing read it."""
+    schema = json_schema()
+    seen: dict[str, str] = {}
+    for name, model in {"": schema, **schema["$defs"]}.items():
+        for key, field in model.get("properties", {}).items():
+            text = field.get("description")
+            if text and not text.startswith("The same"):
+                place = f"{name}.{key}"
+                assert text not in seen, f"{place} has the description of {seen[text]}"
+                seen[text] = place

@@ -183,7 +183,11 @@ def test_of_several_cron_times_the_next_one_counts_and_without_any_there_is_none
         ('hours: "22:00-25:00"', "schedule.hours", "no such time of day"),
         ('hours: "22:00-22:00"', "schedule.hours", "begins when it ends"),
         ('hours: "at night"', "schedule.hours", '"22:00-06:00"'),
-        ('hours: ["8:00-9:00", "funday 1:00-2:00"]', "schedule.hours.1", "'funday' is no weekday"),
+        (
+            'hours: ["8:00-9:00", "funday 1:00-2:00"]',
+            "schedule.hours.1",
+            "'funday' is not a weekday",
+        ),
         ("hours: []", "schedule.hours", "leave the key out"),
         ("timezone: Mars/Olympus", "schedule.timezone", "no time zone 'Mars/Olympus'"),
         ("timezone: /etc/passwd", "schedule.timezone", "no time zone"),

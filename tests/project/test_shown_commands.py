@@ -295,11 +295,16 @@ def test_a_python_that_lacks_a_part_of_itself_is_named(monkeypatch):
     assert "it belongs to Python itself" in wrong_python.incomplete("_sqlite3")
 
 
-def test_a_library_that_is_missing_late_is_reported_like_one_missing_at_once(tmp_path):
-    """Torch is loaded by the commands that paint, long after the start."""
+@pytest.mark.parametrize(
+    "command",
+    ["doctor", "stylize inbox/coffee.jpg builtin:mosaic -o OUT"],
+    ids=lambda c: c.split()[0],
+)
+def test_a_library_that_is_missing_late_is_reported_like_one_missing_at_once(command, tmp_path):
+    """Torch is imported by the commands that need it, long after the start."""
+    words = command.replace("OUT", str(tmp_path / "cup.png")).split()
     program = (
-        "import sys; sys.modules['torch'] = None; sys.argv[1:] = ['stylize', 'inbox/coffee.jpg',"
-        f" 'builtin:mosaic', '-o', {str(tmp_path / 'cup.png')!r}]\n"
+        f"import sys; sys.modules['torch'] = None; sys.argv[1:] = {words!r}\n"
         "from pipeline.__main__ import main; main()"
     )
     assert "torch is not installed" in refused(ROOT, sys.executable, "-c", program)
