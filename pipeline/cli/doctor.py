@@ -1,4 +1,4 @@
-"""`doctor`: machine, folders, weights and device, each examined by using it."""
+"""`doctor`: machine, folders, weights and device, each checked by using it."""
 
 import os
 import platform
@@ -27,12 +27,12 @@ def examine(loaded: Loaded) -> dict[str, Any]:
     config = loaded.config
     findings = [
         _machine(),
-        _tried("inbox folder", _inbox, config.inbox),
-        _tried("outbox folder", _folder, config.outbox),
-        _tried("state folder", _folder, config.state),
-        _tried("decoder", check_decoder, config.limits),
+        _check("inbox folder", _inbox, config.inbox),
+        _check("outbox folder", _folder, config.outbox),
+        _check("state folder", _folder, config.state),
+        _check("decoder", check_decoder, config.limits),
         *_broken_paintings(loaded),
-        _tried("weights", check_weights, config.weights),
+        _check("weights", check_weights, config.weights),
         *_engine(config),
     ]
     return {"healthy": all(f["good"] for f in findings), "findings": findings}
@@ -46,9 +46,9 @@ def text(report: dict[str, Any]) -> str:
     return "\n".join([*lines, "all well" if report["healthy"] else "see BAD above"])
 
 
-def _tried(name: str, look: Callable[[Any], str], at: Any) -> Finding:
+def _check(name: str, check: Callable[[Any], str], subject: Any) -> Finding:
     try:
-        return {"name": name, "good": True, "says": look(at)}
+        return {"name": name, "good": True, "says": check(subject)}
     except ModuleNotFoundError:  # an incomplete installation: `main` prints what to type
         raise
     except Exception as error:  # a broken torch may raise anything while it is imported
@@ -66,17 +66,17 @@ def _machine() -> Finding:
 
 
 def _inbox(folder: Path) -> str:
-    """Photos are only read there."""
+    """Check that photos can be read."""
     try:
         count = len(list(folder.iterdir()))
     except FileNotFoundError:
-        hint = "make it, or name another folder"
+        hint = "create it, or set another folder"
         raise ConfigError("no such folder", where=str(folder), hint=hint) from None
     return f"{folder}: readable, {count} names in it"
 
 
 def _folder(folder: Path) -> str:
-    """Write, rename, link and remove a file there: what publishing needs."""
+    """Write, rename, link and remove a file in a folder: what publishing needs."""
     place = folder if folder.exists() else folder.parent
     with tempfile.TemporaryDirectory(dir=place, prefix=".pipeline-doctor-") as name:
         first = Path(name, "a")
@@ -85,7 +85,7 @@ def _folder(folder: Path) -> str:
         links = _can_link(Path(name))
     free = shutil.disk_usage(place).free
     low = "; little space left" if free < LOW_BYTES else ""
-    made = "" if folder.exists() else " (will be made)"
+    made = "" if folder.exists() else " (will be created)"
     return f"{folder}{made}: writable, {links}, {free / 2**30:.1f} GiB free{low}"
 
 
@@ -98,7 +98,7 @@ def _can_link(folder: Path) -> str:
 
 
 def _broken_paintings(loaded: Loaded) -> list[Finding]:
-    """Paintings that cannot be decoded, in the words of the work: their styles wait."""
+    """Paintings that cannot be decoded: their styles wait. The message is that of `run`."""
     decoder = Decoder(loaded.config.limits, at_hand=0)
     found = []
     try:
@@ -119,6 +119,6 @@ def _engine(config: Config) -> list[Finding]:
     if config.engine == "ray":
         from pipeline.workers.ray_cluster.connection import cluster_words
 
-        return [_tried("cluster", cluster_words, config.ray)]
+        return [_check("cluster", cluster_words, config.ray)]
     devices = [config.device] if isinstance(config.device, str) else config.device
-    return [_tried(f"device {name}", check_device, name) for name in dict.fromkeys(devices)]
+    return [_check(f"device {name}", check_device, name) for name in dict.fromkeys(devices)]

@@ -11,7 +11,7 @@ from pipeline.config.base import Options
 from pipeline.config.enhancement import Enhance
 from pipeline.config.output import OutputFormat
 from pipeline.config.transfer import PRESETS, Transfer
-from pipeline.config.validation import explain
+from pipeline.config.validation import describe_error
 from pipeline.config.yaml_file import parse_scalar
 from pipeline.errors import UsageError
 
@@ -88,7 +88,7 @@ def parse_flags(model: type[OptionsType], flags: Mapping[str, str | None]) -> Op
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        found = explain(error, model, "", {(name,): 0 for name in values})
+        found = describe_error(error, model, "", {(name,): 0 for name in values})
         name, _, rest = found["what"].partition(": ")
         where = f"--{_flag_name(model, name).replace('_', '-')}"
         raise UsageError(rest or found["what"], where=where, hint=found["hint"]) from None

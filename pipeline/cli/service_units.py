@@ -1,7 +1,7 @@
-"""A config -> what runs `watch` for good: systemd's unit, launchd's agent.
+"""The systemd unit or launchd agent that runs `watch` permanently, made from a config.
 
-Everything is derived: which folders may be written to, whether the network and the accelerator are
-needed. What is not needed is closed.
+Which folders may be written to, and whether network and accelerator are needed, follow from the
+config. What is not needed is denied.
 """
 
 import getpass
@@ -16,26 +16,26 @@ from pipeline.system.paths import is_folder, real_path
 
 KINDS = ("systemd", "launchd")
 LABEL = "org.pipeline.watch"
-WATCHDOG_SECONDS = 120  # the loop may be busy that long with one tick before it counts as hung
-RESTART_SECONDS = 30  # between two starts; a config that stays wrong costs a line each time
-STOP_SECONDS = 90  # jobs stop at their next step, then a hook may end
+WATCHDOG_SECONDS = 120  # one tick of the loop may take this long before it counts as hung
+RESTART_SECONDS = 30  # between two starts; with an invalid config each costs one log line
+STOP_SECONDS = 90  # jobs stop at their next step, then a running hook may finish
 _HOMES = ("/home", "/root", "/run/user")
 
 
 def text(kind: str, config: Config, path: Path, *, user: bool = False, account: str = "") -> str:
-    """The file for a service manager.
+    """The unit or agent file.
 
     Args:
         kind: One of KINDS.
         config: The config at ``path``.
-        path: As it was given; the file names it absolutely.
+        path: As given; made absolute in the file.
         user: systemd only: a unit for ``systemctl --user``.
-        account: systemd only: whose unit it is; the caller's when empty.
+        account: systemd only: the user it runs as; the inbox's owner when empty.
     """
     path = real_path(path)
     for place in (path, Path(sys.executable), *_written(config), config.inbox):
         if not str(place).isprintable():
-            hint = "rename it: service managers do not take such names"
+            hint = "rename it: service managers do not accept such names"
             raise UsageError("a name with control characters", where=ascii(str(place)), hint=hint)
     if kind == "launchd":
         return plist(config, path)
@@ -51,13 +51,14 @@ def text(kind: str, config: Config, path: Path, *, user: bool = False, account: 
 def _unit(config: Config, path: Path, sandbox: list[str], target: str, account: str) -> str:
     command = " ".join(map(_argument, _command(path)))
     mounts = " ".join(map(_path, dict.fromkeys([config.inbox, *_written(config)])))
+    network = ["After=network-online.target", "Wants=network-online.target"]
     lines = [
-        "# Made by `pipeline service systemd`; make it anew when folders in the config change.",
+        "# Made by `pipeline service systemd`; print it again when folders in the config change.",
         "[Unit]",
         "Description=Pipeline: paints what is dropped into its inbox",
         f"RequiresMountsFor={mounts}",
-        *(["After=network-online.target", "Wants=network-online.target"] * _online(config)),
-        "# It is started again for as long as it takes: a disk may come late, a config be mended.",
+        *(network if _online(config) else []),
+        "# It is restarted without limit: a disk may be mounted late, a config be corrected.",
         "StartLimitIntervalSec=0",
         "",
         "[Service]",
@@ -68,19 +69,19 @@ def _unit(config: Config, path: Path, sandbox: list[str], target: str, account: 
         *([f"User={account}"] if account else []),
         "Environment=PYTHONUNBUFFERED=1",
         "UMask=0027",
-        "# The loop tells that it ticks and that no worker is stuck; silent, it is started anew.",
+        "# The loop reports that it ticks and no worker is stuck; without reports it is restarted.",
         f"WatchdogSec={WATCHDOG_SECONDS}",
         "TimeoutStartSec=5min",
         f"TimeoutStopSec={STOP_SECONDS}",
-        "# Only the main process is asked to end: it ends its workers, their jobs are put back.",
+        "# Only the main process gets SIGTERM: it stops its workers and puts their jobs back.",
         "KillMode=mixed",
         "Restart=always",
         f"RestartSec={RESTART_SECONDS}",
-        "# 1: stopped well, some photos had failed. 2 is started again, too: a painting that was",
-        "# moved away, a disk that is missing and a wrong config can all be put right meanwhile.",
+        "# 1: a clean stop after which some photos had failed. 2 is restarted, too: a painting",
+        "# that was moved, a missing disk and an invalid config can be corrected meanwhile.",
         "SuccessExitStatus=1",
         "",
-        "# What it may take. A worker that takes too much is ended, not the service.",
+        "# What it may use. A worker that uses too much is killed, not the service.",
         "OOMPolicy=continue",
         "MemoryHigh=80%",
         "MemoryMax=90%",
@@ -94,7 +95,7 @@ def _unit(config: Config, path: Path, sandbox: list[str], target: str, account: 
     return "\n".join(lines) + "\n"
 
 
-# No namespaces are needed for these: they hold in a user's own service manager, too.
+# These need no namespaces, so they also work in a user's own service manager.
 _EVERYWHERE = (
     "NoNewPrivileges=yes",
     "LockPersonality=yes",
@@ -102,7 +103,7 @@ _EVERYWHERE = (
     "RestrictSUIDSGID=yes",
     "RestrictNamespaces=yes",
     "SystemCallArchitectures=native",
-    "# Not MemoryDenyWriteExecute: the CPU kernels of torch are compiled when first needed.",
+    "# Not MemoryDenyWriteExecute: torch compiles CPU kernels when they are first needed.",
     "SystemCallFilter=@system-service",
     "SystemCallErrorNumber=EPERM",
 )
@@ -113,7 +114,7 @@ def _user_sandbox(config: Config) -> list[str]:
 
 
 def _sandbox(config: Config, path: Path) -> list[str]:
-    """Read-only but for its own folders, no privileges, no other processes, no network."""
+    """Read-only except for its own folders; no privileges, no other processes, no network."""
     places = [path, Path(sys.executable), Path(sys.prefix), config.inbox, *_written(config)]
     at_home = any(str(place).startswith(_HOMES) for place in places)
     writable = " ".join(map(_path, _written(config)))
@@ -155,12 +156,16 @@ def _devices(config: Config) -> list[str]:
 
 
 def _families(config: Config) -> str:
-    networks = " AF_INET AF_INET6" + " AF_NETLINK" * _online(config) if _networked(config) else ""
-    return f"RestrictAddressFamilies=AF_UNIX{networks}"
+    families = ["AF_UNIX"]
+    if _networked(config):
+        families += ["AF_INET", "AF_INET6"]
+    if _online(config):
+        families.append("AF_NETLINK")
+    return f"RestrictAddressFamilies={' '.join(families)}"
 
 
 def _online(config: Config) -> bool:
-    """Whether other machines are talked to: by Ray, by a download, perhaps by a hook."""
+    """Whether other machines are contacted: by Ray, by a download, perhaps by a hook."""
     hooks = config.hooks.on_done or config.hooks.on_failed or config.hooks.on_batch
     return bool(config.engine == "ray" or config.weights == "torchvision" or hooks)
 
@@ -178,8 +183,10 @@ def _written(config: Config) -> list[Path]:
     places = [config.outbox, config.state]
     if config.after != "keep" or config.failed == "quarantine":
         places.append(config.inbox)
-    places += [config.archive] * (config.after == "archive")
-    places += [config.quarantine] * (config.failed == "quarantine")
+    if config.after == "archive":
+        places.append(config.archive)
+    if config.failed == "quarantine":
+        places.append(config.quarantine)
     places += [file.parent for file in (config.metrics.file, config.log.file) if file]
     return list(dict.fromkeys(places))
 
@@ -193,10 +200,10 @@ def _specifiers(text: str) -> str:
 
 
 def _owner(folder: Path) -> str:
-    """Whose folder it is: who may write there."""
+    """The owner of a folder, who may write there."""
     try:
         return folder.owner()
-    except (OSError, KeyError, NotImplementedError):  # no such account; Windows knows no owners
+    except (OSError, KeyError, NotImplementedError):  # no such account; Windows has no owners
         return getpass.getuser()
 
 
@@ -206,7 +213,7 @@ def _quoted(text: str) -> str:
 
 
 def _argument(word: str) -> str:
-    """One word of a command line, in which systemd puts in variables."""
+    """One argument of a command line, in which systemd would expand variables."""
     return _quoted(_specifiers(word).replace("$", "$$"))
 
 
@@ -225,16 +232,16 @@ def plist(config: Config, path: Path) -> str:
         "ProgramArguments": _command(path),
         "WorkingDirectory": str(path.parent),
         "RunAtLoad": True,
-        # Started anew whatever it ended with, a wrong config included; at most once a minute.
+        # Restarted whatever the exit code, after an invalid config too; at most once a minute.
         "KeepAlive": True,
         "ThrottleInterval": 60,
         "ExitTimeOut": STOP_SECONDS,
-        # Not Background: that is the slow cores only.
+        # Not Background: that uses the slow cores only.
         "ProcessType": "Standard",
         "LowPriorityIO": True,
         "Nice": 5,
         "Umask": 0o027,
-        # 256 otherwise: too few for a folder of thousands on a disk that is watched by name.
+        # The default is 256: too few to watch a folder of thousands of files.
         "SoftResourceLimits": {"NumberOfFiles": 4096},
         "EnvironmentVariables": {"PYTHONUNBUFFERED": "1"},
         "StandardOutPath": log,
@@ -244,5 +251,5 @@ def plist(config: Config, path: Path) -> str:
 
 
 def missing(config: Config) -> list[Path]:
-    """Folders that must be there before a service manager can build a sandbox around them."""
+    """Folders that must exist before a service manager can build the sandbox."""
     return [place for place in (config.inbox, *_written(config)) if not is_folder(place)]

@@ -1,4 +1,4 @@
-"""Commands that look at the set-up: styles, check, schema, doctor, service."""
+"""Commands that inspect the set-up: styles, check, schema, doctor, service."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ from pipeline.system.text import format_count
 
 @app.command()
 def styles(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """List the styles in force, with their origin."""
+    """List the styles, with their paintings."""
     from pipeline.cli import styles as style_list
     from pipeline.config import loading
 
@@ -30,7 +30,7 @@ def styles(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 
 @app.command()
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Validate config.yaml."""
+    """Validate config.yaml and the files that it names."""
     from pipeline.config import loading
 
     loaded = loading.load(config)
@@ -40,16 +40,16 @@ def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 @app.command()
 def schema(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Print config.yaml's JSON Schema."""
+    """Print the JSON Schema of config.yaml."""
     from pipeline.config.loading import json_schema
 
-    del config  # taken everywhere, needed here by nothing: the schema is the same for all
+    del config  # every command accepts it; the schema does not depend on it
     print(json.dumps(json_schema(), indent=2))
 
 
 @app.command()
 def doctor(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Examine machine, folders, weights and device."""
+    """Check machine, folders, weights and device by using them."""
     from pipeline.cli import doctor as examination
     from pipeline.config import loading
 
@@ -60,19 +60,21 @@ def doctor(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 
 @app.command()
 def service(
-    kind: Annotated[str, typer.Argument(help="systemd or launchd.", metavar="KIND")],
+    kind: Annotated[
+        str, typer.Argument(help="The service manager: systemd or launchd.", metavar="KIND")
+    ],
     config: ConfigOption = DEFAULT_CONFIG,
     user: Annotated[
-        bool, typer.Option("--user", help="systemd: for your own account, without root.")
+        bool, typer.Option("--user", help="systemd: a unit for your own account, without root.")
     ] = False,
     account: Annotated[
-        str, typer.Option(help="systemd: who it runs as; else the owner of the inbox.")
+        str, typer.Option(help="systemd: the user it runs as; otherwise the inbox's owner.")
     ] = "",
 ) -> None:
     """Print a systemd unit or a launchd agent for this config.
 
-    It runs `watch` for good, names this Python, this config and its folders, and lets the service
-    do little else.
+    It runs `watch` permanently with this Python and this config, and allows the service to write to
+    the config's folders and little else.
     """
     from pipeline.cli import service_units as units
     from pipeline.config import loading
@@ -82,4 +84,4 @@ def service(
         raise UsageError(f"no such kind: {kind}", where="service", hint="systemd or launchd")
     print(units.text(kind, loaded.config, config, user=user, account=account), end="")
     for folder in units.missing(loaded.config):
-        print(f"make this folder before the service starts: {folder}", file=sys.stderr)
+        print(f"create this folder before the service starts: {folder}", file=sys.stderr)

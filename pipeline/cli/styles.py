@@ -1,4 +1,4 @@
-"""`styles`: the styles in force, and the starter styles."""
+"""`styles`: the styles of the config, and the starter styles."""
 
 from pipeline.cli.report_rows import Report
 from pipeline.config.loading import Loaded
@@ -8,7 +8,7 @@ from pipeline.system.text import visible
 
 
 def styles(loaded: Loaded) -> Report:
-    """The styles in force, and the starter styles to choose from."""
+    """The styles of the config, and the starter styles to choose from."""
     return {
         "starters": [f"{BUILTIN}{name}" for name in starter_styles()],
         "styles": [
@@ -26,7 +26,7 @@ def styles(loaded: Loaded) -> Report:
 
 
 def styles_text(report: Report) -> str:
-    """The report for people."""
+    """The report as text."""
     lines = []
     for style in report["styles"]:
         shares = [f"{image['origin']} ({image['weight']:.0%})" for image in style["images"]]

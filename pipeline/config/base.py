@@ -1,4 +1,4 @@
-"""What all config models share: strictness, paths, and types that several sections use."""
+"""The base of all config models: strictness, merging, paths, and types that sections share."""
 
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -16,12 +16,12 @@ from pipeline.system.paths import absolute_path
 Strength = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-# YAML and JSON know lists only; a frozen option holds tuples.
+# YAML and JSON have only lists; frozen options hold tuples.
 FromList = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 
 
 def absolute(value: Any, info: ValidationInfo) -> Any:
-    """Paths in a config file are relative to the file."""
+    """A path of a config file made absolute: it is relative to the file."""
     base = (info.context or {}).get("base") or Path.cwd()
     return absolute_path(value, base) if isinstance(value, str | Path) and value else value
 

@@ -1,7 +1,7 @@
-"""The one table of file kinds: their suffixes, their media types, and who can show or write them.
+"""The one table of file kinds: suffixes, media types, and who can show or write them.
 
-Inbox, uploads, decoder, output formats, gallery and server all ask here, so that no two of them
-disagree about what `.jfif` is. It loads nothing, since a decoder process asks it too.
+Inbox, uploads, decoder, output formats, gallery and server all use it, so that no two of them
+disagree about what `.jfif` is. It imports nothing else, because decoder processes use it too.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ class Kind:
     """One kind of file.
 
     Attributes:
-        name: As ``output.format`` and ``timelapse.format`` have it.
+        name: As in ``output.format`` and ``timelapse.format``.
         media: Its media type (IANA).
-        suffixes: All that stand for it, in lower case. New files get the first.
-        photo: Taken from the inbox.
-        written: A picture can be written as it.
-        browser: Browsers show it without help.
-        film: May hold a timelapse.
+        suffixes: All of its suffixes, in lower case. New files get the first.
+        photo: Accepted in the inbox.
+        written: Pictures can be written in it.
+        browser: Browsers can show it.
+        film: A timelapse can be written in it.
     """
 
     name: str
@@ -54,10 +54,10 @@ PHOTOS_LISTED = " ".join(sorted(PHOTOS))  # for messages
 
 
 def kind_of(name: str) -> Kind | None:
-    """The kind that a file's name claims; None when it is not in the table."""
+    """The kind that a file name's suffix stands for; None when it is not in the table."""
     return OF_SUFFIX.get(PurePath(name).suffix.lower())
 
 
 def is_photo_name(name: str) -> bool:
-    """Whether the inbox takes a file of this name for a photo."""
+    """Whether a file of this name in the inbox is a photo."""
     return PurePath(name).suffix.lower() in PHOTOS

@@ -1,4 +1,4 @@
-"""Load config.yaml and everything it names; the JSON Schema of it."""
+"""Load config.yaml with its manifest; print its JSON Schema."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from pipeline.config.manifest import Manifest, load_manifest
 from pipeline.config.model import Config
-from pipeline.config.validation import explain
+from pipeline.config.validation import describe_error
 from pipeline.config.yaml_file import read_yaml
 from pipeline.errors import ConfigError
 from pipeline.system.file_version import Stamp
@@ -25,11 +25,11 @@ def load_config(path: Path) -> Config:
     if document is None:
         document = {}
     if not isinstance(document, dict):
-        raise ConfigError("the top level must be a mapping", where=str(path))
+        raise ConfigError("the top level must be keys with values", where=str(path))
     try:
         return Config.model_validate(document, context={"base": real_path(path.parent)})
     except ValidationError as error:
-        raise ConfigError(**explain(error, Config, path, lines)) from None
+        raise ConfigError(**describe_error(error, Config, path, lines)) from None
 
 
 def json_schema() -> dict[str, Any]:
@@ -44,7 +44,7 @@ class Loaded:
     path: Path
     config: Config
     manifest: Manifest
-    stamp: Stamp | None = None  # of the file, from before it was read
+    stamp: Stamp | None = None  # of the file, taken before it was read
 
 
 def load(path: Path, *, complete: bool = True) -> Loaded:
@@ -52,8 +52,8 @@ def load(path: Path, *, complete: bool = True) -> Loaded:
 
     Args:
         path: The file.
-        complete: Whether every painting and weights file that it names must be there. Commands
-            that only look need none: a daemon at work waits for one that was moved away.
+        complete: Whether every painting and weights file that it names must exist. Commands that
+            only report need none of them, and a running daemon waits for one that was moved.
     """
     stamp = Stamp.at(path)
     config = load_config(path)

@@ -8,17 +8,17 @@ from importlib.resources import files
 from pathlib import Path
 
 from pipeline.config.model import BUILTIN, WEIGHTS_WORDS, Config, MatchRule
-from pipeline.config.patterns import fits
+from pipeline.config.patterns import matches
 from pipeline.config.transfer import INIT_WORDS, Transfer
 from pipeline.errors import ConfigError
 from pipeline.system.paths import why_no_file
 
-MOST_SAID = 300  # characters of a path: the reader has the config
+MAX_SHOWN = 300  # characters of a path: the reader has the config
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """One style in force: its paintings with their weights (summing to 1) and its options."""
+    """One style: its paintings with their weights (summing to 1) and its transfer options."""
 
     name: str
     images: tuple[tuple[Path, float], ...]
@@ -28,15 +28,15 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All styles in force, and the rules that hand them out."""
+    """All styles, and the rules that assign them to photos."""
 
     styles: dict[str, Style]
     rules: tuple[MatchRule, ...]
 
     def styles_for(self, content: str) -> tuple[Style, ...]:
-        """Styles for a path relative to the inbox: those of the first rule that fits."""
+        """The styles of a photo, by its path in the inbox: those of the first rule that matches."""
         for rule in self.rules:
-            if fits(content, rule.inbox):
+            if matches(content, rule.inbox):
                 return tuple(self.styles[style] for style in dict.fromkeys(rule.styles))
         return ()
 
@@ -48,8 +48,8 @@ def load_manifest(
 
     Args:
         config: The config.
-        config_path: Where it was read, for the words of an error.
-        complete: Whether every file that it names must be there.
+        config_path: Where it was read, for error messages.
+        complete: Whether every file that it names must exist.
 
     Raises:
         ConfigError: When a style's image does not exist, with the key that names it.
@@ -71,7 +71,7 @@ def load_manifest(
 
 
 def _check_models(config: Config, path: Path | str) -> None:
-    """That files of weights are there; what they hold is for `doctor`, which takes longer."""
+    """Check that files of weights exist; `doctor` also checks their content, which takes longer."""
     weights = None if config.weights in WEIGHTS_WORDS else Path(config.weights)
     wanted = {"weights": weights, "enhance.upscale_model": config.enhance.enlarging_model}
     for key, file in wanted.items():
@@ -91,12 +91,12 @@ def find_image(source: str, key: str, *, there: bool = True) -> Path:
     """The file behind ``builtin:NAME`` or a path.
 
     Args:
-        source: As the config has it.
-        key: Who asks for it.
-        there: Whether the file of a path must be there now.
+        source: As written in the config.
+        key: The key or argument that names it, for error messages.
+        there: Whether the file of a path must exist now.
 
     Raises:
-        ConfigError: When there is none.
+        ConfigError: There is no such file.
     """
     if source.startswith(BUILTIN):
         name = source.removeprefix(BUILTIN)
@@ -109,15 +109,16 @@ def find_image(source: str, key: str, *, there: bool = True) -> Path:
     path = Path(source)
     why = why_no_file(path) if there else ""
     if why:
-        what = f"{_unreadable('image', why)}: {source[:MOST_SAID]}"
+        what = f"{_unreadable('image', why)}: {source[:MAX_SHOWN]}"
         raise ConfigError(what, where=key, hint=_RELATIVE)
-    return path.absolute()  # a link stays one: it may be pointed elsewhere
+    return path.absolute()  # links are not resolved: a link may later point elsewhere
 
 
 _RELATIVE = "paths are relative to the config file"
 
 
 def _unreadable(noun: str, why: str) -> str:
+    """The error for a file that is missing or cannot be read."""
     missing = os.strerror(errno.ENOENT).lower()
     return f"no such {noun}" if why == missing else f"this {noun} cannot be used ({why})"
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pipeline.config.base import FromList, LocalPath, Options
-from pipeline.config.patterns import checked_pattern
+from pipeline.config.patterns import check_pattern
 from pipeline.config.transfer import SystemText
 
 
@@ -31,7 +31,7 @@ class Watch(Options):
     )
 
 
-Pattern = Annotated[str, Field(min_length=1), AfterValidator(checked_pattern)]
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(check_pattern)]
 Bytes = Annotated[int, Field(ge=0, le=1 << 50)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
 

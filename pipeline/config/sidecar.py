@@ -1,7 +1,8 @@
-"""Side files: ``photo.jpg.yaml`` and ``_folder.yaml`` pick styles and options for photos.
+"""Side files: ``photo.jpg.yaml`` and ``_folder.yaml`` choose styles and options for photos.
 
-They come from whoever may write into the inbox, so they may pick among what the config offers and
-no more: styles by their names, options from an allow-list, never a path, a hook or a device.
+Anybody who can write into the inbox can write them, so they are untrusted: they may choose among
+what the config offers and no more, styles by name and options from an allow-list, but never a path,
+a hook or a device.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,7 @@ from pipeline.config.manifest import Manifest
 from pipeline.config.model import Config
 from pipeline.config.sections import Limits
 from pipeline.config.transfer import Transfer
-from pipeline.config.validation import explain
+from pipeline.config.validation import describe_error
 from pipeline.config.yaml_file import parse_yaml
 from pipeline.errors import ConfigError, InputError, Reason
 from pipeline.system.safe_files import opened
@@ -26,41 +27,41 @@ from pipeline.system.safe_files import opened
 FOLDER_FILE = "_folder.yaml"
 SUFFIX = ".yaml"
 MAX_BYTES = 64 << 10
-MAX_STEPS = 2000  # at each scale: a dropped file must not keep the machine for a week
+MAX_STEPS = 2000  # at each scale: an untrusted file must not occupy the machine for a week
 
 _PHOTO_SUFFIXES = tuple(PHOTOS)
 
 
 class SideTransfer(Transfer):
-    """The transfer options that a side file may set: all, but no path and no bottomless one."""
+    """The transfer options that a side file may set: all of them, but no path of a start image."""
 
     init: Literal["content", "noise", "style"] = "content"
 
 
 class SideEnhance(Enhance):
-    """The enhancement options that a side file may set: all, but no path to a model."""
+    """The enhancement options that a side file may set: all of them, but no path of a model."""
 
     upscale_by: Literal["transfer", "lanczos"] = "transfer"
     upscale_model: None = None
 
     def chosen(self) -> dict[str, Any]:
-        """Without the model: to set it to nothing is not for a side file either."""
+        """Without the model: a side file may not unset the config's model either."""
         return {key: value for key, value in super().chosen().items() if key != "upscale_model"}
 
 
 class Side(Options):
-    """What one side file says."""
+    """The content of one side file, or of several merged."""
 
     styles: Annotated[tuple[str, ...] | None, Field(min_length=1), FromList] = None
     transfer: SideTransfer = SideTransfer()
     enhance: SideEnhance = SideEnhance()
 
-    def under(self, below: "Side") -> "Side":
-        """What this folder asks for, with what a folder or photo inside it asks for on top."""
+    def overlay_side(self, inner: "Side") -> "Side":
+        """These options of a folder, with those of a folder or photo inside it on top."""
         return Side(
-            styles=below.styles or self.styles,
-            transfer=self.transfer.overlay(below.transfer),
-            enhance=self.enhance.overlay(below.enhance),
+            styles=inner.styles or self.styles,
+            transfer=self.transfer.overlay(inner.transfer),
+            enhance=self.enhance.overlay(inner.enhance),
         )
 
 
@@ -72,53 +73,54 @@ def is_side_file(content: str) -> bool:
     return name == FOLDER_FILE or name[: -len(SUFFIX)].lower().endswith(_PHOTO_SUFFIXES)
 
 
-def governing(content: str) -> list[str]:
-    """Paths of the side files that may speak about a photo, the outermost first."""
+def side_files_of(content: str) -> list[str]:
+    """Paths of the side files that may apply to a photo, the outermost folder first."""
     folders = content.split("/")[:-1]
     paths = ["/".join([*folders[:depth], FOLDER_FILE]) for depth in range(len(folders) + 1)]
     return [*paths, content + SUFFIX]
 
 
-def wishes(
+def merge_side_files(
     content: str,
     found: Mapping[str, tuple[Path, str]],
     manifest: Manifest,
     config: Config,
 ) -> Side | None:
-    """What all side files together say about a photo; None where there are none.
+    """The side files that apply to a photo, merged; None when there are none.
 
     Args:
         content: The photo.
-        found: Path and version of every side file in the inbox, by its path relative to it.
-        manifest: Its styles may be named.
-        config: Its limits say how much may be asked for, its enhancement lies under theirs.
+        found: Path and version of every side file in the inbox, by its path relative to the inbox.
+        manifest: The styles that may be named.
+        config: Its limits apply, and its enhancement options are the layer below.
 
     Raises:
         InputError: ``sidecar_invalid``, with the file and the line.
     """
-    together, enlarging = None, content
-    for name in governing(content):
+    together, sizing = None, content
+    for name in side_files_of(content):
         if name in found:
             path, version = found[name]
             side = _read(path, version, name, tuple(manifest.styles), config.limits)
             if isinstance(side, InputError):
                 raise side.with_traceback(None)
-            together = side if together is None else together.under(side)
-            enlarging = name if _sized(side) else enlarging
-    if together is not None and _sized(together):
-        _check_enlarged(together, enlarging, content, manifest, config)
+            together = side if together is None else together.overlay_side(side)
+            sizing = name if _sets_size(side) else sizing
+    if together is not None and _sets_size(together):
+        _check_size(together, sizing, content, manifest, config)
     return together
 
 
-def _sized(side: Side) -> bool:
-    """Whether a side file has a say in how large pictures become."""
+def _sets_size(side: Side) -> bool:
+    """Whether a side file influences the size of pictures."""
     return "size" in side.transfer.chosen() or "upscale" in side.enhance.chosen()
 
 
-def _check_enlarged(
-    side: Side, name: str, content: str, manifest: Manifest, config: Config
-) -> None:
-    """The sizes of all its styles, times what the side files or the config ask for."""
+def _check_size(side: Side, name: str, content: str, manifest: Manifest, config: Config) -> None:
+    """Check the size of the enlarged picture in each style against `limits.side`.
+
+    ``name`` is the side file to blame.
+    """
     limits = config.limits
     times = config.enhance.overlay(side.enhance).upscale
     styles = side.styles or [style.name for style in manifest.styles_for(content)]
@@ -134,19 +136,19 @@ def _check_enlarged(
 def _read(
     path: Path, _version: str, name: str, styles: tuple[str, ...], limits: Limits
 ) -> Side | InputError:
-    """One side file, read once for each version of it, also when it is wrong."""
+    """One side file, read once for each version of it, also when it is invalid."""
     try:
-        document, lines = parse_yaml(_text(path), name, MAX_BYTES)
+        document, lines = parse_yaml(_read_bytes(path), name, MAX_BYTES)
         if document is not None and not isinstance(document, dict):
-            raise ConfigError("the top level must be a mapping", where=name)
+            raise ConfigError("the top level must be keys with values", where=name)
         try:
             side = Side.model_validate(document or {})
             _check(side, styles, limits)
         except ValidationError as error:
-            raise ConfigError(**explain(error, Side, name, lines)) from None
-        except _Wrong as wrong:
-            line = lines.get(wrong.key, 1)
-            raise ConfigError(str(wrong), where=f"{name}:{line}") from None
+            raise ConfigError(**describe_error(error, Side, name, lines)) from None
+        except _Invalid as error:
+            line = lines.get(error.key, 1)
+            raise ConfigError(str(error), where=f"{name}:{line}") from None
     except ConfigError as error:
         hint = error.hint or "correct or remove the side file"
         code = Reason.SIDECAR_INVALID
@@ -154,7 +156,7 @@ def _read(
     return side
 
 
-class _Wrong(Exception):
+class _Invalid(Exception):
     def __init__(self, what: str, *key: str) -> None:
         super().__init__(f"{'.'.join(key)}: {what}")
         self.key = key
@@ -164,18 +166,18 @@ def _check(side: Side, styles: Iterable[str], limits: Limits) -> None:
     known = list(styles)
     for name in side.styles or ():
         if name not in known:
-            raise _Wrong(f"there is no style {name!r}; there are: {', '.join(known)}", "styles")
+            raise _Invalid(f"there is no style {name!r}; there are: {', '.join(known)}", "styles")
     chosen = side.transfer.chosen()
     sides = [chosen.get("size", 0), *(chosen.get("scales") or ())]
     for value in sides:
         if value == "source" or value > limits.side:
-            raise _Wrong(f"at most {limits.side} px from a side file", "transfer", "size")
+            raise _Invalid(f"at most {limits.side} px from a side file", "transfer", "size")
     if max(chosen.get("steps", (0,))) > MAX_STEPS:
-        raise _Wrong(f"at most {MAX_STEPS} from a side file", "transfer", "steps")
+        raise _Invalid(f"at most {MAX_STEPS} from a side file", "transfer", "steps")
 
 
-def _text(path: Path) -> bytes:
-    """The file itself, no link; one byte more than is allowed, so that its length shows."""
+def _read_bytes(path: Path) -> bytes:
+    """The file itself, not a link; one byte more than allowed, so that excess is noticed."""
     try:
         with opened(path) as file:
             return file.read(MAX_BYTES + 1)

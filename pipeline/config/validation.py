@@ -1,4 +1,4 @@
-"""What pydantic found wrong -> one line that names the key, the line and the nearest valid key."""
+"""Pydantic's errors as one line that names the key, the line and the nearest valid key."""
 
 import difflib
 import re
@@ -11,9 +11,9 @@ from pydantic_core import ErrorDetails
 
 from pipeline.config.yaml_file import Lines
 
-MOST_SAID = 300  # characters of what was given: the reader has the file
-# Where pydantic speaks of Python, to people who write YAML.
-_PLAIN = {
+MAX_SHOWN = 300  # characters of a value: the reader has the file
+# Pydantic's messages are in terms of Python; these are for people who write YAML.
+_MESSAGES = {
     "is_instance_of": "input should be a path",
     "model_type": "input should be keys with values",
     "dict_type": "input should be keys with values",
@@ -22,57 +22,61 @@ _PLAIN = {
 }
 
 
-def explain(
+def describe_error(
     error: ValidationError, model: type[BaseModel], path: Path | str, lines: Lines
 ) -> dict[str, str]:
-    """The first complaint of a ValidationError as ``what, where, hint``."""
-    first = _worst(error, lines)
-    document_path = _in_document(first, lines)
+    """The most useful error of a ValidationError, as ``what, where, hint``."""
+    first = _error_to_show(error, lines)
+    document_path = _document_path(first, lines)
     line = lines.get(document_path)
     where = f"{path}:{line}" if line else str(path)
     key = ".".join(document_path)
     if first["type"] == "extra_forbidden":
         what = f"unknown key {key!r}"
         hint = nearest(document_path[-1], _fields_at(model, first["loc"][:-1])).strip("; ")
-        return {"what": _cut(what), "where": where, "hint": hint}
-    message = _PLAIN.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+        return {"what": _shorten(what), "where": where, "hint": hint}
+    message = _MESSAGES.get(first["type"]) or first["msg"].removeprefix("Value error, ")
     given = first["input"]
-    shown = f", not {_shown(given)}" if isinstance(given, str | int | float | bool | None) else ""
-    # A message that pydantic wrote names the rule only; add what was given.
+    value = (
+        f", not {_format_value(given)}"
+        if isinstance(given, str | int | float | bool | None)
+        else ""
+    )
+    # A message of pydantic's own names only the rule; the value is added.
     if first["type"] in ("value_error", "missing"):
-        shown = ""
-    what = f"{key}: {message[:1].lower()}{message[1:]}{shown}" if key else message
+        value = ""
+    what = f"{key}: {message[:1].lower()}{message[1:]}{value}" if key else message
     hint = ""
-    what = _cut(what)
+    what = _shorten(what)
     if first["type"] == "literal_error" and isinstance(given, str):
         words = re.findall(r"'([^']+)'", first.get("ctx", {}).get("expected", ""))
         hint = nearest(given, words).strip("; ")
     return {"what": what, "where": where, "hint": hint}
 
 
-def _shown(given: object) -> str:
-    """What was given, briefly."""
+def _format_value(given: object) -> str:
+    """A value, briefly."""
     try:
-        return _cut(repr(given))
+        return _shorten(repr(given))
     except ValueError:  # a number of thousands of digits
         return "a number of this size"
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= MOST_SAID else f"{text[:MOST_SAID]}..."
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
-def _worst(error: ValidationError, lines: Lines) -> ErrorDetails:
-    """The complaint to show: an unknown key first, then the one that points deepest."""
+def _error_to_show(error: ValidationError, lines: Lines) -> ErrorDetails:
+    """The error to show: an unknown key first, then the one with the deepest key."""
     found = error.errors()
     unknown = [detail for detail in found if detail["type"] == "extra_forbidden"]
     first = found[0]["loc"][:1]
     same_key = [detail for detail in found if detail["loc"][:1] == first]
-    return (unknown or sorted(same_key, key=lambda d: -len(_in_document(d, lines))))[0]
+    return (unknown or sorted(same_key, key=lambda d: -len(_document_path(d, lines))))[0]
 
 
-def _in_document(detail: ErrorDetails, lines: Lines) -> tuple[str, ...]:
-    """Pydantic's loc without the names of union branches, which the document does not hold."""
+def _document_path(detail: ErrorDetails, lines: Lines) -> tuple[str, ...]:
+    """Pydantic's loc without the names of union branches, which the document does not contain."""
     path: tuple[str, ...] = ()
     for part in map(str, detail["loc"]):
         if (*path, part) in lines:
@@ -83,7 +87,7 @@ def _in_document(detail: ErrorDetails, lines: Lines) -> tuple[str, ...]:
 
 
 def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> Iterable[str]:
-    """Names of the fields where ``loc`` points, for the nearest valid key."""
+    """Names of the fields at ``loc``, among which the nearest valid key is searched."""
     fields: Any = model
     for part in loc:
         nested = [model for model in _models_in(fields) if isinstance(model, type)]
@@ -102,6 +106,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
+    """A hint to the most similar name, or to all of them; it begins with a semicolon."""
     names = list(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:

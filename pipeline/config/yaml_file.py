@@ -1,4 +1,4 @@
-"""A YAML file -> plain values and the lines they stand on. Safe, exact, bounded."""
+"""A YAML file as plain values and the lines they are on; safe, exact and bounded."""
 
 from collections.abc import Hashable, Iterable
 from pathlib import Path
@@ -10,11 +10,11 @@ from pipeline.errors import ConfigError
 from pipeline.system.safe_files import opened
 
 MAX_CONFIG_BYTES = 1 << 20
-MOST_SAID = 200  # characters of an error that is not ours
+MAX_SHOWN = 200  # characters of a library's error message
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe loader that refuses duplicate keys and aliases (a billion laughs)."""
+    """Safe loader that refuses duplicate keys, and aliases (the "billion laughs" attack)."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
@@ -32,7 +32,7 @@ class _Loader(yaml.SafeLoader):
                 )
             if key.value in seen:
                 raise yaml.MarkedYAMLError(
-                    problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
+                    problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
@@ -42,7 +42,7 @@ Lines = dict[tuple[str, ...], int]
 
 
 def read_yaml(path: Path, max_bytes: int = MAX_CONFIG_BYTES) -> tuple[Any, Lines]:
-    """The document, and the line on which each key path stands.
+    """The document, and the line of each key path.
 
     Raises:
         ConfigError: When the file cannot be read or is not YAML.
@@ -59,7 +59,7 @@ def read_yaml(path: Path, max_bytes: int = MAX_CONFIG_BYTES) -> tuple[Any, Lines
 
 
 def parse_yaml(text: bytes, path: str, max_bytes: int = MAX_CONFIG_BYTES) -> tuple[Any, Lines]:
-    """The same for bytes that were read already; ``path`` is for the words of an error."""
+    """The same for bytes that were already read; ``path`` is named in errors."""
     if len(text) > max_bytes:
         raise ConfigError(f"larger than {max_bytes} bytes", where=path)
     loader = None
@@ -73,12 +73,12 @@ def parse_yaml(text: bytes, path: str, max_bytes: int = MAX_CONFIG_BYTES) -> tup
         what = error.problem or "not valid YAML"
         raise ConfigError(what, where=f"{path}:{line}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # ValueError: PyYAML's own for impossible dates; RecursionError: nesting as a weapon.
-        what = " ".join(str(error).split())[:MOST_SAID] or "not valid YAML"
+        # ValueError: from PyYAML for impossible dates; RecursionError: from hostile nesting.
+        what = " ".join(str(error).split())[:MAX_SHOWN] or "not valid YAML"
         raise ConfigError(f"not valid YAML: {what}", where=path) from None
     except Exception:
-        # PyYAML has errors of its own for wrong syntax only. A value that does not fit its tag
-        # (`!!bool x`, `!!int ""`, `!!set [1]`) ends in a KeyError, IndexError, TypeError ...
+        # PyYAML has its own errors for wrong syntax only. A value that does not fit its tag
+        # (`!!bool x`, `!!int ""`, `!!set [1]`) raises KeyError, IndexError, TypeError ...
         what = "not valid YAML: a value does not fit its tag (as in !!bool x)"
         raise ConfigError(what, where=path) from None
     finally:
@@ -99,7 +99,7 @@ def _walk(node: yaml.Node, at: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...
 
 
 def parse_scalar(text: str) -> Any:
-    """A word on the command line as YAML would read it: 3, 0.5, true, or itself."""
+    """A command-line value as YAML reads it: 3, 0.5, true, or the text itself."""
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:

@@ -8,7 +8,7 @@ jobs of one photo stay together, because what was computed of it is still at han
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-from pipeline.config.patterns import fits
+from pipeline.config.patterns import matches
 from pipeline.config.sections import Queue
 from pipeline.inbox.scanner import Found
 from pipeline.jobs.job import Job
@@ -144,7 +144,7 @@ def _key(files: Mapping[str, Found], order: str) -> Callable[[str], int]:
 
 
 def _priority(content: str, folders: Mapping[str, int]) -> int:
-    return next((value for pattern, value in folders.items() if fits(content, pattern)), 0)
+    return next((value for pattern, value in folders.items() if matches(content, pattern)), 0)
 
 
 def _in_turns(contents: list[str], folder: str, served: Mapping[str, int]) -> list[str]:

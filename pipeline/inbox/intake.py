@@ -22,7 +22,7 @@ from pathlib import Path
 
 from pipeline.config.manifest import Manifest
 from pipeline.config.model import Config
-from pipeline.config.sidecar import Side, wishes
+from pipeline.config.sidecar import Side, merge_side_files
 from pipeline.errors import Failure, InputError, Reason
 from pipeline.inbox.examiner import PASSING, Examined
 from pipeline.inbox.mount_guard import recognise
@@ -163,7 +163,7 @@ class Intake:
     def _own_recipes(self, content: str) -> dict[str, Recipe | None] | None:
         side = None
         if self.sides:
-            side = wishes(content, self.sides, self.manifest, self.config)
+            side = merge_side_files(content, self.sides, self.manifest, self.config)
         return None if side is None else own_recipes(content, side, self.manifest, self.recipes)
 
     def _read_ledger(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config.sidecar import governing, is_side_file
+from pipeline.config.sidecar import is_side_file, side_files_of
 from pipeline.errors import Failure, InboxError, Reason
 from pipeline.inbox.settling import being_written, lacks_end
 from pipeline.inbox.tree import IGNORED, MAX_DEPTH, Folder, Refused, downloading
@@ -137,7 +137,7 @@ class Inbox:
         if any(map(is_side_file, waiting)):
             # Who is told how a photo is wanted must have finished telling.
             for file in found:
-                side = next((s for s in governing(file.content) if s in waiting), None)
+                side = next((s for s in side_files_of(file.content) if s in waiting), None)
                 if side is not None:
                     waiting[file.content] = _Wait("its side file still changes", waiting[side].due)
             found = [file for file in found if file.content not in waiting]

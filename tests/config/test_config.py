@@ -53,7 +53,7 @@ def test_paths_are_relative_to_the_config_file(tmp_path: Path) -> None:
         (STYLES + "outbox: inbox/out\n", ["outbox lies inside the inbox"]),
         (STYLES + "inbox: outbox/in\n", ["inbox lies inside the outbox"]),
         (STYLES + "state: inbox/s\n", ["state"]),
-        (STYLES + STYLES, ["styles", "stands twice"]),
+        (STYLES + STYLES, ["styles", "is given twice"]),
         (STYLES + "match: [{inbox: a, styles: [mosiac]}]\n", ["'mosiac'", "did you mean 'mosaic'"]),
         ("styles: {}\n", ["styles"]),
         ("{}\n", ["styles"]),

@@ -14,7 +14,7 @@ from support.nasty_values import GOOD, NASTY, PLACES, TEXTS, as_yaml, with_value
 from pipeline.config import patterns
 from pipeline.config.loading import json_schema, load
 from pipeline.config.manifest import Manifest
-from pipeline.config.sidecar import wishes
+from pipeline.config.sidecar import merge_side_files
 from pipeline.errors import ConfigError, InputError
 
 
@@ -90,7 +90,7 @@ def test_yaml_that_plays_tricks_is_refused_in_the_config_and_in_a_side_file(
     loaded = load(good)
     found = {"photo.jpg.yaml": (side, text)}
     with pytest.raises(InputError, match=r"photo\.jpg\.yaml"):
-        wishes("photo.jpg", found, loaded.manifest, loaded.config)
+        merge_side_files("photo.jpg", found, loaded.manifest, loaded.config)
 
 
 leaves = st.one_of(
@@ -119,9 +119,9 @@ def test_random_values_in_random_keys_are_taken_or_refused_in_one_line(
 
 
 def test_a_pattern_is_quick_whatever_the_name() -> None:
-    folders = patterns.checked_pattern("/".join(["**/a*"] * patterns.MOST_GLOBSTARS) + "/b")
-    stars = patterns.checked_pattern("*a*b" * 50 + "c")
+    folders = patterns.check_pattern("/".join(["**/a*"] * patterns.MOST_GLOBSTARS) + "/b")
+    stars = patterns.check_pattern("*a*b" * 50 + "c")
     begun = time.process_time()
-    assert not patterns.fits("/".join(["a"] * 64), folders)
-    assert not patterns.fits("ab" * 120, stars)
+    assert not patterns.matches("/".join(["a"] * 64), folders)
+    assert not patterns.matches("ab" * 120, stars)
     assert time.process_time() - begun < 2

@@ -10,7 +10,7 @@ from pipeline.cli.flags import option_flags
 from pipeline.config.enhancement import Enhance
 from pipeline.config.loading import json_schema, load_config
 from pipeline.config.manifest import load_manifest
-from pipeline.config.sidecar import wishes
+from pipeline.config.sidecar import merge_side_files
 from pipeline.config.transfer import Transfer, resolve_transfer
 from pipeline.jobs.recipe import Recipe, Recipes
 from pipeline.render.single import Order, _cells
@@ -27,7 +27,7 @@ def recipe(folder: Path, config: str, side_files: dict[str, str]) -> Recipe:
         found[name] = (file, text)
     loaded = load_config(path)
     manifest = load_manifest(loaded, path)
-    side = wishes("a/p.jpg", found, manifest, loaded)
+    side = merge_side_files("a/p.jpg", found, manifest, loaded)
     return Recipes(loaded).of(manifest.styles["s"], side)
 
 

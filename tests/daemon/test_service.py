@@ -482,10 +482,10 @@ def test_a_changed_side_file_plans_exactly_its_photo_anew(studio):
         ("hooks: {on_done: [rm]}\n", "a.png.yaml:1: unknown key 'hooks'"),
         ("outbox: /tmp\n", "unknown key 'outbox'"),
         ("a: &x [1]\nb: *x\n", "aliases are not allowed"),
-        ("styles: [mosaic]\nstyles: [waves]\n", "a.png.yaml:2: the key 'styles' stands twice"),
+        ("styles: [mosaic]\nstyles: [waves]\n", "a.png.yaml:2: the key 'styles' is given twice"),
         ("x" * (64 << 10) + "yz", "larger than 65536 bytes"),
         ("[" * 30000, "not valid YAML"),
-        ("- a\n", "the top level must be a mapping"),
+        ("- a\n", "the top level must be keys with values"),
         ("!!python/object/apply:os.system [ls]\n", "could not determine a constructor"),
     ],
 )  # fmt: skip

@@ -11,7 +11,7 @@ from pipeline.cli.flags import parse_flags
 from pipeline.config.enhancement import ORDER, PRESETS, Enhance, Step
 from pipeline.config.loading import load_config
 from pipeline.config.manifest import load_manifest
-from pipeline.config.sidecar import Side, wishes
+from pipeline.config.sidecar import Side, merge_side_files
 from pipeline.config.transfer import Transfer
 from pipeline.errors import ConfigError, InputError, UsageError
 from pipeline.jobs.recipe import Recipe, Recipes
@@ -212,7 +212,7 @@ def wished(
     asked.write_text(text)
     config = load_config(path)
     manifest = load_manifest(config, path)
-    return wishes("p.jpg", {"p.jpg.yaml": (asked, text)}, manifest, config)
+    return merge_side_files("p.jpg", {"p.jpg.yaml": (asked, text)}, manifest, config)
 
 
 def test_a_side_files_size_counts_as_large_as_the_config_enlarges_it(tmp_path: Path) -> None:
