@@ -1,8 +1,8 @@
 """Cron times and hours of work, as pure functions of a given moment.
 
-Times of day are in the schedule's time zone; `clock.local_timestamp` resolves those that a clock change
-skips or repeats. Moments are compared as seconds since 1970: Python compares aware times of one
-zone by their clock readings, and those run backwards for an hour each autumn.
+Times of day are in the schedule's time zone; `clock.local_timestamp` resolves those that a clock
+change skips or repeats. Moments are compared as seconds since 1970: Python compares aware times of
+one zone by their clock readings, and those run backwards for an hour each autumn.
 """
 
 import re
