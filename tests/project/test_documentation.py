@@ -116,6 +116,14 @@ def test_every_module_that_a_page_or_a_docstring_names_exists():
     assert not exists("pipeline.errors.Gone")
 
 
+def test_every_name_that_contributing_places_in_a_module_stands_there():
+    """As in: `candidate_names` in `pipeline/outbox/names.py`."""
+    placed = r"`(\w+)`\s+(?:in|of)\s+`(pipeline/[\w/]+\.py)`"
+    found = re.findall(placed, read("CONTRIBUTING.md"))
+    assert len(found) > 8
+    assert [(name, path) for name, path in found if name not in read(path)] == []
+
+
 # Words of no engineer, and what to write instead; the glossary has the words for things.
 QUAINT = {
     "anew": "again",
