@@ -233,6 +233,7 @@ def test_a_reader_that_went_away_is_no_error(folder, command):
 # --- one picture ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_stylize_paints_one_picture_and_its_enhanced_version(pipeline, folder):
     said = pipeline("stylize", "inbox/cup.jpg", "builtin:mosaic", "-o", "o.png", *SMALL)
     assert (said.code, said.err) == (0, "")
@@ -245,6 +246,7 @@ def test_stylize_paints_one_picture_and_its_enhanced_version(pipeline, folder):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_stylize_takes_every_option_as_a_flag_and_reports_as_json(pipeline, folder):
     flags = [
         "--init", "noise", "--optimizer", "adam", "--shares", "2,1", "--seed", "3",
@@ -266,6 +268,7 @@ def test_stylize_takes_every_option_as_a_flag_and_reports_as_json(pipeline, fold
     assert (folder / "a.png").read_bytes() != (folder / "c.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_sweep_paints_a_grid_and_a_contact_sheet(pipeline, folder):
     said = pipeline(
         "sweep", "inbox/cup.jpg", "builtin:mosaic", "-o", "grid", *SMALL,
@@ -296,6 +299,7 @@ def test_a_row_of_a_contact_sheet_is_as_high_as_its_highest_picture():
     assert torch.equal(sheet[:, -edge - 10 : -edge, edge : edge + 30], flat)
 
 
+@pytest.mark.slow
 def test_weights_from_a_file_are_taken(pipeline, folder, weights):
     torch.save(weights, folder / "vgg.pth")
     command = ["stylize", "inbox/cup.jpg", "builtin:mosaic", *SMALL]
@@ -340,6 +344,7 @@ def test_schema_is_a_json_schema_of_every_key(pipeline):
     assert schema["additionalProperties"] is False
 
 
+@pytest.mark.slow
 def test_doctor_examines_machine_folders_weights_and_device(pipeline):
     said = pipeline("doctor", "--json")
     report = json.loads(said.out)

@@ -13,6 +13,8 @@ from pipeline.errors import UsageError
 from pipeline.render import single
 from pipeline.render.output_files import Target, made_here, target
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--size", "48", "--steps", "2"]
 STYLIZE = ["stylize", "cup.jpg", "painting.png", *SMALL]
 SWEEP = ["sweep", "cup.jpg", "painting.png", *SMALL, "--rows", "content_weight=1", "--columns",

@@ -17,6 +17,8 @@ from pipeline.config.manifest import Manifest
 from pipeline.config.sidecar import merge_side_files
 from pipeline.errors import ConfigError, InputError
 
+pytestmark = pytest.mark.slow
+
 
 def keys(schema: dict[str, Any], at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
     """Every key path of the schema (of free keys, styles, one), with what may stand there."""

@@ -29,6 +29,8 @@ from pipeline.workers.executor import GivenBack
 from pipeline.workers.local import LocalExecutor
 from pipeline.workers.messages import Place
 
+pytestmark = pytest.mark.slow
+
 QUARANTINE = CONFIG + "failed: quarantine\n"
 TWO_STYLES = QUARANTINE.replace("styles:\n", 'styles:\n  ink: {image: "builtin:ink_hatching"}\n')
 GOOD = ["a.png", "b.png", "c.png"]

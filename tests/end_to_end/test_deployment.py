@@ -19,6 +19,8 @@ from pipeline.cli.service_units import missing, text
 from pipeline.config.loading import load_config
 from pipeline.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 CONFIG = 'styles: {mosaic: {image: "builtin:mosaic"}}\n'
 ODD = 'my "photos" 100% $HOME \\ é'
 

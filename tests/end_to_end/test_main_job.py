@@ -20,6 +20,8 @@ from support.stock import plain_picture, swap
 
 from pipeline.config.manifest import starter_styles
 
+pytestmark = pytest.mark.slow
+
 SIDE = 32
 FAST = f"transfer: {{size: {SIDE}, steps: [2]}}\n"
 STYLES = 'styles:\n  mosaic: {image: "builtin:mosaic"}\n  waves: {image: "art/great waves.jpg"}\n'

@@ -16,7 +16,7 @@ from pipeline.imaging.tensors import load_image, resize
 from pipeline.nst import Vgg19, stylize
 from pipeline.nst.pyramid import inner
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 STRENGTHS = {
     name: sorted({1.0, *(s.strength for p in PRESETS.values() for s in p if s.step == name)})

@@ -25,6 +25,8 @@ from pipeline.jobs.recipe import digest
 from pipeline.nst import Vgg19, stylize
 from pipeline.render.single import Order, stylize_file
 
+pytestmark = pytest.mark.slow
+
 
 def waves(height: int, width: int, seed: int = 0) -> Tensor:
     """(3, H, W): smooth, and nowhere near black or white."""

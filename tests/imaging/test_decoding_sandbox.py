@@ -23,6 +23,8 @@ from pipeline.errors import InputError, PlaceError, Reason
 from pipeline.imaging import decode as codec
 from pipeline.imaging.sandbox import KNOWN_GOOD, Decoder
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def decoder():

@@ -20,6 +20,8 @@ from support import wild_stock as wild
 from pipeline.errors import InputError, Reason
 from pipeline.imaging.decode import DEFAULT_LIMITS, Decoded, decode
 
+pytestmark = pytest.mark.slow
+
 HEIGHT, WIDTH = 19, 37  # no multiples of tiles, nor of bytes
 ROWS, COLUMNS = np.mgrid[0:HEIGHT, 0:WIDTH]
 SHARES = np.stack(  # (H, W, 6) in 0..1, smooth; all channels differ

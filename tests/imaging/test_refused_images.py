@@ -23,6 +23,8 @@ from pipeline.imaging import decode as codec
 from pipeline.imaging.sandbox import Decoder
 from pipeline.imaging.tensors import DecodeLimits, load_image
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:

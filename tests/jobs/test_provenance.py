@@ -25,6 +25,8 @@ from pipeline.jobs.job import Job
 from pipeline.jobs.provenance import Provenance, parse, record
 from pipeline.jobs.recipe import StyleImage, digest
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--size", "32", "--steps", "2", "--enhance", "none"]
 MOSAIC = starter_styles()["mosaic"]
 

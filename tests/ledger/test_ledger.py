@@ -86,6 +86,7 @@ def test_a_database_that_was_removed_or_replaced_under_us_is_an_error_not_a_sile
 # --- a pair's life --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_attempt_is_counted_before_the_work_even_if_the_process_is_killed(path):
     for attempt in (1, 2, 3):
         killed = subprocess.run([sys.executable, "-c", KILLED, path], cwd=TESTS)
@@ -318,6 +319,7 @@ def test_looking_sees_what_a_running_writer_has_committed_and_cannot_write(ledge
         assert reader.counts()[JobState.FAILED] == 1
 
 
+@pytest.mark.slow
 def test_a_killed_writers_ledger_can_be_looked_at(path):
     subprocess.run([sys.executable, "-c", KILLED, path], cwd=TESTS)
     with Ledger(path, read_only=True) as reader:
@@ -457,6 +459,7 @@ print("ok")
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_that_loses_nothing_and_passes(tmp_path):
     program = f"exec {sys.executable} -c '{FULL_DISK}' {tmp_path}"
     mount = f"mount -t tmpfs -o size=512k none {tmp_path} && {program}"

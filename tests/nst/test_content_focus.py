@@ -54,6 +54,7 @@ def test_the_noise_of_a_file_is_no_detail() -> None:
     assert float(focus(grey).std()) < 0.02
 
 
+@pytest.mark.slow
 def test_a_paintings_motifs_find_room_where_the_photo_has_no_detail(
     checked: Tensor, network: Vgg19
 ) -> None:

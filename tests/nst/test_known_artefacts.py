@@ -12,6 +12,8 @@ from pipeline.config.transfer import Transfer
 from pipeline.imaging.tensors import load_image
 from pipeline.nst import Vgg19, pyramid, stylize
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {"size": 96, "steps": (25, 12), "scales": (64, 96), "depths": (5, 3)}
 
 

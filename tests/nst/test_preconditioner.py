@@ -105,6 +105,7 @@ def test_the_smallest_paintings_are_not_cut_away(size: tuple[int, int]) -> None:
     assert 0 not in kept
 
 
+@pytest.mark.slow
 def test_the_edge_of_a_paintings_scan_is_not_painted(network: Vgg19) -> None:
     inside = torch.rand(3, 194, 194, generator=torch.Generator().manual_seed(0))
     photo = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1))

@@ -157,6 +157,7 @@ def test_eigenvalues_that_are_not_found_are_done_without(monkeypatch: pytest.Mon
     assert float(again) == pytest.approx(float(value), rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [by_eigenvalues, by_newton_schulz])
 @pytest.mark.parametrize("spread", [0.0, 1e-5, 1e-3])
 def test_features_that_hardly_vary_have_a_finite_distance(

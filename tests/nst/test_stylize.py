@@ -16,6 +16,8 @@ from pipeline.nst.objective import Objective, style_sums
 from pipeline.nst.optimizers import PictureOptimizer, make_optimizer
 from pipeline.nst.pyramid import resize, target_size
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"size": 64, "steps": (15,)}
 
 
@@ -121,7 +123,7 @@ def test_a_painting_of_one_colour_leaves_the_photo_its_shapes(
 def test_the_same_seed_paints_the_same_picture_and_another_seed_another(
     photo: Tensor, painting: Tensor, network: Vgg19
 ) -> None:
-    options = Transfer(**QUICK, init="noise")
+    options = Transfer(size=64, steps=(5,), init="noise")
     first, again, other = (
         stylize(photo, painting, options, seed=seed, network=network) for seed in (7, 7, 8)
     )
@@ -144,7 +146,7 @@ def test_a_blend_takes_after_both_paintings(
 ) -> None:
     red = torch.zeros(3, 64, 64)
     red[0] = 1
-    options = Transfer(size=64, steps=(60,))
+    options = Transfer(size=64, steps=(20,))
     alone = stylize(photo, painting, options, network=network)
     blend = stylize(photo, [painting, red], options, shares=[1, 3], network=network)
     assert blend[0].mean() - blend[1].mean() > alone[0].mean() - alone[1].mean()
@@ -286,15 +288,14 @@ def test_a_learning_rate_far_too_high_still_gives_a_picture(
 def test_a_cached_style_and_photo_paint_the_same_picture(
     photo: Tensor, painting: Tensor, network: Vgg19
 ) -> None:
+    options = Transfer(size=64, steps=(5,))
     caches = Caches(MemoryCache(9), MemoryCache(9))
-    first, again = (
-        stylize(photo, painting, Transfer(**QUICK), network=network, caches=caches) for _ in "12"
-    )
+    first, again = (stylize(photo, painting, options, network=network, caches=caches) for _ in "12")
     assert torch.equal(first, again)
-    forgetful = stylize(photo, painting, Transfer(**QUICK), network=network)
+    forgetful = stylize(photo, painting, options, network=network)
     assert torch.equal(first, forgetful)
     other, afresh = (
-        stylize(photo, painting.flip(0), Transfer(**QUICK), network=network, caches=kept)
+        stylize(photo, painting.flip(0), options, network=network, caches=kept)
         for kept in (caches, None)
     )
     assert not torch.equal(first, other)

@@ -10,6 +10,8 @@ from pipeline.nst import Vgg19, stylize
 from pipeline.nst.objective import Objective, style_sums
 from pipeline.nst.tiles import MARGIN, TiledObjective, looking, spans
 
+pytestmark = pytest.mark.slow
+
 HEIGHT, WIDTH = 24, 430  # long enough that a block does not see the far end, and odd at the grid
 
 

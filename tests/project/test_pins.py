@@ -339,6 +339,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
+@pytest.mark.slow
 def test_an_install_of_the_version_before_goes_on(studio):
     """Nothing is painted again, nothing is lost, and what was deleted stays deleted."""
     for name in ("cup--waves.png", "cup--waves.enhanced.png"):
@@ -364,6 +365,7 @@ def test_an_install_of_the_version_before_goes_on(studio):
     assert (code, "the stylized picture of cup.png in the style mosaic" in said) == (0, True), said
 
 
+@pytest.mark.slow
 def test_the_outbox_of_the_version_before_keeps_its_names(studio):
     pair = [f"{stem}--{style}" for stem in ("cup", "trip/flag") for style in ("mosaic", "waves")]
     pictures = {f"{stem}{kind}.png" for stem in pair for kind in ("", ".enhanced")}

@@ -18,6 +18,8 @@ from support import ROOT
 
 from pipeline.cli import wrong_python
 
+pytestmark = pytest.mark.slow
+
 PAGES = ["README.md", "CONTRIBUTING.md"]
 PAGES += sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))
 SMALL = """

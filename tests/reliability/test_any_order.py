@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -22,6 +23,8 @@ from pipeline.jobs.retry_policy import MAX_ATTEMPTS
 from pipeline.ledger.ledger import Ledger
 from pipeline.outbox.publisher import Outbox
 from pipeline.system.file_version import hash_file
+
+pytestmark = pytest.mark.slow
 
 NAMES = st.sampled_from(["a.png", "b.png", "sub/a.png", "sub/c.jpg"])
 SEEDS = st.integers(0, 3)

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from support import SUPPORT
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = SUPPORT / "crash_points.py"
 MEMORY = Path("/dev/shm")  # where syncing costs nothing; killing a process loses no page either way
 

@@ -26,6 +26,8 @@ from pipeline.daemon.run import RELOAD_SECONDS, _Loop
 from pipeline.daemon.signals import Asked
 from pipeline.monitoring.terminal.dashboard import Dashboard
 
+pytestmark = pytest.mark.slow
+
 PATTERNS = [("match",), ("queue", "folders"), ("watch", "ignore"), ("hooks", "on_done")]
 
 OWN_STYLES = """

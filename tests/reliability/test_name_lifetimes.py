@@ -11,6 +11,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -28,6 +29,8 @@ from pipeline.jobs.job import JobState
 from pipeline.ledger.database import APPLICATION_ID, MIGRATIONS
 from pipeline.ledger.ledger import Ledger
 from pipeline.system.file_version import hash_file
+
+pytestmark = pytest.mark.slow
 
 NAMES = st.sampled_from(["image.png", "image.jpg", "sub/image.png", "runs.jsonl/image.png"])
 SEEDS = st.integers(0, 5)

@@ -20,6 +20,8 @@ from support.stock import pictures, read_log
 
 from pipeline.outbox.publisher import Outbox
 
+pytestmark = pytest.mark.slow
+
 MEMORY = Path("/dev/shm")
 SECONDS = float(os.environ.get("SOAK_SECONDS", "60"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))

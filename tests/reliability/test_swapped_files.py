@@ -27,6 +27,8 @@ from pipeline.gallery.server.files import OutboxFiles
 from pipeline.monitoring import live
 from pipeline.outbox.publisher import Outbox
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 10  # seconds: what a service manager waits at least after SIGTERM
 HOLE = 10 << 30
 CONFIG = """

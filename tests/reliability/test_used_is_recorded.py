@@ -35,6 +35,8 @@ from pipeline.render import run_job as worker
 from pipeline.system.file_version import Stamp
 from pipeline.workers.executor import GivenBack
 
+pytestmark = pytest.mark.slow
+
 SEA = """
 styles: {sea: {image: sea.bmp}}
 limits: {free_bytes: 0}

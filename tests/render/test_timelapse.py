@@ -29,6 +29,8 @@ from pipeline.render.run_job import run_job
 from pipeline.render.single import check_film
 from pipeline.render.timelapse import CANDIDATES, Recorder, evenly
 
+pytestmark = pytest.mark.slow
+
 FINISHED = torch.full((3, 48, 64), 0.9)
 
 

@@ -20,6 +20,8 @@ from pipeline.system import interpreter
 from pipeline.workers.executor import Place
 from pipeline.workers.local import LocalExecutor
 
+pytestmark = pytest.mark.slow
+
 # Python itself loads these for `-m` before it has found the program: only `-P`, or the installed
 # `pipeline`, keeps them out.
 LOADED_FOR_DASH_M = {

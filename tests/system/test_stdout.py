@@ -19,6 +19,8 @@ from pipeline.daemon.instance import holder, instance_lock
 from pipeline.outbox.publisher import Outbox
 from pipeline.system.stdout import MOST_BYTES, StdoutWriter
 
+pytestmark = pytest.mark.slow
+
 FULL = Path("/dev/full")
 
 # --- the outlet -----------------------------------------------------------------------------

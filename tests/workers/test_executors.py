@@ -26,6 +26,8 @@ from pipeline.render.run_job import run_job
 from pipeline.workers.executor import GivenBack, Place
 from pipeline.workers.local import LocalExecutor
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def executor(tmp_path):

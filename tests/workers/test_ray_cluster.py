@@ -40,6 +40,7 @@ from pipeline.workers.ray_cluster.node_worker import localised, needed
 from pipeline.workers.ray_cluster.remote_worker import places
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.ray,
     # Ray's own files and sockets, closed by its interpreter's end.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),

@@ -9,6 +9,8 @@ from support.looking import Visit, colour_at, hung, open_link
 
 from pipeline.gallery.writer import FOLDER, PICTURES, Gallery
 
+pytestmark = pytest.mark.slow
+
 MANY = 5_000
 SEEN = """[...document.querySelectorAll('.tile')].map(tile => tile.getBoundingClientRect())
   .filter(box => box.bottom > 0 && box.top < innerHeight).length"""

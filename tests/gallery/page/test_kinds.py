@@ -13,6 +13,8 @@ from pipeline.gallery.writer import FOLDER, PICTURES
 from pipeline.imaging.animation import write_film
 from pipeline.outbox.thumbnails import large_name, small_name
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def enlarged(browser: Browser, tmp_path: Path) -> Iterator[Visit]:

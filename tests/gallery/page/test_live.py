@@ -17,6 +17,8 @@ from pipeline.jobs.job import Progress
 from pipeline.monitoring.live import LivePublisher
 from pipeline.monitoring.view import View
 
+pytestmark = pytest.mark.slow
+
 RED = bytes((255, 0, 0)) * 12
 
 

@@ -7,6 +7,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 from support.looking import Visit, hung, opened, tile
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_wall_is_one_stop_and_arrows_walk_it(page: Page) -> None:
     page.get_by_role("switch", name="Enhanced").focus()

@@ -8,6 +8,8 @@ from playwright.sync_api import Browser, Page
 from support.gallery_stock import OPTIONS, done_line, hang, write_log
 from support.looking import Visit, colour_at, open_link, opened
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_slider_uncovers_the_painting_under_the_photo(page: Page) -> None:
     dialog = opened(page)

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Page
 from support.gallery_stock import done_line, hang, write_log
 from support.looking import PAIRS, Visit, hung
+
+pytestmark = pytest.mark.slow
 
 
 def test_every_picture_hangs_beside_its_photo(page: Page) -> None:
