@@ -90,7 +90,7 @@ def run(
             gate=gate,
             on_run=tell if as_json else lambda event: _say(event, dashboard),
         )
-        with closing(service):
+        with _ended(service):
             _once_free(service.start, asked, card)
             loop = _Loop(service, loaded, asked, dashboard, card, observers)
             loop.watch() if keep_going else loop.until_idle()
@@ -111,6 +111,16 @@ def run(
     if service.waiting_styles and not keep_going:
         code = ConfigError.exit_code  # a painting went away: what it is for was not made
     return _told_all(out, code, asked)
+
+
+@contextmanager
+def _ended(service: Service) -> Iterator[None]:
+    """End a service, however its work has ended: also by an error, or a second signal."""
+    with closing(service):
+        try:
+            yield
+        finally:
+            service.give_back_running()
 
 
 class _Loop:

@@ -13,6 +13,7 @@ pauses`); all that was not recorded by then is kept and recorded after the pause
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from pipeline.errors import (
     DiskFullError,
     Failure,
     OutputError,
+    PipelineError,
     PlaceError,
     Reason,
     StateError,
@@ -263,6 +265,12 @@ class Service:
         except (OutputError, BusyError, DiskFullError):
             if self.paused is None:
                 raise
+
+    def give_back_running(self) -> None:
+        """The process ends, and its workers with it: what they had is no attempt of its photo."""
+        with suppress(PipelineError):  # the database is out of reach: counted, and made again
+            for _, job in self.executor.running():
+                self.ledger.give_back(job)
 
     def close(self) -> None:
         """End what runs beside the loop."""

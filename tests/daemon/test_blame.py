@@ -16,13 +16,15 @@ from pipeline.config.enhancement import Enhance
 from pipeline.config.loading import load
 from pipeline.config.sections import Limits
 from pipeline.config.transfer import Transfer
+from pipeline.daemon import run as running
 from pipeline.daemon.blame import Holds, check_of, needs_check
-from pipeline.errors import Failure, InputError, PlaceError, Reason
+from pipeline.errors import Failure, InputError, PlaceError, Reason, StateError
 from pipeline.imaging import sandbox as decoding
 from pipeline.imaging.sandbox import Decoder
-from pipeline.jobs.job import DEFAULT_LIMITS, JobResult, Workspace
+from pipeline.jobs.job import DEFAULT_LIMITS, JobResult, JobState, Workspace
 from pipeline.jobs.recipe import Recipe, StyleImage
 from pipeline.jobs.retry_policy import LONGEST_REPAIR_WAIT, repair_wait_seconds
+from pipeline.ledger.ledger import Ledger
 from pipeline.render.run_job import run_job
 from pipeline.system.file_version import hash_file
 from pipeline.workers.executor import GivenBack
@@ -230,6 +232,28 @@ def test_a_run_that_is_not_patient_ends_with_the_cause_after_a_few_tries(make):
         machine.live(LONG)
     assert machine.tries <= 6
     assert "failed" not in studio.states().values()
+
+
+def test_a_run_that_ends_with_an_error_counts_no_attempt_of_what_it_was_painting(
+    tmp_path, monkeypatch
+):
+    class Broken(FakeExecutor):
+        def poll(self, timeout: float) -> list:
+            if self.jobs:
+                raise StateError("the outbox is out of reach")
+            return []
+
+        def close(self, force: bool = False) -> None: ...
+
+    monkeypatch.setattr(running, "open_executor", lambda *_: Broken())
+    (tmp_path / "inbox").mkdir()
+    photo(tmp_path / "inbox/a.png")
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    with pytest.raises(StateError, match="out of reach"):
+        running.run(load(tmp_path / "config.yaml"), as_json=True, keep_going=False)
+    with Ledger(tmp_path / ".state/jobs.sqlite3") as ledger:
+        (pair,) = ledger.pairs()
+    assert (pair.state, pair.attempt) == (JobState.QUEUED, 0)
 
 
 def test_a_pair_that_waits_for_its_check_goes_back_into_the_queue_when_the_service_stops(make):
