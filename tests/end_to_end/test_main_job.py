@@ -262,7 +262,7 @@ def remade(changed) -> set[str]:
     return {name for name, at in after.items() if before.get(name) != at}
 
 
-def test_a_changed_option_makes_exactly_the_affected_pairs_anew(changed):
+def test_a_changed_option_renders_exactly_the_affected_pairs_again(changed):
     mosaics = set().union(*(pair(photo, "mosaic") for photo in PHOTOS))
     others = {name for name in remade(changed) if "--ink" not in name}
     assert others == mosaics | pair("cup.png", "waves")

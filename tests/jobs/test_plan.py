@@ -72,14 +72,14 @@ def test_a_new_style_is_applied_to_photos_already_there() -> None:
     assert why(more) == [("x.jpg", "one", "done"), ("x.jpg", "two", "new")]
 
 
-def test_a_changed_option_makes_exactly_the_affected_pairs_anew() -> None:
+def test_a_changed_option_renders_exactly_the_affected_pairs_again() -> None:
     first = plan_jobs([photo("x.jpg")], manifest(ONE, TWO), recipe, {}, {})
     changed = manifest(style("one", content_weight=0.5), TWO)
     plan = plan_jobs([photo("x.jpg")], changed, recipe, done(first), {})
     assert why(plan) == [("x.jpg", "one", "recipe changed"), ("x.jpg", "two", "done")]
 
 
-def test_a_photo_that_changed_under_its_name_is_made_anew() -> None:
+def test_a_photo_that_changed_under_its_name_is_rendered_again() -> None:
     first = plan_jobs([photo("x.jpg", A)], manifest(ONE), recipe, {}, {})
     plan = plan_jobs([photo("x.jpg", B)], manifest(ONE), recipe, done(first), {})
     assert why(plan) == [("x.jpg", "one", "photo changed")]
@@ -94,13 +94,13 @@ def test_a_failed_pair_waits_for_retry() -> None:
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING, JobState.STAGED])
-def test_a_pair_that_was_cut_short_is_made_again(state: JobState) -> None:
+def test_a_pair_that_was_interrupted_is_rendered_again(state: JobState) -> None:
     first = plan_jobs([photo("x.jpg")], manifest(ONE), recipe, {}, {})
     plan = plan_jobs([photo("x.jpg")], manifest(ONE), recipe, done(first, state), {})
     assert why(plan) == [("x.jpg", "one", "unfinished")]
 
 
-def test_the_same_photo_under_two_names_is_made_once() -> None:
+def test_the_same_photo_under_two_names_is_rendered_once() -> None:
     plan = plan_jobs([photo("x.jpg"), photo("copy.jpg")], manifest(ONE), recipe, {}, {})
     assert why(plan) == [("x.jpg", "one", "new"), ("copy.jpg", "one", "duplicate")]
     assert plan[1].same_as == "x.jpg"
@@ -114,7 +114,7 @@ def test_a_duplicate_is_made_itself_once_the_earlier_result_is_gone() -> None:
     assert why(later) == [("x.jpg", "one", "photo changed"), ("copy.jpg", "one", "unfinished")]
 
 
-def test_a_photo_that_no_rule_fits_is_accounted_for() -> None:
+def test_a_photo_that_no_rule_fits_is_reported() -> None:
     nothing = Manifest({"one": ONE}, (MatchRule(inbox="z/**", styles=("one",)),))
     assert why(plan_jobs([photo("x.jpg")], nothing, recipe, {}, {})) == [("x.jpg", "", "no match")]
 
@@ -138,7 +138,7 @@ def test_whatever_decides_the_pixels_changes_the_recipe(change: dict[str, object
     assert replace(recipe(ONE), **change).digest != recipe(ONE).digest
 
 
-def test_a_job_crosses_process_walls_unchanged_even_with_an_odd_name() -> None:
+def test_a_job_crosses_process_boundaries_unchanged_even_with_an_odd_name() -> None:
     job = Job("caf\udce9/x.jpg", Path("inbox/x.jpg"), A, "one", recipe(ONE), attempt=2)
     assert pickle.loads(pickle.dumps(job)) == job
     assert job.id == replace(job, attempt=3).id

@@ -32,7 +32,7 @@ MOSAIC = starter_styles()["mosaic"]
 
 
 def job(**changes: object) -> Job:
-    """A job with a painting of ours and one of a stranger."""
+    """A job with a starter style image and one of the user's."""
     images = (
         StyleImage(MOSAIC, 0.75, digest(MOSAIC)),
         StyleImage(Path("/home/ada/private/sea.jpg"), 0.25, "b" * 64),
@@ -58,7 +58,7 @@ def test_the_record_rebuilds_the_very_recipe() -> None:
     assert found.rebuild_recipe(paths, None, "embedded").digest == found.recipe
 
 
-def test_no_folder_stands_in_the_record() -> None:
+def test_the_record_contains_no_folder() -> None:
     wanted = job(
         transfer=Transfer(init="/home/ada/private/start.png"),
         init_sha256="c" * 64,
@@ -96,7 +96,7 @@ def test_a_blend_of_a_thousand_paintings_leaves_the_record_out() -> None:
     ["", "{", "[]", "null", '{"program": 1}', "[" * 100_000, '{"seed": NaN}', '"text"'],
     ids=lambda text: text[:12],
 )
-def test_a_forged_record_is_none(forged: str) -> None:
+def test_a_forged_record_is_ignored(forged: str) -> None:
     assert parse(forged) is None
 
 
@@ -108,7 +108,7 @@ def test_a_record_with_keys_of_a_later_version_is_still_read() -> None:
 @pytest.mark.parametrize(
     ("key", "value"), [("recipe", "x" * 65), ("paintings", [{"name": "a", "sha256": "../etc"}])]
 )
-def test_a_record_with_impossible_values_is_none(key: str, value: object) -> None:
+def test_a_record_with_impossible_values_is_ignored(key: str, value: object) -> None:
     assert parse(json.dumps(json.loads(record(job(), "stylized")) | {key: value})) is None
 
 
@@ -149,7 +149,7 @@ def pipeline(monkeypatch, capfd):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif", ".heic"])
-def test_a_picture_in_any_format_tells_how_it_was_made_wherever_it_lies(
+def test_a_picture_in_any_format_records_how_it_was_made_wherever_it_lies(
     suffix: str, folder: Path, pipeline
 ) -> None:
     code, out, err = pipeline(
@@ -179,7 +179,7 @@ def test_a_picture_in_any_format_tells_how_it_was_made_wherever_it_lies(
         assert image.getexif()[0x0110] == "Model X"
 
 
-def test_a_picture_is_painted_again_byte_for_byte(folder: Path, pipeline) -> None:
+def test_a_picture_is_rendered_again_byte_for_byte(folder: Path, pipeline) -> None:
     """From its record alone; the photo is found in the archive, under another name."""
     for out in (folder / "outbox", folder / "archive"):
         out.mkdir()
@@ -200,7 +200,7 @@ def test_a_picture_is_painted_again_byte_for_byte(folder: Path, pipeline) -> Non
     assert not list(folder.glob(".pipeline-*"))
 
 
-def test_what_is_missing_is_named_with_the_way_out(folder: Path, pipeline) -> None:
+def test_what_is_missing_is_named_with_a_hint(folder: Path, pipeline) -> None:
     pipeline("stylize", "inbox/cup.png", "sea.jpg", "-o", "one.png", *SMALL)
     (folder / "elsewhere").mkdir()
     shutil.move(folder / "inbox" / "cup.png", folder / "elsewhere" / "cup.png")
@@ -222,7 +222,7 @@ def test_what_is_missing_is_named_with_the_way_out(folder: Path, pipeline) -> No
 @pytest.mark.parametrize(
     ("out", "said"), [("two.jpg", "name it .png"), ("no/two.png", "cannot be written")]
 )
-def test_an_impossible_wish_is_wrong_usage(out: str, said: str, folder: Path, pipeline) -> None:
+def test_an_impossible_output_is_wrong_usage(out: str, said: str, folder: Path, pipeline) -> None:
     pipeline("stylize", "inbox/cup.png", "builtin:mosaic", "-o", "one.png", *SMALL)
     code, _, err = pipeline("explain", "one.png", "--again", out)
     assert code == 2
@@ -243,7 +243,7 @@ def test_a_picture_of_another_engine_or_with_other_options_is_not_guessed_at(
         assert word in err
 
 
-def test_a_picture_without_a_record_says_so(folder: Path, pipeline) -> None:
+def test_a_picture_without_a_record_is_reported_as_such(folder: Path, pipeline) -> None:
     Image.new("RGB", (8, 8)).save(folder / "plain.png")
     code, _, err = pipeline("explain", "plain.png", "--again", "two.png")
     assert code == 2
@@ -273,7 +273,7 @@ def test_an_inbox_file_is_explained_as_before(folder: Path, pipeline) -> None:
         (["-o", "one.webp", "--profile", "cmyk"], "--profile"),
     ],
 )
-def test_a_wrong_format_is_told_before_any_work(words, said, folder: Path, pipeline) -> None:
+def test_a_wrong_format_is_reported_before_any_work(words, said, folder: Path, pipeline) -> None:
     code, _, err = pipeline("stylize", "inbox/cup.png", "builtin:mosaic", *words)
     assert code == 2
     assert said in err
@@ -306,7 +306,7 @@ def test_the_enlarging_model_counts_by_what_it_holds(tmp_path: Path) -> None:
     ],
     ids=lambda named: next(iter(named)),
 )
-def test_no_file_is_opened_because_a_strangers_picture_names_it(
+def test_no_file_is_opened_because_an_untrusted_picture_names_it(
     named: dict[str, object], folder: Path, pipeline
 ) -> None:
     """A forged record whose recipe fits; files count by what they hold alone."""
@@ -325,7 +325,7 @@ def test_no_file_is_opened_because_a_strangers_picture_names_it(
     assert "name files it does not hold" in err
 
 
-def test_a_record_without_end_is_none() -> None:
+def test_an_endless_record_is_ignored() -> None:
     said = json.loads(record(job(), "stylized"))
     assert parse(json.dumps(said | {"transfer": {"a": "x" * 1_000_000}})) is None
     assert parse(json.dumps(said | {"transfer": {"a": float("nan")}})) is None

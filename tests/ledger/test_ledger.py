@@ -83,7 +83,7 @@ def test_a_database_that_was_removed_or_replaced_under_us_is_an_error_not_a_sile
         assert ledger.begin(make_job("b.jpg")).attempt == 1
 
 
-# --- a pair's life --------------------------------------------------------------------------
+# --- the states of a pair -------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -130,7 +130,7 @@ def test_an_interrupted_attempt_that_is_given_back_does_not_count(ledger):
     assert ledger.begin(make_job()).attempt == 1
 
 
-def test_another_photo_or_recipe_starts_counting_anew(ledger):
+def test_another_photo_or_recipe_starts_counting_again(ledger):
     ledger.begin(make_job())
     assert ledger.begin(make_job()).attempt == 2
     assert ledger.begin(make_job(seed=1)).attempt == 1
@@ -138,7 +138,7 @@ def test_another_photo_or_recipe_starts_counting_anew(ledger):
     assert len(ledger.pairs()) == 1
 
 
-def test_a_done_job_is_made_again_only_when_named(ledger, outbox):
+def test_a_done_job_is_rendered_again_only_when_named(ledger, outbox):
     make(ledger, outbox, make_job())
     assert ledger.retry() == 0
     assert ledger.retry([make_job().id]) == 1
@@ -169,7 +169,9 @@ def test_finishing_twice_changes_and_logs_nothing_more(ledger, outbox):
     assert len(read_log(outbox)) == 1
 
 
-def test_a_staged_result_that_cannot_be_published_is_made_again_under_the_same_name(ledger, outbox):
+def test_a_staged_result_that_cannot_be_published_is_rendered_again_under_the_same_name(
+    ledger, outbox
+):
     staged = stage(ledger, outbox, render(outbox, ledger.begin(make_job())))
     Path(staged.outputs[0].path).write_text("bits have rotted")
     with pytest.raises(JobError, match="damaged"):
@@ -220,7 +222,7 @@ def test_styles_whose_names_would_meet_in_a_suffix_get_distinct_names(ledger, ou
     assert len(pictures(outbox)) == 8
 
 
-def test_a_strangers_file_pushes_a_pair_to_another_name_for_good(ledger, outbox):
+def test_a_file_that_is_not_ours_moves_a_pair_to_another_name_for_good(ledger, outbox):
     (outbox.root / "a--mosaic.enhanced.png").write_text("not ours")
     make(ledger, outbox, make_job())
     assert only(ledger).target == "a~2--mosaic"
@@ -229,7 +231,7 @@ def test_a_strangers_file_pushes_a_pair_to_another_name_for_good(ledger, outbox)
     assert pictures(outbox) == ["a~2--mosaic.enhanced.png", "a~2--mosaic.png"]
 
 
-def test_a_name_taken_at_the_last_moment_can_be_chosen_anew(ledger, outbox):
+def test_a_pair_whose_name_was_taken_at_the_last_moment_gets_another(ledger, outbox):
     staged = stage(ledger, outbox, render(outbox, ledger.begin(make_job())))
     (outbox.root / "a--mosaic.png").write_text("not ours")
     with pytest.raises(JobError, match="not ours"):
@@ -292,14 +294,14 @@ def test_numbers_that_json_does_not_know_become_null_in_the_run_log(ledger, outb
 # --- reading beside a writer ----------------------------------------------------------------
 
 
-def test_looking_creates_nothing_at_all(path):
+def test_reading_creates_nothing_at_all(path):
     with Ledger(path, read_only=True) as ledger:
         assert ledger.known() == {}
         assert set(ledger.counts().values()) == {0}
     assert not path.parent.exists()
 
 
-def test_looking_leaves_a_resting_ledger_as_it_was(path, outbox):
+def test_reading_leaves_an_idle_ledger_as_it_was(path, outbox):
     with Ledger(path) as ledger:
         make(ledger, outbox, make_job())
     before = {p.name: p.read_bytes() for p in path.parent.iterdir()}
@@ -309,7 +311,7 @@ def test_looking_leaves_a_resting_ledger_as_it_was(path, outbox):
     assert list(before) == ["jobs.sqlite3"]
 
 
-def test_looking_sees_what_a_running_writer_has_committed_and_cannot_write(ledger, path):
+def test_a_reader_sees_what_a_running_writer_has_committed_and_cannot_write(ledger, path):
     ledger.begin(make_job())
     with Ledger(path, read_only=True) as reader:
         assert reader.counts()[JobState.RUNNING] == 1
@@ -320,13 +322,13 @@ def test_looking_sees_what_a_running_writer_has_committed_and_cannot_write(ledge
 
 
 @pytest.mark.slow
-def test_a_killed_writers_ledger_can_be_looked_at(path):
+def test_the_ledger_of_a_killed_writer_can_be_read(path):
     subprocess.run([sys.executable, "-c", KILLED, path], cwd=TESTS)
     with Ledger(path, read_only=True) as reader:
         assert reader.counts()[JobState.RUNNING] == 1
 
 
-def test_the_revision_tells_of_anybodys_writing_and_of_nothing_else(ledger, path):
+def test_the_revision_changes_with_every_write_and_with_nothing_else(ledger, path):
     before = ledger.revision()
     ledger.known()
     assert ledger.revision() == before
@@ -338,7 +340,7 @@ def test_the_revision_tells_of_anybodys_writing_and_of_nothing_else(ledger, path
     assert ledger.revision() != between
 
 
-def test_pairs_come_latest_first_and_by_what_is_asked(path):
+def test_pairs_are_listed_latest_first_by_state_and_photo(path):
     clock = iter(range(1000))
     with Ledger(path, clock=lambda: float(next(clock))) as ledger:
         for name in ("a.jpg", "b.jpg", "c.jpg"):
@@ -353,7 +355,7 @@ def test_pairs_come_latest_first_and_by_what_is_asked(path):
 # --- what it refuses to open ----------------------------------------------------------------
 
 
-def test_a_file_that_is_no_database_is_refused_with_the_way_out(path):
+def test_a_file_that_is_no_database_is_refused_with_a_hint(path):
     path.parent.mkdir()
     path.write_bytes(b"this is a letter, not a database " * 100)
     with pytest.raises(StateError, match=r"jobs\.sqlite3: is not a jobs database \(move it away"):
@@ -390,7 +392,7 @@ def older(path: Path, version: int) -> None:
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
 def test_an_older_versions_database_is_read_and_left_as_it_is(path, version):
-    """Between an upgrade and the next run `status` tells what there is, and changes nothing."""
+    """Between an upgrade and the next run `status` reports what there is, and changes nothing."""
     older(path, version)
     before = path.read_bytes()
     with Ledger(path, read_only=True) as ledger:
@@ -421,7 +423,7 @@ def test_a_damaged_database_is_refused(path):
         Ledger(path)
 
 
-def test_a_state_folder_that_cannot_be_made_is_an_error_with_the_way_out(tmp_path):
+def test_a_state_folder_that_cannot_be_made_is_an_error_with_a_hint(tmp_path):
     (tmp_path / "state").write_text("a file")
     with pytest.raises(StateError, match="state folder"):
         Ledger(tmp_path / "state" / "jobs.sqlite3")
@@ -482,7 +484,7 @@ def test_settled_results_reach_the_run_log_with_their_reason(ledger, outbox):
     assert json.dumps(line)
 
 
-def test_what_was_published_before_the_ledger_could_say_so_is_still_known_for_ours(ledger, outbox):
+def test_what_was_published_before_the_ledger_recorded_it_is_still_known_as_ours(ledger, outbox):
     staged = stage(ledger, outbox, render(outbox, ledger.begin(make_job()), "first"))
     outbox.publish(staged.outputs, staged.target, staged.previous)
     ledger.redo(staged)

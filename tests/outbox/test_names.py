@@ -32,7 +32,7 @@ def test_the_root_of_an_outbox_holds_nothing_besides_pictures_but_what_is_reserv
 
 
 @pytest.mark.parametrize("name", RESERVED_NAMES)
-def test_no_spelling_of_an_own_name_is_given_away(name):
+def test_no_spelling_of_a_reserved_name_is_given_to_a_pair(name):
     wide = "".join(chr(ord(sign) + 0xFEE0) for sign in name)
     for spelling in (
         name,
@@ -51,7 +51,7 @@ def test_no_spelling_of_an_own_name_is_given_away(name):
 
 
 @pytest.mark.parametrize("name", [RUN_LOG, PAGE, "RUNS.jsonl", "Index.HTML"])
-def test_a_folder_that_is_called_like_the_outboxs_own_is_painted_beside_it(tmp_path, name):
+def test_a_folder_named_like_one_of_the_outbox_itself_gets_another_name(tmp_path, name):
     studio = Studio(tmp_path)
     studio.put(f"{name}/a.png")
     studio.put(f"{name}/a.jpg", seed=1)
@@ -65,7 +65,7 @@ def test_a_folder_that_is_called_like_the_outboxs_own_is_painted_beside_it(tmp_p
     studio.close()
 
 
-def test_a_file_in_the_place_of_a_folder_stays_and_its_photos_are_painted_beside_it(tmp_path):
+def test_a_file_in_the_place_of_a_folder_stays_and_the_pictures_get_a_folder_beside_it(tmp_path):
     studio = Studio(tmp_path)
     (studio.outbox.root / "sub").write_text("somebody's")
     studio.put("sub/deep/a.png")

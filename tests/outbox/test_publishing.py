@@ -79,7 +79,7 @@ def test_publishing_again_changes_nothing(outbox):
     assert [(outbox.root / o.path).stat().st_ino for o in first] == inodes
 
 
-def test_a_pair_made_anew_replaces_its_own_pictures(outbox):
+def test_a_pair_rendered_again_replaces_its_own_pictures(outbox):
     first = publish(outbox, "a--mosaic", "one")
     publish(outbox, "a--mosaic", "two", previous=first)
     assert read(outbox, "a--mosaic.png") == read(outbox, "a--mosaic.enhanced.png") == "two"
@@ -126,7 +126,7 @@ def test_a_picture_of_ours_that_somebody_changed_is_not_ours_any_more(outbox):
     assert pictures(outbox) == ["a--mosaic.png", "a~2--mosaic.enhanced.png", "a~2--mosaic.png"]
 
 
-def test_a_name_taken_between_the_look_and_the_link_leaves_no_half_set(outbox, monkeypatch):
+def test_a_name_taken_between_the_check_and_the_link_leaves_no_half_set(outbox, monkeypatch):
     link = os.link
 
     def somebody_was_faster(source, name, **options):
@@ -144,7 +144,7 @@ def test_a_name_taken_between_the_look_and_the_link_leaves_no_half_set(outbox, m
     assert len(pictures(outbox)) == 3
 
 
-def test_a_disk_without_hard_links_is_published_to_all_the_same(outbox, monkeypatch):
+def test_pictures_are_published_to_a_disk_without_hard_links(outbox, monkeypatch):
     def no_links(*_args, **_options):
         raise PermissionError(1, "Operation not permitted")
 
@@ -171,7 +171,7 @@ def far(monkeypatch):
     monkeypatch.setattr(os, "link", link)
 
 
-def test_a_folder_of_the_outbox_on_another_disk_is_published_to_all_the_same(outbox, far):
+def test_pictures_are_published_to_a_folder_of_the_outbox_on_another_disk(outbox, far):
     first = render(outbox, make_job("sub/a.jpg"), "one").outputs
     finals = outbox.publish(first, "sub/a--mosaic")
     assert within(outbox.root / "sub") == ["a--mosaic.enhanced.png", "a--mosaic.png"]
@@ -200,7 +200,7 @@ def test_others_files_on_another_disk_are_never_overwritten(outbox, far):
     assert within(outbox.root / "sub") == ["a--mosaic.enhanced.png"]
 
 
-def test_an_outbox_that_we_are_not_let_into_is_waited_for_like_a_disk(outbox, monkeypatch):
+def test_an_outbox_without_permission_is_waited_for_like_a_failed_disk(outbox, monkeypatch):
     def refused(*_, **__):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -334,7 +334,7 @@ def test_a_torn_last_line_stays_alone_and_the_next_one_is_whole(tmp_path, torn):
     assert [json.loads(line) for line in whole] == [{"x": 0}, {"a": 1, "b": 2}, {"y": 9}]
 
 
-def test_a_log_that_was_put_away_is_begun_again(tmp_path):
+def test_a_log_that_was_moved_away_is_started_again(tmp_path):
     log = RunLog(tmp_path / "runs.jsonl")
     end = log.append(["1", "2"])
     log.path.rename(tmp_path / "runs.old")
@@ -342,7 +342,7 @@ def test_a_log_that_was_put_away_is_begun_again(tmp_path):
     assert lines(log) == ["3"]
 
 
-def test_a_full_disk_is_told_as_such(tmp_path):
+def test_a_full_disk_is_reported_as_such(tmp_path):
     full = os.open("/dev/full", os.O_WRONLY)
     with pytest.raises(OutputError, match=r"no space left.*free some space") as caught:  # noqa: SIM117
         with disk_errors(tmp_path):

@@ -207,7 +207,7 @@ def test_a_disk_that_fills_while_a_copy_is_made_costs_no_picture(ledger, outbox,
     assert (read(outbox, "sub/a--mosaic.png"), kept(outbox)) == ("two", ["one", "one"])
 
 
-def test_names_at_the_limit_of_a_disk_are_kept_and_brought_back(ledger, outbox):
+def test_names_at_the_limit_of_a_disk_are_kept_and_restored(ledger, outbox):
     for seed in (0, 1):
         make(ledger, outbox, make_job("x" * 240 + ".jpg", seed=seed), mark=f"{seed}")
     assert kept(outbox) == ["0", "0"]
@@ -237,7 +237,7 @@ def test_pictures_that_an_older_version_of_the_program_made_are_kept_too(tmp_pat
 # --- brought back ---------------------------------------------------------------------------
 
 
-def test_what_is_brought_back_changes_places_with_what_stands(ledger, outbox):
+def test_a_restored_version_changes_places_with_the_current_one(ledger, outbox):
     for seed, mark in enumerate(("one", "two")):
         paint(ledger, outbox, mark, seed)
     (first,) = ledger.history.earlier()
@@ -324,7 +324,7 @@ def marks(studio: Studio) -> list[bool]:
     return [" small " in (studio.outbox.root / name).read_text() for name in names]
 
 
-def test_a_dry_run_says_what_will_be_replaced_before_it_is(studio, capsys):
+def test_a_dry_run_reports_what_will_be_replaced(studio, capsys):
     studio.put("a.png", 1)
     studio.put("b.png", 2)
     studio.until_idle()
@@ -345,7 +345,7 @@ def test_a_dry_run_says_what_will_be_replaced_before_it_is(studio, capsys):
     assert "replaces" not in capsys.readouterr().err
 
 
-def test_a_config_taken_up_while_watching_says_it_before_any_job_begins(studio):
+def test_a_config_reloaded_while_watching_reports_replacements_before_any_job_begins(studio):
     said = []
     studio.service._on_run = lambda event: said.append((event, len(studio.executor.begun)))
     studio.put("a.png", 1)
@@ -371,7 +371,7 @@ def test_what_will_be_replaced_is_a_line_for_people(capsys):
     assert words in capsys.readouterr().out
 
 
-def test_what_was_brought_back_stays_until_retry(studio):
+def test_what_was_restored_stays_until_retry(studio):
     changed_mind(studio)
     assert marks(studio) == [True, True]
     with stopped(studio):
@@ -391,7 +391,7 @@ def test_what_was_brought_back_stays_until_retry(studio):
     assert marks(studio) == [True, False]
 
 
-def test_another_photo_in_its_place_is_painted_though_an_earlier_version_was_brought_back(studio):
+def test_another_photo_in_its_place_is_rendered_though_an_earlier_version_was_restored(studio):
     changed_mind(studio)
     with stopped(studio):
         restoring.restore(loaded(studio), ["a.png"], everything=False)
@@ -410,7 +410,7 @@ def test_the_original_is_not_consumed_for_an_earlier_version(studio):
     assert sorted(path.name for path in studio.inbox.iterdir()) == ["a.png"]
 
 
-def test_a_running_watch_brings_it_back_itself(studio):
+def test_a_running_watch_restores_it_itself(studio):
     changed_mind(studio)
     with Ledger(studio.root / ".state" / "jobs.sqlite3") as other:  # `restore`, another process
         accounts = books(other, studio.outbox)
@@ -422,7 +422,7 @@ def test_a_running_watch_brings_it_back_itself(studio):
     assert studio.executor.begun[4:] == []
 
 
-def test_a_pair_that_is_just_painted_gives_way_to_the_earlier_version(studio):
+def test_a_pair_that_is_being_rendered_gives_way_to_the_earlier_version(studio):
     changed_mind(studio)
     reconfigure(studio, SMALL + "seed: 5\n")
     studio.until_running()
@@ -454,7 +454,7 @@ def test_versions_are_named_by_id_job_file_photo_and_picture(studio):
     assert explain(loaded(studio), Path("a.png"))["versions"][0]["job"] != first["job"]
 
 
-def test_visitors_of_the_gallery_are_shown_what_stands_and_no_earlier_version(studio):
+def test_the_gallery_shows_the_current_pictures_and_no_earlier_version(studio):
     changed_mind(studio)
     shelf = OutboxFiles(studio.outbox.root)
     (version,) = explain(loaded(studio), Path("a.png"))["versions"]
@@ -479,7 +479,7 @@ def test_explain_lists_when_what_how_large_and_where(studio):
     assert status(loaded(studio))["versions"]["count"] == 2
 
 
-def test_what_cannot_be_brought_back_is_refused_with_its_cause(studio):
+def test_what_cannot_be_restored_is_refused_with_its_cause(studio):
     changed_mind(studio)
     (version,) = explain(loaded(studio), Path("a.png"))["versions"]
     (studio.outbox.root / version["outputs"][0]["path"]).write_text("changed")
