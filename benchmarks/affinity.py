@@ -1,9 +1,9 @@
-"""How often a job finds its photo at hand: `python -m benchmarks.affinity`.
+"""How often a job finds its photo in the cache: `python -m benchmarks.affinity`.
 
 The lab book has its figures (docs/development/lab-book.md).
 
-The real service, queue and processes; the work is a photo remembered as the worker remembers it,
-and a wait of a length that nobody can foresee.
+The real service, queue and processes; the work is a photo cached as the worker caches it, and a
+wait of random length.
 """
 
 import random
@@ -22,7 +22,7 @@ from pipeline.daemon.service import Service
 from pipeline.jobs.job import Job, JobResult, Workspace
 from pipeline.ledger.ledger import Ledger
 from pipeline.monitoring.view import View
-from pipeline.workers.executor import Place
+from pipeline.workers.executor import WorkerSettings
 from pipeline.workers.local import LocalExecutor
 
 FOLDERS, PHOTOS = 3, 20
@@ -61,7 +61,7 @@ remembering.takes_turns = True  # type: ignore[attr-defined]
 
 
 def found(slots: int) -> Counter[str]:
-    """How often what was at hand, with so many slots."""
+    """How often what was in the cache, with so many slots."""
     with _folder() as root:
         for number in range(FOLDERS * PHOTOS):
             path = root / "inbox" / str(number % FOLDERS) / f"{number:02}.png"
@@ -69,7 +69,9 @@ def found(slots: int) -> Counter[str]:
             Image.new("RGB", (16, 16), (number, 0, 0)).save(path)
         (root / "config.yaml").write_text(CONFIG)
         config = load_config(root / "config.yaml")
-        executor = LocalExecutor(["cpu"] * slots, Place(state=config.state, do=remembering))
+        executor = LocalExecutor(
+            ["cpu"] * slots, WorkerSettings(state=config.state, do=remembering)
+        )
         try:
             with Ledger(config.state / "jobs.sqlite3") as ledger:
                 manifest = load_manifest(config)

@@ -25,7 +25,7 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.monitoring.view import View
 from pipeline.render.staging import staged_output
 from pipeline.system.file_version import Stamp
-from pipeline.workers.executor import Place
+from pipeline.workers.executor import WorkerSettings
 from pipeline.workers.local import LocalExecutor
 
 PHOTOS, FOLDERS = 10_000, 40
@@ -48,11 +48,13 @@ limits: {free_bytes: 0}
 def report() -> Iterator[Row]:
     """Rows: what, measured, aim."""
     with project() as root:
-        told = json.loads(_program(root, f"from benchmarks.bulk import plan; plan({str(root)!r})"))
-        yield Row(f"planning {PHOTOS} photos x 3 styles", f"{told['seconds']:.1f} s", "10 s")
-        yield Row("memory of the process that does", f"{told['bytes'] / 1e6:.0f} MB", "300 MB")
-        yield Row("the same queue made again", f"{told['again']:.2f} s")
-        yield Row("an idle tick over it", f"{told['tick'] * 1000:.2f} ms")
+        planned = json.loads(
+            _program(root, f"from benchmarks.bulk import plan; plan({str(root)!r})")
+        )
+        yield Row(f"planning {PHOTOS} photos x 3 styles", f"{planned['seconds']:.1f} s", "10 s")
+        yield Row("memory of the process that does", f"{planned['bytes'] / 1e6:.0f} MB", "300 MB")
+        yield Row("the same queue, planned again", f"{planned['again']:.2f} s")
+        yield Row("an idle tick over it", f"{planned['tick'] * 1000:.2f} ms")
         yield Row(
             f"device idle between jobs of {STUB_SECONDS} s", f"{_idle(root):.1%}", "2 % at most"
         )
@@ -66,7 +68,7 @@ def plan(root: str) -> None:
     os.chdir(root)
     config = load_config(Path("config.yaml"))
     with Ledger(config.state / "jobs.sqlite3") as ledger:
-        service = Service(config, load_manifest(config), ledger, Idle(places=0), View())
+        service = Service(config, load_manifest(config), ledger, Idle(capacity=0), View())
         with closing(service):
             service.start()
             began = time.perf_counter()
@@ -164,7 +166,7 @@ def _program(root: Path, program: str) -> str:
 
 
 def stub(job: Job, workspace: Workspace, _progress: object, _should_stop: object) -> JobResult:
-    """A job of known length; tells when it began and ended, on the clock all processes share."""
+    """A job of known length; reports when it began and ended, on the clock all processes share."""
     began = time.monotonic()
     path = workspace.staging / "stylized.png"
     path.write_bytes(b"picture")
@@ -187,7 +189,7 @@ def _idle(root: Path) -> float:
             path.write_bytes(b"\xff\xd8\xff\xd9")
             ledger.files.record_hash(path.name, str(Stamp.of(path.stat())), _digest(number))
         manifest = load_manifest(config)
-        executor = LocalExecutor(["cpu"], Place(config.limits, do=stub))
+        executor = LocalExecutor(["cpu"], WorkerSettings(config.limits, do=stub))
         service = Service(config, manifest, ledger, executor, View(), lines.append, limit=STUBS)
         with closing(service):
             service.start()

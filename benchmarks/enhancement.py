@@ -1,7 +1,7 @@
 """The enhancement: what each step does to pictures, and what it costs beside the painting.
 
-Style distance is told twice: as the bound measures it, and by the encoder of `benchmarks.quality`,
-which the enhancement never sees. Of both 1 is the photo's from the painting.
+Style distance is measured twice: as the limit measures it, and by the encoder of
+`benchmarks.quality`, which the enhancement never sees. Of both 1 is the photo's from the painting.
 """
 
 import time
@@ -17,8 +17,8 @@ from pipeline.config.transfer import Transfer, resolve_transfer
 from pipeline.enhance import StyleDistance, enhance
 from pipeline.enhance.style_guard import MAX_STYLE_SHIFT
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
-from pipeline.nst.objective import layers_of
-from pipeline.nst.pyramid import by_scale, per_scale, scale_sides, step_cost, target_size
+from pipeline.nst.objective import layers_used
+from pipeline.nst.pyramid import options_by_scale, per_scale, scale_sides, step_cost, target_size
 
 SIDE = 1024  # px
 PAIRS = (("coffee", "oil_impasto"), ("astronaut", "brush_strokes"))
@@ -52,7 +52,7 @@ class _Pair:
         return enhance(self.picture, options, self.photo, distance=self.bound())
 
     def bound(self) -> StyleDistance:
-        """What a job measures its steps by, made again as each job does."""
+        """A new style distance, as each job makes one."""
         return StyleDistance(self.network, self.photo, [self.painting], [1.0])
 
     def distance(self, picture: Tensor) -> float:
@@ -69,13 +69,13 @@ def _step_row(name: str, pairs: list[_Pair]) -> Row:
     def most(key: str) -> float:
         return max((float(str(found[key])) for found in figures), key=abs)
 
-    said = (
+    value = (
         f"style {most('style_shift'):+.3f} (encoder {moved:.3f}), mean {most('mean_shift'):.4f}, "
         f"clipped {most('clipped'):.2%}, detail x {most('detail'):.2f}, "
         f"{1000 * cost(pairs[0], options):.0f} ms at 1024 px"
     )
     aim = f"style at most {MAX_STYLE_SHIFT:.2f}, clipped at most 0.50%"
-    return Row(f"step {name}, strength 1", said, aim)
+    return Row(f"step {name}, strength 1", value, aim)
 
 
 def _preset_row(name: str, pairs: list[_Pair], fine: float) -> Row:
@@ -83,8 +83,8 @@ def _preset_row(name: str, pairs: list[_Pair], fine: float) -> Row:
     moved = [(p.distance(p.picture), p.distance(p.enhanced(options)[0])) for p in pairs]
     styles = ", ".join(f"{before:.3f} to {after:.3f}" for before, after in moved)
     took = cost(pairs[0], options)
-    said = f"{took:.2f} s at 1024 px, {took / fine:.1%} of fine; encoder {styles}"
-    return Row(f"preset {name}", said, "at most 5 % of the painting's time")
+    value = f"{took:.2f} s at 1024 px, {took / fine:.1%} of fine; encoder {styles}"
+    return Row(f"preset {name}", value, "at most 5 % of the painting's time")
 
 
 def cost(pair: _Pair, options: Enhance) -> float:
@@ -109,10 +109,13 @@ def fine_seconds(content: Tensor, style: Tensor, network: Vgg19) -> float:
     options = resolve_transfer("fine")
     sides = scale_sides(options, SIDE)
     plan = zip(
-        sides, per_scale(options.steps, len(sides)), by_scale(options, len(sides)), strict=True
+        sides,
+        per_scale(options.steps, len(sides)),
+        options_by_scale(options, len(sides)),
+        strict=True,
     )
     units = 0.0
     for side, steps, there in plan:
         height, width = target_size(*content.shape[1:], side)
-        units += steps * step_cost(height * width, layers_of(there))
+        units += steps * step_cost(height * width, layers_used(there))
     return (ended - began) / (last - first) * units

@@ -25,14 +25,14 @@ TARGET_MS = 50
 
 
 def report() -> list[Row]:
-    """Times of one job each: copies taken, line told, files written."""
+    """Times of one job each: copies taken, line logged, files written."""
     few, many = _updates(10), _updates(MANY)
     return [
         Row("gallery update, 10 results there, median", _ms(few)),
         Row(f"gallery update, {MANY:,} results there, median", _ms(many), f"{TARGET_MS} ms"),
         Row(f"gallery update, {MANY:,} results there, slowest", _ms(many, max), f"{TARGET_MS} ms"),
-        Row(f"gallery written again from a log of {MANY:,} results", f"{_rebuild():.2f} s"),
-        Row(f"copies of {MANY:,} results looked through at the end of a run", f"{_tidy():.2f} s"),
+        Row(f"gallery rebuilt from a log of {MANY:,} results", f"{_rebuild():.2f} s"),
+        Row(f"copies of {MANY:,} results checked at the end of a run", f"{_tidy():.2f} s"),
         Row("small copies of a 1024 px job (in the worker)", f"{1e3 * _copies():.0f} ms"),
         Row(
             "timelapse of a draft job: copies kept, frames chosen, WebP written",
@@ -84,7 +84,7 @@ def _film() -> float:
     def work() -> None:
         recorder = Recorder(Timelapse())
         for iterate in iterates:
-            recorder.saw(iterate)
+            recorder.observe(iterate)
         recorder.stage(iterates[-1].image[0], Path(name))
 
     with tempfile.TemporaryDirectory() as name:

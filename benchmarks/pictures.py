@@ -1,4 +1,4 @@
-"""The pictures all benchmarks share: they ship with the project."""
+"""Pictures that all benchmarks share: they ship with the project."""
 
 import tempfile
 from pathlib import Path

@@ -19,7 +19,7 @@ from benchmarks.peers import PASTICHE_STEPS, Pastiche
 from benchmarks.pictures import ROOT, painting, photo, sized
 from benchmarks.rows import Row, seconds
 from pipeline.config.transfer import resolve_transfer
-from pipeline.imaging.tensors import labelled, save_png
+from pipeline.imaging.tensors import add_caption, save_png
 from pipeline.nst import Vgg19, load_weights, stylize
 from pipeline.render.single import contact_sheet
 
@@ -40,7 +40,7 @@ def report() -> list[Row]:
         made = _all_tools(content, paint, network)
         for tool, (picture, took) in made.items():
             rows.append(Row(f"{tool}: {name} x {style}", _judged(picture, content, paint, encoder)))
-            cells.append(labelled(picture, f"{tool}, {took:.1f} s"))
+            cells.append(add_caption(picture, f"{tool}, {took:.1f} s"))
     save_png(contact_sheet(cells, len(made)), SHEET)
     return [*rows, Row("contact sheet", str(SHEET.relative_to(ROOT)))]
 

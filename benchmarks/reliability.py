@@ -1,8 +1,8 @@
-"""What being careful costs: per job, per file, and per second of doing nothing.
+"""The cost of reliability: per job, per file, and per second of doing nothing.
 
 Per job counts all that the daemon does for one, measured in whole ticks of the service: the attempt
 counted, a staging folder made, both pictures hashed, their names settled, published, verified,
-finished, told in the run log, cleared away, and the next job found and begun. Not counted: the
+finished, written to the run log, cleared away, and the next job found and begun. Not counted: the
 pictures painted, encoded and synced, as any program would; and the gallery, which has its own row.
 
 Decoding counts what a child process adds to decoding the same file here, in a warm process, as its
@@ -45,7 +45,7 @@ from pipeline.workers.executor import Event
 JOBS, FILES, IDLE_SECONDS, TICKS_A_SECOND = 100, 10_000, 60, 4
 PAIRS = 61  # of decoding there and here
 # A telephone's photo has 4000 px: what is between the two sides stays the same, as long as there is
-# memory at hand, and is lost in the noise of decoding itself, which takes four times as long.
+# memory ready, and is lost in the noise of decoding itself, which takes four times as long.
 SIDE = 1600
 KINDS: tuple[Kind, ...] = ("stylized", "enhanced")
 CONFIG = """
@@ -62,15 +62,15 @@ limits: {free_bytes: 0}
 def report() -> Iterator[tuple[str, str, str]]:
     """Rows: what, measured, aim."""
     with _folder() as root:
-        books, busy, shown = _per_job(root / "jobs")
-        yield "books, staging and publishing, per job", _ms(books), "5 ms"
-        yield "of the books: processor time", _ms(busy), ""
-        yield "of the books: waiting for the disk (4 fsyncs)", _ms(_fsyncs(root, 4)), ""
+        bookkeeping, busy, shown = _per_job(root / "jobs")
+        yield "bookkeeping, staging and publishing, per job", _ms(bookkeeping), "5 ms"
+        yield "of the bookkeeping: processor time", _ms(busy), ""
+        yield "of the bookkeeping: waiting for the disk (4 fsyncs)", _ms(_fsyncs(root, 4)), ""
         yield "the gallery's part beside it, per job", _ms(shown), "50 ms"
         photo = _photo(root)
         apart = _decoder(photo)
         yield "decoding in a process of its own instead of here", _ms(apart), "5 ms"
-        together = books + max(apart, 0.0)
+        together = bookkeeping + max(apart, 0.0)
         yield "both together, per job of a photo in one style", _ms(together), "5 ms"
         examined = _examined(photo)
         yield "examining a new photo beyond its hash, once, beside the jobs", _ms(examined), ""
@@ -112,15 +112,15 @@ class Timed(Gallery):
 
 
 class Painter(Idle):
-    """Stands for a worker: two pictures as large as those of 512 px, written and synced."""
+    """Replaces a worker: two pictures as large as those of 512 px, written and synced."""
 
     def __init__(self) -> None:
-        super().__init__(places=1)
-        self.watch = Watch()  # what is not the books' part
+        super().__init__(capacity=1)
+        self.watch = Watch()  # what is not bookkeeping
         self._result: JobResult | None = None
 
     def free(self) -> int:
-        """One place, taken until the result was heard."""
+        """One place, taken until the result was received."""
         return 0 if self._result else 1
 
     def running(self) -> list[tuple[str, Job]]:
@@ -149,7 +149,7 @@ def _written(path: Path) -> Path:
 
 
 def _per_job(root: Path) -> tuple[float, float, float]:
-    """Seconds per job: of the books, of these processor time, and of the gallery."""
+    """Seconds per job: of the bookkeeping, of its processor time, and of the gallery."""
     (root / "inbox").mkdir(parents=True)
     (root / "config.yaml").write_text(JOBS_CONFIG)
     config, painter = load_config(root / "config.yaml"), Painter()
@@ -204,7 +204,7 @@ def _photo(root: Path) -> Path:
 
 def _decoder(path: Path) -> float:
     decoder = Decoder(Limits())
-    # The stricter comparison: what is decoded here finds its memory at hand, too.
+    # The stricter comparison: what is decoded here has its memory ready, too.
     with closing(decoder), keep_freed_memory():
         decoder.decode(path, 512)
         decode_file(path, 512, DEFAULT_LIMITS)
@@ -218,7 +218,7 @@ def _decoder(path: Path) -> float:
 
 def _examined(path: Path) -> float:
     """Seconds beyond hashing it, one photo right behind the other."""
-    decoder = Decoder(Limits(), at_hand=0)  # as the examiner has it
+    decoder = Decoder(Limits(), preallocated=0)  # as the examiner has it
     found = Found(path.name, path, Stamp.of(path.stat()))
     with closing(decoder):
         assert examine(found, decoder).sha256
@@ -245,7 +245,7 @@ def _idle(root: Path, inbox: Path) -> float:
     with Ledger(config.state / "jobs.sqlite3") as ledger:
         for path in inbox.iterdir():
             ledger.files.record_hash(path.name, str(Stamp.of(path.stat())), "0" * 64)
-        service = Service(config, load_manifest(config), ledger, Idle(places=1), View())
+        service = Service(config, load_manifest(config), ledger, Idle(capacity=1), View())
         service.start()
         wall = time.time() + 1000
         for tick in range(8):

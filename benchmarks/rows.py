@@ -1,4 +1,4 @@
-"""One measured figure, and the small tools of measuring."""
+"""Rows of the benchmark table, and functions that measure time."""
 
 import statistics
 import time
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class Row(NamedTuple):
-    """A line of the table; ``target`` says what was aimed at, "" where nothing was."""
+    """A line of the table; ``target`` is the aim, "" where there is none."""
 
     name: str
     value: str

@@ -27,14 +27,14 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.monitoring.view import View
 from pipeline.render.staging import staged_output
 from pipeline.system.cores import count_usable_cores
-from pipeline.workers.executor import Event, Place
+from pipeline.workers.executor import Event, WorkerSettings
 from pipeline.workers.local import LocalExecutor
 
 STUB_SECONDS, STUB_JOBS, REAL_JOBS = 0.2, 40, 5
 ROW_SECONDS = 60.0
 FLEET, FLEET_JOBS, FLEET_SECONDS = 64, 10_000, 100.0
 RAY_JOBS = 40
-SPANS = "SCALE_SPANS"  # environment: the file that engines write their times to
+SPANS = "SCALE_SPANS"  # workspace: the file that engines write their times to
 CONFIG = """
 styles: {mosaic: {image: "builtin:mosaic"}}
 watch: {settle_seconds: 0}
@@ -151,7 +151,7 @@ def idle(do: Callable[..., Any], count: int) -> str:
 def _idle_of_service(root: Path, do: Callable[..., Any], count: int) -> float:
     """Share of the time from the first job's begin to the last one's end with no engine at work.
 
-    With the whole service: books, publishing, the photo decoded and its pictures written.
+    With the whole service: bookkeeping, publishing, the photo decoded and its pictures written.
     """
     deadline = Deadline()
     (root / "inbox").mkdir(parents=True)
@@ -163,7 +163,7 @@ def _idle_of_service(root: Path, do: Callable[..., Any], count: int) -> float:
     path.write_text(CONFIG + "preset: draft\ntransfer: {size: 128}\n")
     config = load_config(path)
     os.environ[SPANS] = str(root / "spans")
-    executor = LocalExecutor(["cpu"], Place(config.limits, config.state, do=do))
+    executor = LocalExecutor(["cpu"], WorkerSettings(config.limits, config.state, do=do))
     try:
         with Ledger(config.state / "jobs.sqlite3") as ledger:
             service = Service(config, load_manifest(config, path), ledger, executor, View())
@@ -201,7 +201,7 @@ def _rate(root: Path, do: Callable[..., Any], slots: int, count: int) -> float:
     photo = root / "photo.jpg"
     Image.effect_noise((800, 600), 60).convert("RGB").save(photo)
     os.environ[SPANS] = str(root / "spans")
-    executor = LocalExecutor(["cpu"] * slots, Place(state=root / "state", do=do))
+    executor = LocalExecutor(["cpu"] * slots, WorkerSettings(state=root / "state", do=do))
     for slot in executor._slots:
         slot.threads = 1
     try:
@@ -250,7 +250,7 @@ def ray_overhead() -> str:
         (root / "config.yaml").write_text(
             CONFIG + "engine: ray\nray: {address: local, workers: 1}\n"
         )
-        executor = open_cluster(load_config(root / "config.yaml"), Place(do=nothing))
+        executor = open_cluster(load_config(root / "config.yaml"), WorkerSettings(do=nothing))
         try:
             deadline = Deadline()
             while not executor.free():
@@ -339,7 +339,7 @@ def _painted_small(job: Job, staging: Path) -> JobResult:
 def fleet(slots: int = FLEET, jobs: int = FLEET_JOBS, seconds: float = FLEET_SECONDS) -> str:
     """The real service hands jobs of 5 to 60 s to a fleet; the time it takes itself counts, too.
 
-    The books are kept and pictures published for every job. How busy the slots are is measured
+    Bookkeeping and publishing are done for every job. How busy the slots are is measured
     until the queue is empty (after that no order could keep all of them busy), or for at most so
     many seconds. In memory where there is a place for it: what a disk takes has a row of its own.
     """
@@ -363,8 +363,8 @@ def fleet(slots: int = FLEET, jobs: int = FLEET_JOBS, seconds: float = FLEET_SEC
             shares = [simulated.busy_until(simulated.now, n) for n in range(slots)]
             service.close()
     least, mean = min(shares), statistics.mean(shares)
-    books = f"{own * 1000:.1f} ms each for the books"
-    return f"{least:.1%} (mean {mean:.1%}; {service.begun} jobs, {books})"
+    bookkeeping = f"{own * 1000:.1f} ms each for bookkeeping"
+    return f"{least:.1%} (mean {mean:.1%}; {service.begun} jobs, {bookkeeping})"
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Known vulnerabilities among what is installed: `make audit`.
 
-pip-audit says "No known vulnerabilities found" and exits with 0 also where the service behind it
+pip-audit reports "No known vulnerabilities found" and exits with 0 also where the service behind it
 knew none of the packages, as a mirror of the registry does. Here that is a failure of its own.
 
 Exit codes: 0 all that is installed was looked up, and nothing is known; 1 something is known;
@@ -21,7 +21,7 @@ def verdict(dependencies: Sequence[dict[str, Any]]) -> tuple[int, list[str]]:
     """Exit code and words for what pip-audit found of each dependency."""
     known = [one for one in dependencies if "vulns" in one]
     lines = [
-        f"{one['name']} {one['version']}: {hole['id']}, mended in "
+        f"{one['name']} {one['version']}: {hole['id']}, fixed in "
         f"{', '.join(hole.get('fix_versions') or ['no version yet'])}"
         for one in known
         for hole in one["vulns"]
@@ -31,22 +31,22 @@ def verdict(dependencies: Sequence[dict[str, Any]]) -> tuple[int, list[str]]:
         return FOUND, lines
     if not known:
         return UNKNOWN, ["Nothing was checked: no package is known to any vulnerability service."]
-    told = [f"{len(known)} packages looked up: no known vulnerability."]
+    summary = [f"{len(known)} packages looked up: no known vulnerability."]
     if missed:
-        return UNKNOWN, [*told, f"Not looked up: {', '.join(sorted(missed))}"]
-    return CLEAN, told
+        return UNKNOWN, [*summary, f"Not looked up: {', '.join(sorted(missed))}"]
+    return CLEAN, summary
 
 
 def ask(service: str) -> list[dict[str, Any]]:
-    """What a service says of every installed package; nothing where it cannot be asked."""
+    """A service's answer for every installed package; empty where it cannot be asked."""
     command = [sys.executable, "-m", "pip_audit", "--skip-editable", "--progress-spinner", "off"]
     command += ["--format", "json", "--vulnerability-service", service, "--timeout", "15"]
     answer = subprocess.run(command, capture_output=True, text=True)
     try:
         found: list[dict[str, Any]] = json.loads(answer.stdout)["dependencies"]
     except (ValueError, KeyError, TypeError):
-        said = (answer.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        print(f"{service}: cannot be asked: {said}")
+        reason = (answer.stderr.strip().splitlines() or ["no answer"])[-1]
+        print(f"{service}: cannot be asked: {reason}")
         return []
     own = "distribution marked as editable"  # ourselves
     return [one for one in found if one.get("skip_reason") != own]

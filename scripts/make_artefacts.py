@@ -1,17 +1,16 @@
-"""Draw docs/pictures/artefacts.jpg: what older recipes leave in a picture, beside what ours does.
+"""Draw docs/pictures/artefacts.jpg: what older recipes leave in a picture, beside the defaults.
 
     python scripts/make_artefacts.py [PAIR ...]    # the sheet, or some of its rows
     python scripts/make_artefacts.py sizes         # one pair with draft, balanced and fine
     python scripts/make_artefacts.py hero          # the README's picture, with balanced
 
-Each row is one photo and one painting, twice with the same steps: with the older way, and with the
-defaults. The ways that the program does not have any more are put back here, for these pictures.
+Each row is one photo and one painting, twice with the same steps: with an older method, and with
+the defaults. Methods that the program does not have any more are patched in here.
 """
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager as Way
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from pipeline.config.transfer import PRESETS, Transfer, resolve_transfer
-from pipeline.imaging.tensors import labelled, load_image, resize
+from pipeline.imaging.tensors import add_caption, load_image, resize
 from pipeline.nst import Vgg19, colors, load_weights, pyramid, stylize
 from pipeline.nst.objective import Objective
 from pipeline.nst.preconditioner import Smoothing
@@ -46,83 +45,83 @@ def swapped(owner: object, name: str, value: object) -> Iterator[None]:
         setattr(owner, name, before)
 
 
-def zeros_around() -> Way[None]:
+def zeros_around() -> AbstractContextManager[None]:
     """The paper's padding."""
     pad = F.pad
     return swapped(F, "pad", lambda x, by, **_: pad(x, by))
 
 
-def odd_edges_dropped() -> Way[None]:
+def odd_edges_dropped() -> AbstractContextManager[None]:
     """Pooling that leaves out the last odd row and column, as torchvision's VGG-19 does."""
     pool = F.max_pool2d
     return swapped(F, "max_pool2d", lambda x, side, **_: pool(x, side))
 
 
-def bicubic() -> Way[None]:
+def bicubic() -> AbstractContextManager[None]:
     """Scales enlarged as photos are."""
     return swapped(SCALES, "enlarge", pyramid.resize)
 
 
-def plain_gradient() -> Way[None]:
+def plain_gradient() -> AbstractContextManager[None]:
     """L-BFGS as it comes, without a metric."""
     return swapped(Smoothing, "__call__", lambda _, image: image)
 
 
-def photos_own_colors() -> Way[None]:
-    """Content held to the photo as it is, not in the painting's colours."""
+def photos_own_colors() -> AbstractContextManager[None]:
+    """The content target is the photo as it is, not in the painting's colours."""
     begin = Objective.__init__  # its last argument, of seven, is the recoloured photo
     return swapped(Objective, "__init__", lambda self, *given: begin(self, *given[:6]))
 
 
-def photos_own_hues() -> Way[None]:
+def photos_own_hues() -> AbstractContextManager[None]:
     """Colours by mean and covariance alone."""
     return swapped(colors, "_nearest", lambda _: lambda image: image)
 
 
-def paintings_light() -> Way[None]:
-    """Content held to the photo with its light and dark moved to the painting's too."""
-    return swapped(SCALES, "with_colors", lambda _, recolored: recolored)
+def paintings_light() -> AbstractContextManager[None]:
+    """The content target is the photo with its light and dark moved to the painting's too."""
+    return swapped(SCALES, "combine_luma_and_color", lambda _, recolored: recolored)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An artefact: what brings it back, and where it is looked for."""
+    """An artefact: the older method that brings it back, and where it is seen."""
 
     name: str
     before: str
     after: str
     photo: str
     style: str
-    options: dict[str, Any] = field(default_factory=dict)  # of the older way
-    way: Callable[[], Way[None]] = nullcontext
+    options: dict[str, Any] = field(default_factory=dict)  # of the older method
+    method: Callable[[], AbstractContextManager[None]] = nullcontext
     both: dict[str, Any] = field(default_factory=dict)
     corner: tuple[int, int] | None = None  # only the last rows and columns, enlarged
 
 
 PAIRS = (
     Pair("borders", "zeros around the picture", "edges repeated", "coffee", "ink_hatching",
-         way=zeros_around, corner=(100, 150),),
+         method=zeros_around, corner=(100, 150),),
     Pair("odd", "odd rows and columns dropped", "kept", "coffee", "brush_strokes",
-         way=odd_edges_dropped, both={"size": 255}, corner=(96, 144)),
+         method=odd_edges_dropped, both={"size": 255}, corner=(96, 144)),
     Pair("mud", "noise, Gram, one scale, 74 steps", "defaults, 74 steps", "astronaut",
          "stained_glass",
          {"init": "noise", "statistic": "gram", "scales": (256,), "steps": (74,), "depths": (5,)}),
     Pair("specks", "Adam, no total variation", "defaults", "astronaut", "oil_impasto",
          {"optimizer": "adam", "learning_rate": 0.1, "tv_weight": 0.0}),
-    Pair("fight", "content: the photo's features", "in the painting's manner", "astronaut",
+    Pair("fight", "content: the photo's features", "in the painting's style", "astronaut",
          "mosaic", {"content_target": "photo", "content_weight": 1.5}),
     Pair("patches", "the gradient as it is", "large forms first", "astronaut", "brush_strokes",
-         {"content_weight": 2.0}, way=plain_gradient),
+         {"content_weight": 2.0}, method=plain_gradient),
     Pair("colours", "content in the photo's colours", "in the painting's", "astronaut",
-         "ink_hatching", way=photos_own_colors),
+         "ink_hatching", method=photos_own_colors),
     Pair("hues", "colours by mean and covariance", "hues of the painting's", "coffee",
-         "brush_strokes", way=photos_own_hues),
+         "brush_strokes", method=photos_own_hues),
     Pair("light", "the painting's light and dark", "the photo's", "astronaut", "brush_strokes",
-         way=paintings_light),
-    Pair("focus", "held everywhere alike", "where the photo has detail", "astronaut",
+         method=paintings_light),
+    Pair("focus", "kept everywhere alike", "where the photo has detail", "astronaut",
          "stained_glass", {"content_focus": "even"}),
     Pair("grid", "bicubic between scales", "by cosine series", "astronaut", "oil_impasto",
-         way=bicubic, corner=(80, 80)),
+         method=bicubic, corner=(80, 80)),
 )  # fmt: skip
 
 
@@ -131,12 +130,12 @@ def cells(pair: Pair, network: Vgg19) -> list[Tensor]:
     photo = load_image(ROOT / f"inbox/{pair.photo}.jpg").rgb
     style = load_image(ROOT / f"pipeline/styles/{pair.style}.jpg").rgb
     plain = DRAFT | pair.both
-    with pair.way():
+    with pair.method():
         old = stylize(photo, style, Transfer.model_validate(plain | pair.options), network=network)
     new = stylize(photo, style, Transfer.model_validate(plain), network=network)
     captions = (f"before: {pair.before}", f"now: {pair.after}")
     return [
-        labelled(_shown(picture, pair.corner), text)
+        add_caption(_shown(picture, pair.corner), text)
         for picture, text in zip((old, new), captions, strict=True)
     ]
 
@@ -156,10 +155,10 @@ def sizes(network: Vgg19) -> Tensor:
     for preset in ("draft", "balanced", "fine"):
         options = resolve_transfer(preset)
         picture = stylize(photo, style, options, network=network)
-        shown.append(labelled(_shown(picture, None), f"{preset}, {options.size} px"))
+        shown.append(add_caption(_shown(picture, None), f"{preset}, {options.size} px"))
         top, left, side = (round(share * options.size) for share in (0.02, 0.24, 0.36))
         head = picture[:, top : top + side, left : left + side]
-        heads.append(labelled(_shown(head, None), "detail"))
+        heads.append(add_caption(_shown(head, None), "detail"))
     return contact_sheet([*shown, *heads], len(shown))
 
 

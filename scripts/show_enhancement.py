@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.config.enhancement import PRESETS, Enhance
 from pipeline.enhance import enhance
-from pipeline.imaging.tensors import labelled, load_image, save_small
+from pipeline.imaging.tensors import add_caption, load_image, save_small
 from pipeline.render.single import contact_sheet
 
 # Stronger than in any preset, so that a small picture shows what each step does.
@@ -30,17 +30,17 @@ def steps(painted: str, photo_path: str, square: str, prefix: str) -> None:
 
     def cut(rgb: Tensor, caption: str) -> Tensor:
         wide = _part(rgb, square).repeat_interleave(ZOOM, 1).repeat_interleave(ZOOM, 2)
-        return labelled(wide, caption)
+        return add_caption(wide, caption)
 
     cells = [cut(picture, "stylised")]
     for name, strength in SHOWN.items():
         options = Enhance.model_validate({"preset": "none", name: strength})
         cells.append(cut(enhance(picture, options, photo).picture, f"{name} {strength:g}"))
     _save(contact_sheet(cells, 4), f"{prefix}-steps.jpg")
-    whole = [labelled(picture, "stylised")]
+    whole = [add_caption(picture, "stylised")]
     for preset in PRESETS:
         if preset != "none":
-            whole.append(labelled(enhance(picture, Enhance(preset=preset)).picture, preset))
+            whole.append(add_caption(enhance(picture, Enhance(preset=preset)).picture, preset))
     _save(contact_sheet(whole, 2), f"{prefix}-presets.jpg")
 
 
@@ -49,7 +49,7 @@ def upscale(painted: str, enhanced: str, square: str, out: str) -> None:
     times = large.shape[1] // small.shape[1]
     options = Enhance.model_validate({"upscale": times, "upscale_by": "lanczos"})
     pictures = {"lanczos": enhance(small, options).picture, "transfer": large}
-    cells = [labelled(_part(rgb, square), f"{by}, {times} x") for by, rgb in pictures.items()]
+    cells = [add_caption(_part(rgb, square), f"{by}, {times} x") for by, rgb in pictures.items()]
     _save(contact_sheet(cells, 2), out)
 
 

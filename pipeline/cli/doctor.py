@@ -16,7 +16,7 @@ from pipeline.imaging.sandbox import Decoder
 from pipeline.render.self_check import check_decoder, check_device, check_weights
 from pipeline.system.paths import real_path
 from pipeline.system.safe_files import new_file
-from pipeline.workers.worker_process import in_words
+from pipeline.workers.worker_process import describe_failure
 
 Finding = dict[str, Any]
 LOW_BYTES = 1 << 30
@@ -52,7 +52,7 @@ def _check(name: str, check: Callable[[Any], str], subject: Any) -> Finding:
     except ModuleNotFoundError:  # an incomplete installation: `main` prints what to type
         raise
     except Exception as error:  # a broken torch may raise anything while it is imported
-        return {"name": name, "good": False, "says": in_words(error)}
+        return {"name": name, "good": False, "says": describe_failure(error)}
 
 
 def _machine() -> Finding:
@@ -99,7 +99,7 @@ def _can_link(folder: Path) -> str:
 
 def _broken_paintings(loaded: Loaded) -> list[Finding]:
     """Paintings that cannot be decoded: their styles wait. The message is that of `run`."""
-    decoder = Decoder(loaded.config.limits, at_hand=0)
+    decoder = Decoder(loaded.config.limits, preallocated=0)
     found = []
     try:
         for style in loaded.manifest.styles.values():
@@ -117,8 +117,8 @@ def _broken_paintings(loaded: Loaded) -> list[Finding]:
 def _engine(config: Config) -> list[Finding]:
     """Where jobs run: each device once, or the cluster (its nodes try their own)."""
     if config.engine == "ray":
-        from pipeline.workers.ray_cluster.connection import cluster_words
+        from pipeline.workers.ray_cluster.connection import describe_cluster
 
-        return [_check("cluster", cluster_words, config.ray)]
+        return [_check("cluster", describe_cluster, config.ray)]
     devices = [config.device] if isinstance(config.device, str) else config.device
     return [_check(f"device {name}", check_device, name) for name in dict.fromkeys(devices)]

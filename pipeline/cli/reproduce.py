@@ -12,7 +12,7 @@ from pipeline.errors import UsageError
 from pipeline.jobs.job import Job
 from pipeline.jobs.provenance import Provenance
 from pipeline.render.output_files import Target, target
-from pipeline.render.reproduce import _job, read
+from pipeline.render.reproduce import read_provenance, rebuild_job
 from pipeline.system.paths import is_file, real_path
 from pipeline.system.text import visible
 
@@ -30,7 +30,7 @@ def explain_picture(file: Path, config: Path) -> Report | None:
     """
     if not is_file(file) or format_of(file.name) is None or _in_inbox(file, config):
         return None
-    if (made := read(file)) is None:
+    if (made := read_provenance(file)) is None:
         what = "is not in the inbox, and holds no record of how it was made"
         raise UsageError(what, where=str(file))
     return {"file": str(file), "made": made.model_dump(mode="json")}
@@ -93,11 +93,11 @@ def render_again(
         UsageError: It holds no record, one of its source files is not found, or this version of
             the program would render another picture.
     """
-    made = read(file) if is_file(file) else None
+    made = read_provenance(file) if is_file(file) else None
     if made is None:
         hint = "only a picture that this program made can be rendered again"
         raise UsageError("holds no record of how it was made", where=str(file), hint=hint)
-    job = _job(made, file, load_config(config) if is_file(config) else None, sources)
+    job = rebuild_job(made, file, load_config(config) if is_file(config) else None, sources)
     if format_of(out.name) != job.recipe.output.format:
         hint = f"name it {' or '.join(SUFFIXES[job.recipe.output.format])}"
         raise UsageError(f"{file.name} is {job.recipe.output.format}", where="--again", hint=hint)

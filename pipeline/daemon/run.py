@@ -31,7 +31,7 @@ from pipeline.monitoring.view import View
 from pipeline.system.file_version import Stamp
 from pipeline.system.paths import is_folder
 from pipeline.system.stdout import StdoutWriter
-from pipeline.workers.executor import Executor, Place, open_executor
+from pipeline.workers.executor import Executor, WorkerSettings, open_executor
 
 TICK_SECONDS = 0.25
 BUSY_SECONDS = 1.0  # that a tick waits for another program that holds the jobs database
@@ -270,7 +270,7 @@ def _ledger(config: Config, asked: "Asked", card: Card) -> Iterator[Ledger]:
 
 @contextmanager
 def _executor(config: Config) -> Iterator[Executor]:
-    place = Place(config.limits, config.state, timelapse=config.timelapse)
+    place = WorkerSettings(config.limits, config.state, timelapse=config.timelapse)
     executor = open_executor(config, place)
     try:
         yield executor

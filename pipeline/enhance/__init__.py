@@ -2,6 +2,6 @@
 
 from pipeline.enhance.chain import Enhanced, enhance
 from pipeline.enhance.style_guard import StyleDistance
-from pipeline.enhance.upscale import brushwork
+from pipeline.enhance.upscale import repaint_options
 
-__all__ = ["Enhanced", "StyleDistance", "brushwork", "enhance"]
+__all__ = ["Enhanced", "StyleDistance", "enhance", "repaint_options"]

@@ -1,4 +1,12 @@
-"""The chain gone through: each step taken, held within its bounds and measured."""
+"""The enhancement chain: each step applied, limited and measured.
+
+To add a step: write its function in one of the modules beside this one; describe its options in
+`pipeline.config.enhancement` (a class, its places in ``AnyStep`` and ``StepName``, which also set
+the usual order, and its strength in ``Enhance``); and call it in `_apply_step` below. Limits and
+figures apply to it as to all; one that is meant to change colours gets a line in
+``ALLOWED_SHIFT`` of `pipeline.enhance.step_limits`. mypy finds a missing case,
+tests/enhance/test_steps.py tests all.
+"""
 
 import time
 from typing import NamedTuple
@@ -23,11 +31,11 @@ from pipeline.config.enhancement import (
 )
 from pipeline.enhance.cleanup import clean, denoise
 from pipeline.enhance.detail import detail, sharpen
-from pipeline.enhance.step_limits import Figures, figures, held
-from pipeline.enhance.style_guard import Distance, style_held
+from pipeline.enhance.step_limits import Figures, limit_change, measure_step
+from pipeline.enhance.style_guard import Distance, limit_style_shift
 from pipeline.enhance.texture import canvas, grain
 from pipeline.enhance.tone import contrast, tone, vibrance, white_balance
-from pipeline.enhance.upscale import Repaint, upscaled
+from pipeline.enhance.upscale import Repaint, upscale
 from pipeline.imaging.resampling import antialiased
 
 
@@ -56,7 +64,7 @@ def enhance(
             that step is left out.
         repaint: Paints an enlarged picture again, for ``upscale_by: transfer``.
         distance: How far pictures are from the paintings, as `StyleDistance` measures it; without
-            it steps are not held to the style.
+            it the steps may change the style.
         model_sha256: What the file of ``options.upscale_model`` must hold; absent: anything.
 
     Returns:
@@ -66,49 +74,49 @@ def enhance(
 
     Raises:
         EngineError: When the picture cannot be enlarged as asked.
-        ChangedError: When the model's file does not hold what ``model_sha256`` says.
+        ChangedError: When the model's file has another SHA-256.
     """
-    way = _Way(picture.detach(), photo, distance)
+    state = _ChainState(picture.detach(), photo, distance)
     chain = options.chain()
     at = next((i for i, s in enumerate(chain) if s.step in FINISHING), len(chain))
     for step in chain[:at]:
-        way.take(step)
+        state.apply(step)
     if options.upscale > 1:
-        way.enlarge(options, repaint, model_sha256)
+        state.enlarge(options, repaint, model_sha256)
     for step in chain[at:]:
-        way.take(step)
-    return Enhanced(way.rgb, tuple(way.done))
+        state.apply(step)
+    return Enhanced(state.rgb, tuple(state.done))
 
 
-class _Way:
-    """The picture on its way through the chain, and what was done to it."""
+class _ChainState:
+    """The picture between two steps of the chain, and the figures of the steps so far."""
 
     def __init__(self, rgb: Tensor, photo: Tensor | None, distance: Distance | None) -> None:
         self.rgb, self.photo, self.distance = rgb, photo, distance
-        self.far: float | None = None  # from the paintings, once it is known
+        self.style_distance: float | None = None  # of ``rgb``, once it is known
         self.done: list[Figures] = []
 
-    def take(self, step: AnyStep) -> None:
-        """A step, within its bounds."""
+    def apply(self, step: AnyStep) -> None:
+        """Apply a step within its limits."""
         began, before = time.monotonic(), self.rgb
-        said: Figures = {"step": step.step, "strength": step.strength}
-        self.rgb = held(_stepped(step, before, self.photo), before, step.step)
+        entry: Figures = {"step": step.step, "strength": step.strength}
+        self.rgb = limit_change(_apply_step(step, before, self.photo), before, step.step)
         if self.distance is not None:
-            was = self.distance(before) if self.far is None else self.far
-            self.rgb, self.far = style_held(self.rgb, before, self.distance, was)
-            said["style_shift"] = round(self.far - was, 4)
-        self.done.append(said | figures(self.rgb, before, began))
+            was = self.distance(before) if self.style_distance is None else self.style_distance
+            self.rgb, self.style_distance = limit_style_shift(self.rgb, before, self.distance, was)
+            entry["style_shift"] = round(self.style_distance - was, 4)
+        self.done.append(entry | measure_step(self.rgb, before, began))
 
     def enlarge(self, options: Enhance, repaint: Repaint | None, model_sha256: str) -> None:
-        """To its final size; new brushwork is what is asked for, so the style is not held."""
+        """Enlarge to the final size; new brushwork is intended, so the style is not limited."""
         began = time.monotonic()
-        self.rgb, plain = upscaled(self.rgb, options, repaint, model_sha256)
-        self.far = None
-        said: Figures = {"step": "upscale", "factor": options.upscale, "by": options.upscale_by}
-        self.done.append(said | figures(self.rgb, plain, began))
+        self.rgb, plain = upscale(self.rgb, options, repaint, model_sha256)
+        self.style_distance = None
+        entry: Figures = {"step": "upscale", "factor": options.upscale, "by": options.upscale_by}
+        self.done.append(entry | measure_step(self.rgb, plain, began))
 
 
-def _stepped(step: AnyStep, rgb: Tensor, photo: Tensor | None) -> Tensor:
+def _apply_step(step: AnyStep, rgb: Tensor, photo: Tensor | None) -> Tensor:
     match step:
         case Clean():
             return clean(rgb, step.strength, step.border)
@@ -116,7 +124,9 @@ def _stepped(step: AnyStep, rgb: Tensor, photo: Tensor | None) -> Tensor:
             return denoise(rgb, step.strength)
         case Detail():
             return (
-                rgb if photo is None else detail(rgb, _as(photo, rgb), step.strength, step.radius)
+                rgb
+                if photo is None
+                else detail(rgb, _fit_photo(photo, rgb), step.strength, step.radius)
             )
         case WhiteBalance():
             return white_balance(rgb, step.strength)
@@ -134,7 +144,7 @@ def _stepped(step: AnyStep, rgb: Tensor, photo: Tensor | None) -> Tensor:
             return canvas(rgb, step.strength, step.size, step.seed)
 
 
-def _as(photo: Tensor, rgb: Tensor) -> Tensor:
+def _fit_photo(photo: Tensor, rgb: Tensor) -> Tensor:
     """The photo at the picture's size, on its device."""
     size = rgb.shape[1], rgb.shape[2]
     return antialiased(photo[None].to(rgb), size)[0].clamp(0, 1)

@@ -1,4 +1,4 @@
-"""What repairs: noise, specks and marks along the border removed, brush texture kept."""
+"""Repairing steps: noise, specks and border marks removed, brush texture kept."""
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ def denoise(rgb: Tensor, strength: float) -> Tensor:
 
 
 def clean(rgb: Tensor, strength: float, border: int) -> Tensor:
-    """Specks drawn into the range of what is around them, and the border made like its inside."""
+    """Specks moved into the range of their neighbours, and the border made like its inside."""
     return _without_frame(_without_specks(rgb, strength), strength, border)
 
 
@@ -66,7 +66,7 @@ def _without_frame(rgb: Tensor, strength: float, border: int) -> Tensor:
 
 
 def _stripe(rgb: Tensor, border: int) -> Tensor:
-    """What the outermost rows lack to be like those inside, (3, border, W).
+    """The correction that makes the outermost rows like those inside, (3, border, W).
 
     A network that repeats or pads the border leaves stripes along it: a difference that goes on
     along the row. So it is averaged along the row; and only what exceeds the difference of the
@@ -74,8 +74,8 @@ def _stripe(rgb: Tensor, border: int) -> Tensor:
     """
     near, far = rgb[:, border : 2 * border].mean(1), rgb[:, 2 * border : 3 * border].mean(1)
     off = _along(near[:, None] - rgb[:, :border], 8 * border)
-    usual = _along((near - far).abs()[:, None], 8 * border)
-    return off.sign() * (off.abs() - 2 * usual - 0.01).clamp_min(0)
+    typical = _along((near - far).abs()[:, None], 8 * border)
+    return off.sign() * (off.abs() - 2 * typical - 0.01).clamp_min(0)
 
 
 def _along(rows: Tensor, radius: int) -> Tensor:

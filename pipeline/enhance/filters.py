@@ -1,4 +1,4 @@
-"""What several steps share: luma, means over windows, the guided filter, sizes."""
+"""Filters that several steps share: luma, box means, the guided filter, resizing, noise."""
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ def luma(rgb: Tensor) -> Tensor:
     return (rgb * rgb.new_tensor(LUMA)[:, None, None]).sum(0, keepdim=True)
 
 
-def relit(rgb: Tensor, before: Tensor, after: Tensor) -> Tensor:
+def with_luma(rgb: Tensor, before: Tensor, after: Tensor) -> Tensor:
     """The picture (3, H, W) with luma ``after`` instead of ``before``, (1, H, W) each.
 
     One factor for all three channels keeps the hue.
@@ -63,16 +63,16 @@ def guided_lines(
     return box(slope, radius), box(mean_planes - slope * mean_guide, radius)
 
 
-def scaled(planes: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_planes(planes: Tensor, size: tuple[int, int]) -> Tensor:
     """(C, H, W) -> (C, *size), bilinear, antialiased."""
     return antialiased(planes[None], size, "bilinear")[0]
 
 
-def small(planes: Tensor, side: int) -> Tensor:
-    """A copy of at most ``side`` px, for what is measured of the picture as a whole."""
+def shrink(planes: Tensor, side: int) -> Tensor:
+    """A copy (C, h, w) of at most ``side`` px, for measuring the picture as a whole."""
     height, width = planes.shape[1:]
     ratio = min(1.0, side / max(height, width))
-    return scaled(planes, (max(1, round(height * ratio)), max(1, round(width * ratio))))
+    return resize_planes(planes, (max(1, round(height * ratio)), max(1, round(width * ratio))))
 
 
 def noise(height: int, width: int, seed: int, like: Tensor) -> Tensor:

@@ -14,19 +14,19 @@ from pipeline.system.safe_files import read_verified
 
 TILE = 256  # px of the picture before it is enlarged
 OVERLAP = 32  # px computed around a tile and cut off, so that no seam is seen
-MEND = 'python -m pip install -e ".[upscale]"'
+INSTALL = 'python -m pip install -e ".[upscale]"'
 
 
-def learned(rgb: Tensor, path: Path, sha256: str = "") -> Tensor:
+def upscale_with_model(rgb: Tensor, path: Path, sha256: str = "") -> Tensor:
     """(3, H, W) in [0, 1] -> (3, s H, s W) in [0, 1], s the model's own scale.
 
     Args:
         rgb: The picture.
         path: The model's file.
-        sha256: What it must hold; absent: whatever it does.
+        sha256: Its SHA-256; absent: it is not checked.
 
     Raises:
-        ChangedError: It does not hold what ``sha256`` says.
+        ChangedError: Its SHA-256 is another one.
         EngineError: The file is missing, is no model for colour pictures, or spandrel is missing.
     """
     model = _model(path, sha256 or _digest(path)).to(rgb.device)
@@ -69,7 +69,7 @@ def _model(path: Path, sha256: str) -> Any:
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, canonicalize_state_dict
     except ImportError:
-        raise EngineError("enlarging by a model needs spandrel", hint=MEND) from None
+        raise EngineError("enlarging by a model needs spandrel", hint=INSTALL) from None
     try:
         state = _state(read_verified(path, sha256))
         model = ModelLoader().load_from_state_dict(canonicalize_state_dict(state))

@@ -1,4 +1,4 @@
-"""How far one step may go, and what it did, in figures."""
+"""Limits of what one step may change, and figures of what it did."""
 
 import math
 import time
@@ -11,31 +11,31 @@ from pipeline.enhance.filters import box, luma
 EDGE = 0.6 / 255  # a value this far from black or white is neither, rounded to 8 bits
 MAX_APPROACH = 0.45  # of the way to black or white that a value has left
 MAX_MEAN_SHIFT = 0.004  # of a channel's mean, one of 255 levels
-# What is asked to change colours may change their mean, by so much.
-ASKED_SHIFT = {"white_balance": 0.06, "tone": 0.06, "vibrance": 0.02}
+# Steps that are meant to change colours may shift a mean by so much.
+ALLOWED_SHIFT = {"white_balance": 0.06, "tone": 0.06, "vibrance": 0.02}
 
 Figures = dict[str, object]
 
 
-def held(changed: Tensor, before: Tensor, step: str) -> Tensor:
-    """``changed``, (3, H, W), held back where it goes too far from ``before``.
+def limit_change(changed: Tensor, before: Tensor, step: str) -> Tensor:
+    """``changed`` (3, H, W), limited in its distance from ``before``.
 
-    Value by value by `limited`; and a change that moves the mean colour too far is taken back in
+    Value by value by `limit_values`; a change that shifts the mean colour too far is reduced in
     proportion.
     """
-    changed = limited(changed, before)
-    most, shift = ASKED_SHIFT.get(step, MAX_MEAN_SHIFT), mean_shift(changed, before)
+    changed = limit_values(changed, before)
+    most, shift = ALLOWED_SHIFT.get(step, MAX_MEAN_SHIFT), mean_shift(changed, before)
     return changed if shift <= most else torch.lerp(before, changed, most / shift)
 
 
-def limited(changed: Tensor, before: Tensor) -> Tensor:
+def limit_values(changed: Tensor, before: Tensor) -> Tensor:
     """No value becomes black or white, or comes nearer to them by more than MAX_APPROACH."""
     low = torch.maximum(before * (1 - MAX_APPROACH), before.clamp_max(EDGE))
     high = torch.minimum(1 - (1 - before) * (1 - MAX_APPROACH), before.clamp_min(1 - EDGE))
     return torch.minimum(torch.maximum(changed, low), high)
 
 
-def figures(after: Tensor, before: Tensor, began: float) -> Figures:
+def measure_step(after: Tensor, before: Tensor, began: float) -> Figures:
     """What a step did to a picture of the same size, and its seconds since ``began``.
 
     ``clipped``: share of pixels with a channel newly black or white in 8 bits. ``mean_shift``: of
@@ -58,7 +58,7 @@ def mean_shift(after: Tensor, before: Tensor) -> float:
 
 
 def extreme(rgb: Tensor) -> Tensor:
-    """Which values are black or white, rounded to 8 bits."""
+    """Where values are black or white, rounded to 8 bits."""
     return (rgb < 0.5 / 255) | (rgb > 254.5 / 255)
 
 

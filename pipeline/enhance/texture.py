@@ -1,4 +1,4 @@
-"""What lies on the surface: grain and canvas, the same for the same seed on every device."""
+"""Surface textures: grain and canvas, the same for the same seed on every device."""
 
 import math
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.enhance.filters import luma, noise, scaled
+from pipeline.enhance.filters import luma, noise, resize_planes
 
 GRAIN = 0.08  # standard deviation at full strength, in middle tones
 WEAVE = 0.14  # the same of the canvas's light, as a share of the picture's
@@ -16,15 +16,15 @@ def grain(rgb: Tensor, strength: float, size: float, seed: int) -> Tensor:
     """Grey grain of ``size`` px, strongest in the middle tones, none in black and white."""
     height, width = rgb.shape[1:]
     grid = max(1, round(height / size)), max(1, round(width / size))
-    grains = _standard(_smooth(noise(*grid, seed, rgb), (height, width)))
+    grains = _standardise(_smooth(noise(*grid, seed, rgb), (height, width)))
     plane = luma(rgb)
-    return rgb + _centred(GRAIN * strength * 4 * plane * (1 - plane) * grains)
+    return rgb + _centre(GRAIN * strength * 4 * plane * (1 - plane) * grains)
 
 
 def canvas(rgb: Tensor, strength: float, size: float, seed: int) -> Tensor:
     """Plain weave, ``size`` px from thread to thread, lit from the upper left."""
     relief = _weave(rgb.shape[1], rgb.shape[2], size, seed, rgb)
-    return rgb * (1 + _centred(WEAVE * strength * _standard(relief)))
+    return rgb * (1 + _centre(WEAVE * strength * _standardise(relief)))
 
 
 def _weave(height: int, width: int, size: float, seed: int, like: Tensor) -> Tensor:
@@ -48,15 +48,15 @@ def _smooth(planes: Tensor, size: tuple[int, int]) -> Tensor:
     if (planes.shape[1], planes.shape[2]) == size:
         return planes
     if planes.shape[1] > size[0] or planes.shape[2] > size[1]:
-        return scaled(planes, size)
+        return resize_planes(planes, size)
     return functional.interpolate(planes[None], size=size, mode="bicubic", align_corners=False)[0]
 
 
-def _standard(planes: Tensor) -> Tensor:
+def _standardise(planes: Tensor) -> Tensor:
     """Mean 0, standard deviation 1; a single pixel is 0."""
-    centred = _centred(planes)
+    centred = _centre(planes)
     return centred / centred.square().mean().sqrt().clamp_min(1e-6)
 
 
-def _centred(planes: Tensor) -> Tensor:
+def _centre(planes: Tensor) -> Tensor:
     return planes - planes.mean()

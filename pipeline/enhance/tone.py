@@ -1,9 +1,9 @@
-"""What changes tones and colours: white balance, tone, local contrast, vibrance."""
+"""Steps that change tones and colours: white balance, tone, local contrast, vibrance."""
 
 import torch
 from torch import Tensor
 
-from pipeline.enhance.filters import guided_lines, luma, relit, scaled, small
+from pipeline.enhance.filters import guided_lines, luma, resize_planes, shrink, with_luma
 
 MEASURED_SIDE = 256  # px of the copy that the picture as a whole is measured on
 MAX_GAIN = 1.25  # of a channel, in linear light
@@ -17,20 +17,20 @@ def white_balance(rgb: Tensor, strength: float) -> Tensor:
     The light's colour is the sixth-power mean of each channel in linear light; each channel is
     divided by it (von Kries), as far as the strength says.
     """
-    linear = _linear(rgb)
-    light = small(linear, MEASURED_SIDE).pow(6).mean((1, 2)).pow(1 / 6).clamp_min(1e-4)
+    linear = _to_linear(rgb)
+    light = shrink(linear, MEASURED_SIDE).pow(6).mean((1, 2)).pow(1 / 6).clamp_min(1e-4)
     gain = (luma(light[:, None, None]).squeeze() / light).clamp(1 / MAX_GAIN, MAX_GAIN)
-    return _coded(linear * gain.pow(strength)[:, None, None])
+    return _from_linear(linear * gain.pow(strength)[:, None, None])
 
 
 def tone(rgb: Tensor, strength: float) -> Tensor:
-    """Tones stretched towards black and white, the middle one drawn a little to MIDDLE.
+    """Tones stretched towards black and white, the middle one moved a little to MIDDLE.
 
     Black and white are the 0.5 % and 99.5 % quantiles of luma.
     """
     plane = luma(rgb)
     ends = plane.new_tensor([0.005, 0.5, 0.995])
-    dark, middle, light = small(plane, MEASURED_SIDE).flatten().quantile(ends).clamp(0, 1)
+    dark, middle, light = shrink(plane, MEASURED_SIDE).flatten().quantile(ends).clamp(0, 1)
     stretch = (1 - (1 - strength) * (dark + 1 - light)) / (light - dark).clamp_min(1e-3)
     stretch = stretch.clamp_max(1 + (MAX_STRETCH - 1) * strength)
     around = (1 - strength) * (dark + light) / 2 + strength / 2
@@ -38,19 +38,19 @@ def tone(rgb: Tensor, strength: float) -> Tensor:
     was = (around + stretch * (middle - (dark + light) / 2)).clamp(0.02, 0.98)
     goal = torch.lerp(middle, middle.new_tensor(MIDDLE), 0.25 * strength).clamp(0.02, 0.98)
     power = (goal.log() / was.log()).clamp(0.7, 1.4)
-    return relit(rgb, plane, stretched.clamp_min(1e-4).pow(power))
+    return with_luma(rgb, plane, stretched.clamp_min(1e-4).pow(power))
 
 
 def contrast(rgb: Tensor, strength: float) -> Tensor:
-    """What stands out from its surroundings raised, less so the more it does: no halo.
+    """Raises what differs from its surroundings, the less the more it differs: no halo.
 
     The surroundings are a fast guided filter's (He and Sun 2015): its lines are found on a small
     copy.
     """
     plane = luma(rgb)
-    tiny, size = small(plane, 128), (rgb.shape[1], rgb.shape[2])
-    slope, offset = (scaled(line, size) for line in guided_lines(tiny, tiny, 8, 0.1))
-    return relit(rgb, plane, plane + strength * (plane - slope * plane - offset))
+    tiny, size = shrink(plane, 128), (rgb.shape[1], rgb.shape[2])
+    slope, offset = (resize_planes(line, size) for line in guided_lines(tiny, tiny, 8, 0.1))
+    return with_luma(rgb, plane, plane + strength * (plane - slope * plane - offset))
 
 
 def vibrance(rgb: Tensor, strength: float, guard: float) -> Tensor:
@@ -74,12 +74,12 @@ def skin(rgb: Tensor) -> Tensor:
     return (2 - away).clamp(0, 1)[None]
 
 
-def _linear(rgb: Tensor) -> Tensor:
+def _to_linear(rgb: Tensor) -> Tensor:
     """Values of sRGB -> linear light (IEC 61966-2-1)."""
     return torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb.clamp_min(0) + 0.055) / 1.055).pow(2.4))
 
 
-def _coded(linear: Tensor) -> Tensor:
+def _from_linear(linear: Tensor) -> Tensor:
     """Linear light -> sRGB values."""
     root = linear.clamp_min(0.0031308).pow(1 / 2.4)
     return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * root - 0.055)

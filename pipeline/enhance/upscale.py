@@ -1,4 +1,4 @@
-"""The picture enlarged: by Lanczos, by a learned model, or repainted at its new size."""
+"""Enlarging the picture: by Lanczos, by a learned model, or repainted at its new size."""
 
 from collections.abc import Callable
 
@@ -8,29 +8,29 @@ from torch.nn import functional
 
 from pipeline.config.enhancement import Enhance
 from pipeline.config.transfer import Transfer
-from pipeline.enhance.learned_upscaler import learned
-from pipeline.enhance.step_limits import EDGE, held, limited
+from pipeline.enhance.learned_upscaler import upscale_with_model
+from pipeline.enhance.step_limits import EDGE, limit_change, limit_values
 from pipeline.errors import EngineError
 
 # (3, H, W), the picture enlarged -> (3, H, W), the same with new brushwork.
 Repaint = Callable[[Tensor], Tensor]
 
 STEPS = 8
-DEPTH = 3  # forms are settled: only strokes and their texture are looked at
-HOLD = 8 / 3  # times the content weight, everywhere alike: no motif is to come where none is
+DEPTH = 3  # VGG blocks: forms are there already, only strokes and their texture are new
+CONTENT_FACTOR = 8 / 3  # of the content weight, everywhere alike: no new motifs where none is
 BLOCK = 1024  # px; larger pictures are repainted in blocks of this side
 
 
-def upscaled(
+def upscale(
     rgb: Tensor, options: Enhance, repaint: Repaint | None, model_sha256: str = ""
 ) -> tuple[Tensor, Tensor]:
     """The picture enlarged, and its plain enlargement that it is measured against.
 
     Raises:
-        ChangedError: The model's file does not hold what ``model_sha256`` says.
+        ChangedError: The model's file has another SHA-256.
         EngineError: When there is nothing to repaint or enlarge with.
     """
-    plain = enlarged(rgb, options.upscale)
+    plain = enlarge(rgb, options.upscale)
     if options.upscale_by == "lanczos":
         return plain, plain
     if options.upscale_by == "model":
@@ -39,20 +39,20 @@ def upscaled(
         raise EngineError("no style to paint with", where="upscale_by", hint="choose lanczos")
     else:
         made = repaint(plain).to(plain)
-    # The mean colour stays: a network may shift it by a shade. Limits shift it again: in rounds.
+    # Keeps the mean colour, which a network may shift a little; limits shift it again: in rounds.
     for _ in range(3):
-        made = made + (plain - limited(made, plain)).mean((1, 2), keepdim=True)
-    return held(made, plain, "upscale"), plain
+        made = made + (plain - limit_values(made, plain)).mean((1, 2), keepdim=True)
+    return limit_change(made, plain, "upscale"), plain
 
 
 def _by_model(rgb: Tensor, options: Enhance, size: tuple[int, int], sha256: str) -> Tensor:
     if options.upscale_model is None:
         raise EngineError("no model's file is named", where="upscale_model")
-    made = learned(rgb, options.upscale_model, sha256)
+    made = upscale_with_model(rgb, options.upscale_model, sha256)
     return made if (made.shape[1], made.shape[2]) == size else lanczos(made, size)
 
 
-def brushwork(options: Transfer, long_side: int) -> Transfer:
+def repaint_options(options: Transfer, long_side: int) -> Transfer:
     """The transfer that repaints an enlarged picture: one scale, few steps, shallow layers."""
     short = {
         "size": long_side,
@@ -60,18 +60,18 @@ def brushwork(options: Transfer, long_side: int) -> Transfer:
         "steps": (STEPS,),
         "depths": (DEPTH,),
         "content_depths": (DEPTH,),
-        "content_weight": HOLD * options.content_weight,
+        "content_weight": CONTENT_FACTOR * options.content_weight,
         "content_focus": "even",
-        "init": "enlarged",  # no word of its own: the start image given counts
+        "init": "enlarged",  # not one of the named starts: the start image that is given is used
         "block": min(options.block or BLOCK, BLOCK),
     }
     return options.model_copy(update=short)
 
 
-LOBES = 3
+LOBES = 3  # of the Lanczos kernel
 
 
-def enlarged(rgb: Tensor, factor: int) -> Tensor:
+def enlarge(rgb: Tensor, factor: int) -> Tensor:
     """(3, H, W) -> (3, factor H, factor W) in [0, 1].
 
     Lanczos overshoots beside edges; a value becomes black or white only beside one that is.

@@ -1,4 +1,4 @@
-"""Frames to animated WebP, GIF or MP4; the only door to PyAV."""
+"""Frames -> animated WebP, GIF or MP4; the only module that uses PyAV."""
 
 import math
 import os
@@ -16,14 +16,11 @@ from pipeline.system.safe_files import disk_errors, new_file, opened
 
 HOLD_SECONDS = 1.5  # the finished picture
 
-
 # Encoding a WebP frame again as a key frame, and slower methods, cost up to five times as much for
 # a tenth of the bytes.
 _WEBP = {"quality": 75, "method": 0, "kmin": 0, "kmax": 0}
 
-
 _GIF_COLORS = 255  # and one that Pillow keeps for what did not change
-
 
 Frame = npt.NDArray[np.uint8]  # (h, w, 3) sRGB
 
@@ -40,11 +37,12 @@ def write_film(frames: Sequence[Frame], path: Path, seconds: float) -> tuple[int
             size = _write_video(frames, path, seconds)
         else:
             size = _write_animation(frames, path, seconds)
-        _make_last(path)
+        sync_to_disk(path)
     return size
 
 
-def _make_last(path: Path) -> None:
+def sync_to_disk(path: Path) -> None:
+    """Wait until a file is on the disk (fsync)."""
     with opened(path) as file:
         os.fsync(file.fileno())
 
@@ -75,14 +73,14 @@ def _write_video(frames: Sequence[Frame], path: Path, seconds: float) -> tuple[i
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as video:
         stream = video.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for frame in _held(frames, math.ceil(HOLD_SECONDS * rate)):
+        for frame in _with_last_repeated(frames, math.ceil(HOLD_SECONDS * rate)):
             picture = av.VideoFrame.from_ndarray(frame[:height, :width], format="rgb24")
             video.mux(stream.encode(picture))
         video.mux(stream.encode())
     return width, height
 
 
-def _held(frames: Sequence[Frame], times: int) -> Iterator[Frame]:
+def _with_last_repeated(frames: Sequence[Frame], times: int) -> Iterator[Frame]:
     yield from frames
     for _ in range(times):
         yield frames[-1]

@@ -19,7 +19,9 @@ def plain(image: Image.Image) -> Image.Image:
     if image.mode == "F" or image.mode.startswith("I"):
         return _from_deep_grey(image)
     if image.mode == "LAB":
-        return _through(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "srgb")
+        return _apply_profile(
+            image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "srgb"
+        )
     mode = {"1": "L", "L": "L", "LA": "L", "La": "L", "CMYK": "CMYK"}.get(image.mode, "RGB")
     if image.has_transparency_data:  # an alpha channel, or one colour declared transparent
         mode += "A"
@@ -44,24 +46,24 @@ def _from_deep_grey(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(share * 255).astype(np.uint8))
 
 
-def coloured(
+def convert_colors(
     image: Image.Image, icc: bytes, target: "Profile", notes: list[str], stated: bytes = b""
 ) -> Image.Image:
-    """RGB in the target's colours; without a profile, or with a useless one, numbers are sRGB.
+    """Convert to RGB in the target's colours; without a usable profile, values are sRGB.
 
     Args:
         image: Of a mode that `plain` gives.
         icc: The file's own profile.
         target: The colours that are wanted.
-        notes: Gets what cannot be used.
-        stated: A profile of RGB that comes before the file's own.
+        notes: What cannot be used is added here.
+        stated: A profile of RGB that takes precedence over the file's own.
     """
     colour = image.convert(image.mode.removesuffix("A"))
     if stated and colour.mode != "CMYK":
-        return _through(colour.convert("RGB"), _profile(stated), target)
+        return _apply_profile(colour.convert("RGB"), _profile(stated), target)
     if icc:
         with suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            return _through(colour, _profile(icc), target)
+            return _apply_profile(colour, _profile(icc), target)
         notes.append("its colour profile cannot be used: read as sRGB")
     elif colour.mode == "CMYK":
         notes.append("CMYK without a colour profile: its inks are guessed")
@@ -74,7 +76,7 @@ def _profile(icc: bytes) -> ImageCms.ImageCmsProfile:
 
 def between(image: Image.Image, source: "Profile", target: "Profile") -> Image.Image:
     """RGB from one of our colour spaces in another."""
-    return image if source == target else _through(image, _own_profile(source), target)
+    return image if source == target else _apply_profile(image, _own_profile(source), target)
 
 
 @cache
@@ -82,7 +84,7 @@ def _own_profile(name: "Profile") -> ImageCms.ImageCmsProfile:
     return _profile(icc_bytes(name))
 
 
-def _through(
+def _apply_profile(
     image: Image.Image, profile: ImageCms.ImageCmsProfile, target: "Profile"
 ) -> Image.Image:
     transform = ImageCms.buildTransform(

@@ -1,7 +1,7 @@
-"""Strangers' files -> plain arrays, decoded safely.
+"""Decoding: untrusted files -> plain arrays.
 
-Pillow's door for what comes in; `encode` is the one for what goes out. It knows no torch, so that
-a small child process can run it.
+The only module that opens files with Pillow; `encode` is the one that writes them. It loads no
+torch, so that a small child process can run it.
 Eight bits a channel are kept: more would give other strokes, not better ones
 (docs/development/lab-book.md).
 """
@@ -23,10 +23,10 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from pipeline.errors import ChangedError, InputError, MissingExtraError, Reason
-from pipeline.imaging.color_management import coloured, plain
-from pipeline.imaging.decode_errors import damaged, errors_naming, not_regular, unsupported
+from pipeline.imaging.color_management import convert_colors, plain
+from pipeline.imaging.decode_errors import damaged, errors_name_file, not_regular, unsupported
 from pipeline.imaging.survey.stated_colors import adobe_rgb
-from pipeline.imaging.survey.survey import Survey, hear, surveyed
+from pipeline.imaging.survey.survey import Survey, check_jpeg, survey_file
 from pipeline.imaging.survey.tiff import INK, SIGNED, WHOLE, Tiff
 from pipeline.system.file_version import too_large_error
 from pipeline.system.safe_files import NotRegularError, open_regular, opened_folder
@@ -42,10 +42,14 @@ MOVING = ("PNG", "WEBP", "GIF", "AVIF")  # those of which several pictures are a
 SIGNATURES = (
     b"\xff\xd8\xff",
     b"\x89PNG\r\n\x1a\n",
-    *(b"GIF87a", b"GIF89a"),
-    *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),  # TIFF and BigTIFF, in both byte orders
+    b"GIF87a",
+    b"GIF89a",
+    b"II*\0",  # TIFF and BigTIFF, in both byte orders
+    b"MM\0*",
+    b"II+\0",
+    b"MM\0+",
 )
-# What an ISO media file (ISO 14496-12, 23008-12) says that it may be read as.
+# What an ISO media file (ISO 14496-12, 23008-12) states that it may be read as.
 AVIF_BRANDS = frozenset((b"avif", b"avis"))
 HEIF_BRANDS = frozenset(
     (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
@@ -60,7 +64,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# In what Pillow says when a file is whole, and of a kind that it has no decoder for.
+# In Pillow's messages about a file that is whole, and of a kind that it has no decoder for.
 _NOT_DECODED = (
     "unknown pixel mode",
     "unknown data organization",
@@ -98,21 +102,21 @@ class Decoded:
     exif: bytes
     xmp: bytes
     icc: bytes
-    notes: tuple[str, ...] = ()  # what of the file is left out of account
+    notes: tuple[str, ...] = ()  # what of the file is not used
 
 
-def rehearse() -> None:
-    """Decode a photo of our own, so that the next one finds all it needs loaded and at hand.
+def warm_up() -> None:
+    """Decode a photo of our own, so that all modules and tables are loaded for the next one.
 
     In a process just forked, each page that Python writes to is copied at its first touch: 400
-    times for the first picture. Here is where that may happen while nobody waits for it.
+    times for the first picture. That happens here, while no file waits.
     """
     Image.init()
-    decode(io.BytesIO(_specimen()), 16, DEFAULT_LIMITS)
+    decode(io.BytesIO(_sample_jpeg()), 16, DEFAULT_LIMITS)
 
 
 @cache
-def _specimen() -> bytes:
+def _sample_jpeg() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (64, 48)).save(file, "JPEG")
     return file.getvalue()
@@ -140,17 +144,17 @@ def decode_file(
 ) -> Decoded:
     """``decode`` for the regular file at ``path``; every error names it.
 
-    Of the path's last ``below`` names no link is followed: strangers may have made them, and a
-    folder of theirs could turn into a way out of it.
+    Of the path's last ``below`` names no link is followed: they are untrusted, and a folder could
+    be replaced by a link that leads out of the inbox.
 
-    With ``sha256`` the file is read into memory once, and only what holds that is decoded.
+    With ``sha256`` the file is read into memory once, and decoded only if its content has that.
 
     Raises:
-        ChangedError: It does not hold what ``sha256`` says.
+        ChangedError: Its SHA-256 is another one.
         InputError: The file cannot be used; ``code`` says why.
         EngineError: There is not memory enough to decode it.
     """
-    with errors_naming(path), os.fdopen(_opened(path, below), "rb") as file:
+    with errors_name_file(path), os.fdopen(_open_file(path, below), "rb") as file:
         _check_size(file, limits)
         source = _verified(file, sha256, path) if sha256 else file
         _check_format(source)
@@ -163,21 +167,21 @@ def decode(
     """The first picture in an open, seekable file; of an animation the first frame.
 
     ``long_side`` reduces to that many px and never enlarges. Raises InputError, or whatever
-    Pillow raises on bytes that it does not like.
+    Pillow raises on damaged bytes.
     """
-    found = surveyed(file, limits.max_exif, limits.max_icc, limits.max_frames)
-    with _guarded_pillow(limits), _pillow_opened(found) as image:
+    found = survey_file(file, limits.max_exif, limits.max_icc, limits.max_frames)
+    with _guarded_pillow(limits), _open_with_pillow(found) as image:
         if limits.animation == "refuse" and image.format in MOVING:
             _refuse_film(image)
         _check_frames(image, limits)
         if image.format in ("JPEG", "MPO"):
-            hear(found, limits.damaged)
-            ImageFile.LOAD_TRUNCATED_IMAGES = found.partly
+            check_jpeg(found, limits.damaged)
+            ImageFile.LOAD_TRUNCATED_IMAGES = found.load_truncated
         if found.tiff.page:
             image.seek(found.tiff.page)
         if long_side is not None:
             # JPEG only: decodes at 1/2, 1/4 or 1/8 size, at least twice the size wanted.
-            image.draft(None, _fitted(image.size, 2 * long_side))
+            image.draft(None, _fit_size(image.size, 2 * long_side))
         image.load()
         if found.transparent is not None:
             image.info["transparency"] = found.transparent
@@ -188,24 +192,24 @@ def decode(
         xmp = _metadata(image, "xmp", limits.max_exif, notes)
         icc = _metadata(image, "icc_profile", limits.max_icc, notes)
         stated = _stated(found, image, icc)
-        picture = reduced(plain(_measured(_upright(image), found.tiff)), long_side)
-        rgb = np.array(coloured(picture, icc, profile, notes, stated))
+        picture = reduced(plain(_interpret_samples(_upright(image), found.tiff)), long_side)
+        rgb = np.array(convert_colors(picture, icc, profile, notes, stated))
         return Decoded(rgb, _alpha(picture), exif, xmp, icc, tuple(notes))
 
 
-def _pillow_opened(found: Survey) -> Image.Image:
-    """Pillow's image; where no decoder takes the file, what each of them said decides why."""
-    with warnings.catch_warnings(record=True) as heard:
+def _open_with_pillow(found: Survey) -> Image.Image:
+    """Pillow's image; where no decoder takes the file, their messages decide which error it is."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         Image.WARN_POSSIBLE_FORMATS = True
         try:
             return Image.open(found.file, formats=_formats())
         except UnidentifiedImageError:
-            said = " ".join(str(warning.message) for warning in heard)
-            whole = not any(phrase in said for phrase in _CUT)
-            if found.colours.note or (whole and any(phrase in said for phrase in _NOT_DECODED)):
-                kind = found.tiff.described or found.colours.note or said
+            messages = " ".join(str(warning.message) for warning in caught)
+            whole = not any(phrase in messages for phrase in _CUT)
+            if found.colours.note or (whole and any(phrase in messages for phrase in _NOT_DECODED)):
+                kind = found.tiff.described or found.colours.note or messages
                 raise unsupported(f"a picture of a kind that is not decoded: {kind}") from None
             raise
         finally:
@@ -217,12 +221,12 @@ def _stated(found: Survey, image: Image.Image, icc: bytes) -> bytes:
     if icc and not found.before_profile:
         return b""
     if not found.colours.icc and not icc and image.format in ("JPEG", "MPO"):
-        return adobe_rgb().icc if _says_adobe_rgb(image) else b""
+        return adobe_rgb().icc if _is_adobe_rgb(image) else b""
     return found.colours.icc
 
 
-def _says_adobe_rgb(image: Image.Image) -> bool:
-    with suppress(Exception):  # unreadable EXIF says nothing
+def _is_adobe_rgb(image: Image.Image) -> bool:
+    with suppress(Exception):  # unreadable EXIF states nothing
         return bool(image.getexif().get_ifd(ExifTags.IFD.Interop).get(1) == "R03")
     return False
 
@@ -234,7 +238,7 @@ def _verified(file: BinaryIO, sha256: str, path: Path) -> BinaryIO:
     return io.BytesIO(content)
 
 
-def _opened(path: Path, below: int) -> int:
+def _open_file(path: Path, below: int) -> int:
     with opened_folder(path.parents[below - 1], path.parts[-below:-1]) as folder:
         try:
             return open_regular(path.name, folder=folder)
@@ -284,7 +288,7 @@ def _known_format(head: bytes) -> bool:
 
 @contextmanager
 def _guarded_pillow(limits: DecodeLimits) -> Iterator[None]:
-    """Pillow's process-wide settings as we need them: no bombs, no half files, no chatter.
+    """Pillow's process-wide settings as we need them: no bombs, no half files, no warnings.
 
     Pillow checks the size that the header declares, before it decodes.
     """
@@ -341,15 +345,15 @@ def _metadata(image: Image.Image, key: str, limit: int, notes: list[str]) -> byt
 def _upright(image: Image.Image) -> Image.Image:
     orientation = 1
     if image.format == "AVIF":
-        image.info.pop("xmp", None)  # its boxes have the only say; Pillow would ask XMP as well
+        image.info.pop("xmp", None)  # its boxes alone count; Pillow would read XMP as well
     with suppress(Exception):  # unreadable EXIF turns nothing
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     turn = UPRIGHT.get(orientation)
     return image if turn is None else image.transpose(turn)
 
 
-def _measured(image: Image.Image, tiff: Tiff) -> Image.Image:
-    """Numbers of a TIFF as they are meant, where Pillow takes them as they stand."""
+def _interpret_samples(image: Image.Image, tiff: Tiff) -> Image.Image:
+    """Samples of a TIFF by its tags, where Pillow ignores them."""
     if image.mode == "I;16" and tiff.photometric == INK:
         return Image.fromarray(65535 - np.array(image))
     if image.mode == "L" and tiff.format == SIGNED:
@@ -361,7 +365,7 @@ def _measured(image: Image.Image, tiff: Tiff) -> Image.Image:
     return image
 
 
-def _fitted(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+def _fit_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
     ratio = min(1.0, long_side / max(size))
     return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
 
@@ -371,7 +375,9 @@ def reduced(image: Image.Image, long_side: int | None) -> Image.Image:
     if long_side is None or max(image.size) <= long_side:
         return image
     # Pillow weighs colours by their alpha here, so hidden colours do not bleed in.
-    return image.resize(_fitted(image.size, long_side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return image.resize(
+        _fit_size(image.size, long_side), Image.Resampling.LANCZOS, reducing_gap=3.0
+    )
 
 
 def _alpha(image: Image.Image) -> Bytes | None:

@@ -1,4 +1,4 @@
-"""What goes wrong while a stranger's file is decoded, as one of our errors that names the file."""
+"""Errors of decoding an untrusted file, as one of our errors that names the file."""
 
 import errno
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from pipeline.system.text import encodable
 
 
 @contextmanager
-def errors_naming(path: Path) -> Iterator[None]:
+def errors_name_file(path: Path) -> Iterator[None]:
     """Whatever goes wrong inside becomes one of our errors, naming the file."""
     try:
         yield
@@ -18,23 +18,23 @@ def errors_naming(path: Path) -> Iterator[None]:
         error.where = encodable(str(path))
         raise
     except Exception as error:  # decoders raise anything at all on hostile bytes
-        ours = _translated(error)
+        ours = _translate(error)
         ours.where = encodable(str(path))
         raise ours from error
 
 
-def _translated(error: Exception) -> InputError | EngineError:
+def _translate(error: Exception) -> InputError | EngineError:
     if isinstance(error, MemoryError):
         hint = "make it smaller, or close other programs"
         return EngineError("too little memory to decode it", hint=hint, code=Reason.OUT_OF_MEMORY)
     if isinstance(error, OSError) and error.errno:  # Pillow's own, on bad bytes, have no number
-        return _of_system(error)
+        return _translate_os_error(error)
     if any(phrase in str(error) for phrase in ("not supported", "not available", "Unsupported")):
         return unsupported(f"this kind of picture cannot be decoded: {error}")
     return damaged("the file is cut off or damaged")
 
 
-def _of_system(error: OSError) -> InputError:
+def _translate_os_error(error: OSError) -> InputError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
         return InputError("no such file", hint="put it back", code=Reason.VANISHED)
     if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV):

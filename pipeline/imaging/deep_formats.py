@@ -1,4 +1,4 @@
-"""PNG and TIFF files written out: 16 bits a channel, with profile, EXIF and XMP.
+"""PNG and TIFF writers: 16 bits a channel, with profile, EXIF and XMP.
 
 Pillow has no RGB of 16 bits, and the libraries that do write no metadata beside it. PNG: W3C
 Portable Network Graphics (third edition). TIFF: revision 6.0 with Adobe's deflate compression.
@@ -40,7 +40,7 @@ def write_png(
     xmp: bytes = b"",
     texts: Mapping[str, str],
 ) -> None:
-    """Write a PNG; without a profile it says that it is sRGB."""
+    """Write a PNG; without a profile it states sRGB."""
     height, width, channels = pixels.shape
     kind = {3: 2, 4: 6}[channels]
     file.write(b"\x89PNG\r\n\x1a\n")

@@ -1,7 +1,12 @@
-"""Plain arrays -> files: each format with its colour profile, metadata and quality.
+"""Encoding: plain arrays -> files, each format with its colour profile, metadata and quality.
 
-Pillow's door for what goes out; `deep` writes what Pillow has no way to: 16 bits a channel, and
-TIFF with its EXIF in the right place.
+The only module that writes pictures with Pillow; `deep_formats` writes what Pillow cannot: 16 bits
+a channel, and TIFF with its EXIF in the right place.
+
+To add an output format: write its function below and enter it in ``_WRITERS``; give its name to
+``Format`` in `pipeline.config.output` (and a quality, if it loses anything, to ``QUALITY``); and
+add it to the table in `pipeline.config.file_kinds`, which outbox, gallery and server read.
+tests/imaging/test_output_formats.py takes it from there.
 """
 
 import os
@@ -33,7 +38,7 @@ SQUARE = 8  # px
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What is written into a file beside its pixels; empty where there is nothing."""
+    """Metadata that is written into a file; empty where there is none."""
 
     exif: ifd.Directories | None = None
     xmp: bytes = b""
@@ -44,7 +49,7 @@ NO_LABELS = Labels()
 
 
 def encode(pixels: Samples, path: Path, wanted: OutputFormat, labels: Labels = NO_LABELS) -> None:
-    """Writes (H, W, 3 or 4) of 8 or 16 bits to exactly ``path``, and makes it last (fsync).
+    """Writes (H, W, 3 or 4) of 8 or 16 bits to exactly ``path`` and syncs it to disk.
 
     Transparency is composited on ``wanted.ground`` where the format knows none.
 
@@ -67,13 +72,13 @@ def _png(file: IO[bytes], pixels: Samples, wanted: OutputFormat, labels: Labels)
         deep.write_png(file, pixels, icc=icc, exif=exif, xmp=labels.xmp, texts=texts)
         return
     fields = PngImagePlugin.PngInfo()
-    if wanted.profile == "srgb":  # four bytes that say it all; a profile beside it is not allowed
+    if wanted.profile == "srgb":  # four bytes are enough; a profile beside it is not allowed
         fields.add(b"sRGB", b"\0")
     if labels.software:
         fields.add_text("Software", labels.software)
     if labels.xmp:
         fields.add_itxt("XML:com.adobe.xmp", labels.xmp.decode())
-    options = _labelled(wanted, labels)
+    options = _profile_and_metadata(wanted, labels)
     options.pop("xmp", None)
     if wanted.profile == "srgb":
         del options["icc_profile"]
@@ -81,21 +86,24 @@ def _png(file: IO[bytes], pixels: Samples, wanted: OutputFormat, labels: Labels)
 
 
 def _jpeg(file: IO[bytes], pixels: Samples, wanted: OutputFormat, labels: Labels) -> None:
-    options = _labelled(wanted, labels) | {"quality": _quality(wanted), "subsampling": 0}
+    options = _profile_and_metadata(wanted, labels) | {
+        "quality": _quality(wanted),
+        "subsampling": 0,
+    }
     # Progressive is some 5 % smaller on painted texture.
     Image.fromarray(pixels).save(file, "JPEG", progressive=True, optimize=True, **options)
 
 
 def _webp(file: IO[bytes], pixels: Samples, wanted: OutputFormat, labels: Labels) -> None:
     # exact: colours under full transparency are kept, as in every other format here.
-    options = _labelled(wanted, labels) | {"lossless": wanted.lossless, "exact": True}
+    options = _profile_and_metadata(wanted, labels) | {"lossless": wanted.lossless, "exact": True}
     quality = 60 if wanted.lossless else _quality(wanted)  # of lossless it is the effort
     Image.fromarray(pixels).save(file, "WEBP", quality=quality, **options)
 
 
 def _avif(file: IO[bytes], pixels: Samples, wanted: OutputFormat, labels: Labels) -> None:
     # One thread: the same bytes on every machine.
-    options = _labelled(wanted, labels) | {"subsampling": "4:4:4", "max_threads": 1}
+    options = _profile_and_metadata(wanted, labels) | {"subsampling": "4:4:4", "max_threads": 1}
     Image.fromarray(pixels).save(file, "AVIF", quality=_quality(wanted), **options)
 
 
@@ -103,7 +111,7 @@ def _heif(file: IO[bytes], pixels: Samples, wanted: OutputFormat, labels: Labels
     import pillow_heif  # the extra: that it is there was checked with the options
 
     pillow_heif.register_heif_opener()
-    options = _labelled(wanted, labels) | {"quality": _quality(wanted), "chroma": 444}
+    options = _profile_and_metadata(wanted, labels) | {"quality": _quality(wanted), "chroma": 444}
     Image.fromarray(pixels).save(file, "HEIF", **options)
 
 
@@ -122,8 +130,8 @@ _WRITERS: dict[str, Callable[[IO[bytes], Samples, OutputFormat, Labels], None]] 
 }
 
 
-def _labelled(wanted: OutputFormat, labels: Labels) -> dict[str, Any]:
-    """Pillow's words for the profile and the metadata."""
+def _profile_and_metadata(wanted: OutputFormat, labels: Labels) -> dict[str, Any]:
+    """Pillow's options for the profile and the metadata."""
     options: dict[str, Any] = {"icc_profile": icc_bytes(wanted.profile)}
     if labels.exif:
         options["exif"] = b"Exif\0\0" + ifd.write(labels.exif)

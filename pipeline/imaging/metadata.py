@@ -1,9 +1,9 @@
-"""What of a photo's EXIF and XMP is carried over into its pictures, and how it is written.
+"""EXIF and XMP: what of a photo's is copied into its pictures, and how it is written.
 
 Only what is known to stay true of a painting: who, what, when, with which camera. Orientation is 1
 since pictures stand upright, sizes are the picture's own; thumbnails, makers' notes, editing
 histories and develop settings are of the photo alone, and makers hide places in theirs. What is
-damaged, too large or tries to be clever is left out, and never a reason to fail.
+damaged, too large or hostile is left out, and never a reason to fail.
 """
 
 import xml.etree.ElementTree as ET
@@ -16,17 +16,17 @@ from pipeline.imaging import tiff_tags as ifd
 # EXIF 2.32. Of the main directory: description, make, model, date, artist, rating, copyright, and
 # the names, comments and keywords that Windows keeps.
 MAIN = frozenset(
-    (0x010E, 0x010F, 0x0110, 0x0132, 0x013B, 0x4746, 0x4749, 0x8298, *range(0x9C9B, 0x9CA0))
+    {0x010E, 0x010F, 0x0110, 0x0132, 0x013B, 0x4746, 0x4749, 0x8298} | set(range(0x9C9B, 0x9CA0))
 )
 # Of the camera's directory: exposure, dates, lens, owner; no maker's note (0x927C).
-CAMERA = frozenset(
-    {
-        *(0x829A, 0x829D, 0x8822, 0x8827, *range(0x8830, 0x8836), 0x9000, 0x9003, 0x9004),
-        *(0x9010, 0x9011, 0x9012, *range(0x9201, 0x920B), 0x9214, 0x9286, 0x9290, 0x9291, 0x9292),
-        *(0xA20B, 0xA20E, 0xA20F, 0xA210, 0xA215, 0xA217, 0xA300, 0xA301, *range(0xA401, 0xA40B)),
-        *(0xA40C, 0xA420, *range(0xA430, 0xA436), 0xA500),
-    }
-)
+CAMERA = frozenset({
+    0x829A, 0x829D, 0x8822, 0x8827, 0x8830, 0x8831, 0x8832, 0x8833, 0x8834, 0x8835,
+    0x9000, 0x9003, 0x9004, 0x9010, 0x9011, 0x9012, 0x9201, 0x9202, 0x9203, 0x9204,
+    0x9205, 0x9206, 0x9207, 0x9208, 0x9209, 0x920A, 0x9214, 0x9286, 0x9290, 0x9291, 0x9292,
+    0xA20B, 0xA20E, 0xA20F, 0xA210, 0xA215, 0xA217, 0xA300, 0xA301, 0xA401, 0xA402, 0xA403,
+    0xA404, 0xA405, 0xA406, 0xA407, 0xA408, 0xA409, 0xA40A, 0xA40C, 0xA420, 0xA430, 0xA431,
+    0xA432, 0xA433, 0xA434, 0xA435, 0xA500,
+})  # fmt: skip
 ORIENTATION, SOFTWARE, COLOUR_SPACE, WIDTH, HEIGHT = 0x0112, 0x0131, 0xA001, 0xA002, 0xA003
 VERSION = 0x9000
 SRGB, UNCALIBRATED = 1, 0xFFFF  # the only colour spaces that EXIF can name
@@ -52,18 +52,16 @@ KEPT = {
     "http://ns.adobe.com/tiff/1.0/": "tiff",
 }
 # Names within those that are true of the photo's file only.
-DROPPED = frozenset(
-    (
-        *("Orientation", "ImageWidth", "ImageLength", "PixelXDimension", "PixelYDimension"),
-        *("ColorSpace", "ICCProfile", "ColorMode", "BitsPerSample", "Compression"),
-        *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
-        *("YCbCrPositioning", "YCbCrSubSampling", "YCbCrCoefficients", "WhitePoint"),
-        *("PrimaryChromaticities", "TransferFunction", "ReferenceBlackWhite", "XResolution"),
-        *("YResolution", "ResolutionUnit", "NativeDigest", "MakerNote", "Thumbnails"),
-        *("CreatorTool", "MetadataDate", "History", "DocumentAncestors", "SidecarForExtension"),
-        *("EmbeddedXMPDigest", "LegacyIPTCDigest", "TextLayers"),
-    )
-)
+DROPPED = frozenset({
+    "Orientation", "ImageWidth", "ImageLength", "PixelXDimension", "PixelYDimension",
+    "ColorSpace", "ICCProfile", "ColorMode", "BitsPerSample", "Compression",
+    "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
+    "YCbCrPositioning", "YCbCrSubSampling", "YCbCrCoefficients", "WhitePoint",
+    "PrimaryChromaticities", "TransferFunction", "ReferenceBlackWhite", "XResolution",
+    "YResolution", "ResolutionUnit", "NativeDigest", "MakerNote", "Thumbnails",
+    "CreatorTool", "MetadataDate", "History", "DocumentAncestors", "SidecarForExtension",
+    "EmbeddedXMPDigest", "LegacyIPTCDigest", "TextLayers",
+})  # fmt: skip
 MAX_XMP = 32_768  # bytes carried over; a JPEG takes 65,502 with our own
 MAX_DEPTH = 24
 
@@ -74,7 +72,7 @@ for _uri, _prefix in {**KEPT, RDF: "rdf", "adobe:ns:meta/": "x", OURS: "pipeline
 # --- EXIF -----------------------------------------------------------------------------------
 
 
-def carried_exif(exif: bytes, *, gps: bool) -> ifd.Directories:
+def filter_exif(exif: bytes, *, gps: bool) -> ifd.Directories:
     """What is kept of a photo's EXIF; empty directories where it is damaged or absent."""
     try:
         found = ifd.read(exif)
@@ -112,7 +110,7 @@ def xmp_packet(photo: bytes, *, gps: bool, software: str, record: str) -> bytes:
     Empty when there would be nothing in it.
     """
     description = ET.Element(f"{{{RDF}}}Description", {f"{{{RDF}}}about": ""})
-    _carry(photo, description, gps)
+    _copy_kept(photo, description, gps)
     if software:
         description.set("{http://ns.adobe.com/xap/1.0/}CreatorTool", software)
     if record:
@@ -129,7 +127,7 @@ def xmp_packet(photo: bytes, *, gps: bool, software: str, record: str) -> bytes:
     )
 
 
-def recorded(xmp: bytes) -> str:
+def read_record(xmp: bytes) -> str:
     """The record that `xmp_packet` wrote; "" where there is none."""
     for description in _descriptions(xmp):
         if text := description.findtext(f"{{{OURS}}}Recipe"):
@@ -137,7 +135,7 @@ def recorded(xmp: bytes) -> str:
     return ""
 
 
-def _carry(photo: bytes, target: ET.Element, gps: bool) -> None:
+def _copy_kept(photo: bytes, target: ET.Element, gps: bool) -> None:
     for source in _descriptions(photo):
         for name, value in source.attrib.items():
             if _kept(name, gps):

@@ -1,9 +1,9 @@
-"""Strangers' files, decoded where they can do no harm: in a process of their own, under limits.
+"""The sandbox: untrusted files are decoded in a process of their own, under limits.
 
-A process (`sandbox_child`) has loaded the decoders. Each file gets a child forked from it, which
-lives for that file only: with no memory, time, file or socket beyond its limits, and
-nothing of the pipeline's in it. Pixels come back through a pipe. What crashes or hangs is that
-child; the nursery goes with it and the next file gets a new one.
+The decoder process (`sandbox_child`) has loaded the decoders. Each file gets a child forked from
+it, which lives for that file only: with no memory, time, file or socket beyond its limits, and
+nothing of the pipeline in it. Pixels come back through a pipe. What crashes or hangs is that child;
+the decoder process ends with it, and the next file gets a new one.
 """
 
 import fcntl
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pipeline.config.output import Profile
     from pipeline.imaging.decode import Decoded
 
-START_SECONDS = 120.0  # of a nursery, on a machine that is busy
+START_SECONDS = 120.0  # of a decoder process, on a busy machine
 MAX_HEADER = 1 << 16
 MOST_NOTES, LONGEST_NOTE = 8, 300
 PIPE_BYTES = 1 << 20  # a picture of 512 px goes through in one piece
@@ -36,13 +36,13 @@ MAX_COMPLAINT = 1 << 16  # bytes of a start's error output
 _PROGRAM = "from pipeline.imaging.sandbox_child import main; main()"
 KNOWN_GOOD = Path(str(files("pipeline"))) / "styles" / "watercolor.jpg"  # the smallest style
 CONFIRM_SECONDS = 60.0
-# What a decoder that is broken itself says of any file, and what limits say of a good one.
+# What a broken decoder reports for any file, and what limits report for a good one.
 _CONFIRMED = frozenset(
     {Reason.UNSUPPORTED_FORMAT, Reason.TRUNCATED, Reason.DECODE_CRASH, Reason.DECODE_TIMEOUT}
 )
 _OF_LIMITS = frozenset({Reason.TOO_LARGE, Reason.TOO_MANY_PIXELS, Reason.TOO_MANY_FRAMES})
 _PROBE = {"long_side": 64, "pixels": False, "below": 1}
-AT_HAND = 16 << 20  # bytes: what decoding a large photo for 512 px takes
+PREALLOCATED = 16 << 20  # bytes: what decoding a large photo for 512 px takes
 # A child's memory is all new to it, and each page's first touch is a fault. So: pages of 2 MB and
 # not of 4 kB, and what is freed is used again, instead of going back to the system.
 _MEMORY = ":".join(
@@ -56,12 +56,12 @@ class Decoder:
 
     Args:
         limits: What a file may ask for.
-        at_hand: Bytes of memory that are made ready before a file comes: none where files come one
-            right behind the other, so that it would be waited for all the same.
+        preallocated: Bytes of memory that are prepared before a file comes; 0 where files come one
+            right after the other, and would have to wait for it.
     """
 
-    def __init__(self, limits: Limits, at_hand: int = AT_HAND) -> None:
-        self.limits, self.at_hand = limits, at_hand
+    def __init__(self, limits: Limits, preallocated: int = PREALLOCATED) -> None:
+        self.limits, self.preallocated = limits, preallocated
         self._process: subprocess.Popen[bytes] | None = None
         self._starting, self._closed = threading.Lock(), False
         self._answers: _Answers
@@ -74,10 +74,10 @@ class Decoder:
         below: int = 1,
         sha256: str = "",
     ) -> "Decoded":
-        """As `codec.decode_file`, elsewhere.
+        """As `decode.decode_file`, in the sandbox.
 
         Raises:
-            ChangedError: The file does not hold what ``sha256`` says.
+            ChangedError: The file's SHA-256 is another one.
             InputError: As there, and ``decode_crash``, ``decode_timeout``, ``too_large``.
             PlaceError: No process can be started; ``decoder_unavailable``.
         """
@@ -99,11 +99,11 @@ class Decoder:
         return Decoded(rgb, alpha, exif, xmp, icc, header["notes"])
 
     def probe(self, path: Path, below: int = 1, sha256: str = "") -> None:
-        """Decode a file to its end and keep nothing: raises as :meth:`decode`."""
+        """Decode a file to its end without returning it; raises as `decode`."""
         self._ask(path, {**_PROBE, "below": below, "sha256": sha256})
 
     def start(self) -> None:
-        """Start the process now, so that no file waits for it.
+        """Start the process now, so that no file has to wait for it.
 
         Raises:
             PlaceError: It cannot be started.
@@ -111,7 +111,7 @@ class Decoder:
         self._running()
 
     def close(self) -> None:
-        """End the process, whatever it does, and start no other; another thread may wait for it."""
+        """End the process at once, and start no other; another thread may be waiting for it."""
         with self._starting:
             self._closed = True
         self._end()
@@ -159,7 +159,7 @@ class Decoder:
     def _answer(
         self, path: Path, how: Mapping[str, Any], seconds: float
     ) -> tuple[dict[str, Any], memoryview]:
-        """Header and payload; of a stranger's making, perhaps, so all is checked."""
+        """Header and payload; an exploited decoder may have made them, so all is checked."""
         request = {"path": os.fsencode(path).hex(), **how}
         process = self._running()
         deadline = time.monotonic() + seconds
@@ -167,15 +167,15 @@ class Decoder:
             assert process.stdin is not None  # noqa: S101  # it was asked for
             process.stdin.write(json.dumps(request).encode() + b"\n")
             process.stdin.flush()
-            header = _header(self._answers.line(deadline), self.limits)
-            told = _told(header["error"], path) if "error" in header else None
-            payload = self._answers.exactly(sum(header.get("sizes", ())), deadline)
+            header = _header(self._answers.read_line(deadline), self.limits)
+            reported = _reported_error(header["error"], path) if "error" in header else None
+            payload = self._answers.read_exactly(sum(header.get("sizes", ())), deadline)
         except TimeoutError:
-            raise self._lost(path, Reason.DECODE_TIMEOUT) from None
+            raise self._process_lost(path, Reason.DECODE_TIMEOUT) from None
         except (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError):
-            raise self._lost(path, Reason.DECODE_CRASH) from None
-        if told is not None:
-            raise told
+            raise self._process_lost(path, Reason.DECODE_CRASH) from None
+        if reported is not None:
+            raise reported
         return header, payload
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -189,33 +189,33 @@ class Decoder:
                 self._process = process = self._started()
             assert process.stdout is not None  # noqa: S101  # it was asked for
             self._answers = _Answers(process.stdout.fileno())
-            self._answers.line(time.monotonic() + START_SECONDS)
+            self._answers.read_line(time.monotonic() + START_SECONDS)
         except (OSError, EOFError, ValueError) as error:
             raise self._not_started(error) from None
         assert process.stderr is not None  # noqa: S101  # it was asked for
-        process.stderr.close()  # the nursery says nothing there from now on
+        process.stderr.close()  # nothing is written to it from now on
         return process
 
     def _started(self) -> subprocess.Popen[bytes]:
         # One thread: idle ones of a maths library would only hold address space.
         threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(  # noqa: S603  # ourselves
-            python_command(_PROGRAM, self.limits.model_dump_json(), str(self.at_hand)),
+            python_command(_PROGRAM, self.limits.model_dump_json(), str(self.preallocated)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,  # of the start only; later decoders chatter about files
+            stderr=subprocess.PIPE,  # of the start only; later decoders write remarks about files
             env=untrusted_environment() | threads | {"GLIBC_TUNABLES": _MEMORY},
             start_new_session=True,  # Ctrl-C is not for it
         )
 
     def _not_started(self, error: Exception) -> PlaceError:
-        """The process did not come up; its own last words say why, where it had any."""
+        """The process did not start; its error output gives the cause, where there is any."""
         cause = str(error)
         if (process := self._process) is not None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             status = process.wait()
-            cause = _complaint(process) or cause or _cause(status)
+            cause = _error_output(process) or cause or _exit_cause(status)
         if isinstance(error, TimeoutError):
             cause = f"not ready after {START_SECONDS:g} s; {cause}".removesuffix("; ")
         self._end()
@@ -223,25 +223,25 @@ class Decoder:
         hint = "`pipeline doctor` tries the same"
         return PlaceError(what, hint=hint, code=Reason.DECODER_UNAVAILABLE)
 
-    def _lost(self, path: Path, code: Reason) -> InputError:
-        """The process is lost, and the error tells of what."""
+    def _process_lost(self, path: Path, code: Reason) -> InputError:
+        """Clean up after a process that is lost; returns the error of its file."""
         ended = self._process
         cause = ""
         if ended is not None and code is Reason.DECODE_CRASH:
             with suppress(subprocess.TimeoutExpired):
-                cause = _cause(ended.wait(5))
+                cause = _exit_cause(ended.wait(5))
         self._end()
         if cause == "SIGXCPU":
             code = Reason.DECODE_TIMEOUT
         if code is Reason.DECODE_TIMEOUT:
             what = f"decoding it takes longer than {self.limits.decode_seconds:g} s"
-            return InputError(what, where=str(path), hint="save it anew", code=code)
+            return InputError(what, where=str(path), hint="save it again", code=code)
         what = "the decoder broke on it" + (f" ({cause})" if cause else "")
-        return InputError(what, where=str(path), hint="save it anew as PNG", code=code)
+        return InputError(what, where=str(path), hint="save it again as PNG", code=code)
 
 
-def _complaint(process: subprocess.Popen[bytes]) -> str:
-    """The cause that a process named on its error output before it ended; "" where it did not."""
+def _error_output(process: subprocess.Popen[bytes]) -> str:
+    """The last line of a process's error output; "" where there is none."""
     assert process.stderr is not None  # noqa: S101  # it was asked for
     fd = process.stderr.fileno()
     os.set_blocking(fd, False)
@@ -251,7 +251,7 @@ def _complaint(process: subprocess.Popen[bytes]) -> str:
     return ""
 
 
-def _cause(status: int) -> str:
+def _exit_cause(status: int) -> str:
     number = status - 128 if status > 128 else -status
     with suppress(ValueError):
         return signal.Signals(number).name
@@ -273,7 +273,7 @@ def _header(line: bytes, limits: Limits) -> dict[str, Any]:
     return {"shape": (height, width), "sizes": sizes, "notes": notes}
 
 
-def _told(error: Mapping[str, str], path: Path) -> JobError:
+def _reported_error(error: Mapping[str, str], path: Path) -> JobError:
     if error["kind"] == ChangedError.__name__:
         return ChangedError(path)
     kind = EngineError if error["kind"] == "EngineError" else InputError
@@ -281,15 +281,15 @@ def _told(error: Mapping[str, str], path: Path) -> JobError:
 
 
 class _Answers:
-    """Lines and pixels from a pipe, none of them waited for beyond a deadline."""
+    """Reads lines and pixels from a pipe, each by a deadline."""
 
     def __init__(self, fd: int) -> None:
         self._fd, self._more = fd, b""  # what was read with a line but belongs behind it
         with suppress(OSError, AttributeError):  # where the system knows it and lets us
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
-    def line(self, deadline: float) -> bytes:
-        """Bytes up to a line's end."""
+    def read_line(self, deadline: float) -> bytes:
+        """The next line, without its end."""
         found = self._more
         while b"\n" not in found:
             if len(found) > MAX_HEADER:
@@ -302,8 +302,8 @@ class _Answers:
         line, _, self._more = found.partition(b"\n")
         return line
 
-    def exactly(self, size: int, deadline: float) -> memoryview:
-        """So many bytes."""
+    def read_exactly(self, size: int, deadline: float) -> memoryview:
+        """The next ``size`` bytes."""
         whole = memoryview(bytearray(size))
         filled = min(size, len(self._more))
         whole[:filled], self._more = self._more[:filled], self._more[filled:]

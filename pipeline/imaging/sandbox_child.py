@@ -1,7 +1,7 @@
 """The process behind `sandbox`: it decodes untrusted files, each in a child.
 
 It has loaded the decoders and nothing else of the pipeline. One child always waits, forked,
-confined and rehearsed before its file is known, so that no file waits for that; it serves one
+confined and warmed up before its file is known, so that no file waits for that; it serves one
 and ends.
 """
 
@@ -20,74 +20,74 @@ from pipeline.imaging import decode as codec
 MAX_LINE = 1 << 16
 OPEN_FILES = 32
 MOST_NOTES = 8
-NOBODY = 64  # exit status of a child that nobody asked any more
+NO_REQUEST = 64  # exit status of a child that got no request
 
 
 def main() -> None:
-    """Run until nobody asks any more.
+    """Run until the pipe is closed.
 
-    Arguments are the limits, as JSON, and how many bytes of memory a child has at hand.
+    Arguments are the limits, as JSON, and how many bytes of memory a child prepares.
     """
-    limits, at_hand = json.loads(sys.argv[1]), int(sys.argv[2])
-    codec.rehearse()  # loads all that is needed now and once, not in each child; for _confine:
+    limits, preallocated = json.loads(sys.argv[1]), int(sys.argv[2])
+    codec.warm_up()  # loads all that is needed now and once, not in each child; for _confine:
     import resource  # noqa: F401
 
     gc.freeze()
-    _fall_silent()
+    _silence_stderr()
     os.write(1, b"ready\n")
     while True:
         child = os.fork()
         if child == 0:
-            os._exit(_one_file(limits, at_hand))
+            os._exit(_one_file(limits, preallocated))
         _, status = os.waitpid(child, 0)
-        if status:  # the answer is torn, or there is no question: end as the child did
+        if status:  # the answer is incomplete, or there was no request: end as the child did
             sys.exit(128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else _exit_code(status))
 
 
-def _fall_silent() -> None:
-    """Up to here the error output says why no decoder starts; libraries' remarks are for nobody."""
+def _silence_stderr() -> None:
+    """Discard the error output: after the start there are only remarks of libraries."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
 
 
 def _exit_code(status: int) -> int:
-    return 0 if os.WEXITSTATUS(status) == NOBODY else 1
+    return 0 if os.WEXITSTATUS(status) == NO_REQUEST else 1
 
 
-def _one_file(limits: Mapping[str, Any], at_hand: int) -> int:
+def _one_file(limits: Mapping[str, Any], preallocated: int) -> int:
     _confine(limits)
     with suppress(MemoryError):  # less than this is allowed: it faults when it is needed
-        codec.rehearse()
-        _touch(at_hand)
-    line = _asked()
+        codec.warm_up()
+        _touch_memory(preallocated)
+    line = _read_request()
     os.close(0)
     if not line:
-        return NOBODY
+        return NO_REQUEST
     request = json.loads(line)
     path = Path(os.fsdecode(bytes.fromhex(request["path"])))
     parts: list[Any] = []
     try:
         header, parts = _decoded(path, request, limits)
     except JobError as error:
-        told = {"kind": type(error).__name__, "code": error.code, "what": error.what}
-        header = {"error": told | {"hint": error.hint}}
+        report = {"kind": type(error).__name__, "code": error.code, "what": error.what}
+        header = {"error": report | {"hint": error.hint}}
     _send(json.dumps(header).encode() + b"\n")
     for part in parts:
         _send(part)
     return 0
 
 
-def _touch(size: int) -> None:
-    """Take memory, write to it and give it back, so that it faults before a file is waited for.
+def _touch_memory(size: int) -> None:
+    """Allocate memory, write to it and free it, so that its page faults cost no file any time.
 
     It stays with this process: `pipeline.imaging.sandbox` has the C library keep what is freed.
     """
     bytes(1) * size
 
 
-def _asked() -> bytes:
-    """The one line of a request; empty when the asker is gone."""
+def _read_request() -> bytes:
+    """The one line of a request; empty when the other end is closed."""
     line = bytearray()
     while not line.endswith(b"\n"):
         more = os.read(0, MAX_LINE)
@@ -126,7 +126,7 @@ def _send(part: Any) -> None:
 
 
 def _confine(limits: Mapping[str, Any]) -> None:
-    """Take from this process all that decoding does not need, for good (hard limits)."""
+    """Limit this process for good (hard limits) to what decoding needs."""
     import resource
 
     seconds = int(limits["decode_seconds"]) + 1

@@ -1,4 +1,4 @@
-"""Files <-> tensors: pictures loaded, resized and saved. Bytes and formats are codec's."""
+"""Files <-> tensors: pictures loaded, resized and saved; `decode` and `encode` know the formats."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,22 +18,22 @@ __all__ = [
     "DecodeLimits",
     "Labels",
     "Picture",
-    "as_picture",
-    "labelled",
+    "add_caption",
     "load_image",
     "preview",
     "resize",
     "save",
     "save_png",
     "save_small",
+    "to_picture",
 ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A decoded picture, upright, in sRGB or whatever colours were asked for.
+    """A decoded picture, upright, in sRGB or the colour space that was asked for.
 
-    ``rgb`` is composited where the file was transparent, so every value is fit for computing.
+    ``rgb`` is composited where the file was transparent, so every value can be computed with.
     ``exif``, ``xmp`` and ``icc`` are the file's own bytes: the orientation in them has been
     applied already, and ``icc`` describes the file, not ``rgb``.
     """
@@ -43,7 +43,7 @@ class Picture:
     exif: bytes = b""
     xmp: bytes = b""
     icc: bytes = b""
-    notes: tuple[str, ...] = ()  # what of the file was left out of account
+    notes: tuple[str, ...] = ()  # what of the file was not used
 
 
 def load_image(
@@ -59,22 +59,22 @@ def load_image(
         path: A regular file, not a link: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or
             (with its extra) HEIC, by what it holds.
         long_side: Reduce to this long side in px, with antialiasing; never enlarges.
-        limits: What the file may ask of us.
-        profile: The colours that its values are wanted in.
+        limits: Of the file.
+        profile: The colour space of the values returned.
 
     Raises:
         InputError: The file cannot be used; ``code`` says why.
         EngineError: There is not memory enough to decode it.
     """
-    return as_picture(decode_file(path, long_side, limits, profile))
+    return to_picture(decode_file(path, long_side, limits, profile))
 
 
-def as_picture(decoded: Decoded) -> Picture:
-    """What was decoded, here or in another process, as tensors fit for computing."""
+def to_picture(decoded: Decoded) -> Picture:
+    """A decoded picture, from here or the sandbox, as tensors for computing."""
     rgb = _tensor(decoded.rgb)
     alpha = None if decoded.alpha is None else _tensor(decoded.alpha[..., None])
     if alpha is not None:
-        rgb = _composited(rgb, alpha)
+        rgb = _composite(rgb, alpha)
     return Picture(rgb, alpha, decoded.exif, decoded.xmp, decoded.icc, decoded.notes)
 
 
@@ -85,14 +85,14 @@ def save(
     alpha: Tensor | None = None,
     labels: Labels = NO_LABELS,
 ) -> tuple[int, int]:
-    """Writes a picture as it is wanted to exactly ``path``, and makes it last (fsync).
+    """Writes a picture in the format ``wanted`` to exactly ``path``, and syncs it to disk.
 
     Args:
         rgb: (3, H, W) in the colours of ``wanted.profile``; values beyond [0, 1] are clamped.
         path: A staging path: it is overwritten, and may hold half a picture after an error.
         wanted: Format, quality, depth and profile.
         alpha: (1, H, W) in [0, 1], or None for an opaque picture.
-        labels: What is written beside the pixels.
+        labels: Metadata to write.
 
     Returns:
         Width and height in px.
@@ -100,11 +100,11 @@ def save(
     Raises:
         OutputError: The picture is not finite, the disk is full or the file cannot be written.
     """
-    pixels = _stacked(rgb, alpha)
+    pixels = _stack_alpha(rgb, alpha)
     if not pixels.isfinite().all():
-        what, hint = "the picture holds values that are no numbers", "lower the learning rate"
+        what, hint = "the picture holds NaN or infinity", "lower the learning rate"
         raise OutputError(what, where=str(path), hint=hint)
-    encode(_words(pixels) if wanted.depth == 16 else _bytes(pixels), path, wanted, labels)
+    encode(_to_uint16(pixels) if wanted.depth == 16 else _to_uint8(pixels), path, wanted, labels)
     return pixels.shape[2], pixels.shape[1]
 
 
@@ -127,12 +127,12 @@ def save_small(
     Raises:
         OutputError: The disk is full, or the file cannot be written.
     """
-    encode_small(_bytes(_stacked(rgb, alpha).nan_to_num()), path, long_side, profile)
+    encode_small(_to_uint8(_stack_alpha(rgb, alpha).nan_to_num()), path, long_side, profile)
 
 
-def labelled(rgb: Tensor, text: str) -> Tensor:
+def add_caption(rgb: Tensor, text: str) -> Tensor:
     """(3, H, W) with a line of text on a white band above: (3, H + band, W)."""
-    return _tensor(caption(_bytes(rgb), text).copy())  # Pillow lends read-only memory
+    return _tensor(caption(_to_uint8(rgb), text).copy())  # Pillow lends read-only memory
 
 
 def resize(rgb: Tensor, size: tuple[int, int]) -> Tensor:
@@ -146,10 +146,10 @@ def preview(rgb: Tensor, long_side: int) -> tuple[int, int, bytes]:
     ratio = min(1.0, long_side / max(height, width))
     size = (max(1, round(height * ratio)), max(1, round(width * ratio)))
     small = resize(rgb.detach().nan_to_num().clamp(0, 1), size)
-    return *size, _bytes(small).tobytes()
+    return *size, _to_uint8(small).tobytes()
 
 
-def _composited(rgb: Tensor, alpha: Tensor) -> Tensor:
+def _composite(rgb: Tensor, alpha: Tensor) -> Tensor:
     """The picture on a ground of the mean colour of what is visible.
 
     White or black would draw a hard outline that the transfer takes for content, and that shows
@@ -164,12 +164,12 @@ def _composited(rgb: Tensor, alpha: Tensor) -> Tensor:
     return torch.lerp(ground, rgb, alpha)
 
 
-def _stacked(rgb: Tensor, alpha: Tensor | None) -> Tensor:
+def _stack_alpha(rgb: Tensor, alpha: Tensor | None) -> Tensor:
     """(3 or 4, H, W)."""
     return rgb if alpha is None else torch.cat((rgb, alpha.to(rgb)))
 
 
-def _words(pixels: Tensor) -> npt.NDArray[np.uint16]:
+def _to_uint16(pixels: Tensor) -> npt.NDArray[np.uint16]:
     """(C, H, W) -> (H, W, C) of 16 bits on the CPU."""
     # float32 holds 24 bits: rounding to 65,535 levels is exact.
     rounded = (pixels.detach().float().clamp(0, 1) * 65535).round()
@@ -181,7 +181,7 @@ def _tensor(array: Bytes) -> Tensor:
     return torch.from_numpy(array).permute(2, 0, 1).contiguous().float().div_(255)
 
 
-def _bytes(pixels: Tensor) -> Bytes:
+def _to_uint8(pixels: Tensor) -> Bytes:
     """(C, H, W) -> (H, W, C) bytes on the CPU."""
     rounded = (pixels.detach().clamp(0, 1) * 255).round().to(torch.uint8)
     return rounded.permute(1, 2, 0).contiguous().cpu().numpy()

@@ -1,7 +1,7 @@
 """Directories of tagged values, as TIFF files are made of and EXIF is: read and written.
 
 Values stay the bytes that they are, in the file's own byte order: nothing is interpreted but what
-leads from one directory to the next. Whatever a stranger's bytes claim, no more is read than the
+leads from one directory to the next. Whatever untrusted bytes claim, no more is read than the
 bounds below, so a megabyte of EXIF cannot become gigabytes of tags. (TIFF 6.0, EXIF 2.32.)
 """
 
@@ -21,7 +21,7 @@ BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
 EXIF, GPS = 0x8769, 0x8825  # tags of a main directory that lead to another one
 MAX_ENTRIES = 256
 MAX_VALUE = 16_384  # bytes of one value
-MAX_TOTAL = 48_000  # bytes of all; a JPEG takes 65,533 with what stands around them
+MAX_TOTAL = 48_000  # bytes of all; a JPEG takes 65,533 with what is around them
 
 
 @dataclass(frozen=True, slots=True)

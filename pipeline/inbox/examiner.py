@@ -34,7 +34,7 @@ class Examiner:
     """Examines files one after the other, in the order they were given."""
 
     def __init__(self, limits: Limits) -> None:
-        self._decoder = Decoder(limits, at_hand=0)
+        self._decoder = Decoder(limits, preallocated=0)
         self._asked: queue.SimpleQueue[Found | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[Examined] = queue.SimpleQueue()
         self._pending: set[Found] = set()

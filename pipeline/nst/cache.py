@@ -1,6 +1,6 @@
-"""What is worth keeping between runs: a painting's sums, and a photo's features.
+"""Caches of what later runs need again: a painting's sums, and a photo's features.
 
-nst knows no folders: whoever wants a disk cache passes an object with the one method below.
+nst knows no folders: a caller that wants a disk cache passes an object with the method below.
 """
 
 import hashlib
@@ -16,30 +16,30 @@ Tensors = dict[str, Tensor]
 
 
 class Cache(Protocol):
-    """Finds tensors under a key, or makes and keeps them."""
+    """Stores tensors by key."""
 
     def get(self, key: str, make: Callable[[], Tensors]) -> Tensors:
-        """The tensors kept under ``key``; ``make()`` where there are none."""
+        """The tensors stored under ``key``; those that ``make()`` returns where there are none."""
         ...
 
 
 class MemoryCache:
-    """Keeps the latest few in memory.
+    """Keeps the most recently used entries in memory.
 
     Args:
-        entries: How many; 0 keeps nothing.
+        entries: How many; 0 stores nothing.
     """
 
     def __init__(self, entries: int) -> None:
         self.entries = entries
-        self._kept: OrderedDict[str, Tensors] = OrderedDict()
+        self._stored: OrderedDict[str, Tensors] = OrderedDict()
 
     def get(self, key: str, make: Callable[[], Tensors]) -> Tensors:
-        found = self._kept.pop(key, None)
+        found = self._stored.pop(key, None)
         found = make() if found is None else found
-        self._kept[key] = found
-        while len(self._kept) > self.entries:
-            self._kept.popitem(last=False)
+        self._stored[key] = found
+        while len(self._stored) > self.entries:
+            self._stored.popitem(last=False)
         return found
 
 
@@ -58,7 +58,7 @@ def fingerprint(*parts: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Caches:
-    """One for paintings, worth a disk, and one for photos, worth the next few styles."""
+    """One cache for paintings, for all photos, and one for photos, for their next few styles."""
 
     styles: Cache = field(default_factory=lambda: MemoryCache(0))
     photos: Cache = field(default_factory=lambda: MemoryCache(0))
@@ -75,7 +75,7 @@ def pack(sums: Mapping[str, Any]) -> Tensors:
 
 
 def unpack(tensors: Tensors, kind: type, device: torch.device) -> dict[str, Any]:
-    """What `pack` packed, as sums of ``kind`` on a device."""
+    """The reverse of `pack`: sums of ``kind`` by layer, on a device."""
     layers = dict.fromkeys(name.partition(".")[0] for name in tensors)
     return {layer: _sums(tensors, layer, kind, device) for layer in layers}
 

@@ -1,4 +1,4 @@
-"""Whose colours: the photo's, kept (Gatys et al. 2016, "Preserving color"), or the paintings'."""
+"""Colours: the photo's preserved (Gatys et al. 2016, "Preserving color"), or the paintings'."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -13,22 +13,22 @@ from pipeline.nst.statistics import Moments
 # ITU-R BT.601 luma and colour differences, full range.
 LUMA = (0.299, 0.587, 0.114)
 _TO_YCC = (LUMA, (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
-SEEN = 256  # px, long side at which colours are measured
+SIDE = 256  # px, long side at which colours are measured
 # Least variances, of values in [0, 1]: of a photo's colours in any direction (else the noise of a
 # grey one would be made into colours), and of a painting's light and dark.
-NOISE, SHADE = 1e-4, 2.5e-3
+MIN_VARIANCE, MIN_SHADE = 1e-4, 2.5e-3
 BINS = 12  # along each of R, G, B: a painting has some 200 to 600 colours then
 NEAR = 0.05  # of values in [0, 1]: paintings' colours so near are mixed,
 WIDER = 0.5  # or this share of the distance to the nearest one
-LEAST = 1e-9  # share of a painting in a blend: less is none
-BLOCK = 1 << 20  # pairs of a photo's and a painting's colour looked at at once: 4 MB, in the cache
+MIN_SHARE = 1e-9  # of a painting in a blend: less is none
+BLOCK = 1 << 20  # pairs of a photo's and a painting's colour computed at once: 4 MB, in the cache
 SAMPLES = 33  # along each of R, G, B, of a table
 
-Recoloring = Callable[[Tensor], Tensor]
+ColorMap = Callable[[Tensor], Tensor]
 
 
-def with_colors(image: Tensor, other: Tensor) -> Tensor:
-    """Luma of an image, colour differences of another; both (1, 3, H, W)."""
+def combine_luma_and_color(image: Tensor, other: Tensor) -> Tensor:
+    """Luma of an image with the colour differences of another; all (1, 3, H, W) in [0, 1]."""
     to_ycc = torch.tensor(_TO_YCC, device=image.device)  # (3, 3)
     own = torch.einsum("ij,njhw->nihw", to_ycc, image.clamp(0, 1))
     theirs = torch.einsum("ij,njhw->nihw", to_ycc, other.clamp(0, 1))
@@ -36,12 +36,12 @@ def with_colors(image: Tensor, other: Tensor) -> Tensor:
     return torch.einsum("ij,njhw->nihw", torch.linalg.inv(to_ycc), mixed).clamp(0, 1)
 
 
-def recoloring(photo: Tensor, styles: Sequence[Tensor], shares: Sequence[float]) -> Recoloring:
-    """The map that gives a photo the paintings' colours.
+def map_to_palette(photo: Tensor, styles: Sequence[Tensor], shares: Sequence[float]) -> ColorMap:
+    """A map that gives a photo the paintings' colours.
 
     Mean and covariance are matched, and then hues that no painting has become the nearest that
-    one has. That is a mixing of colours: what it takes from the paintings' own mean and
-    covariance is given to the result.
+    one has. That mixes colours: what it takes away from the paintings' own mean and covariance is
+    given back to the result.
 
     Args:
         photo: (1, 3, H, W).
@@ -53,7 +53,7 @@ def recoloring(photo: Tensor, styles: Sequence[Tensor], shares: Sequence[float])
     """
     painted = _mixture(styles, shares)
     palette = _palette(painted)
-    nearest = tabled(_nearest(palette))
+    nearest = tabulate(_nearest(palette))
     mixed = Colors(nearest(palette.values[None, ..., None]).squeeze(0, 3), palette.weights)
     linear = _matching(_gaussian(_mixture([photo], [1.0])), _shaded(_gaussian(painted)))
     unmixed = _matching(_softened(_gaussian(mixed)), _softened(_gaussian(palette)))
@@ -68,18 +68,18 @@ class Colors(NamedTuple):
 
 
 class Gaussian(NamedTuple):
-    """Of colours."""
+    """Mean and covariance of colours."""
 
     mean: Tensor  # (3,)
     covariance: Tensor  # (3, 3)
 
 
-def _matching(own: Gaussian, goal: Gaussian) -> Recoloring:
+def _matching(own: Gaussian, goal: Gaussian) -> ColorMap:
     """The symmetric linear map between two Gaussians, which moves colours as little as possible.
 
     Pitie & Kokaram 2007, "The linear Monge-Kantorovitch colour mapping".
     """
-    root, inverse = _roots(own.covariance, NOISE)
+    root, inverse = _roots(own.covariance, MIN_VARIANCE)
     middle, _ = _roots(root @ goal.covariance @ root, 0.0)
     matrix = inverse @ middle @ inverse  # (3, 3)
     offset = goal.mean - matrix @ own.mean  # (3,)
@@ -91,7 +91,7 @@ def _matching(own: Gaussian, goal: Gaussian) -> Recoloring:
     return matched
 
 
-def _nearest(palette: Colors) -> Recoloring:
+def _nearest(palette: Colors) -> ColorMap:
     """The map to the nearest of the paintings' colours, luma kept.
 
     Kernel regression (Nadaraya 1964): x becomes the mean of colours c weighted by
@@ -117,32 +117,34 @@ def _nearest(palette: Colors) -> Recoloring:
     return nearest
 
 
-def tabled(recolor: Recoloring) -> Recoloring:
-    """A map of colours looked up in a table of it, linear in between, however large the image.
+def tabulate(recolor: ColorMap) -> ColorMap:
+    """A colour map as a table, with linear interpolation: fast however large the image.
 
-    From the map itself 0.1 / 255 on average; 6 / 255 was the most with any starter style, 14 with
-    any painting of a handful of colours. At 512 px to look up takes 10 ms, and the table 20 to
-    160; the map would take a fiftieth of the whole run.
+    It differs from the map itself by 0.1 / 255 on average; 6 / 255 was the most with any starter
+    style, 14 with any painting of a handful of colours. At 512 px the lookup takes 10 ms, and the
+    table 20 to 160; the map itself would take a fiftieth of the whole run.
     """
     along = torch.linspace(0, 1, SAMPLES)
     blue, green, red = torch.meshgrid(along, along, along, indexing="ij")
-    at = torch.stack([red, green, blue]).view(1, 3, SAMPLES**2, SAMPLES)
-    table = recolor(at).view(1, 3, SAMPLES, SAMPLES, SAMPLES)  # by blue, green, red
+    samples = torch.stack([red, green, blue]).view(1, 3, SAMPLES**2, SAMPLES)
+    table = recolor(samples).view(1, 3, SAMPLES, SAMPLES, SAMPLES)  # by blue, green, red
 
-    def looked_up(image: Tensor) -> Tensor:
-        # On the CPU: not every accelerator has it, and it is asked for once a scale.
+    def look_up(image: Tensor) -> Tensor:
+        # On the CPU: not every accelerator has it, and it is needed once a scale.
         places = image.cpu().mul(2).sub(1).permute(0, 2, 3, 1).unsqueeze(1)  # (1, 1, H, W, 3)
         moved = F.grid_sample(
             table.to(places), places, padding_mode="border", align_corners=True
         )  # (1, 3, 1, H, W)
         return moved.squeeze(2).to(image)
 
-    return looked_up
+    return look_up
 
 
 def _mixture(images: Sequence[Tensor], shares: Sequence[float]) -> Colors:
     """All colours of images (1, 3, H, W), weighted by the images' shares."""
-    used = [both for both in zip(images, shares, strict=True) if both[1] > LEAST]
+    used = [
+        (image, share) for image, share in zip(images, shares, strict=True) if share > MIN_SHARE
+    ]
     values = [_small(image).squeeze(0).flatten(1) for image, _ in used]  # (3, N) each
     weights = [
         torch.full_like(part[0], share / part.shape[1])
@@ -169,23 +171,23 @@ def _gaussian(colors: Colors) -> Gaussian:
 def _shaded(painted: Gaussian) -> Gaussian:
     """A painting's Gaussian, with light and dark if it has none.
 
-    Where its colours do not vary the photo's shall not either, but for light and dark: a painting
-    of one colour leaves the photo its shapes.
+    Where its colours do not vary the photo's should not either, except for light and dark: a
+    painting of one colour leaves the photo its shapes.
     """
     grey = torch.full((3, 1), 3**-0.5, dtype=torch.float64)
-    lacking = (SHADE - grey.T @ painted.covariance @ grey).clamp_min(0)
+    lacking = (MIN_SHADE - grey.T @ painted.covariance @ grey).clamp_min(0)
     return Gaussian(painted.mean, painted.covariance + lacking * (grey @ grey.T))
 
 
 def _softened(mixed: Gaussian) -> Gaussian:
-    """With NOISE in all directions, so that hardly any colour is not made into much."""
-    return Gaussian(mixed.mean, mixed.covariance + NOISE * torch.eye(3, dtype=torch.float64))
+    """With MIN_VARIANCE added in all directions, so that a trace of colour is not amplified."""
+    return Gaussian(mixed.mean, mixed.covariance + MIN_VARIANCE * torch.eye(3, dtype=torch.float64))
 
 
 def _small(image: Tensor) -> Tensor:
-    """An image (1, 3, H, W) no larger than SEEN, in fp64: in fp32 a large one's sums cancel."""
+    """An image (1, 3, H, W) no larger than SIDE, in fp64: in fp32 a large one's sums cancel."""
     height, width = image.shape[-2:]
-    size = target_size(height, width, min(SEEN, max(height, width)))
+    size = target_size(height, width, min(SIDE, max(height, width)))
     return resize(image, size).clamp(0, 1).cpu().double()
 
 

@@ -1,4 +1,4 @@
-"""Where a photo has something to keep: content is held there, and free for style elsewhere."""
+"""Weights of the content loss: high where a photo has detail, low where style is free."""
 
 import math
 
@@ -9,47 +9,47 @@ from torch import Tensor
 from pipeline.nst.colors import LUMA
 from pipeline.nst.pyramid import resize, target_size
 
-SEEN = 128  # px, long side at which detail is looked for
+SIDE = 128  # px, long side at which detail is measured
 FINE, AROUND = 1 / 64, 1 / 32  # of the long side: detail is finer than the first, and lasts so far
-HALF = 0.5  # of a photo's mean detail: where content is held half as strongly as it ever is
-MOST = 3.0  # times the mean: the only face in an even sky is not made a photograph
-LEAST = 1 / 1024  # a quarter of a level of 8 bits: less is noise
+HALF = 0.5  # of a photo's mean detail: where the weight is half the highest
+MAX_WEIGHT = 3.0  # times the mean: the only face in an even sky is not made a photograph
+MIN_DETAIL = 1 / 1024  # a quarter of a level of 8 bits: less is noise
 
 
-def focus(photo: Tensor) -> Tensor:
-    """How strongly content is held at each place of a photo, 1 in the mean (less where capped).
+def focus_weights(photo: Tensor) -> Tensor:
+    """The content loss's weight at each place of a photo, 1 in the mean (less where capped).
 
-    Not the paper, which holds every place alike: an even sky then stays even, and the painting's
-    stars and swirls have nowhere to go, while a face is held no better than the wall behind it.
-    Detail d is what is finer than FINE, as its root mean square over AROUND; the hold
-    d^2 / (d^2 + h^2) levels off, so that an outline does not take all of it from a face.
+    Not the paper, which weights every place alike: an even sky then stays even, and the painting's
+    stars and swirls have nowhere to go, while a face is kept no better than the wall behind it.
+    Detail d is what is finer than FINE, as its root mean square over AROUND; the
+    weight d^2 / (d^2 + h^2) levels off, so that an outline does not take all of it from a face.
 
     Args:
         photo: (1, 3, H, W) in [0, 1].
 
     Returns:
-        (1, 1, h, w), its long side at most SEEN px; 1 everywhere for a photo without any detail.
+        (1, 1, h, w), its long side at most SIDE px; 1 everywhere for a photo without any detail.
     """
     height, width = photo.shape[-2:]
-    side = min(SEEN, max(height, width))
+    side = min(SIDE, max(height, width))
     small = resize(photo, target_size(height, width, side))
     luma = (small * small.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
     fine = luma - _blurred(luma, FINE * side)
-    detail = _blurred(fine.square(), AROUND * side).sqrt() + LEAST
-    half = HALF * (detail.mean() - LEAST)  # nothing for a photo without detail
-    held = detail.square() / (detail.square() + half.square())
-    return (held / held.mean()).clamp_max(MOST)
+    detail = _blurred(fine.square(), AROUND * side).sqrt() + MIN_DETAIL
+    half = HALF * (detail.mean() - MIN_DETAIL)  # nothing for a photo without detail
+    weights = detail.square() / (detail.square() + half.square())
+    return (weights / weights.mean()).clamp_max(MAX_WEIGHT)
 
 
-def on_grid(held: Tensor, features: Tensor) -> Tensor:
-    """The hold on the grid of features (1, C, H, W): (1, 1, H, W)."""
-    return resize(held, (features.shape[-2], features.shape[-1]), "bilinear")
+def resize_to_features(weights: Tensor, features: Tensor) -> Tensor:
+    """Weights (1, 1, h, w) on the grid of features (1, C, H, W): (1, 1, H, W)."""
+    return resize(weights, (features.shape[-2], features.shape[-1]), "bilinear")
 
 
 def _blurred(image: Tensor, deviation: float) -> Tensor:
     """(1, 1, H, W) -> the same, by a Gaussian of a standard deviation in px, edges drawn out."""
     reach = math.ceil(3 * deviation)
-    at = torch.arange(-reach, reach + 1, device=image.device, dtype=image.dtype) / deviation
-    kernel = torch.softmax(-at.square() / 2, 0)
+    offsets = torch.arange(-reach, reach + 1, device=image.device, dtype=image.dtype) / deviation
+    kernel = torch.softmax(-offsets.square() / 2, 0)
     padded = F.pad(image, [reach] * 4, mode="replicate")
     return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))

@@ -1,4 +1,4 @@
-"""Which device computes, and which there are."""
+"""Choosing the device that computes, and finding those of this machine."""
 
 import torch
 
@@ -17,9 +17,9 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
     device = torch.device(name)
     if device.type == "cpu":
         return device
-    there = torch.accelerator.current_accelerator(check_available=True)
-    if there is None or there.type != device.type:
-        hint = "device: auto takes what there is"
+    found = torch.accelerator.current_accelerator(check_available=True)
+    if found is None or found.type != device.type:
+        hint = "device: auto takes the one that is there"
         raise EngineError("there is no such device here", where=str(device), hint=hint)
     if (device.index or 0) >= torch.accelerator.device_count():
         count = torch.accelerator.device_count()
@@ -43,8 +43,8 @@ def find_devices(name: str = "auto") -> tuple[tuple[str, int], ...]:
 
 
 def _free_bytes(device: torch.device) -> int:
-    ask = getattr(torch.get_device_module(device), "mem_get_info", None)
-    if ask is None:
+    memory_info = getattr(torch.get_device_module(device), "mem_get_info", None)
+    if memory_info is None:
         return 0
-    free: int = ask(device)[0]
+    free: int = memory_info(device)[0]
     return free

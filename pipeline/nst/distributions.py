@@ -2,7 +2,7 @@
 
 A distribution along a direction is kept as counts in fixed bins, a sum over positions like the
 moments. In one dimension optimal transport is monotone: a value at quantile q moves to the
-target's value at q, and the gradient of the squared distance is the way left to go.
+target's value at q, and the gradient of the squared distance is the distance left to go.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from pipeline.nst.statistics import TINY, Pull
+from pipeline.nst.statistics import TINY, FeatureGradient
 
 BINS = 512
 DIRECTIONS = 64
@@ -92,7 +92,7 @@ class SlicedWasserstein(Histogram):
 
 
 class TransportLoss:
-    """Mean squared way to the target along each direction, over the target's mean square."""
+    """Mean squared distance to the target along each direction, over the target's mean square."""
 
     def __init__(self, target: Counts) -> None:
         self.target = target
@@ -103,19 +103,19 @@ class TransportLoss:
         share = target.normalised().counts
         self.size = (share * centres.square()).sum(1).mean() + TINY
 
-    def __call__(self, sums: Counts) -> tuple[Tensor, Pull]:
+    def __call__(self, sums: Counts) -> tuple[Tensor, FeatureGradient]:
         # Where the lower and the upper edge of each bin should go, (K, BINS) each. They differ
         # where a bin meets an empty stretch of the target.
         quantiles = sums.cumulative()
         low = self._goals(quantiles[:, :-1], right=True)
         high = self._goals(quantiles[:, 1:], right=False)
-        # A way that changes linearly from a to b has the mean square (a^2 + ab + b^2) / 3.
+        # A distance that changes linearly from a to b has the mean square (a^2 + ab + b^2) / 3.
         a, b = low - self.edges[:, :-1], high - self.edges[:, 1:]
         share = sums.normalised().counts
         value = (share * (a.square() + a * b + b.square())).sum(1).mean() / (3 * self.size)
         count = sums.counts.sum(1).mean()
 
-        def pull(features: Tensor, strength: Tensor | float) -> Tensor:
+        def gradient_of(features: Tensor, strength: Tensor | float) -> Tensor:
             values = project(features, sums.directions)  # (K, N)
             index, part = _place(values, self.target.low, self.target.high)
             start = low.gather(1, index)
@@ -123,7 +123,7 @@ class TransportLoss:
             gradient = left * (2 * strength / (values.shape[0] * count * self.size))
             return gradient if sums.directions is None else sums.directions.T @ gradient
 
-        return value, pull
+        return value, gradient_of
 
     def _goals(self, quantiles: Tensor, right: bool) -> Tensor:
         """The target's value at each quantile (K, BINS): its inverse cumulative."""

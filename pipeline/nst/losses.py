@@ -5,10 +5,10 @@ from copy import copy
 import torch
 from torch import Tensor
 
-from pipeline.nst.content_focus import on_grid
+from pipeline.nst.content_focus import resize_to_features
 from pipeline.nst.statistics import TINY, Moments, deviation
 
-MOST = 4.0  # times a channel is stretched or shrunk: a dead one must not be made into noise
+MAX_GAIN = 4.0  # times a channel is stretched or shrunk: a dead one must not be made into noise
 
 
 class ContentLoss:
@@ -16,40 +16,42 @@ class ContentLoss:
 
     Args:
         target: P, (1, C, H, W).
-        held: How strongly each place is held, (1, 1, h, w); absent: all alike (the paper).
+        weights: Of each place, (1, 1, h, w), see `focus_weights`; absent: all alike (the paper).
     """
 
-    def __init__(self, target: Tensor, held: Tensor | None = None) -> None:
+    def __init__(self, target: Tensor, weights: Tensor | None = None) -> None:
         self.target = target
-        self.held = None if held is None else on_grid(held, target)  # (1, 1, H, W)
+        self.weights = None  # (1, 1, H, W)
+        if weights is not None:
+            self.weights = resize_to_features(weights, target)
         self.size = target.float().square().sum() + TINY
 
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss |F - P|^2 / |P|^2, each place as it is held, and its gradient at F."""
+        """The loss |F - P|^2 / |P|^2, each place by its weight, and its gradient at F."""
         difference = features - self.target
-        pulled = difference if self.held is None else difference * self.held
-        loss = (pulled.float() * difference.float()).sum() / self.size
-        return loss, pulled.mul_(2 / self.size)
+        weighted = difference if self.weights is None else difference * self.weights
+        loss = (weighted.float() * difference.float()).sum() / self.size
+        return loss, weighted.mul_(2 / self.size)
 
     def part(self, rows: slice, columns: slice) -> "ContentLoss":
         """The same loss of some places alone: over all parts they add up to the whole."""
         part = copy(self)  # `size` stays that of the whole
         part.target = self.target[..., rows, columns]
-        part.held = None if self.held is None else self.held[..., rows, columns]
+        part.weights = None if self.weights is None else self.weights[..., rows, columns]
         return part
 
 
-def adapted(features: Tensor, style: Moments) -> Tensor:
+def adapt_features(features: Tensor, style: Moments) -> Tensor:
     """Features (1, C, H, W) with the style's channel means and standard deviations.
 
-    AdaIN (Huang & Belongie 2017, equation 8). Not the paper: the photo's own features say of an
-    evenly lit face "no tiles here", and the picture becomes a compromise of both. What is left of
-    the photo after this is where things are, which is what content is meant to be.
+    AdaIN (Huang & Belongie 2017, equation 8). Not the paper: the photo's own features of an evenly
+    lit face mean "no tiles here", and the picture becomes a compromise of both. What is left of the
+    photo after this is where things are, which is what content is meant to be.
     """
     flat = features.squeeze(0).flatten(1).float()  # (C, N)
     own, other = Moments.of(flat).normalised(), style.normalised()
     gain = deviation(other.first, other.second) / deviation(own.first, own.second)
-    gain = gain.clamp(1 / MOST, MOST)[:, None]
+    gain = gain.clamp(1 / MAX_GAIN, MAX_GAIN)[:, None]
     moved = (flat - own.first[:, None]) * gain + other.first[:, None]
     # Behind a ReLU nothing is negative, and no picture could follow a target that is.
     return moved.clamp_min(0).view_as(features).to(features.dtype)

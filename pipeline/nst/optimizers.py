@@ -1,4 +1,4 @@
-"""The two optimisers, behind one small interface: step(objective) moves the picture once."""
+"""The two optimisers behind one interface: step(objective) moves the picture once."""
 
 from collections import deque
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class PictureOptimizer(Protocol):
         ...
 
     def restart(self, image: Tensor) -> None:
-        """Go on from ``image``, more carefully: what was learnt led astray."""
+        """Continue from ``image`` with half the step and no memory: the last steps diverged."""
         ...
 
 
@@ -41,8 +41,8 @@ class Lbfgs:
     """L-BFGS (Liu & Nocedal 1989; Nocedal & Wright, algorithm 7.4), one evaluation a step.
 
     No line search: the objective is smooth enough, and each trial would cost a step. All numbers
-    stay on the device. Not clamped inside: that would contradict the curvature it has learnt.
-    What it does not know yet about curvature it takes from `Smoothing`, in place of the identity.
+    stay on the device. Not clamped inside: that would contradict the measured curvature. The start
+    of its inverse Hessian is `Smoothing`, in place of a multiple of the identity.
     """
 
     FIRST_MOVE = 0.02  # mean absolute change of a pixel by the first step, in units of [0, 1]
@@ -50,17 +50,21 @@ class Lbfgs:
 
     def __init__(self, image: Tensor, learning_rate: float, depth: int) -> None:
         self.image = image.detach().clone(memory_format=torch.contiguous_format)
-        self.learning_rate, self.depth = learning_rate, depth
+        self.learning_rate = learning_rate
         self._smooth = Smoothing(self.image, depth)
-        self._moves: deque[Tensor] = deque(maxlen=HISTORY)  # s, each (1, 3, H, W)
-        self._turns: deque[Tensor] = deque(maxlen=HISTORY)  # y
-        self._curvatures: deque[Tensor] = deque(maxlen=HISTORY)  # 1 / (y . s), 0 if unusable
+        self._s: deque[Tensor] = deque(maxlen=HISTORY)  # moves, each (1, 3, H, W)
+        self._y: deque[Tensor] = deque(maxlen=HISTORY)  # changes of the gradient
+        self._rho: deque[Tensor] = deque(maxlen=HISTORY)  # 1 / (y . s), 0 if unusable
         self._scale = torch.ones((), device=image.device)  # s.y / y.Py: how long P's step should be
         self._last: tuple[Tensor, Tensor] | None = None  # move and gradient of the last step
 
     def restart(self, image: Tensor) -> None:
         """Forget all curvature and move half as far."""
-        self.__init__(image, self.learning_rate / 2, self.depth)  # type: ignore[misc]
+        self.image = image.detach().clone(memory_format=torch.contiguous_format)
+        self.learning_rate /= 2
+        for history in (self._s, self._y, self._rho):
+            history.clear()
+        self._scale, self._last = torch.ones((), device=image.device), None
 
     @torch.no_grad()
     def step(self, objective: EvaluateAt) -> Evaluation:
@@ -68,7 +72,7 @@ class Lbfgs:
         evaluation = objective(self.image)
         gradient = evaluation.gradient
         if self._last is not None:
-            self._learn(*self._last, gradient)
+            self._add_pair(*self._last, gradient)
         move = self._direction(gradient) * self.learning_rate
         longest = self.LONGEST_MOVE / move.square().mean().sqrt().clamp_min(1e-12)
         move = move * longest.clamp_max(1.0)
@@ -76,47 +80,55 @@ class Lbfgs:
         self._last = (move, gradient)
         return evaluation
 
-    def _learn(self, move: Tensor, before: Tensor, now: Tensor) -> None:
-        turn = now - before
-        product = (turn * move).sum()
+    def _add_pair(self, s: Tensor, before: Tensor, now: Tensor) -> None:
+        """Remember a move (1, 3, H, W) and how the gradient changed by it."""
+        y = now - before
+        product = (y * s).sum()
         # A pair without positive curvature counts as none: its factor is 0, not a branch.
-        usable = product > 1e-10 * turn.square().sum()
-        self._moves.append(move)
-        self._turns.append(turn)
-        self._curvatures.append(torch.where(usable, 1 / product, 0.0))
-        fresh = product / (turn * self._smooth(turn)).sum()
-        self._scale = torch.where(usable, fresh, self._scale)
+        usable = product > 1e-10 * y.square().sum()
+        self._s.append(s)
+        self._y.append(y)
+        self._rho.append(torch.where(usable, 1 / product, 0.0))
+        scale = product / (y * self._smooth(y)).sum()
+        self._scale = torch.where(usable, scale, self._scale)
 
     def _direction(self, gradient: Tensor) -> Tensor:
-        if not self._moves:
+        """The step (1, 3, H, W) by the two-loop recursion, in the book's names."""
+        if not self._s:
             downhill = -self._smooth(gradient)
-            # Kept as the scale until a pair tells a better one.
+            # Kept as the scale until a pair gives a better one.
             self._scale = self.FIRST_MOVE / downhill.abs().mean().clamp_min(1e-20)
             return downhill * self._scale
         q = gradient.clone()
-        pairs = list(zip(self._moves, self._turns, self._curvatures, strict=True))
-        steps = []
-        for move, turn, curvature in reversed(pairs):
-            step = curvature * (move * q).sum()
-            q.addcmul_(turn, -step)
-            steps.append(step)
-        q = self._smooth(q) * self._scale
-        for (move, turn, curvature), step in zip(pairs, reversed(steps), strict=True):
-            q.addcmul_(move, step - curvature * (turn * q).sum())
-        return -q
+        pairs = list(zip(self._s, self._y, self._rho, strict=True))
+        alphas = []
+        for s, y, rho in reversed(pairs):
+            alpha = rho * (s * q).sum()
+            q.addcmul_(y, -alpha)
+            alphas.append(alpha)
+        r = self._smooth(q) * self._scale
+        for (s, y, rho), alpha in zip(pairs, reversed(alphas), strict=True):
+            r.addcmul_(s, alpha - rho * (y * r).sum())
+        return -r
 
 
 class Adam:
     """Adam (Kingma & Ba 2015), high learning rate and few steps, the picture kept in [0, 1]."""
 
     def __init__(self, image: Tensor, learning_rate: float) -> None:
-        self.image = image.detach().clone(memory_format=torch.contiguous_format)
         self.learning_rate = learning_rate
-        self._optimizer = torch.optim.Adam([self.image], learning_rate, (0.9, 0.99), foreach=True)
+        self._start(image)
+
+    def _start(self, image: Tensor) -> None:
+        self.image = image.detach().clone(memory_format=torch.contiguous_format)
+        self._optimizer = torch.optim.Adam(
+            [self.image], self.learning_rate, (0.9, 0.99), foreach=True
+        )
 
     def restart(self, image: Tensor) -> None:
         """Forget the moments and move half as far."""
-        self.__init__(image, self.learning_rate / 2)  # type: ignore[misc]
+        self.learning_rate /= 2
+        self._start(image)
 
     def step(self, objective: EvaluateAt) -> Evaluation:
         """One step along the normalised gradient."""

@@ -1,4 +1,4 @@
-"""A metric in which large forms move as easily as fine detail: the start of L-BFGS's curvature."""
+"""The preconditioner of L-BFGS: a metric in which large forms move as easily as fine detail."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch import Tensor
 FINER = 4  # than the stride of the deepest layer of style: coarser scales have settled the rest
 POWER = 0.75  # of the filter; 1 is the H1 metric, which leaves fine detail unfinished
 MARGIN = 32  # px between opposite edges: so far from a point the filter is below 3e-4 of its peak
-EVEN = 16  # padded sides are multiples of it: transforms of prime lengths are slow
+MULTIPLE = 16  # padded sides are multiples of it: transforms of prime lengths are slow
 
 
 class Smoothing:
@@ -21,7 +21,7 @@ class Smoothing:
 
     Args:
         image: (1, 3, H, W), for size and device.
-        depth: Deepest VGG block looked at for style. Block 5 has a stride of 16 px, so length
+        depth: Deepest VGG block used for style. Block 5 has a stride of 16 px, so length
             is 4 px, and waves longer than 2 pi * 4 = 25 px move about equally easily; for block
             3, 6 px.
     """
@@ -31,7 +31,7 @@ class Smoothing:
         # Zeros around it, or the left edge would be smoothed into the right one. So large forms
         # move half as easily at an edge; mirrored instead, fine detail would move twice as easily
         # there, and shows it.
-        self.padded = [-(-(side + MARGIN) // EVEN) * EVEN for side in image.shape[-2:]]
+        self.padded = [-(-(side + MARGIN) // MULTIPLE) * MULTIPLE for side in image.shape[-2:]]
         down = torch.fft.fftfreq(self.padded[0])[:, None]
         across = torch.fft.rfftfreq(self.padded[1])[None]
         squared = (2 * math.pi * length) ** 2 * (down.square() + across.square())

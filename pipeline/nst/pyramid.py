@@ -1,4 +1,4 @@
-"""Scales: from coarse to fine, and what is carried from one to the next."""
+"""Scales, from coarse to fine: their sizes, options, costs, and how pictures are resized."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,9 +10,9 @@ from pipeline.config.transfer import Transfer
 from pipeline.imaging.resampling import antialiased
 from pipeline.nst.weights import CONVS
 
-# Shares of the content weight where shallow layers alone look at style. A shallow content layer
-# holds the photo far more tightly than relu4_2: the same weight would undo strokes. A deep one
-# would too, a little: strokes are made against it there.
+# Shares of the content weight where only shallow layers are used for style. A shallow content
+# layer keeps the photo far more tightly than relu4_2: the same weight would undo strokes. A deep
+# one would too, a little: strokes are made against it there.
 SHALLOW = 0.03
 DEEP = 0.15
 COARSEST = 96  # px: what coarser scales settle is too coarse for finer ones to undo
@@ -66,36 +66,39 @@ def _operations(layer: str) -> float:
     return sum(CONVS[name][1] * CONVS[name][2] * 0.25 ** (int(name[4]) - 1) for name in down_to)
 
 
-def by_scale(options: Transfer, scales: int) -> list[Transfer]:
-    """The options at each of so many scales, coarse to fine: with the layers looked at there."""
+def options_by_scale(options: Transfer, scales: int) -> list[Transfer]:
+    """The options at each of so many scales, coarse to fine: with the layers used there."""
     depths = per_scale(options.depths, scales), per_scale(options.content_depths, scales)
-    return [to_depth(options, *both) for both in zip(*depths, strict=True)]
+    return [limit_depth(options, *both) for both in zip(*depths, strict=True)]
 
 
-def to_depth(options: Transfer, depth: int, content_depth: int = 1) -> Transfer:
+def limit_depth(options: Transfer, depth: int, content_depth: int = 1) -> Transfer:
     """The options with no style layer deeper than VGG block ``depth``, and no content layer.
 
     Where that takes all content layers, the first layer of the deepest block left stands in for
-    them; and beside it that of the deepest block they look at, but none beyond ``content_depth``.
+    them; and beside it that of the deepest block they use, but none beyond ``content_depth``.
     """
-    content, style = _to(options.content_layers, depth), _to(options.style_layers, depth)
+    content, style = (
+        _layers_down_to(options.content_layers, depth),
+        _layers_down_to(options.style_layers, depth),
+    )
     changed: dict[str, object] = {"content_layers": content, "style_layers": style}
     if not style:
         changed["style_layers"] = {f"relu{depth}_1": 1.0}
     if not content:
-        deep = min(content_depth, deepest(options.content_layers))
-        held = {f"relu{deep}_1": DEEP} if deep > depth else {}
-        held[f"relu{depth}_1"] = SHALLOW
-        changed["content_layers"] = held
-        changed["content_weight"] = options.content_weight * sum(held.values())
+        deep = min(content_depth, deepest_block(options.content_layers))
+        standing_in = {f"relu{deep}_1": DEEP} if deep > depth else {}
+        standing_in[f"relu{depth}_1"] = SHALLOW
+        changed["content_layers"] = standing_in
+        changed["content_weight"] = options.content_weight * sum(standing_in.values())
     return options.model_copy(update=changed)
 
 
-def _to(layers: dict[str, float], depth: int) -> dict[str, float]:
+def _layers_down_to(layers: dict[str, float], depth: int) -> dict[str, float]:
     return {name: weight for name, weight in layers.items() if int(name[4]) <= depth}
 
 
-def deepest(layers: Iterable[str]) -> int:
+def deepest_block(layers: Iterable[str]) -> int:
     """The deepest VGG block among layers; 1 when there are none."""
     return max((int(name[4]) for name in layers), default=1)
 
@@ -111,13 +114,13 @@ def enlarge(picture: Tensor, size: tuple[int, int]) -> Tensor:
     """(1, 3, H, W) -> (1, 3, *size) by its cosine series: what a finer scale starts from.
 
     Bicubic enlarging blurs every other pixel, more so the finer the detail, and a few steps at
-    the finer scale leave that to be seen as a grid of 2 px.
+    the finer scale leave a visible grid of 2 px.
     """
-    across = _along(picture, size[1])
-    return _along(across.mT, size[0]).mT
+    across = _enlarge_last_axis(picture, size[1])
+    return _enlarge_last_axis(across.mT, size[0]).mT
 
 
-def _along(picture: Tensor, size: int) -> Tensor:
+def _enlarge_last_axis(picture: Tensor, size: int) -> Tensor:
     """(..., n) -> (..., size) at the middles of as many equal parts of the same side."""
     length = picture.shape[-1]
     if length == size:
@@ -134,7 +137,7 @@ def _along(picture: Tensor, size: int) -> Tensor:
     return enlarged[..., :size]
 
 
-def inner(painting: Tensor) -> Tensor:
+def trim_edges(painting: Tensor) -> Tensor:
     """A painting (1, 3, h, w) without its outermost edge.
 
     Not the paper. Scans end in bare canvas, a frame or its shadow, and these would be painted along
@@ -146,7 +149,7 @@ def inner(painting: Tensor) -> Tensor:
 
 
 def style_size(style: Tensor, area: int, style_scale: float) -> tuple[int, int]:
-    """(height, width) at which a painting is looked at beside a picture of ``area`` px.
+    """(height, width) at which a painting is measured for a picture of ``area`` px.
 
     Equal areas keep strokes comparable across aspect ratios. A painting is never enlarged:
     it has no brushwork beyond its own resolution.

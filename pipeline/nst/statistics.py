@@ -6,11 +6,17 @@ gradient at the features of each block in closed form (Galerne et al. 2024, SPST
 
     sums = statistic.measure(features)          # added up over blocks; features (C, N)
     loss = statistic.loss(target_sums)          # once per style, scale and layer
-    value, pull = loss(sums)                    # once per step
-    gradient = pull(features, strength)         # (C, N), times strength, per block
+    value, gradient_of = loss(sums)             # once per step
+    gradient = gradient_of(features, strength)  # (C, N), times strength, per block
 
 Losses are divided by the size of their target, so that one set of weights serves all layers,
 picture sizes, styles and sources of VGG weights (the paper: fixed factors 1 / (4 C^2 N^2)).
+
+To add one: write it here as a `MomentStatistic` with its `distance`, if it is a function of mean
+and second moment (`Gram` is the shortest example), or as a `Statistic` in a module of its own
+(`pipeline.nst.distributions`). Enter it in ``STATISTICS`` of `pipeline.nst.objective`, and give its
+name to ``statistic`` in `pipeline.config.transfer`. The tests in tests/nst/test_statistics.py take
+it from the table: gradient, sums over blocks, zero distance to itself.
 """
 
 from collections.abc import Callable
@@ -25,9 +31,10 @@ from torch import Tensor
 TINY = 1e-6
 PART = 1 << 14  # positions
 
-# The strength is a factor of the gradient: taken into the small matrices, it costs no pass over
-# the features, which at the finest scale are ten times the picture and more.
-Pull = Callable[[Tensor, Tensor | float], Tensor]
+# (features (C, N), strength) -> strength times dL/dF, (C, N). The strength is taken into the small
+# matrices: so it costs no pass over the features, which at the finest scale are ten times the
+# picture and more.
+FeatureGradient = Callable[[Tensor, Tensor | float], Tensor]
 
 
 class Sums(Protocol):
@@ -38,13 +45,13 @@ class Sums(Protocol):
     def normalised(self) -> Self: ...
 
 
-StyleLoss = Callable[[Sums], tuple[Tensor, Pull]]
+StyleLoss = Callable[[Sums], tuple[Tensor, FeatureGradient]]
 
 
 class Statistic(Protocol):
-    """One way to describe a style."""
+    """A statistic that describes a style."""
 
-    sums: type  # what `measure` gives
+    sums: type  # what `measure` returns
 
     def measure(
         self, features: Tensor, weights: Tensor | None = None, like: Sums | None = None
@@ -100,10 +107,10 @@ class Moments:
         return type(self)(self.count / count, self.first / count, self.second / count)
 
 
-MomentLoss = Callable[[Moments], tuple[Tensor, Pull]]
+MomentLoss = Callable[[Moments], tuple[Tensor, FeatureGradient]]
 
 
-class OfMoments:
+class MomentSums:
     """A statistic whose sums are `Moments`."""
 
     sums = Moments
@@ -115,7 +122,7 @@ class OfMoments:
         return Moments.of(features, weights)
 
 
-class MomentStatistic(OfMoments):
+class MomentStatistic(MomentSums):
     """A statistic that is a function of mean (C,) and second moment (C, C).
 
     With L(m, M), m = sum F / N and M = sum F F^T / N: dL/dF = (dL/dm + 2 dL/dM F) / N. The two
@@ -125,7 +132,7 @@ class MomentStatistic(OfMoments):
     def loss(self, target: Moments) -> MomentLoss:
         distance = self.distance(target.normalised())
 
-        def evaluate(sums: Moments) -> tuple[Tensor, Pull]:
+        def evaluate(sums: Moments) -> tuple[Tensor, FeatureGradient]:
             average = sums.normalised()
             with torch.enable_grad():
                 mean = average.first.requires_grad_()
@@ -136,7 +143,7 @@ class MomentStatistic(OfMoments):
                 )
             by_mean = by_mean / sums.count
             by_second = (by_second + by_second.T) / sums.count  # symmetric
-            return value.detach(), partial(linear_pull, by_mean, by_second)
+            return value.detach(), partial(linear_gradient, by_mean, by_second)
 
         return evaluate
 
@@ -145,7 +152,7 @@ class MomentStatistic(OfMoments):
         raise NotImplementedError
 
 
-def linear_pull(
+def linear_gradient(
     by_mean: Tensor, by_second: Tensor, features: Tensor, strength: Tensor | float
 ) -> Tensor:
     """A gradient (C, N) that is linear in features (C, N): strength (by_second F + by_mean).

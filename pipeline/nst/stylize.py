@@ -1,4 +1,4 @@
-"""stylize(content, styles, options, on_iterate) -> picture."""
+"""The transfer as one function: ``stylize(content, styles, options, on_iterate) -> picture``."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,33 +12,33 @@ from torch import Tensor
 from pipeline.config.transfer import Transfer
 from pipeline.errors import EngineError
 from pipeline.nst.cache import Caches, fingerprint, pack, unpack
-from pipeline.nst.colors import recoloring, with_colors
+from pipeline.nst.colors import combine_luma_and_color, map_to_palette
 from pipeline.nst.devices import choose_device
 from pipeline.nst.objective import (
     STATISTICS,
     Evaluation,
     Objective,
-    layers_of,
-    manner,
-    style_sums,
-    whole,
+    extract_whole,
+    layers_used,
+    measure_style,
+    measure_style_moments,
 )
 from pipeline.nst.optimizers import make_optimizer
 from pipeline.nst.pyramid import (
-    by_scale,
     cover,
-    deepest,
+    deepest_block,
     enlarge,
-    inner,
+    options_by_scale,
     per_scale,
     resize,
     scale_sides,
     step_cost,
     target_size,
+    trim_edges,
 )
-from pipeline.nst.search import CHECK, Search
+from pipeline.nst.search import CHECK_EVERY, Search
 from pipeline.nst.statistics import Moments, Sums
-from pipeline.nst.tiles import TiledObjective, looking
+from pipeline.nst.tiles import TiledObjective, extract_in_blocks
 from pipeline.nst.vgg import Vgg19
 from pipeline.nst.weights import load_weights
 from pipeline.system.malloc import keep_freed_memory
@@ -46,13 +46,13 @@ from pipeline.system.malloc import keep_freed_memory
 
 @dataclass(frozen=True, slots=True)
 class Iterate:
-    """One look at the optimisation.
+    """The state of the optimisation after one step.
 
     Attributes:
         scale, scales: This scale, counted from 1, of how many.
         step, steps: Step within the whole run, counted from 1, of how many.
-        image: (1, 3, H, W) the picture now, on the device, not clamped. To be copied by whoever
-            keeps it: Adam goes on in the same memory.
+        image: (1, 3, H, W) the picture now, on the device, not clamped. Copy it to keep it: Adam
+            continues in the same memory.
         carried: (1, 3, h, w) what this scale began with, before it was enlarged: the picture that
             the scale before ended with, for ``resume``.
         evaluation: Loss, gradient and terms before this step; scalars on the device.
@@ -86,8 +86,8 @@ class Iterate:
 
 OnIterate = Callable[[Iterate], None]
 
-# px; larger photos' features are made anew for each style: a 2048 px one's would hold 1.5 GB.
-KEPT_AREA = 512 * 512
+# px; larger photos' features are computed again for each style: those of 2048 px take 1.5 GB.
+CACHED_AREA = 512 * 512
 
 
 def stylize(
@@ -104,7 +104,7 @@ def stylize(
     resume: tuple[int, Tensor] | None = None,
     caches: Caches | None = None,
 ) -> Tensor:
-    """Paint the content image in the styles' manner (Gatys et al. 2016), coarse to fine.
+    """Paint the content image in the style of paintings (Gatys et al. 2016), coarse to fine.
 
     Args:
         content: (3, H, W) sRGB in [0, 1].
@@ -114,13 +114,13 @@ def stylize(
         shares: Weight of each style, any positive scale; equal when absent.
         init_image: Start image (3, h, w), used when ``options.init`` is none of content, noise,
             style.
-        seed: Of the noise; the same seed gives the same picture on one device.
+        seed: For the noise; the same seed gives the same picture on one device.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         network: A loaded VGG-19 to use again; the embedded weights are loaded when absent.
-        resume: Go on after an interruption: how many scales were finished, and the picture
+        resume: Continue after an interruption: how many scales were finished, and the picture
             (3, h, w) that the last of them ended with, not clamped (`Iterate.carried`). The end
             is then that of a run without interruption.
-        caches: Where paintings' sums and photos' features are kept for the next run.
+        caches: Keep paintings' sums and photos' features for the next run.
 
     Returns:
         (3, H', W') sRGB in [0, 1] on the CPU, its long side ``options.size``.
@@ -132,23 +132,23 @@ def stylize(
     on = choose_device(device)
     paintings = [styles] if isinstance(styles, Tensor) else list(styles)
     photo = _prepared(content, "content image", on)
-    prepared = [inner(_prepared(style, "style image", on)) for style in paintings]
+    prepared = [trim_edges(_prepared(style, "style image", on)) for style in paintings]
     start = None if init_image is None else _prepared(init_image, "init image", on)
     network = (network or Vgg19(load_weights(), options.pooling)).to(on)
     mixture = _normalised(shares, len(prepared))
     run = _Run(photo, prepared, mixture, options, network, on_iterate, caches or Caches())
     if resume is not None:
-        resume = resume[0], _checked(resume[1], "picture to go on from", on)
+        resume = resume[0], _checked(resume[1], "picture to resume from", on)
     # Accelerators have allocators of their own that keep what is freed.
     with keep_freed_memory() if on.type == "cpu" else nullcontext():
         picture = run.paint(start, seed, resume)
     if options.colors == "content":
-        picture = with_colors(picture, resize(photo, _size(picture)))
+        picture = combine_luma_and_color(picture, resize(photo, _size(picture)))
     return picture.clamp(0, 1).squeeze(0).cpu()
 
 
 class _Run:
-    """One photo, its styles and what the callback needs to know; `paint` is the way through."""
+    """One run: a photo, its styles, and what the callback reports; `paint` does it."""
 
     def __init__(
         self,
@@ -162,25 +162,25 @@ class _Run:
     ) -> None:
         self.photo, self.styles, self.shares = photo, styles, shares
         painted = options.colors == "style" and options.style_weight
-        asked_for = options.init == "content" or options.content_target == "adapted"
-        self.recolor = recoloring(photo, styles, shares) if painted and asked_for else None
+        needed = options.init == "content" or options.content_target == "adapted"
+        self.recolor = map_to_palette(photo, styles, shares) if painted and needed else None
         self.options, self.network, self.on_iterate = options, network, on_iterate
         size = target_size(*_size(photo), options.size)
         sides = scale_sides(options, max(size))
         self.sizes = [target_size(*size, side) for side in sides[:-1]] + [size]
         self.steps = per_scale(options.steps, len(sides))
         self.depths = per_scale(options.depths, len(sides))
-        self.by_scale = by_scale(options, len(sides))
+        self.options_at = options_by_scale(options, len(sides))
         self.done, self.work_done, self.restarts = 0, 0.0, 0
-        costs = zip(self.sizes, self.by_scale, strict=True)
-        self.costs = [step_cost(h * w, layers_of(there)) for (h, w), there in costs]
+        costs = zip(self.sizes, self.options_at, strict=True)
+        self.costs = [step_cost(h * w, layers_used(there)) for (h, w), there in costs]
         self.work = sum(n * cost for n, cost in zip(self.steps, self.costs, strict=True))
         self.began = time.monotonic()
         self.caches = caches
         # Another device or another version of torch gives other sums, in their last bits.
-        looks = network.identity, str(photo.device), torch.__version__
-        self.photo_key = fingerprint(photo, *looks)
-        self.style_key = fingerprint(*styles, shares, *looks)
+        measured_by = network.identity, str(photo.device), torch.__version__
+        self.photo_key = fingerprint(photo, *measured_by)
+        self.style_key = fingerprint(*styles, shares, *measured_by)
 
     def paint(
         self, start: Tensor | None, seed: int, resume: tuple[int, Tensor] | None = None
@@ -191,7 +191,7 @@ class _Run:
             if index < finished:
                 self._skip(self.steps[index], index)
                 continue
-            objective = self._objective(size, self.by_scale[index])
+            objective = self._objective(size, self.options_at[index])
             picture = self._optimise(picture, objective, index)
         return picture
 
@@ -200,44 +200,50 @@ class _Run:
         area = size[0] * size[1]
         adapted = options.content_target == "adapted"
         # Light and dark are the photo's: moved to a dark painting's, a pupil and the iris around it
-        # are one black, and no scale can tell them apart.
-        recolored = with_colors(photo, self.recolor(photo)) if self.recolor and adapted else None
-        target, style = self._target(area, options), self._manner(area, options)
-        if self._in_blocks(area):
-            tiled = TiledObjective.of(self.options.block or area)
-            return tiled(self.network, photo, target, options, None, style, recolored)
-        if area > KEPT_AREA:
-            return Objective(self.network, photo, target, options, None, style, recolored)
-        key = fingerprint(self.photo_key, size, layers_of(options))
-        with torch.no_grad():
-            features = self.caches.photos.get(key, lambda: self.network(photo, layers_of(options)))
-        return Objective(self.network, photo, target, options, features, style, recolored)
+        # are one black, and no scale can separate them.
+        recolored = (
+            combine_luma_and_color(photo, self.recolor(photo)) if self.recolor and adapted else None
+        )
+        target, moments = self._target(area, options), self._style_moments(area, options)
+        if block := self._block(area):
+            return TiledObjective(
+                block, self.network, photo, target, options, None, moments, recolored
+            )
+        features, layers = None, layers_used(options)
+        if area <= CACHED_AREA:
+            key = fingerprint(self.photo_key, size, layers)
+            with torch.no_grad():
+                features = self.caches.photos.get(key, lambda: self.network(photo, layers))
+        return Objective(self.network, photo, target, options, features, moments, recolored)
 
-    def _in_blocks(self, area: int) -> bool:
-        return self.options.block is not None and area > self.options.block**2
+    def _block(self, area: int) -> int:
+        """Side in px of the blocks that a picture of ``area`` px is computed in; 0: whole."""
+        block = self.options.block or 0
+        return block if area > block**2 else 0
 
     def _target(self, area: int, options: Transfer) -> dict[str, Sums]:
-        """The painting's sums, from the cache where it has been looked at before."""
-        measured = (options.statistic, options.style_layers, options.style_scale)
+        """The painting's sums, from the cache where they have been measured before."""
+        key = (options.statistic, options.style_layers, options.style_scale)
         kind = STATISTICS[options.statistic].sums
-        return self._measured(style_sums, area, options, measured, kind)
+        return self._cached(measure_style, area, options, key, kind)
 
-    def _manner(self, area: int, options: Transfer) -> dict[str, Moments]:
+    def _style_moments(self, area: int, options: Transfer) -> dict[str, Moments]:
         """The painting's moments at the content layers, from the cache too."""
-        measured = ("manner", options.content_target, options.content_layers, options.style_scale)
-        return self._measured(manner, area, options, measured, Moments)
+        # "manner" was this function's name when the first caches were written.
+        key = ("manner", options.content_target, options.content_layers, options.style_scale)
+        return self._cached(measure_style_moments, area, options, key, Moments)
 
-    def _measured(
+    def _cached(
         self, measure: Callable[..., Any], area: int, options: Transfer, key: object, kind: type
     ) -> dict[str, Any]:
-        looked_at = self.network, self.styles, self.shares
-        block = (self.options.block or area) if self._in_blocks(area) else 0
-        look = looking(block) if block else whole
-        kept = self.caches.styles.get(
+        """Sums of ``kind`` by layer, measured where the cache has none."""
+        block = self._block(area)
+        extract = extract_in_blocks(block) if block else extract_whole
+        cached = self.caches.styles.get(
             fingerprint(self.style_key, area, key, block),
-            lambda: pack(measure(*looked_at, area, options, look)),
+            lambda: pack(measure(self.network, self.styles, self.shares, area, options, extract)),
         )
-        return unpack(kept, kind, self.photo.device)
+        return unpack(cached, kind, self.photo.device)
 
     def _start(self, init_image: Tensor | None, seed: int) -> Tensor:
         size, init = self.sizes[0], self.options.init
@@ -253,20 +259,19 @@ class _Run:
             return cover(self.styles[0], size)
         if init_image is None:
             raise EngineError(f"init is {init!r} but no init image was given", where="init")
-        # Not shrunk to the coarsest scale only to be enlarged again: detail is kept where it can.
         return cover(init_image, size)
 
     def _optimise(self, carried: Tensor, objective: Objective, index: int) -> Tensor:
-        """The steps of one scale; gives the best picture seen, which is always finite."""
+        """The steps of one scale -> the best picture seen, which is always finite."""
         start = enlarge(carried, self.sizes[index])
-        # By `depths` at most: where content looks deeper, it holds forms that are made already.
-        depth = min(self.depths[index], deepest(objective.layers))
+        # By `depths` at most: where content layers are deeper, they keep forms that are there.
+        depth = min(self.depths[index], deepest_block(objective.layers))
         search = Search(make_optimizer(start, self.options, depth), objective)
         for step in range(self.steps[index]):
             self.done += 1
             self.work_done += self.costs[index]
-            self._report(search.step(), search, index, carried)
-            if step % CHECK == CHECK - 1 and search.settled():
+            self._report_iterate(search.step(), search, index, carried)
+            if step % CHECK_EVERY == CHECK_EVERY - 1 and search.has_converged():
                 self._skip(self.steps[index] - step - 1, index)
                 break
         self.restarts += search.restarts
@@ -276,7 +281,9 @@ class _Run:
         self.done += steps
         self.work_done += steps * self.costs[index]
 
-    def _report(self, evaluation: Evaluation, search: Search, index: int, carried: Tensor) -> None:
+    def _report_iterate(
+        self, evaluation: Evaluation, search: Search, index: int, carried: Tensor
+    ) -> None:
         if self.on_iterate is None:
             return
         self.on_iterate(

@@ -8,14 +8,14 @@ whole picture, and memory is set by the block.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pipeline.nst.losses import total_variation
-from pipeline.nst.objective import Evaluation, Look, Objective, flat
-from pipeline.nst.statistics import Pull, Sums
+from pipeline.nst.objective import Evaluation, Extract, Objective, flatten_positions
+from pipeline.nst.statistics import FeatureGradient, Sums
 from pipeline.nst.vgg import Vgg19
 
 # relu5_1 sees 156 px: rounded up to the grid of stride 16 on which all layers' positions meet.
@@ -79,13 +79,13 @@ def features_by_block(
         )
 
 
-def looking(side: int) -> Look:
-    """A way to look at a painting block by block, for `style_sums`."""
+def extract_in_blocks(side: int) -> Extract:
+    """Extracts features block by block, in blocks of ``side`` px; for `measure_style`."""
 
-    def look(network: Vgg19, image: Tensor, layers: list[str]) -> Iterable[dict[str, Tensor]]:
+    def extract(network: Vgg19, image: Tensor, layers: list[str]) -> Iterable[dict[str, Tensor]]:
         return (features for _, _, features in features_by_block(network, image, layers, side))
 
-    return look
+    return extract
 
 
 def stride_of(layer: str) -> int:
@@ -94,23 +94,26 @@ def stride_of(layer: str) -> int:
 
 
 class TiledObjective(Objective):
-    """The same objective, evaluated block by block; see `Objective` for the arguments."""
+    """The same objective, evaluated block by block.
 
-    side = 512  # of a block, in px; set by `of`
+    Args:
+        side: Of a block, in px.
+        arguments: Those of `Objective`, but for the photo's features: those of a whole picture
+            are what there is no memory for.
+    """
 
-    @classmethod
-    def of(cls, side: int) -> type["TiledObjective"]:
-        """This objective with blocks of another side."""
-        return type(cls.__name__, (cls,), {"side": side})
+    def __init__(self, side: int, *arguments: Any, **keywords: Any) -> None:
+        self.side = side  # before the photo is measured in blocks of it
+        super().__init__(*arguments, **keywords)
 
-    def _look_at(
+    def _measure(
         self,
         image: Tensor,
         content: Iterable[str],
         style: Iterable[str],
         known: Mapping[str, Tensor] | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Sums]]:
-        del known  # features of the whole picture are what there is no room for
+        del known
         kept: dict[str, Tensor] = {}
         sums: dict[str, Sums] = {}
         found = features_by_block(self.network, image, {*content, *style}, self.side)
@@ -129,11 +132,11 @@ class TiledObjective(Objective):
         self, sums: dict[str, Sums], features: Mapping[str, Tensor], style: Iterable[str]
     ) -> None:
         for layer in style:
-            more = self.statistic.measure(flat(features[layer]), like=self.target[layer])
-            sums[layer] = sums[layer] + more if layer in sums else more
+            of_block = self._sums(layer, features)
+            sums[layer] = sums[layer] + of_block if layer in sums else of_block
 
     def _terms(self, image: Tensor) -> tuple[dict[str, Tensor], dict[str, Sums]]:
-        """First pass: all terms' values, and the sums that the second pass pulls with."""
+        """First pass: the values of all terms, and the sums for the gradients of the second."""
         sums: dict[str, Sums] = {}
         terms = {"content": image.new_zeros(()), "style": image.new_zeros(())}
         found = features_by_block(self.network, image, self.layers, self.side)
@@ -156,11 +159,11 @@ class TiledObjective(Objective):
     def __call__(self, image: Tensor) -> Evaluation:
         """Evaluate at image (1, 3, H, W), in two passes over its blocks."""
         terms, sums = self._terms(image)
-        pulls = {layer: self.style[layer](sums[layer])[1] for layer in self.style_shares}
+        gradients = {layer: self.style[layer](sums[layer])[1] for layer in self.style_shares}
         gradient = torch.empty_like(image)
         for rows, columns in blocks(image, self.side):
-            whole = self._back(image, rows, columns, pulls)
-            gradient[..., rows.start : rows.end, columns.start : columns.end] = whole[
+            block = self._block_gradient(image, rows, columns, gradients)
+            gradient[..., rows.start : rows.end, columns.start : columns.end] = block[
                 ..., rows.inner(), columns.inner()
             ]
         with torch.enable_grad():
@@ -169,24 +172,32 @@ class TiledObjective(Objective):
         gradient += self.options.tv_weight * by_tv
         return Evaluation(self._total(terms), gradient, terms)
 
-    def _back(self, image: Tensor, rows: Span, columns: Span, pulls: Mapping[str, Pull]) -> Tensor:
+    def _block_gradient(
+        self, image: Tensor, rows: Span, columns: Span, gradients: Mapping[str, FeatureGradient]
+    ) -> Tensor:
         """Second pass: gradient at one block and its margin, (1, 3, h, w)."""
         with torch.enable_grad():
             leaf = image[..., rows.around(), columns.around()].detach().requires_grad_()
             features = self.network(leaf, self.layers)
             at = [
-                self._at_block(name, f.detach(), rows, columns, pulls)
+                self._at_block(name, f.detach(), rows, columns, gradients)
                 for name, f in features.items()
             ]
             (found,) = torch.autograd.grad(list(features.values()), leaf, at)
         return found
 
     def _at_block(
-        self, layer: str, features: Tensor, rows: Span, columns: Span, pulls: Mapping[str, Pull]
+        self,
+        layer: str,
+        features: Tensor,
+        rows: Span,
+        columns: Span,
+        gradients: Mapping[str, FeatureGradient],
     ) -> Tensor:
         gradient = None
-        if layer in pulls:
-            gradient = pulls[layer](flat(features), self.style_strength(layer)).view_as(features)
+        if layer in gradients:
+            strength = self.style_strength(layer)
+            gradient = gradients[layer](flatten_positions(features), strength).view_as(features)
         if layer in self.content_shares:
             stride, loss = stride_of(layer), self.content[layer]
             part = loss.part(rows.around(stride), columns.around(stride))

@@ -15,8 +15,8 @@ TINY = 1e-12  # under a root, whose slope at 0 is infinite
 class Vgg19(nn.Module):
     """The convolutional part of VGG-19, frozen.
 
-    Leaves the paper in three places, each marked below: edges are replicated,
-    pooling keeps the last odd row and column, and may be averaging.
+    Differs from the paper in three places, each marked below: edges are replicated, pooling keeps
+    the last odd row and column, and may be averaging.
 
     Args:
         weights: As `load_weights` gives them.
@@ -34,7 +34,7 @@ class Vgg19(nn.Module):
             conv.weight.data = weights[f"features.{index}.weight"].clone()
             conv.bias.data = weights[f"features.{index}.bias"].clone()  # type: ignore[union-attr]
             self.convs[name] = conv
-        # Names these weights in caches: all of them, for two trainings may share any part.
+        # Identifies these weights in caches: all of them, for two trainings may share any part.
         indices = [index for index, _, _ in CONVS.values()]
         parts = [weights[f"features.{i}.{part}"] for i in indices for part in ("weight", "bias")]
         self.identity = fingerprint(*parts, pooling)
@@ -79,8 +79,8 @@ class Vgg19(nn.Module):
         raise KeyError(f"no such layers: {sorted(wanted - set(features))}")
 
     def _pool(self, x: Tensor) -> Tensor:
-        # Not the paper: ceil_mode keeps the odd last row and column, which would otherwise be
-        # seen by no deep layer and stay as a glitch at the right and bottom edge.
+        # Not the paper: ceil_mode keeps the odd last row and column, which would otherwise reach
+        # no deep layer and stay as a glitch at the right and bottom edge.
         if self.pooling == "max":
             return F.max_pool2d(x, 2, ceil_mode=True)
         if self.pooling == "average":

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from pipeline.nst.statistics import (
     TINY,
+    FeatureGradient,
     MomentLoss,
     Moments,
-    OfMoments,
-    Pull,
+    MomentSums,
     covariance,
-    linear_pull,
+    linear_gradient,
 )
 
 RANK = 128  # most directions of a target: the root is one of a RANK x RANK matrix
@@ -21,10 +21,10 @@ RANK = 128  # most directions of a target: the root is one of a RANK x RANK matr
 LEAST = 1e-6
 # Added to all eigenvalues, as a share of the norm and of the noise: sums in fp32 are as exact.
 FLOOR = 2e-6
-WIDE = 4  # times as many channels as directions: then two thin products are sooner done than one
+WIDE = 4  # times as many channels as directions: then two thin products are faster than one
 
 
-class Wasserstein(OfMoments):
+class Wasserstein(MomentSums):
     """Wasserstein-2 distance of Gaussians (Mroueh 2019, "Wasserstein Style Transfer", section 3).
 
     L = |m - m*|^2 + tr S + tr S* - 2 tr (S*^1/2 S S*^1/2)^1/2, over |m*|^2 + tr S*. The target's
@@ -40,28 +40,28 @@ class Wasserstein(OfMoments):
 
 
 class _Distance:
-    """To one target. In closed form: autograd would take up to twice the time."""
+    """The distance to one target. In closed form: autograd would take up to twice the time."""
 
     def __init__(self, target: Moments) -> None:
         self.mean = target.first  # (C,)
         self.base, self.trace, self.largest = _strongest(covariance(target.first, target.second))
         self.size = self.mean.square().sum() + self.trace + TINY
-        # Weak directions cut off, and the root's floor: nearer than that is not told apart.
+        # The target's own distance: not 0, for weak directions are cut off; and the root's floor.
         self.nearest = self._at(target)[0]
 
-    def __call__(self, sums: Moments) -> tuple[Tensor, Pull]:
+    def __call__(self, sums: Moments) -> tuple[Tensor, FeatureGradient]:
         average = sums.normalised()
         value, transport = self._at(average)
         value = value - self.nearest
         scale = torch.where(value > 0, 2 / (self.size * sums.count), 0)
         by_mean = (self.base.T @ (transport @ average.first) - self.mean) * scale
         if len(average.first) >= WIDE * len(self.base):
-            pull = partial(_thin_pull, by_mean, self.base, transport, scale)
+            gradient_of = partial(_low_rank_gradient, by_mean, self.base, transport, scale)
         else:
             one = _identity(len(average.first), self.base)
             by_second = torch.addmm(one, self.base.T, transport, alpha=-1) * scale
-            pull = partial(linear_pull, by_mean, by_second)
-        return value.clamp_min(0), pull
+            gradient_of = partial(linear_gradient, by_mean, by_second)
+        return value.clamp_min(0), gradient_of
 
     def _at(self, average: Moments) -> tuple[Tensor, Tensor]:
         """The distance () before ``nearest`` is taken from it, and A^-1/2 B (K, C)."""
@@ -75,7 +75,7 @@ class _Distance:
         return ((mean - self.mean).square().sum() + bures) / self.size, inverse @ self.base
 
 
-def _thin_pull(
+def _low_rank_gradient(
     by_mean: Tensor,
     base: Tensor,
     transport: Tensor,
@@ -83,7 +83,7 @@ def _thin_pull(
     features: Tensor,
     strength: Tensor | float,
 ) -> Tensor:
-    """`linear_pull` with by_second = scale (1 - base^T transport), which is not made."""
+    """`linear_gradient` with by_second = scale (1 - base^T transport), which is not made."""
     stays = torch.addcmul(by_mean * strength, features.T, scale * strength)  # (N, C)
     moves = features.T @ base.T  # (N, K)
     return stays.addmm_(moves, transport * (-strength * scale)).T
@@ -116,9 +116,9 @@ def _root(matrix: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     size = norm + floor
     one = _identity(len(matrix), matrix)
     raised = torch.addcmul(matrix, one, floor) / size  # eigenvalues from FLOOR / 2 to 1
-    # Eigenvalues are sooner had on a CPU; an accelerator would have to be waited for.
-    way = by_eigenvalues if matrix.device.type == "cpu" else by_newton_schulz
-    inverse = way(raised) / size.sqrt()  # (A + floor)^-1/2
+    # On a CPU eigenvalues are faster; on an accelerator they would make the host wait for it.
+    inverse_root = by_eigenvalues if matrix.device.type == "cpu" else by_newton_schulz
+    inverse = inverse_root(raised) / size.sqrt()  # (A + floor)^-1/2
     # Not the trace of the root, to which the floor adds: a distance must not fall below 0.
     trace = (inverse * matrix).sum()
     return trace, torch.addmm(inverse, floor * inverse, inverse @ inverse)
@@ -128,7 +128,7 @@ def by_eigenvalues(matrix: Tensor) -> Tensor:
     """A^-1/2 of a symmetric A with eigenvalues from FLOOR / 2 to 1."""
     try:
         values, vectors = torch.linalg.eigh(matrix)
-    except RuntimeError:  # LinAlgError: LAPACK's fp32 does not always come to an end
+    except RuntimeError:  # LinAlgError: LAPACK in fp32 does not always converge
         return by_newton_schulz(matrix)
     roots = values.clamp_min(FLOOR / 2).sqrt()
     inverse: Tensor = (vectors / roots) @ vectors.T

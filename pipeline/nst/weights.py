@@ -1,4 +1,4 @@
-"""Where VGG-19's weights come from: embedded, torchvision's download, or a file.
+"""VGG-19's weights: embedded, torchvision's download, or a file.
 
 All three end as one dictionary in torchvision's names (``features.0.weight`` ...), for RGB in
 [0, 1] normalised by ImageNet's mean and standard deviation. Files are only ever read with
@@ -55,10 +55,10 @@ def load_weights(source: str = "embedded", sha256: str = "") -> Weights:
     Args:
         source: ``embedded`` (offline, verified by SHA-256), ``torchvision`` (downloaded once by
             torchvision, verified by its digest) or the path of a state dictionary.
-        sha256: What a file must hold; absent: whatever it does.
+        sha256: What the file's content must have; absent: it is not checked.
 
     Raises:
-        ChangedError: The file does not hold what ``sha256`` says.
+        ChangedError: The file's SHA-256 is another one.
         WeightsError: With what is wrong and how to fix it.
     """
     if source == "embedded":
@@ -123,14 +123,14 @@ def _torchvision() -> Weights:
     try:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            # What is said of the download is no result: stdout is for those.
+            # Its progress bar goes to stderr: stdout is for results.
             with contextlib.redirect_stdout(sys.stderr):
                 torch.hub.download_url_to_file(url, str(path), start, progress=True)
         content = read_verified(path)
     except (OSError, RuntimeError) as error:
         hint = "connect to the network once, or set weights: embedded (works offline)"
         raise WeightsError(f"download failed: {error}", where="torchvision", hint=hint) from None
-    # What was downloaded once is anybody's to replace: it is checked each time it is used.
+    # Anybody may have replaced the file since it was downloaded: it is checked at each use.
     if not (digest := hashlib.sha256(content).hexdigest()).startswith(start):
         hint = "remove it: it will be downloaded again"
         raise WeightsError(f"wrong SHA-256 {digest}", where=str(path), hint=hint)

@@ -1,7 +1,7 @@
-"""Files that a command writes where its user says: never over an input, nor over what is not ours.
+"""Files that a command writes where its user says: never over an input, nor over others' files.
 
-What stands under the name is looked at before anything is computed, and again when the finished
-file takes its place: painting takes long enough for somebody to put another file there.
+What has that name is checked before anything is computed, and again when the finished file gets
+it: painting takes long enough for somebody to put another file there.
 """
 
 import errno
@@ -18,7 +18,7 @@ from pathlib import Path
 from pipeline.config.output import format_of
 from pipeline.config.sections import Limits
 from pipeline.errors import PipelineError, UsageError
-from pipeline.imaging.metadata import recorded
+from pipeline.imaging.metadata import read_record
 from pipeline.imaging.sandbox import Decoder
 from pipeline.jobs.provenance import is_ours
 from pipeline.system.file_names import fit_name
@@ -26,7 +26,7 @@ from pipeline.system.file_version import Stamp
 from pipeline.system.safe_files import NO_LINKS, new_file
 
 FORCE = "--force"
-SMALL = 16  # px: of the picture only its record is wanted
+SMALL = 16  # px: only the picture's record is needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Target:
 
         Raises:
             UsageError: Another file has taken the name meanwhile. What was made is kept under a
-                name beside it, which the error says.
+                name beside it, which the error states.
         """
         with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".pipeline-") as folder:
             near = Path(folder, source.name)
@@ -53,19 +53,19 @@ class Target:
                 if error.errno != errno.EXDEV:
                     raise
                 shutil.copyfile(source, near)  # it is wanted on another disk
-            if not self._placed(near):
+            if not self._take_name(near):
                 kept = _beside(near, self.path)
                 what = "another file has taken this name meanwhile"
                 hint = f"what was made is in {kept}"
                 raise UsageError(what, where=str(self.path), hint=hint)
 
-    def _placed(self, source: Path) -> bool:
-        standing = _status(self.path)
-        if standing is None:
-            return _linked(source, self.path)
-        if is_input(self.path, self.inputs) or not _replaceable(standing):
+    def _take_name(self, source: Path) -> bool:
+        existing = _lstat(self.path)
+        if existing is None:
+            return _link(source, self.path)
+        if is_input(self.path, self.inputs) or not _replaceable(existing):
             return False
-        if self.force or Stamp.of(standing) == self.before:
+        if self.force or Stamp.of(existing) == self.before:
             source.replace(self.path)
             return True
         return False
@@ -82,19 +82,19 @@ def target(path: Path, inputs: Iterable[Path], *, force: bool = False) -> Target
     Raises:
         UsageError: It may not.
     """
-    standing, inputs = _status(path), tuple(inputs)
-    if standing is None:
+    existing, inputs = _lstat(path), tuple(inputs)
+    if existing is None:
         return Target(path, inputs, force)
     if is_input(path, inputs):
         what = "is one of the files that this is made of, and is never written over"
         raise UsageError(what, where=str(path), hint="give another name")
-    if not _replaceable(standing):
-        what = "is a folder" if stat.S_ISDIR(standing.st_mode) else "is not a regular file"
+    if not _replaceable(existing):
+        what = "is a folder" if stat.S_ISDIR(existing.st_mode) else "is not a regular file"
         raise UsageError(what, where=str(path), hint="give a file name")
-    if not force and not (stat.S_ISREG(standing.st_mode) and made_here(path)):
-        what = "stands there already, and this program did not make it as far as the file tells"
+    if not force and not (stat.S_ISREG(existing.st_mode) and made_here(path)):
+        what = "exists already, and this program did not make it, as far as the file shows"
         raise UsageError(what, where=str(path), hint=f"give another name, or {FORCE} to replace it")
-    return Target(path, inputs, force, Stamp.of(standing))
+    return Target(path, inputs, force, Stamp.of(existing))
 
 
 def is_input(path: Path, inputs: Iterable[Path]) -> bool:
@@ -107,19 +107,19 @@ def is_input(path: Path, inputs: Iterable[Path]) -> bool:
 
 
 def made_here(path: Path) -> bool:
-    """Whether a file says of itself, in a record within it, that this program made it."""
+    """Whether a record in a file states that this program made it."""
     if format_of(path.name) is None:
         return False
     decoder = Decoder(Limits())
     try:
-        return is_ours(recorded(decoder.decode(path.resolve(), SMALL).xmp))
+        return is_ours(read_record(decoder.decode(path.resolve(), SMALL).xmp))
     except PipelineError:
         return False
     finally:
         decoder.close()
 
 
-def _status(path: Path) -> os.stat_result | None:
+def _lstat(path: Path) -> os.stat_result | None:
     try:
         return path.lstat()
     except FileNotFoundError:
@@ -129,14 +129,14 @@ def _status(path: Path) -> os.stat_result | None:
         raise UsageError(f"cannot be written: {reason}", where=str(path)) from None
 
 
-def _replaceable(standing: os.stat_result) -> bool:
+def _replaceable(existing: os.stat_result) -> bool:
     """Whether it may be replaced at all: a file, or a link, of which only the link itself goes."""
-    return stat.S_ISREG(standing.st_mode) or stat.S_ISLNK(standing.st_mode)
+    return stat.S_ISREG(existing.st_mode) or stat.S_ISLNK(existing.st_mode)
 
 
 def _beside(source: Path, path: Path) -> Path:
     """Give a file the first free name beside a taken one."""
-    return next(free for free in _free_names(path) if _linked(source, free))
+    return next(free for free in _free_names(path) if _link(source, free))
 
 
 def _free_names(path: Path) -> Iterator[Path]:
@@ -144,7 +144,7 @@ def _free_names(path: Path) -> Iterator[Path]:
         yield path.with_name(fit_name(f"{path.stem}~{number}", path.suffix))
 
 
-def _linked(source: Path, path: Path) -> bool:
+def _link(source: Path, path: Path) -> bool:
     """Give a file a free name; False where the name is taken."""
     try:
         os.link(source, path, follow_symlinks=False)

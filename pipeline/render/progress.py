@@ -1,4 +1,4 @@
-"""What a running job tells of itself: progress, previews, the loss curve, how far it came."""
+"""Reports of a running job: progress, previews, the loss curve, checkpoints."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from pipeline.render.timelapse import Recorder
 CURVE_POINTS = 240  # of the loss curve in the run log
 PREVIEW_SIDE = 96  # px; what a terminal's half blocks can show
 PREVIEW_SECONDS = 0.5
-CHECKPOINT_SECONDS = 10.0  # of work that a scale must end before it is worth a file
+CHECKPOINT_SECONDS = 10.0  # of work since the last checkpoint: less is not worth a file
 
 OnProgress = Callable[[Progress], None]
 
@@ -20,8 +20,8 @@ OnProgress = Callable[[Progress], None]
 class Reporter:
     """Turns iterates into Progress, with a preview twice a second; stops the run when asked.
 
-    ``curve`` holds (step, total loss, scale): the loss is measured anew at each scale, so it means
-    something within one scale only.
+    ``curve`` holds (step, total loss, scale): each scale has its own objective, so losses can
+    only be compared within a scale.
     """
 
     def __init__(
@@ -30,25 +30,25 @@ class Reporter:
         on_progress: OnProgress,
         should_stop: Callable[[], bool],
         losses: dict[str, float],
-        reached: "Progressed",
+        checkpoint: "CheckpointWriter",
         film: Recorder,
     ) -> None:
         self.job, self.on_progress, self.should_stop = job, on_progress, should_stop
-        self.reached, self.film = reached, film
+        self.checkpoint, self.film = checkpoint, film
         self.losses = losses
         self.curve: list[tuple[int, float, int]] = []
         self._latest: Iterate | None = None
         self.last = -PREVIEW_SECONDS
-        self.rate = _Pace()
+        self.rate = _WorkRate()
 
     def __call__(self, iterate: Iterate) -> None:
-        self.reached.saw(iterate)
+        self.checkpoint.observe(iterate)
         if self.should_stop():
-            self.reached.write()
+            self.checkpoint.write()
             raise Interrupted
         self._latest = iterate
-        self.rate.saw(iterate)
-        self.film.saw(iterate)
+        self.rate.observe(iterate)
+        self.film.observe(iterate)
         final = iterate.step == iterate.steps
         if not final and iterate.seconds - self.last < PREVIEW_SECONDS:
             return
@@ -59,7 +59,7 @@ class Reporter:
         self.on_progress(self._progress(iterate, small))
 
     def ended(self) -> None:
-        """The run is over, perhaps before its last step: the last one counts all the same."""
+        """The run is over, perhaps before its last step: records the last one that there was."""
         if self._latest and self.curve and self.curve[-1][0] != self._latest.step:
             self._read(self._latest)
 
@@ -86,8 +86,8 @@ class Reporter:
         )
 
 
-class Progressed:
-    """The picture that the last scale ended with, written down now and then."""
+class CheckpointWriter:
+    """Writes the picture that the last scale ended with, at most every CHECKPOINT_SECONDS."""
 
     def __init__(self, job: Job, folder: Path | None) -> None:
         self.job, self.files = job.id, Checkpoints(folder) if folder else None
@@ -96,7 +96,7 @@ class Progressed:
         self._unwritten: Reached | None = None
         self._written_at = 0.0
 
-    def saw(self, iterate: Iterate) -> None:
+    def observe(self, iterate: Iterate) -> None:
         before, self._scale = self._scale, iterate.scale
         if before in (0, iterate.scale):
             return
@@ -115,19 +115,19 @@ class Progressed:
             self.files.drop(self.job)
 
 
-class _Pace:
+class _WorkRate:
     """Time left, from the seconds per unit of work seen at this scale."""
 
     def __init__(self) -> None:
         self.scale, self.since, self.done = 0, 0.0, 0.0
 
-    def saw(self, iterate: Iterate) -> None:
+    def observe(self, iterate: Iterate) -> None:
         if iterate.scale != self.scale:
             self.scale, self.since, self.done = iterate.scale, iterate.seconds, iterate.work_done
 
     def left(self, iterate: Iterate) -> float:
         """Seconds until the end."""
         spent, work = iterate.seconds - self.since, iterate.work_done - self.done
-        if work <= 0:  # the first step of a scale says nothing of it yet
+        if work <= 0:  # nothing is known of this scale at its first step
             spent, work = iterate.seconds, iterate.work_done
         return spent / max(work, 1.0) * iterate.work_left

@@ -1,4 +1,4 @@
-"""From the record in a finished picture to its job; its files are found by their SHA-256."""
+"""Reproducing a picture: from the record in it to its job; files are found by their SHA-256."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ from pipeline.config.model import BUILTIN, WEIGHTS_WORDS, Config
 from pipeline.config.sections import Limits
 from pipeline.config.transfer import INIT_WORDS
 from pipeline.errors import PipelineError, UsageError
-from pipeline.imaging.metadata import recorded
+from pipeline.imaging.metadata import read_record
 from pipeline.imaging.sandbox import Decoder
 from pipeline.jobs.job import Job
 from pipeline.jobs.provenance import Ingredient, Provenance, parse
@@ -22,7 +22,7 @@ from pipeline.render.output_files import SMALL
 from pipeline.system.paths import is_file, real_path
 
 
-def read(file: Path) -> Provenance | None:
+def read_provenance(file: Path) -> Provenance | None:
     """The record in a picture, or None.
 
     Raises:
@@ -30,12 +30,14 @@ def read(file: Path) -> Provenance | None:
     """
     decoder = Decoder(Limits())
     try:
-        return parse(recorded(decoder.decode(real_path(file), SMALL).xmp))
+        return parse(read_record(decoder.decode(real_path(file), SMALL).xmp))
     finally:
         decoder.close()
 
 
-def _job(made: Provenance, file: Path, config: Config | None, sources: Sequence[Path]) -> Job:
+def rebuild_job(
+    made: Provenance, file: Path, config: Config | None, sources: Sequence[Path]
+) -> Job:
     if made.engine != ENGINE_VERSION:
         what = f"made by {made.program}, engine {made.engine}; engine {ENGINE_VERSION} differs"
         raise UsageError(what, where=str(file), hint=f"install {made.program}")
@@ -51,7 +53,7 @@ def _job(made: Provenance, file: Path, config: Config | None, sources: Sequence[
 
 
 def _unproven(made: Provenance) -> bool:
-    """Whether it names a file without saying what that holds: a stranger's, never to be opened."""
+    """Whether it names a file without its SHA-256: untrusted, and never to be opened."""
     init = made.transfer.get("init", INIT_WORDS[0])
     return (not made.init_sha256 and init not in INIT_WORDS) or (
         not made.weights_sha256 and made.weights not in WEIGHTS_WORDS
@@ -61,8 +63,8 @@ def _unproven(made: Provenance) -> bool:
 def _found(
     made: Provenance, file: Path, config: Config | None, sources: Sequence[Path]
 ) -> tuple[Path, tuple[Path, ...], Path | None, str, Path | None]:
-    """Everything the picture was made of; all that is missing is named at once."""
-    search = _Search(file, config, sources)
+    """All files that the picture was made of; what is missing is named in one error."""
+    search = _FileSearch(file, config, sources)
     photo = search(made.photo, "photo")
     paintings = tuple(search(painting, "painting") for painting in made.paintings)
     init, weights, model = None, made.weights, None
@@ -83,8 +85,8 @@ def _found(
     return photo, paintings, init, weights, model
 
 
-class _Search:
-    """Finds files by what they hold: those of the right name first, then every picture."""
+class _FileSearch:
+    """Finds files by their SHA-256: those of the right name first, then every picture."""
 
     def __init__(self, file: Path, config: Config | None, sources: Sequence[Path]) -> None:
         self.missing: list[str] = []
@@ -103,7 +105,7 @@ class _Search:
         return hit or Path(part.name)
 
     def _holding(self, sha256: str, likely: Callable[[Path], bool]) -> Path | None:
-        for path in (*self._named, *_below(self._folders)):
+        for path in (*self._named, *_untrusted_names(self._folders)):
             if likely(path) and _holds(path, sha256):
                 return real_path(path)
         return None
@@ -117,7 +119,7 @@ def _files_of(config: Config) -> Iterator[Path]:
     return (Path(source) for source in sources if not source.startswith(BUILTIN))
 
 
-def _below(folders: Iterable[Path]) -> Iterator[Path]:
+def _untrusted_names(folders: Iterable[Path]) -> Iterator[Path]:
     for folder in folders:
         for root, _, names in os.walk(folder):
             yield from (Path(root) / name for name in sorted(names))

@@ -15,7 +15,7 @@ from torch import Tensor
 from pipeline.config.output import Profile
 from pipeline.config.sections import Limits
 from pipeline.config.transfer import INIT_WORDS
-from pipeline.enhance import StyleDistance, brushwork, enhance
+from pipeline.enhance import StyleDistance, enhance, repaint_options
 from pipeline.errors import (
     ChangedError,
     EngineError,
@@ -26,14 +26,14 @@ from pipeline.errors import (
     WeightsError,
 )
 from pipeline.imaging.sandbox import Decoder
-from pipeline.imaging.tensors import Picture, as_picture, resize
+from pipeline.imaging.tensors import Picture, resize, to_picture
 from pipeline.jobs.job import NO_TIMELAPSE, Interrupted, Job, JobResult, Workspace
 from pipeline.jobs.recipe import StyleImage
 from pipeline.jobs.retry_policy import BLAME, Blame
 from pipeline.nst import Vgg19, load_weights, stylize
 from pipeline.nst.cache import Caches, MemoryCache
 from pipeline.nst.devices import choose_device
-from pipeline.render.progress import OnProgress, Progressed, Reporter
+from pipeline.render.progress import CheckpointWriter, OnProgress, Reporter
 from pipeline.render.staging import stage
 from pipeline.render.style_cache import DiskCache
 from pipeline.render.timelapse import Recorder
@@ -42,14 +42,14 @@ from pipeline.system.safe_files import is_disk_full
 
 CAREFUL_BLOCK = 256  # px
 STYLE_SIDE = 4096  # px; larger paintings are reduced
-SCALES_KEPT = 8  # one photo's features at all its scales, for its next style
-LAST_CAUTION = 2  # memory was short so often: a device without much is given up for the CPU
+CACHED_SCALES = 8  # one photo's features at all its scales, for its next style
+LAST_CAUTION = 2  # memory was short so often: the CPU is used instead of the device
 
 Steps = Sequence[Mapping[str, object]]
 
 __all__ = ["Interrupted", "Workspace", "run_job", "use_threads"]
 
-_AT_ONCE = nullcontext()
+_NO_TURN = nullcontext()
 _LOADING = threading.RLock()  # one decoder serves both jobs of a process
 
 
@@ -58,31 +58,28 @@ def run_job(
     workspace: Workspace,
     on_progress: OnProgress,
     should_stop: Callable[[], bool],
-    turn: AbstractContextManager[object] = _AT_ONCE,
+    turn: AbstractContextManager[object] = _NO_TURN,
 ) -> JobResult:
     """Do one job. Every failure but `Interrupted` comes back as a result with a reason code.
 
-    Every file is read once and must hold what the job says of it: `ChangedError` goes through too,
-    for then nothing has failed and the job is to be planned again.
+    Every file is read once and must have the SHA-256 that the job states: otherwise `ChangedError`
+    is raised too, for nothing has failed and the job is to be planned again.
 
-    It is within ``turn`` while it needs the device: another job of this process may be loading
-    its photo before, and writing its pictures after.
+    Only while it needs the device it is within ``turn``: meanwhile another job of this process may
+    load its photo, or write its pictures.
     """
     began = time.monotonic()
     try:
         device = str(choose_device("cpu" if job.caution >= LAST_CAUTION else workspace.device))
         losses: dict[str, float] = {}
-        size, profile = job.recipe.transfer.size, job.recipe.output.profile
+        profile = job.recipe.output.profile
         with _LOADING:
-            if size == "source":  # too large, perhaps, to be held for the next style
-                photo = _load(job.path, None, workspace.limits, profile, _below(job), job.sha256)
-            else:
-                photo = _photo(job.sha256, job.path, size, workspace.limits, profile, _below(job))
+            photo = _job_photo(job, workspace.limits, profile)
             for image in job.recipe.images:
                 _load_style(image, workspace.limits, profile)
-        reached = Progressed(job, workspace.checkpoints)
+        checkpoint = CheckpointWriter(job, workspace.checkpoints)
         film = Recorder(workspace.timelapse, job.recipe.output.profile)
-        report = Reporter(job, on_progress, should_stop, losses, reached, film)
+        report = Reporter(job, on_progress, should_stop, losses, checkpoint, film)
         waiting = time.monotonic()
         with turn:
             began += time.monotonic() - waiting  # this job's own time
@@ -91,7 +88,7 @@ def run_job(
             finished, steps = _enhanced(job, picture, photo, device, report, workspace)
         outputs = stage(job, photo, picture, finished, workspace.staging)
         outputs += film.stage(finished, workspace.staging)
-        reached.drop()
+        checkpoint.drop()
         seconds = time.monotonic() - began
         return JobResult(
             job,
@@ -123,7 +120,7 @@ def _paint(job: Job, photo: Picture, device: str, report: Reporter, workspace: W
         options = options.model_copy(update={"block": CAREFUL_BLOCK})
     init = None
     if options.init not in INIT_WORDS:
-        init = _load_made(Path(options.init), None, limits, profile, job.recipe.init_sha256)
+        init = _load_configured(Path(options.init), None, limits, profile, job.recipe.init_sha256)
     return stylize(
         photo.rgb,
         [_load_style(image, limits, profile) for image in job.recipe.images],
@@ -133,14 +130,19 @@ def _paint(job: Job, photo: Picture, device: str, report: Reporter, workspace: W
         init_image=init,
         seed=job.recipe.seed,
         device=device,
-        resume=report.reached.start,
+        resume=report.checkpoint.start,
         network=_network(job.recipe.weights, job.recipe.weights_sha256, options.pooling, device),
         caches=_caches(workspace.checkpoints.parent if workspace.checkpoints else None),
     )
 
 
 def _enhanced(
-    job: Job, picture: Tensor, photo: Picture, device: str, report: Reporter, workspace: Workspace
+    job: Job,
+    picture: Tensor,
+    photo: Picture,
+    device: str,
+    report: Reporter,
+    workspace: Workspace,
 ) -> tuple[Tensor, Steps]:
     """The finished picture (3, H, W), and what each step of the enhancement did."""
     repaint = partial(_repaint, job, device, report, workspace)
@@ -152,7 +154,7 @@ def _enhanced(
 
 
 def _distance(job: Job, photo: Picture, device: str, workspace: Workspace) -> StyleDistance | None:
-    """What tells how far a step moves the style; None where there is none to follow."""
+    """Measures how far an enhancement step changes the style; None where there is no style."""
     options, images = job.recipe.transfer, job.recipe.images
     if not options.style_weight:
         return None
@@ -165,25 +167,27 @@ def _distance(job: Job, photo: Picture, device: str, workspace: Workspace) -> St
     )
 
 
-def _quiet(report: Reporter) -> Reporter:
-    """Progress and interruption as before; what it measures is not the job's loss, nor its film."""
-    unseen = Recorder(NO_TIMELAPSE)
-    return Reporter(report.job, report.on_progress, report.should_stop, {}, report.reached, unseen)
+def _silent_reporter(report: Reporter) -> Reporter:
+    """Reports progress and stops when asked, but records neither losses nor the timelapse."""
+    no_film = Recorder(NO_TIMELAPSE)
+    return Reporter(
+        report.job, report.on_progress, report.should_stop, {}, report.checkpoint, no_film
+    )
 
 
 def _repaint(
     job: Job, device: str, report: Reporter, workspace: Workspace, enlarged: Tensor
 ) -> Tensor:
-    """An enlarged picture (3, H, W) painted over, so that what is new in it is brushwork."""
+    """Repaint an enlarged picture (3, H, W), so that its new detail is brushwork."""
     size = enlarged.shape[1], enlarged.shape[2]
-    options, profile = brushwork(job.recipe.transfer, max(size)), job.recipe.output.profile
+    options, profile = repaint_options(job.recipe.transfer, max(size)), job.recipe.output.profile
     # The photo may have been decoded smaller than the picture is now.
-    photo = _load(job.path, max(size), workspace.limits, profile, _below(job), job.sha256)
+    photo = _load(job.path, max(size), workspace.limits, profile, _untrusted_names(job), job.sha256)
     return stylize(
         resize(photo.rgb, size),
         [_load_style(image, workspace.limits, profile) for image in job.recipe.images],
         options,
-        _quiet(report),
+        _silent_reporter(report),
         shares=[image.weight for image in job.recipe.images],
         init_image=enlarged,
         seed=job.recipe.seed,
@@ -191,6 +195,13 @@ def _repaint(
         network=_network(job.recipe.weights, job.recipe.weights_sha256, options.pooling, device),
         caches=_caches(workspace.checkpoints.parent if workspace.checkpoints else None),
     )
+
+
+def _job_photo(job: Job, limits: Limits, profile: Profile) -> Picture:
+    size, below = job.recipe.transfer.size, _untrusted_names(job)
+    if size == "source":  # perhaps too large to keep for the next style
+        return _load(job.path, None, limits, profile, below, job.sha256)
+    return _photo(job.sha256, job.path, size, limits, profile, below)
 
 
 @lru_cache(maxsize=2)  # of the job at work, and of the next
@@ -201,8 +212,8 @@ def _photo(
     return _load(path, long_side, limits, profile, below, sha256)
 
 
-def _below(job: Job) -> int:
-    """How many names of the photo's path lie within the inbox, where no link is followed."""
+def _untrusted_names(job: Job) -> int:
+    """How many of the last names of the photo's path lie within the inbox: no link is followed."""
     names = PurePosixPath(job.content).parts
     return len(names) if job.path.parts[-len(names) :] == names else 1
 
@@ -216,7 +227,7 @@ def _load(
     sha256: str = "",
 ) -> Picture:
     with _LOADING:
-        return as_picture(_decoder(limits).decode(path, long_side, profile, below, sha256))
+        return to_picture(_decoder(limits).decode(path, long_side, profile, below, sha256))
 
 
 @lru_cache(maxsize=1)
@@ -230,17 +241,17 @@ def _load_style(image: StyleImage, limits: Limits, profile: Profile) -> Tensor:
     return _cached_style(image.sha256, image.path, limits, profile)
 
 
-@lru_cache(maxsize=8)  # by what they hold: what became of the file since is another recipe's
+@lru_cache(maxsize=8)  # by SHA-256: a changed file is another recipe's
 def _cached_style(sha256: str, path: Path, limits: Limits, profile: Profile) -> Tensor:
-    return _load_made(path, STYLE_SIDE, limits, profile, sha256)
+    return _load_configured(path, STYLE_SIDE, limits, profile, sha256)
 
 
-def _load_made(
+def _load_configured(
     path: Path, long_side: int | None, limits: Limits, profile: Profile, sha256: str
 ) -> Tensor:
     """A picture that the config names, which may be a link; ChangedError also where it is gone.
 
-    Where it is damaged it is so for all photos alike, and none of them is to blame.
+    If it is damaged, the reason is `style_invalid`: no photo is to blame.
     """
     try:
         return _load(real_path(path), long_side, limits, profile, sha256=sha256).rgb
@@ -258,8 +269,8 @@ def _load_made(
 @lru_cache(maxsize=1)
 def _caches(state: Path | None) -> Caches:
     """Sums of paintings on disk, where there is a state folder; features of the last photo."""
-    styles = DiskCache(state / "styles") if state else MemoryCache(SCALES_KEPT)
-    return Caches(styles, MemoryCache(SCALES_KEPT))
+    styles = DiskCache(state / "styles") if state else MemoryCache(CACHED_SCALES)
+    return Caches(styles, MemoryCache(CACHED_SCALES))
 
 
 @lru_cache(maxsize=2)
@@ -282,12 +293,12 @@ def _failure(error: Exception) -> Failure:
         return Failure(Reason.ENGINE_UNAVAILABLE, f"{line} (install the package again)")
     if isinstance(error, OSError):
         return Failure(Reason.DISK_FULL if is_disk_full(error) else Reason.IO_ERROR, line)
-    if "CUDA error" in line:  # a device that failed once fails until its process is a new one
+    if "CUDA error" in line:  # once failed, the device fails until the process is restarted
         return Failure(Reason.WORKER_CRASHED, line)
-    return Failure(Reason.ENGINE_ERROR, f"{type(error).__name__}: {line}{_place(error)}")
+    return Failure(Reason.ENGINE_ERROR, f"{type(error).__name__}: {line}{_raised_at(error)}")
 
 
-def _place(error: Exception) -> str:
-    """Where in the code an error that nobody expected was raised."""
+def _raised_at(error: Exception) -> str:
+    """Where in the code an unexpected error was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     return f" (in {Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

@@ -1,4 +1,4 @@
-"""Decoder, weights and devices of this machine, each tried by using it; for `doctor`."""
+"""Checks of decoder, weights and devices by using them; for `doctor`."""
 
 from pipeline.config.sections import Limits
 from pipeline.errors import EngineError
@@ -7,7 +7,7 @@ from pipeline.imaging.sandbox import KNOWN_GOOD, Decoder
 
 def check_decoder(limits: Limits) -> str:
     """Start one, as for a photo, and have it decode a picture."""
-    decoder = Decoder(limits, at_hand=0)
+    decoder = Decoder(limits, preallocated=0)
     try:
         decoder.start()
         decoder.probe(KNOWN_GOOD)
@@ -24,15 +24,15 @@ def check_weights(source: str) -> str:
 
 
 def check_device(name: str) -> str:
-    """What a name stands for, each device tried: `auto` may stand for several."""
+    """Use each device that a name stands for; `auto` may stand for several."""
     from pipeline.nst.devices import find_devices
 
     found = find_devices(name)
     several = f"{len(found)} devices, each a worker: " if len(found) > 1 else ""
-    return several + "; ".join(_used(*device) for device in found)
+    return several + "; ".join(_use_device(*device) for device in found)
 
 
-def _used(name: str, free: int) -> str:
+def _use_device(name: str, free: int) -> str:
     import torch
 
     device = torch.device(name)

@@ -25,7 +25,7 @@ from pipeline.config.sections import Timelapse
 from pipeline.config.transfer import INIT_WORDS, Transfer
 from pipeline.errors import EngineError, JobError, UsageError
 from pipeline.imaging.metadata import xmp_packet
-from pipeline.imaging.tensors import Labels, labelled, load_image, save
+from pipeline.imaging.tensors import Labels, add_caption, load_image, save
 from pipeline.jobs.job import MARKS, Job, JobResult, Kind, Output, Progress
 from pipeline.jobs.provenance import SOFTWARE
 from pipeline.jobs.recipe import PLAIN_OUTPUT, Recipe, StyleImage, digest
@@ -42,7 +42,7 @@ GAP = 8  # px
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the user asked for on the command line."""
+    """What the user ordered on the command line."""
 
     content: Path
     styles: tuple[tuple[Path, float], ...]
@@ -58,7 +58,7 @@ class Order:
 
     @property
     def inputs(self) -> tuple[Path, ...]:
-        """All files that it is made of, or read from."""
+        """All files that are read for it."""
         named = [self.content, *(path for path, _ in self.styles), self.config]
         named += [Path(self.transfer.init)] if self.transfer.init not in INIT_WORDS else []
         named += [Path(self.weights)] if self.weights not in WEIGHTS_WORDS else []
@@ -112,7 +112,7 @@ def stylize_file(order: Order, out: Path, on_progress: OnJob) -> JobResult:
     places = targets(order, out)
     _check_machine(order.device, order.weights)
     with paint(order.job(), order.device, out.parent, on_progress, order.film) as result:
-        return replace(result, outputs=_placed(result.outputs, places))
+        return replace(result, outputs=_place(result.outputs, places))
 
 
 def stylize_one(job: Job, kind: Kind, device: str, place: Target, on_progress: OnJob) -> JobResult:
@@ -120,21 +120,21 @@ def stylize_one(job: Job, kind: Kind, device: str, place: Target, on_progress: O
     _check_machine(device, job.recipe.weights)
     with paint(job, device, place.path.parent, on_progress) as result:
         wanted = [output for output in result.outputs if output.kind == kind]
-        return replace(result, outputs=_placed(wanted, {kind: place}))
+        return replace(result, outputs=_place(wanted, {kind: place}))
 
 
-def _placed(outputs: Iterable[Output], places: Mapping[Kind, Target]) -> tuple[Output, ...]:
-    """Give finished files their names: all of them, even if one of the names was taken."""
-    placed, trouble = [], None
+def _place(outputs: Iterable[Output], places: Mapping[Kind, Target]) -> tuple[Output, ...]:
+    """Move finished files to their names: all of them, even if one of the names was taken."""
+    placed, first_error = [], None
     for output in outputs:
         place = places[output.kind]
         try:
             place.place(Path(output.path))
         except UsageError as error:
-            trouble = trouble or error
+            first_error = first_error or error
         placed.append(replace(output, path=str(place.path)))
-    if trouble is not None:
-        raise trouble
+    if first_error is not None:
+        raise first_error
     return tuple(placed)
 
 
@@ -171,7 +171,7 @@ def _timelapse(film: Path | None) -> Timelapse:
 
 
 def _check_machine(device: str, weights: str) -> None:
-    """What the command line asked for and this machine has not is wrong usage, not a failed job."""
+    """A device or weights that this machine does not have are wrong usage, not a failed job."""
     try:
         choose_device(device)
     except EngineError as error:
@@ -251,7 +251,7 @@ def sweep(
     for path, cell, values in orders:
         on_done(stylize_file(cell, path, on_progress))
         small = load_image(path, long_side=SHEET_SIDE).rgb
-        cells.append(labelled(_widened(small, SHEET_SIDE), _caption(values)))
+        cells.append(add_caption(_widen(small, SHEET_SIDE), _caption(values)))
     with tempfile.TemporaryDirectory(dir=folder, prefix=".pipeline-") as name:
         path = Path(name, sheet.path.name)
         made = json.dumps({"program": SOFTWARE, "kind": "contact sheet"})
@@ -267,8 +267,8 @@ def _cells(
     """Name, order and values of each cell; no two have one name."""
     cells, names = [], Counter[bytes]()
     for values in grid(rows, columns):
-        said = "--".join(f"{key}-{_word(value)}" for key, value in values.items())
-        name = portable_name(f"{order.content.stem}--{said}")
+        label = "--".join(f"{key}-{_format_value(value)}" for key, value in values.items())
+        name = portable_name(f"{order.content.stem}--{label}")
         names[fold_name(name)] += 1
         mark = f"~{times}" if (times := names[fold_name(name)]) > 1 else ""
         transfer = order.transfer.overlay(Transfer.model_validate(values))
@@ -279,7 +279,7 @@ def _cells(
     return cells
 
 
-def _widened(rgb: Tensor, width: int) -> Tensor:
+def _widen(rgb: Tensor, width: int) -> Tensor:
     """(3, H, W) in the middle of white, at least ``width`` px wide: the caption needs room."""
     spare = max(0, width - rgb.shape[2])
     return functional.pad(rgb, (spare // 2, spare - spare // 2), value=1.0)
@@ -304,13 +304,13 @@ def contact_sheet(cells: Sequence[Tensor], across: int) -> Tensor:
 
 
 def _caption(values: Mapping[str, Any]) -> str:
-    return "  ".join(f"{key} {_word(value)}" for key, value in values.items())
+    return "  ".join(f"{key} {_format_value(value)}" for key, value in values.items())
 
 
-def _word(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """An option's value as part of a file name."""
     if isinstance(value, tuple):
-        return "+".join(map(_word, value))
+        return "+".join(map(_format_value, value))
     if isinstance(value, dict):
         return "+".join(value)
     return f"{value:g}" if isinstance(value, float) else Path(str(value)).name

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import OutputError
-from pipeline.imaging.metadata import carried_exif, stated, xmp_packet
+from pipeline.imaging.metadata import filter_exif, stated, xmp_packet
 from pipeline.imaging.tensors import Labels, Picture, resize, save, save_small
 from pipeline.jobs.job import Job, Kind, Output
 from pipeline.jobs.provenance import SOFTWARE, record
@@ -20,24 +20,19 @@ from pipeline.outbox.thumbnails import (
     large_name,
     small_name,
 )
-from pipeline.system.safe_files import (
-    digest_and_size,
-)
+from pipeline.system.safe_files import digest_and_size
 
 
 def stage(
     job: Job, photo: Picture, picture: Tensor, enhanced: Tensor, staging: Path
 ) -> tuple[Output, ...]:
-    """Write both pictures and their small copies, the photo's transparency given back."""
+    """Write both pictures and their small copies, with the photo's transparency."""
     wanted = job.recipe.output
     small = staging / STAGED
     small.mkdir()
     _stage_photo(job, photo, picture, small)
     outputs = []
-    kinds: tuple[tuple[Kind, Tensor], ...] = (
-        ("stylized", picture),
-        ("enhanced", enhanced),
-    )
+    kinds: tuple[tuple[Kind, Tensor], ...] = (("stylized", picture), ("enhanced", enhanced))
     for kind, pixels in kinds:
         size = (pixels.shape[1], pixels.shape[2])
         alpha = None if photo.alpha is None else resize(photo.alpha, size)
@@ -53,7 +48,7 @@ def stage(
 
 
 def _stage_photo(job: Job, photo: Picture, picture: Tensor, small: Path) -> None:
-    """The photo as the gallery shows it: on the wall, and beside its picture."""
+    """Write the photo's small copies for the gallery: on the wall, and beside its picture."""
     profile = job.recipe.output.profile
     height, width = picture.shape[1:]
     save_small(photo.rgb, small / small_name(job.sha256), SMALL, photo.alpha, profile)
@@ -62,21 +57,21 @@ def _stage_photo(job: Job, photo: Picture, picture: Tensor, small: Path) -> None
 
 
 def _labels(job: Job, photo: Picture, kind: Kind, size: tuple[int, int]) -> Labels:
-    """What is written beside the pixels of (height, width)."""
+    """The metadata of a picture of (height, width)."""
     wanted = job.recipe.output
     keep = wanted.metadata == "keep"
     software = SOFTWARE if wanted.provenance else ""
     made = record(job, kind, torch.__version__) if wanted.provenance else ""
     exif = None
     if keep or software:
-        carried = carried_exif(photo.exif if keep else b"", gps=wanted.gps)
+        carried = filter_exif(photo.exif if keep else b"", gps=wanted.gps)
         exif = stated(carried, size[::-1], software, srgb=wanted.profile == "srgb")
     xmp = xmp_packet(photo.xmp if keep else b"", gps=wanted.gps, software=software, record=made)
     return Labels(exif, xmp, software)
 
 
 def staged_output(kind: Kind, path: Path, width: int, height: int) -> Output:
-    """Describe a picture in a staging folder that was written and synced (`images.save_png`)."""
+    """Describe a picture in a staging folder that was written and synced."""
     digest, size = digest_and_size(path)
     if not size:
         raise OutputError("the picture was written empty", where=str(path))

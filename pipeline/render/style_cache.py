@@ -1,6 +1,6 @@
-"""Paintings' sums kept on disk, so that a style is measured once and not once per photo.
+"""The style cache: paintings' sums on disk, so that a style is measured once, not once per photo.
 
-A cache and nothing more: whatever is missing, damaged or from another version is made again.
+Whatever is missing, damaged or from another version is measured again.
 """
 
 import os
@@ -15,7 +15,7 @@ from pipeline.jobs.recipe import ENGINE_VERSION
 from pipeline.nst.cache import Tensors
 from pipeline.system.safe_files import opened, whole_file
 
-# What is measured may change without its key changing, and then the engine is another one.
+# If measurements change without their key, the engine version must change.
 VERSION = f"{ENGINE_VERSION}"
 MOST_BYTES = 1 << 30
 ENTRIES = 200  # files kept, about 1 to 3 MB each; the least lately used go first

@@ -1,11 +1,11 @@
-"""How a picture came to be, as a short film beside it, and stills of it on request.
+"""The timelapse: how a picture was painted, as a short film beside it, and stills on request.
 
 While the job runs nothing waits for the device: at some steps a small copy of the iterate is made
-where it lies, and stays there. Which of them become frames is decided at the end, when it is known
-how much each one differs from the one before: the film is even in what the eye sees, not in steps.
+on the device, and stays there. Which of them become frames is decided at the end, when it is known
+how much each one differs from the one before: the film is even in visible change, not in steps.
 
-A film is no part of the recipe. An interrupted job has a shorter one: it begins where the job was
-taken up again.
+A film is no part of the recipe. That of an interrupted job is shorter: it begins where the job was
+resumed.
 """
 
 import math
@@ -21,21 +21,21 @@ from torch.nn import functional
 
 from pipeline.config.output import Profile
 from pipeline.config.sections import Timelapse
-from pipeline.imaging.animation import Frame, _make_last, write_film
+from pipeline.imaging.animation import Frame, sync_to_disk, write_film
 from pipeline.imaging.color_management import between
 from pipeline.jobs.job import Output
 from pipeline.nst import Iterate
 from pipeline.render.staging import staged_output
 from pipeline.system.safe_files import disk_errors, new_file
 
-# Early steps of a scale change most. The next look comes after this part of the steps so far, so
-# a scale of any length is looked at some twenty times.
+# Early steps of a scale change most. The next copy is due after this part of the steps so far, so
+# a scale of any length has some twenty copies.
 PACE = 5.0
 CANDIDATES = 4  # at most, for each frame wanted
 
 
 class Recorder:
-    """Sees every iterate, keeps some, and stages the film at the end."""
+    """Observes every iterate, keeps copies of some, and stages the film at the end."""
 
     def __init__(self, settings: Timelapse, profile: Profile = "srgb") -> None:
         self.settings, self.profile = settings, profile
@@ -43,7 +43,7 @@ class Recorder:
         self._candidates: list[Tensor] = []  # (3, h, w) bytes on the device
         self._scale = self._began = self._next = 0
 
-    def saw(self, iterate: Iterate) -> None:
+    def observe(self, iterate: Iterate) -> None:
         """Keep a copy, where it is time for one. Never waits for the device."""
         if iterate.step in self.settings.stills:
             self.stills[iterate.step] = _bytes(iterate.image[0])
@@ -63,7 +63,7 @@ class Recorder:
         return True
 
     def stage(self, finished: Tensor, staging: Path) -> tuple[Output, ...]:
-        """Write what was asked for into the staging folder.
+        """Write the film and the stills into the staging folder.
 
         Args:
             finished: (3, H, W) in [0, 1]: the film ends with it.
@@ -96,7 +96,7 @@ class Recorder:
             frame = _to_srgb(_frame(pixels, pixels.shape[1:]), self.profile)
             with new_file(path) as file:
                 Image.fromarray(frame).save(file, "PNG")
-            _make_last(path)
+            sync_to_disk(path)
         return staged_output("still", path, pixels.shape[2], pixels.shape[1])
 
 
@@ -110,8 +110,8 @@ def evenly(changes: Sequence[float], count: int) -> list[int]:
     Returns:
         Their numbers, in order; the first and the last one are among them.
     """
-    way = np.concatenate(([0.0], np.cumsum(changes)))
-    stops = np.searchsorted(way, np.linspace(0.0, way[-1], count) - 1e-9)
+    total = np.concatenate(([0.0], np.cumsum(changes)))
+    stops = np.searchsorted(total, np.linspace(0.0, total[-1], count) - 1e-9)
     first, *rest = sorted({0, *(int(stop) for stop in stops), len(changes)})
     return [first, *rest[-(count - 1) :]]
 
@@ -130,7 +130,7 @@ def _shrunk(image: Tensor, side: int) -> Tensor:
 
 
 def _bytes(image: Tensor) -> Tensor:
-    """(3, h, w) -> a copy as bytes, on its device; a number that is none is black."""
+    """(3, h, w) -> a copy as bytes, on its device; NaN is black."""
     return image.detach().nan_to_num(0.0).clamp(0, 1).mul(255).round().to(torch.uint8)
 
 

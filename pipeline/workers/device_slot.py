@@ -17,65 +17,70 @@ from pipeline.system.cores import limit_threads
 from pipeline.system.interpreter import child_environment, python_command
 from pipeline.workers.messages import (
     AHEAD,
-    Begun,
+    DeviceTaken,
+    DoJob,
     Event,
     GivenBack,
-    Place,
     Ready,
     Refused,
     Stop,
-    Take,
+    WorkerSettings,
 )
-from pipeline.workers.stall_watch import Silence
+from pipeline.workers.stall_watch import StallWatch
 from pipeline.workers.worker_process import STOP_SECONDS, STOPS
 
 log = logging.getLogger("pipeline.slots")  # the name operators see
 
 _PROGRAM = "from pipeline.workers.worker_process import main; main()"
 TOGETHER_SIDE = 2048  # px; larger pictures have the memory of a process to themselves
-WARM_STYLES = 8  # paintings that a process remembers (see worker)
+CACHED_STYLES = 8  # paintings that a process keeps decoded (`pipeline.render.run_job`)
 
 REFUSED_SECONDS = 300.0  # after which a device that could not be used is tried again
 
 
 @dataclass(slots=True)
-class Given:
+class SlotJob:
     """A job in a slot."""
 
     job: Job
     staging: Path
     sent: bool = False  # to the process
-    begun: bool = False  # it has, or has had, the device
-    moving: bool = False  # asked back, for a slot that has nothing to do
+    started: bool = False  # it has, or has had, the device
+    recalled: bool = False  # asked back, for a slot that has nothing to do
 
 
 class Slot:
     """One process bound to a device; started when first needed, and again after a crash."""
 
     def __init__(
-        self, number: int, device: str, threads: int, place: Place, clock: Callable[[], float]
+        self,
+        number: int,
+        device: str,
+        threads: int,
+        place: WorkerSettings,
+        clock: Callable[[], float],
     ) -> None:
         self.number, self.device, self.threads, self.place = number, device, threads, place
-        self.given: list[Given] = []  # oldest first
+        self.jobs: list[SlotJob] = []  # oldest first
         self.refused = ""  # why its device cannot be used, when it was last tried
         self._refused_at = 0.0
         self.found: tuple[tuple[str, int], ...] = ()  # what its process found its device to be
         self.photo = ""  # SHA-256 of the last photo
-        self.styles: deque[str] = deque(maxlen=WARM_STYLES)
+        self.styles: deque[str] = deque(maxlen=CACHED_STYLES)
         self.pipe: Connection[Any, Any] | None = None
         self.process: subprocess.Popen[bytes] | None = None
         self._clock = clock
-        self.silence = Silence(clock)
+        self.stall_watch = StallWatch(clock)
 
-    # --- giving -------------------------------------------------------------------------
+    # --- sending jobs -------------------------------------------------------------------------
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """How many jobs it would take."""
-        return 0 if self.left_out else AHEAD - len(self.given)
+        return 0 if self.unavailable else AHEAD - len(self.jobs)
 
     @property
-    def left_out(self) -> bool:
+    def unavailable(self) -> bool:
         """Whether its device could not be used, and is not tried again yet."""
         return bool(self.refused) and self._clock() < self._refused_at + REFUSED_SECONDS
 
@@ -83,16 +88,16 @@ class Slot:
         """Try its device again with the next job."""
         self.refused = ""
 
-    def warmth(self, job: Job) -> int:
-        """0 where the photo is remembered, 1 where only the painting is, 2 where neither is."""
+    def cache_rank(self, job: Job) -> int:
+        """0 where the photo is in the cache, 1 where only the painting is, 2 where neither is."""
         return 0 if job.sha256 == self.photo else 1 if job.style in self.styles else 2
 
     def take(self, job: Job, staging: Path) -> None:
         """Take a job, now or after the one it has."""
         self.photo = job.sha256
         self.styles.append(job.style)
-        self.given.append(Given(job, staging))
-        self._send()
+        self.jobs.append(SlotJob(job, staging))
+        self._send_jobs()
 
     def start(self) -> None:
         """Start the process, if it is not there."""
@@ -103,7 +108,7 @@ class Slot:
         self.found = ()
         # Never a fork of this process: CUDA cannot be used after one.
         try:
-            with theirs, _signals_later(), limit_threads(self.threads):
+            with theirs, _signals_blocked(), limit_threads(self.threads):
                 self.process = subprocess.Popen(  # noqa: S603  # ourselves
                     python_command(_PROGRAM, str(theirs.fileno())),
                     env=child_environment(),
@@ -115,70 +120,75 @@ class Slot:
             self.process = self.pipe = None
             self._refuse(f"no worker process can be started: {error.strerror or error}")
             return
-        with suppress(OSError):  # died at once: drain() finds the pipe closed and says so
+        with suppress(OSError):  # died at once: drain() finds the pipe closed and reports it
             self.pipe.send((self.device, self.threads, self.place, log))
 
-    def _send(self) -> None:
+    def _send_jobs(self) -> None:
         """Send what may be sent: a job that needs all memory waits until it is alone."""
-        sent = [given for given in self.given if given.sent]
-        for given in self.given[len(sent) :]:
-            if sent and (_apart(given.job) or any(_apart(other.job) for other in sent)):
+        sent = [slot_job for slot_job in self.jobs if slot_job.sent]
+        for slot_job in self.jobs[len(sent) :]:
+            if sent and (
+                _needs_process_alone(slot_job.job)
+                or any(_needs_process_alone(other.job) for other in sent)
+            ):
                 return
             if not sent:
-                if given.job.caution:
+                if slot_job.job.caution:
                     self.close(force=True)  # after a failure: fresh memory and a fresh device
                 self.start()
-                self.silence.look()
-                self.silence.heard(None)
-                self.silence.new_job()
+                self.stall_watch.tick()
+                self.stall_watch.message_received(None)
+                self.stall_watch.job_started()
             if self.pipe is None:
                 return  # it could not be started: drain() gives the jobs back
-            with suppress(OSError):  # died meanwhile: drain() finds the pipe closed and says so
-                self.pipe.send(Take(given.job, given.staging))
-            given.sent = True
-            sent.append(given)
+            with suppress(OSError):  # died meanwhile: drain() finds the pipe closed and reports it
+                self.pipe.send(DoJob(slot_job.job, slot_job.staging))
+            slot_job.sent = True
+            sent.append(slot_job)
 
-    # --- hearing ------------------------------------------------------------------------
+    # --- receiving messages -------------------------------------------------------------------
 
     def drain(self) -> list[Event]:
-        """What the process has said."""
+        """The events of the messages that have arrived."""
         events: list[Event] = []
-        if self.pipe is None and self.refused and self.given:
-            return self._cannot(self.refused)
+        if self.pipe is None and self.refused and self.jobs:
+            return self._give_up_device(self.refused)
         try:
             while self.pipe is not None and self.pipe.poll():
-                events += self._heard(self.pipe.recv())
+                events += self._handle_message(self.pipe.recv())
         except (EOFError, OSError):
             events += self._crashed()
         return events
 
-    def _heard(self, word: Any) -> list[Event]:
-        self.silence.heard(word)
-        if isinstance(word, Ready):
-            self.found, self.refused = word.devices, ""
-        elif isinstance(word, Refused):
-            return self._cannot(word.why)
-        elif isinstance(word, Begun):
-            self.silence.new_job()
-            for given in self.given:
-                given.begun = given.begun or given.job.id == word.job
-        elif isinstance(word, JobResult | GivenBack):
-            self.given = [given for given in self.given if given.job.id != word.job.id]
-            self._send()
-            return [word]
-        return [word] if isinstance(word, Progress) else []
+    def _handle_message(self, message: Any) -> list[Event]:
+        self.stall_watch.message_received(message)
+        if isinstance(message, Ready):
+            self.found, self.refused = message.devices, ""
+        elif isinstance(message, Refused):
+            return self._give_up_device(message.why)
+        elif isinstance(message, DeviceTaken):
+            self.stall_watch.job_started()
+            for slot_job in self.jobs:
+                slot_job.started = slot_job.started or slot_job.job.id == message.job
+        elif isinstance(message, JobResult | GivenBack):
+            self.jobs = [slot_job for slot_job in self.jobs if slot_job.job.id != message.job.id]
+            self._send_jobs()
+            return [message]
+        return [message] if isinstance(message, Progress) else []
 
     def watch(self) -> list[Event]:
-        """What becomes of jobs whose process is silent for too long: it is ended."""
-        self.silence.look()
+        """End a process that is silent for too long; returns what becomes of its jobs."""
+        self.stall_watch.tick()
         if not self.found:
-            self.silence.beat = 0.0  # still starting: libraries load without a word
-        wrong = self.silence.too_long(self.place.limits.stall_seconds)
-        if not wrong or not any(given.sent for given in self.given):
+            self.stall_watch.since_heartbeat = (
+                0.0  # still starting: libraries load without a message
+            )
+        wrong = self.stall_watch.diagnose(self.place.limits.stall_seconds)
+        if not wrong or not any(slot_job.sent for slot_job in self.jobs):
             return []
         self.close(force=True)
         why = f"the worker on {self.device} {wrong} and was ended"
-        return self._lost(Failure(Reason.STALLED, why))
+        return self._fail_started_jobs(Failure(Reason.STALLED, why))
 
     def _crashed(self) -> list[Event]:
         assert self.process is not None  # noqa: S101  # its pipe was there
@@ -188,58 +198,62 @@ class Slot:
         cause = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit {code}"
         self.close(force=True)
         if not self.found:  # it never came to any job
-            return self._cannot(f"the worker process on {self.device} ended at its start ({cause})")
+            return self._give_up_device(
+                f"the worker process on {self.device} ended at its start ({cause})"
+            )
         why = f"the worker process on {self.device} ended ({cause})"
-        return self._lost(Failure(Reason.WORKER_CRASHED, why))
+        return self._fail_started_jobs(Failure(Reason.WORKER_CRASHED, why))
 
-    def _lost(self, failure: Failure) -> list[Event]:
-        """Jobs that had begun have failed, the others come back; one must answer for the loss."""
-        given, self.given = self.given, []
-        jobs = [one.job.id for one in given]
+    def _fail_started_jobs(self, failure: Failure) -> list[Event]:
+        """Started jobs have failed, the others come back; one at least counts as failed."""
+        lost, self.jobs = self.jobs, []
+        jobs = [one.job.id for one in lost]
         facts = {"code": failure.code, "slot": self.number, "jobs": jobs, "what": failure.message}
         log.warning("worker_lost", extra={"facts": facts})
-        if given and not any(one.begun for one in given):
-            given[0].begun = True
+        if lost and not any(one.started for one in lost):
+            lost[0].started = True
         return [
             JobResult(one.job, "failed", device=self.device, error=failure)
-            if one.begun
+            if one.started
             else GivenBack(one.job)
-            for one in given
+            for one in lost
         ]
 
-    def _cannot(self, why: str) -> list[Event]:
+    def _give_up_device(self, why: str) -> list[Event]:
         self._refuse(why)
         self.close(force=True)
-        given, self.given = self.given, []
-        return [GivenBack(one.job) for one in given]
+        returned, self.jobs = self.jobs, []
+        return [GivenBack(one.job) for one in returned]
 
     def _refuse(self, why: str) -> None:
         self.refused, self._refused_at = why, self._clock()
 
-    # --- stopping -----------------------------------------------------------------------
+    # --- stopping -----------------------------------------------------------------------------
 
     def interrupt(self) -> list[Event]:
         """Ask for all jobs back; those that the process does not have yet come at once."""
-        unsent = [given.job for given in self.given if not given.sent]
-        self.given = [given for given in self.given if given.sent]
-        if self.given:
-            self._say(Stop())
+        unsent = [slot_job.job for slot_job in self.jobs if not slot_job.sent]
+        self.jobs = [slot_job for slot_job in self.jobs if slot_job.sent]
+        if self.jobs:
+            self._send_message(Stop())
         return [GivenBack(job) for job in unsent]
 
-    def ask_back(self) -> Given | None:
-        """Something that has not begun, for another slot: it comes as GivenBack, or is begun."""
-        waiting = [given for given in self.given[1:] if not given.begun and not given.moving]
+    def recall_waiting_job(self) -> SlotJob | None:
+        """Ask for a waiting job back, for another slot: it comes as GivenBack, or is started."""
+        waiting = [
+            slot_job for slot_job in self.jobs[1:] if not slot_job.started and not slot_job.recalled
+        ]
         if not waiting:
             return None
         if waiting[0].sent:
-            self._say(Stop(waiting[0].job.id))
-        waiting[0].moving = True
+            self._send_message(Stop(waiting[0].job.id))
+        waiting[0].recalled = True
         return waiting[0]
 
-    def _say(self, word: object) -> None:
-        with suppress(OSError):  # already gone; drain() says so
+    def _send_message(self, message: object) -> None:
+        with suppress(OSError):  # already gone; drain() reports it
             if self.pipe is not None:
-                self.pipe.send(word)
+                self.pipe.send(message)
 
     def close(self, force: bool) -> None:
         """End the process; with ``force`` at once."""
@@ -248,7 +262,7 @@ class Slot:
         if force:
             self.process.kill()
         if self.pipe is not None:
-            self.pipe.close()  # the child ends when it finds nobody at the other end
+            self.pipe.close()  # the child ends when it finds the other end closed
         try:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -257,19 +271,19 @@ class Slot:
         self.process = self.pipe = None
 
 
-def _apart(job: Job) -> bool:
+def _needs_process_alone(job: Job) -> bool:
     """Whether a job needs its process to itself: a large picture, or one that failed before."""
     size = job.recipe.transfer.size
     return bool(job.caution) or size == "source" or size > TOGETHER_SIDE
 
 
 @contextmanager
-def _signals_later() -> Iterator[None]:
+def _signals_blocked() -> Iterator[None]:
     """Ctrl-C reaches the whole group: a child still starting up would end in a traceback.
 
     (And a service manager sends SIGTERM to the whole group.)
 
-    It inherits what is blocked here; the parent is told of the signal right after.
+    It inherits what is blocked here; the parent gets the signal right after.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield

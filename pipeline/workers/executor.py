@@ -10,9 +10,9 @@ from typing import Protocol
 from pipeline.config.model import Config
 from pipeline.jobs.job import Job
 from pipeline.workers.local import LocalExecutor
-from pipeline.workers.messages import Event, GivenBack, Place
+from pipeline.workers.messages import Event, GivenBack, WorkerSettings
 
-__all__ = ["Event", "Executor", "GivenBack", "LocalExecutor", "Place", "open_executor"]
+__all__ = ["Event", "Executor", "GivenBack", "LocalExecutor", "WorkerSettings", "open_executor"]
 
 START_SECONDS = 120.0  # for the devices that a config names to answer
 
@@ -63,7 +63,7 @@ class Executor(Protocol):
         ...
 
 
-def open_executor(config: Config, place: Place) -> Executor:
+def open_executor(config: Config, place: WorkerSettings) -> Executor:
     """What the config's ``engine`` and ``device`` ask for.
 
     Raises:

@@ -9,22 +9,14 @@ from pathlib import Path
 from pipeline.errors import ConfigError, PlaceError
 from pipeline.jobs.job import Job
 from pipeline.system.cores import count_usable_cores
-from pipeline.workers.device_slot import Given, Slot
-from pipeline.workers.messages import Event, GivenBack, Place
+from pipeline.workers.device_slot import Slot, SlotJob
+from pipeline.workers.messages import Event, GivenBack, WorkerSettings
 
 # Several jobs share an accelerator where so much of its free memory holds them all.
 SHARED_MEMORY = 0.8
-
-
 JOB_BYTES = 3 << 29  # of a process on an accelerator: its context, VGG-19, workspaces
-
-
 PIXEL_BYTES = 4 << 10  # of a job: features to relu5_1 and their gradients, L-BFGS's history
-
-
 SHARED_SIDE = 1024  # px; larger pictures keep an accelerator busy by themselves
-
-
 SHARERS = 4
 
 
@@ -33,7 +25,7 @@ class LocalExecutor:
 
     Args:
         devices: Their names; each entry is a slot. ``auto`` becomes a slot for each device there
-            is, as soon as the first process has looked.
+            is, as soon as the first process has found them.
         place: What the processes may take.
         clock: Monotonic seconds.
         side: Long side in px of the largest pictures to come; None: not known.
@@ -45,13 +37,18 @@ class LocalExecutor:
     def __init__(
         self,
         devices: Sequence[str],
-        place: Place | None = None,
+        place: WorkerSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
         side: int | None = None,
         share: int | str = 1,
         slot: type[Slot] = Slot,
     ) -> None:
-        self._place, self._clock, self._side, self._share = place or Place(), clock, side, share
+        self._place, self._clock, self._side, self._share = (
+            place or WorkerSettings(),
+            clock,
+            side,
+            share,
+        )
         self._slot = slot
         self._slots: list[Slot] = []
         self._back: list[Event] = []  # given back before a process had it
@@ -97,13 +94,13 @@ class LocalExecutor:
 
     def free(self) -> int:
         """How many jobs can be taken now: two for each slot, one at work and one in advance."""
-        return sum(slot.room for slot in self._slots)
+        return sum(slot.capacity for slot in self._slots)
 
     def running(self) -> list[tuple[str, Job]]:
         """Device and job of all that was taken, those in advance last."""
-        taken = [(slot, given) for slot in self._slots for given in enumerate(slot.given)]
+        taken = [(slot, slot_job) for slot in self._slots for slot_job in enumerate(slot.jobs)]
         taken.sort(key=lambda one: one[1][0])
-        return [(slot.device, given.job) for slot, (_, given) in taken]
+        return [(slot.device, slot_job.job) for slot, (_, slot_job) in taken]
 
     def submit(self, job: Job, staging: Path) -> None:
         """Hand a job to the slot that can begin it first; among equals, one that knows it."""
@@ -111,31 +108,31 @@ class LocalExecutor:
 
         def cost(slot: Slot) -> tuple[bool, int, bool, int, int]:
             doubtful, elsewhere = bool(slot.refused), slot.number == failed_on
-            return doubtful, len(slot.given), elsewhere, slot.warmth(job), slot.number
+            return doubtful, len(slot.jobs), elsewhere, slot.cache_rank(job), slot.number
 
-        min((slot for slot in self._slots if slot.room), key=cost).take(job, staging)
+        min((slot for slot in self._slots if slot.capacity), key=cost).take(job, staging)
 
     def poll(self, timeout: float) -> list[Event]:
         """What has happened; waits up to ``timeout`` seconds for something to happen."""
         live = {slot.pipe: slot for slot in self._slots if slot.pipe is not None}
-        busy = any(slot.given for slot in self._slots) or not all(s.found for s in live.values())
+        busy = any(slot.jobs for slot in self._slots) or not all(s.found for s in live.values())
         if busy and not self._back:
             wait(list(live), timeout)
         events, self._back = self._back, []
         for slot in list(self._slots):
-            moving = {given.job.id: given for given in slot.given if given.moving}
+            moving = {slot_job.job.id: slot_job for slot_job in slot.jobs if slot_job.recalled}
             for event in [*slot.drain(), *slot.watch()]:
                 if (
                     isinstance(event, GivenBack)
                     and event.job.id in moving
                     and not event.changed  # no slot can do it
                 ):
-                    self._move(moving[event.job.id])
+                    self._resubmit(moving[event.job.id])
                 else:
-                    events.append(self._noted(event, slot))
-            self._spread(slot)
-        self._balance()
-        if not events and self._slots and all(slot.left_out for slot in self._slots):
+                    events.append(self._note_result(event, slot))
+            self._add_found_devices(slot)
+        self._use_idle_slots()
+        if not events and self._slots and all(slot.unavailable for slot in self._slots):
             raise PlaceError(self.trouble, where="device", hint="`doctor` says what there is")
         return events
 
@@ -147,8 +144,8 @@ class LocalExecutor:
     def interrupt(self) -> None:
         """Ask for all jobs back."""
         for slot in self._slots:
-            for given in slot.given:
-                given.moving = False
+            for slot_job in slot.jobs:
+                slot_job.recalled = False
             self._back += slot.interrupt()
 
     def close(self, force: bool = False) -> None:
@@ -158,7 +155,7 @@ class LocalExecutor:
 
     # --- keeping slots busy -------------------------------------------------------------
 
-    def _noted(self, event: Event, slot: Slot) -> Event:
+    def _note_result(self, event: Event, slot: Slot) -> Event:
         if isinstance(event, GivenBack):
             return event
         status = getattr(event, "status", "")
@@ -168,8 +165,8 @@ class LocalExecutor:
             self._failed_on.pop(event.job.id, None)  # type: ignore[union-attr]
         return event
 
-    def _spread(self, slot: Slot) -> None:
-        """Once the first process has looked: a slot for each device, several where they fit."""
+    def _add_found_devices(self, slot: Slot) -> None:
+        """Once the first process has found devices: a slot for each, several where they fit."""
         if slot.device != "auto" or not slot.found:
             return
         slot.device = slot.found[0][0]
@@ -181,29 +178,29 @@ class LocalExecutor:
         for name in names[1:]:
             self._add(name)
 
-    def _balance(self) -> None:
-        """A job that waits behind another goes to a slot that nobody had anything for."""
-        idle = {slot.number for slot in self._slots if not slot.given and not slot.refused}
+    def _use_idle_slots(self) -> None:
+        """Move a job that waits behind another to a slot that has had nothing to do."""
+        idle = {slot.number for slot in self._slots if not slot.jobs and not slot.refused}
         for number in idle & self._idle:
-            behind = (given for slot in self._slots if (given := slot.ask_back()))
-            given = next(behind, None)
-            if given is None:
+            behind = (slot_job for slot in self._slots if (slot_job := slot.recall_waiting_job()))
+            slot_job = next(behind, None)
+            if slot_job is None:
                 break
-            if not given.sent:
-                self._take_from_owner(given)
-                self._slots[number].take(given.job, given.staging)
+            if not slot_job.sent:
+                self._take_from_owner(slot_job)
+                self._slots[number].take(slot_job.job, slot_job.staging)
         self._idle = idle
 
-    def _take_from_owner(self, given: Given) -> None:
+    def _take_from_owner(self, slot_job: SlotJob) -> None:
         for slot in self._slots:
             with suppress(ValueError):
-                slot.given.remove(given)
+                slot.jobs.remove(slot_job)
 
-    def _move(self, given: Given) -> None:
+    def _resubmit(self, slot_job: SlotJob) -> None:
         if self.free():
-            self.submit(given.job, given.staging)
+            self.submit(slot_job.job, slot_job.staging)
         else:
-            self._back.append(GivenBack(given.job))
+            self._back.append(GivenBack(slot_job.job))
 
 
 def sharers(free_bytes: int, side: int | None) -> int:

@@ -1,4 +1,4 @@
-"""What the daemon and its worker processes send each other: plain frozen data."""
+"""Messages between the daemon and its worker processes: plain frozen data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ AHEAD = 2  # jobs a process has at most: one at the device, one decoded ahead or
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
-    """The process is alive; whether it has computed since the last beat."""
+class Heartbeat:
+    """The process is alive; ``busy``: it has computed since the last heartbeat."""
 
     busy: bool
 
 
-# (job, bench, on_progress, should_stop) -> JobResult; by default `render.run_job.run_job`.
-Do = Callable[..., Any]
+# (job, workspace, on_progress, should_stop) -> JobResult; by default `render.run_job.run_job`.
+RunJob = Callable[..., Any]
 
 
-Find = Callable[[str], tuple[tuple[str, int], ...]]  # `pipeline.nst.devices.find_devices`
+FindDevices = Callable[[str], tuple[tuple[str, int], ...]]  # `pipeline.nst.devices.find_devices`
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ Event = Progress | JobResult | GivenBack
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What the worker processes may take, and where they leave what is not a result."""
+class WorkerSettings:
+    """Limits of the worker processes, their state folder, and replacements for tests."""
 
     limits: Limits = DEFAULT_LIMITS
     state: Path | None = None  # logs and checkpoints; absent: neither
-    do: Do | None = None
+    do: RunJob | None = None  # replaces the engine
     timelapse: Timelapse = NO_TIMELAPSE
-    find: Find | None = None  # stands for the search for devices
+    find: FindDevices | None = None  # replaces the search for devices
 
     @property
     def checkpoints(self) -> Path | None:
@@ -56,7 +56,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class DoJob:
     """A job to do."""
 
     job: Job
@@ -65,14 +65,14 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Stop a job that has not begun, or (``all``) whatever is here."""
+    """Stop a job that has not begun, or, without a name, all jobs."""
 
     job: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The process is up; names and free bytes of the devices that its own stands for."""
+    """The process is up; names and free bytes of the devices that its device name stands for."""
 
     devices: tuple[tuple[str, int], ...]
 
@@ -85,7 +85,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class DeviceTaken:
     """A job has the device."""
 
     job: str

@@ -2,54 +2,50 @@
 
 from collections.abc import Callable
 
-from pipeline.workers.messages import Beat
+from pipeline.workers.messages import Heartbeat
 
 # A worker may be silent ten times as long as it has been before: large pictures have long steps,
 # and ten times the limit where it computes all the while.
 STALL_FACTOR = 10.0
+HEARTBEAT_LOST_SECONDS = 30.0  # without a sign of life; a heartbeat comes every second
+LONGEST_TICK = 5.0  # s; of a time when nobody listened (Ctrl-Z, a slow disk) only so much counts
 
 
-BEAT_LOST_SECONDS = 30.0  # without a sign of life; a beat comes every second
-
-
-LONGEST_LOOK = 5.0  # s; of a time when nobody listened (Ctrl-Z, a slow disk) only so much counts
-
-
-class Silence:
-    """How long a process has been silent, as far as somebody was there to hear it."""
+class StallWatch:
+    """Measures how long a process has been silent, while this process was there to listen."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._at = clock()
-        self.beat = self.word = self.longest = 0.0
+        self.since_heartbeat = self.since_message = self.longest_gap = 0.0
         self.busy = False
 
-    def new_job(self) -> None:
-        """What a job says is measured from here."""
-        self.word = self.longest = 0.0
+    def job_started(self) -> None:
+        """Messages of a job are timed from here."""
+        self.since_message = self.longest_gap = 0.0
 
-    def heard(self, word: object) -> None:
-        """Something was heard: any word is a sign of life, all but a beat tell of the job."""
-        self.beat = 0.0
-        if isinstance(word, Beat):
-            self.busy = word.busy
+    def message_received(self, message: object) -> None:
+        """Any message is a sign of life; all but a heartbeat are about the job."""
+        self.since_heartbeat = 0.0
+        if isinstance(message, Heartbeat):
+            self.busy = message.busy
         else:
-            self.longest = max(self.longest, self.word)
-            self.word = 0.0
+            self.longest_gap = max(self.longest_gap, self.since_message)
+            self.since_message = 0.0
 
-    def look(self) -> None:
-        """Time has gone by."""
+    def tick(self) -> None:
+        """Count the time since the last call."""
         now = self._clock()
-        passed = min(max(0.0, now - self._at), LONGEST_LOOK)
+        passed = min(max(0.0, now - self._at), LONGEST_TICK)
         self._at = now
-        self.beat += passed
-        self.word += passed
+        self.since_heartbeat += passed
+        self.since_message += passed
 
-    def too_long(self, stall_seconds: float) -> str:
+    def diagnose(self, stall_seconds: float) -> str:
         """What is wrong, in words; "" when nothing is."""
-        if self.beat > BEAT_LOST_SECONDS:
-            return f"gave no sign of life for {self.beat:.0f} s"
+        if self.since_heartbeat > HEARTBEAT_LOST_SECONDS:
+            return f"gave no sign of life for {self.since_heartbeat:.0f} s"
         patience = STALL_FACTOR if self.busy else 1.0
-        if self.word > max(patience * stall_seconds, STALL_FACTOR * self.longest):
-            return f"said nothing of its job for {self.word:.0f} s"
+        if self.since_message > max(patience * stall_seconds, STALL_FACTOR * self.longest_gap):
+            return f"sent no progress of its job for {self.since_message:.0f} s"
         return ""

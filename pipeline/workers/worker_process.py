@@ -4,9 +4,9 @@ Two jobs may be here at once. While one has the device, the next one's photo is 
 the device is free the next one takes it, and the last one's pictures are written meanwhile. So the
 device never waits for a disk, nor for the daemon.
 
-    main thread   hears: jobs, requests to stop, the end of the daemon
-    two threads   do the jobs; `Ticket` lets one at a time have the device
-    one thread    says: what the jobs have to tell, and every second that the process is alive
+    main thread   receives jobs, requests to stop, the end of the daemon
+    two threads   do the jobs; `DeviceTurn` lets one at a time have the device
+    one thread    sends the jobs' messages, and a heartbeat every second
 """
 
 import os
@@ -33,15 +33,22 @@ from pipeline.jobs.job import (
 )
 from pipeline.system.malloc import use_one_arena
 from pipeline.system.safe_files import open_regular
-from pipeline.workers.messages import Beat, Begun, Do, GivenBack, Place, Ready, Refused, Stop, Take
+from pipeline.workers.messages import (
+    DeviceTaken,
+    DoJob,
+    GivenBack,
+    Heartbeat,
+    Ready,
+    Refused,
+    RunJob,
+    Stop,
+    WorkerSettings,
+)
 
 STOP_SECONDS = 10.0
 YIELD_SECONDS = 0.001  # for the next job's thread to take over
-LOOK_SECONDS = 0.1  # how often a job that waits for the device asks whether it is still wanted
+CHECK_SECONDS = 0.1  # between two checks whether a job that waits for the device is still wanted
 MAX_LOG = 1 << 20
-
-
-# --- what goes down the pipe, and what comes up besides events ------------------------------
 
 
 # What a terminal or a service manager sends to the whole group.
@@ -63,7 +70,7 @@ def main() -> None:
 
 
 def serve(
-    pipe: "Connection[Any, Any]", device: str, threads: int, place: Place, log: Path | None
+    pipe: "Connection[Any, Any]", device: str, threads: int, place: WorkerSettings, log: Path | None
 ) -> None:
     """Run the process: jobs from the pipe until it closes."""
     use_one_arena()
@@ -71,39 +78,41 @@ def serve(
     for number in STOPS:
         signal.signal(number, signal.SIG_IGN)
     if log is not None:
-        _redirect(log)  # libraries' chatter would tear the dashboard or the JSON apart
-    voice = Voice(pipe)
-    voice.start()
+        _redirect(log)  # libraries' output would break the dashboard or the JSON
+    sender = MessageSender(pipe)
+    sender.start()
     try:
-        do, devices = set_up(device, threads, place)
+        do, devices = prepare_engine(device, threads, place)
     except Exception as error:  # whatever a broken torch raises while it is loaded
         if not isinstance(error, PipelineError):
             traceback.print_exc()  # into the log
-        voice.say(Refused(in_words(error)))
+        sender.send(Refused(describe_failure(error)))
         with suppress(EOFError, OSError):
             while True:  # until the parent has read it; it may have sent a job before
                 pipe.recv()
         return
-    voice.say(Ready(devices))
-    room = Room(do, devices[0][0], place, voice.say)
+    sender.send(Ready(devices))
+    runner = JobRunner(do, devices[0][0], place, sender.send)
     try:
         while True:
-            room.hear(pipe.recv())
+            runner.handle(pipe.recv())
     except (EOFError, OSError):  # the parent is gone
-        if not room.leave(STOP_SECONDS):
+        if not runner.stop(STOP_SECONDS):
             os._exit(1)
 
 
-def in_words(error: Exception) -> str:
-    """Why no worker can work here: the same words in `doctor` and while work pauses."""
+def describe_failure(error: Exception) -> str:
+    """Why no worker can work here, in the same words in `doctor` and while work pauses."""
     if isinstance(error, PipelineError | OSError):
         return str(error)
     line = " ".join(str(error).split())[:300]
     return f"no worker can work: {type(error).__name__}: {line} (install the package again)"
 
 
-def set_up(device: str, threads: int, place: Place) -> tuple[Do, tuple[tuple[str, int], ...]]:
-    """What does the jobs, and the devices there are.
+def prepare_engine(
+    device: str, threads: int, place: WorkerSettings
+) -> tuple[RunJob, tuple[tuple[str, int], ...]]:
+    """The function that does jobs, and the devices that there are.
 
     Raises:
         EngineError: The device is not there.
@@ -118,53 +127,59 @@ def set_up(device: str, threads: int, place: Place) -> tuple[Do, tuple[tuple[str
     return run_job, (place.find or find_devices)(device)
 
 
-def _in_turn(do: Do) -> Do:
-    """Work that knows no turns, done whole in its turn."""
+def _in_turn(do: RunJob) -> RunJob:
+    """A function that takes no turn as an argument, run as a whole within its turn."""
 
-    def whole(
-        job: Job, workspace: Workspace, on_progress: Any, should_stop: Any, turn: "Ticket"
+    def run_in_turn(
+        job: Job,
+        workspace: Workspace,
+        on_progress: Any,
+        should_stop: Any,
+        turn: "DeviceTurn",
     ) -> JobResult:
         with turn:
             result: JobResult = do(job, workspace, on_progress, should_stop)
         return result
 
-    return whole
+    return run_in_turn
 
 
-class Room:
-    """Where jobs are done: at most two are here, one at a time has the device."""
+class JobRunner:
+    """Does jobs in threads: at most two at once, of which one at a time has the device."""
 
-    def __init__(self, do: Do, device: str, place: Place, say: Callable[[Any], None]) -> None:
-        self.do, self.device, self.place, self.say = do, device, place, say
+    def __init__(
+        self, do: RunJob, device: str, place: WorkerSettings, send: Callable[[Any], None]
+    ) -> None:
+        self.do, self.device, self.place, self.send = do, device, place, send
         self.lock = threading.Lock()
-        self.tickets: dict[str, Ticket] = {}
+        self.turns: dict[str, DeviceTurn] = {}
         self.threads = ThreadPoolExecutor(2)
         self.doing: set[Future[None]] = set()
 
-    def hear(self, word: Take | Stop) -> None:
-        """Begin a job, or call off what is here."""
-        if isinstance(word, Take):
-            ticket = self.tickets[word.job.id] = Ticket(self, word.job.id)
+    def handle(self, message: DoJob | Stop) -> None:
+        """Begin a job, or cancel one, or all."""
+        if isinstance(message, DoJob):
+            turn = self.turns[message.job.id] = DeviceTurn(self, message.job.id)
             self.doing = {future for future in self.doing if not future.done()}
-            self.doing.add(self.threads.submit(self._do, word, ticket))
-        elif not word.job:
-            for ticket in list(self.tickets.values()):
-                ticket.called_off = True
-        elif word.job in self.tickets:
-            self.tickets[word.job].not_wanted = True
+            self.doing.add(self.threads.submit(self._do, message, turn))
+        elif not message.job:
+            for turn in list(self.turns.values()):
+                turn.cancelled = True
+        elif message.job in self.turns:
+            self.turns[message.job].withdrawn = True
 
-    def leave(self, seconds: float) -> bool:
-        """Call everything off; whether it ended in time."""
-        self.hear(Stop())
+    def stop(self, seconds: float) -> bool:
+        """Cancel all jobs; returns whether they ended in time."""
+        self.handle(Stop())
         return not wait(self.doing, seconds).not_done
 
-    def _do(self, take: Take, ticket: "Ticket") -> None:
+    def _do(self, take: DoJob, turn: "DeviceTurn") -> None:
         place = self.place
         workspace = Workspace(
             self.device, take.staging, place.limits, place.checkpoints, place.timelapse
         )
         try:
-            result: Any = self.do(take.job, workspace, self.say, ticket.asked, ticket)
+            result: Any = self.do(take.job, workspace, self.send, turn.should_stop, turn)
         except Interrupted:
             result = GivenBack(take.job)
         except ChangedError as error:
@@ -172,34 +187,34 @@ class Room:
         except BaseException:
             traceback.print_exc()  # into the log; the parent sees a process that crashed
             os._exit(1)
-        del self.tickets[take.job.id]
-        self.say(result)
+        del self.turns[take.job.id]
+        self.send(result)
 
 
-class Ticket:
+class DeviceTurn:
     """A job's claim to the device: a context that begins when the device is free.
 
     Raises:
-        Interrupted: On entering, when the job was called off while it waited.
+        Interrupted: On entering, when the job was cancelled while it waited.
     """
 
-    def __init__(self, room: Room, job: str) -> None:
-        self.room, self.job = room, job
-        self.called_off = False
-        self.not_wanted = False  # here; heeded only while it waits
+    def __init__(self, runner: JobRunner, job: str) -> None:
+        self.runner, self.job = runner, job
+        self.cancelled = False
+        self.withdrawn = False  # as cancelled, but only while it waits for the device
 
-    def asked(self) -> bool:
+    def should_stop(self) -> bool:
         """Whether the job is to stop."""
-        return self.called_off
+        return self.cancelled
 
     def __enter__(self) -> None:
-        while not self.room.lock.acquire(timeout=LOOK_SECONDS):
-            if self.called_off or self.not_wanted:
+        while not self.runner.lock.acquire(timeout=CHECK_SECONDS):
+            if self.cancelled or self.withdrawn:
                 raise Interrupted
-        if self.called_off or self.not_wanted:
-            self.room.lock.release()
+        if self.cancelled or self.withdrawn:
+            self.runner.lock.release()
             raise Interrupted
-        self.room.say(Begun(self.job))
+        self.runner.send(DeviceTaken(self.job))
 
     def __exit__(
         self,
@@ -207,10 +222,10 @@ class Ticket:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.room.lock.release()
-        if len(self.room.tickets) > 1:
-            # Python would go on here for up to 5 ms before it let the next job's thread run: a
-            # device that waits. What this job has left to do is not urgent.
+        self.runner.lock.release()
+        if len(self.runner.turns) > 1:
+            # Python would continue here for up to 5 ms before it let the next job's thread run,
+            # while the device waits. What this job has left to do is not urgent.
             time.sleep(YIELD_SECONDS)
 
 
@@ -225,50 +240,48 @@ def _redirect(log: Path) -> None:
         os.close(fd)
 
 
-BEAT_SECONDS = 1.0
-
-
+HEARTBEAT_SECONDS = 1.0
 BUSY_SHARE = 0.5  # of a core: a process that computes so much is at a long step, not hung
 
 
-class Voice(threading.Thread):
-    """Says everything that the process has to say, so that no job waits for a daemon that is busy.
+class MessageSender(threading.Thread):
+    """Sends all messages of the process, so that no job waits for a daemon that is busy.
 
-    Of several looks at one job that could not be said yet only the last one is.
+    Of several `Progress` of one job that could not be sent yet only the last one is.
     """
 
     def __init__(self, pipe: "Connection[Any, Any]") -> None:
         super().__init__(daemon=True)
         self._pipe = pipe
-        self._words: list[Any] = []
-        self._some = threading.Condition()
+        self._waiting: list[Any] = []
+        self._not_empty = threading.Condition()
         self._at, self._cpu = time.monotonic(), time.process_time()
 
-    def say(self, word: Any) -> None:
-        """Say it as soon as it can be said; never waits."""
-        with self._some:
-            if isinstance(word, Progress):
-                self._words = [w for w in self._words if not _same_job(w, word)]
-            self._words.append(word)
-            self._some.notify()
+    def send(self, message: Any) -> None:
+        """Send a message as soon as possible; never waits."""
+        with self._not_empty:
+            if isinstance(message, Progress):
+                self._waiting = [one for one in self._waiting if not _same_job(one, message)]
+            self._waiting.append(message)
+            self._not_empty.notify()
 
     def run(self) -> None:
         with suppress(OSError, ValueError):  # the parent is gone
             while True:
-                with self._some:
-                    self._some.wait_for(lambda: self._words, BEAT_SECONDS)
-                    words, self._words = self._words, []
-                for word in [*words, *self._beat()]:
-                    self._pipe.send(word)
+                with self._not_empty:
+                    self._not_empty.wait_for(lambda: self._waiting, HEARTBEAT_SECONDS)
+                    messages, self._waiting = self._waiting, []
+                for message in [*messages, *self._heartbeat()]:
+                    self._pipe.send(message)
 
-    def _beat(self) -> list[Beat]:
+    def _heartbeat(self) -> list[Heartbeat]:
         now, cpu = time.monotonic(), time.process_time()
-        if now - self._at < BEAT_SECONDS:
+        if now - self._at < HEARTBEAT_SECONDS:
             return []
         busy = cpu - self._cpu > BUSY_SHARE * (now - self._at)
         self._at, self._cpu = now, cpu
-        return [Beat(busy)]
+        return [Heartbeat(busy)]
 
 
-def _same_job(word: Any, progress: Progress) -> bool:
-    return isinstance(word, Progress) and word.job_id == progress.job_id
+def _same_job(message: Any, progress: Progress) -> bool:
+    return isinstance(message, Progress) and message.job_id == progress.job_id

@@ -9,7 +9,7 @@ from pipeline.config.loading import load_config
 from pipeline.config.sections import Cluster
 from pipeline.errors import ConfigError, MissingExtraError
 from pipeline.nst import devices
-from pipeline.workers.ray_cluster.connection import cluster_words, nodes_words
+from pipeline.workers.ray_cluster.connection import describe_cluster, describe_nodes
 
 
 @pytest.fixture
@@ -53,13 +53,13 @@ def test_a_cluster_without_the_extra_is_told_with_the_line_that_installs_it(engi
     assert (found["name"], found["good"]) == ("cluster", False)
     assert 'pip install -e ".[ray]"' in found["says"]
     with pytest.raises(MissingExtraError):
-        cluster_words(Cluster())
+        describe_cluster(Cluster())
 
 
 def test_a_cluster_says_its_nodes_and_what_they_have_together():
     nodes = [{"Resources": {"CPU": 8.0, "GPU": 2.0}}, {"Resources": {"CPU": 4.0}}]
-    assert nodes_words(nodes) == "2 nodes, 12 CPUs, 2 GPUs"
-    assert nodes_words(nodes[1:]) == "1 node, 4 CPUs, 0 GPUs"
+    assert describe_nodes(nodes) == "2 nodes, 12 CPUs, 2 GPUs"
+    assert describe_nodes(nodes[1:]) == "1 node, 4 CPUs, 0 GPUs"
 
 
 def test_a_cluster_that_strangers_can_reach_is_told_by_doctor_too(engine, monkeypatch):
@@ -69,4 +69,4 @@ def test_a_cluster_that_strangers_can_reach_is_told_by_doctor_too(engine, monkey
     assert not found["good"]
     assert "without token" in found["says"]
     with pytest.raises(ConfigError, match="without token"):
-        cluster_words(Cluster(address="192.0.2.1:6379"))
+        describe_cluster(Cluster(address="192.0.2.1:6379"))

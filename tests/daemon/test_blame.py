@@ -29,7 +29,7 @@ from pipeline.render.run_job import run_job
 from pipeline.system.file_version import hash_file
 from pipeline.workers.executor import GivenBack
 from pipeline.workers.local import LocalExecutor
-from pipeline.workers.messages import Place
+from pipeline.workers.messages import WorkerSettings
 
 pytestmark = pytest.mark.slow
 
@@ -373,7 +373,7 @@ def dies_at_its_start(_name: str):
 
 @pytest.mark.parametrize("find", [broken_torch, dies_at_its_start])
 def test_a_worker_that_never_starts_charges_no_job(find, tmp_path):
-    executor = LocalExecutor(["cpu"], Place(do=done, find=find))
+    executor = LocalExecutor(["cpu"], WorkerSettings(do=done, find=find))
     try:
         executor.submit(make_job(), tmp_path)
         events = []
@@ -393,7 +393,7 @@ def test_a_worker_process_that_cannot_be_had_gives_its_job_back(tmp_path, monkey
     def refuse(*_args, **_options):
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    executor = LocalExecutor(["cpu"], Place(do=done))
+    executor = LocalExecutor(["cpu"], WorkerSettings(do=done))
     monkeypatch.setattr("pipeline.workers.device_slot.subprocess.Popen", refuse)
     executor.submit(make_job(), tmp_path)
     assert [type(event) for event in executor.poll(0.0)] == [GivenBack]

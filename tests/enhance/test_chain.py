@@ -47,7 +47,7 @@ def test_vivid_does_more_than_natural_and_none_does_nothing() -> None:
     assert named(Enhance(preset="none")) == []
 
 
-def test_the_page_tells_the_presets_as_they_are() -> None:
+def test_the_page_describes_the_presets_as_they_are() -> None:
     page = (ROOT / "docs/enhancement.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|$", page, re.MULTILINE))
     for name, steps in PRESETS.items():
@@ -77,7 +77,7 @@ def test_a_strength_also_lies_over_steps_of_ones_own() -> None:
 # ---- Steps of one's own --------------------------------------------------------------------
 
 
-def test_a_step_can_be_said_in_three_ways(tmp_path: Path) -> None:
+def test_a_step_can_be_written_in_three_ways(tmp_path: Path) -> None:
     said = "  steps:\n  - sharpen\n  - denoise: 0.7\n  - {step: grain, strength: 0.4, size: 3}"
     sharpen, denoise, grain = load_config(config(tmp_path, said)).enhance.chain()
     assert (sharpen.step, sharpen.strength) == ("sharpen", 0.3)
@@ -151,7 +151,7 @@ def test_upscaling_by_a_model_needs_its_file(tmp_path: Path) -> None:
         load_config(config(tmp_path, "  upscale_by: model"))
 
 
-def test_a_model_counts_by_what_its_file_holds(tmp_path: Path) -> None:
+def test_a_model_counts_by_its_files_content(tmp_path: Path) -> None:
     """Not by where it lies; and not at all while nothing is enlarged by it."""
 
     def made(times: int, name: str, holds: str) -> str:

@@ -15,9 +15,9 @@ from torch import Tensor
 from pipeline.config.enhancement import ORDER, Enhance
 from pipeline.enhance import enhance
 from pipeline.enhance.cleanup import clean, denoise
-from pipeline.enhance.detail import sharpened
+from pipeline.enhance.detail import sharpen_plane
 from pipeline.enhance.filters import LUMA, guided_filter
-from pipeline.enhance.step_limits import ASKED_SHIFT, MAX_MEAN_SHIFT
+from pipeline.enhance.step_limits import ALLOWED_SHIFT, MAX_MEAN_SHIFT
 from pipeline.enhance.texture import canvas, grain
 from pipeline.enhance.tone import skin, tone, vibrance, white_balance
 
@@ -98,7 +98,7 @@ def test_any_step_on_any_picture_of_any_size_stays_within_its_bounds(
     assert 0 <= out.min() <= out.max() <= 1
     assert not newly_extreme(out, rgb).any()
     shift = (out - rgb).mean((1, 2)).abs().max().item()
-    assert shift <= ASKED_SHIFT.get(name, MAX_MEAN_SHIFT) + 1e-5
+    assert shift <= ALLOWED_SHIFT.get(name, MAX_MEAN_SHIFT) + 1e-5
     assert said["mean_shift"] == pytest.approx(shift, abs=1e-4)
     assert said["clipped"] == 0
 
@@ -159,7 +159,7 @@ def test_a_step_starts_gently_and_grows_with_its_strength(name: str) -> None:
     assert changes[-1] > 2 * changes[0]
 
 
-def test_each_step_says_what_it_did_in_the_order_of_the_chain() -> None:
+def test_each_step_reports_what_it_did_in_the_order_of_the_chain() -> None:
     options = Enhance(steps=({"step": "sharpen", "strength": 1.0}, "denoise"))  # type: ignore[arg-type]
     first, second = enhance(noise(1, 3, 40, 40).sigmoid(), options).steps
     assert (first["step"], first["strength"], second["step"]) == ("sharpen", 1.0, "denoise")
@@ -379,7 +379,7 @@ def test_sharpen_steepens_an_edge_without_overshoot() -> None:
 @given(st.integers(0, 999), st.sampled_from([0.1, 0.5, 1.0]))
 def test_sharpening_never_leaves_the_range_of_the_neighbourhood(seed: int, strength: float) -> None:
     plane = noise(seed, 1, 9, 11).sigmoid()
-    out = sharpened(plane, strength)[0]
+    out = sharpen_plane(plane, strength)[0]
     for y in range(9):
         for x in range(11):
             near = plane[0, max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
@@ -393,7 +393,7 @@ def test_sharpening_within_the_range_is_unsharp_masking() -> None:
     theirs = filters.unsharp_mask(values, radius=(4 / 3) ** 0.5, amount=0.75)
     theirs = theirs.clip(ndimage.minimum_filter(values, 3), ndimage.maximum_filter(values, 3))
     middle = (slice(8, -8), slice(8, -8))
-    assert np.allclose(sharpened(plane, 0.5)[0].numpy()[middle], theirs[middle], atol=1e-3)
+    assert np.allclose(sharpen_plane(plane, 0.5)[0].numpy()[middle], theirs[middle], atol=1e-3)
     assert abs(theirs - values)[middle].max() > 0.005
 
 

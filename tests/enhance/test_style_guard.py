@@ -11,10 +11,10 @@ from torch import Tensor
 from pipeline.config.enhancement import ORDER, PRESETS, Enhance
 from pipeline.config.transfer import Transfer
 from pipeline.enhance import StyleDistance, enhance
-from pipeline.enhance.style_guard import MAX_STYLE_SHIFT, style_held
+from pipeline.enhance.style_guard import MAX_STYLE_SHIFT, limit_style_shift
 from pipeline.imaging.tensors import load_image, resize
 from pipeline.nst import Vgg19, stylize
-from pipeline.nst.pyramid import inner
+from pipeline.nst.pyramid import trim_edges
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
@@ -71,7 +71,7 @@ def test_a_step_that_goes_too_far_is_taken_in_part() -> None:
     def distance(rgb: Tensor) -> float:
         return float(rgb.mean())
 
-    held, now = style_held(changed, before, distance, 0.2)
+    held, now = limit_style_shift(changed, before, distance, 0.2)
     assert 0.8 * MAX_STYLE_SHIFT < now - 0.2 <= MAX_STYLE_SHIFT
     assert distance(held) == now
 
@@ -79,7 +79,7 @@ def test_a_step_that_goes_too_far_is_taken_in_part() -> None:
 @pytest.mark.parametrize("far", [float("nan"), float("inf")])
 def test_a_step_whose_distance_is_no_number_is_left_out(far: float) -> None:
     before = torch.full((3, 8, 8), 0.2)
-    held, now = style_held(before + 0.1, before, lambda rgb: far, 0.2)
+    held, now = limit_style_shift(before + 0.1, before, lambda rgb: far, 0.2)
     assert torch.equal(held, before)
     assert now == 0.2
 
@@ -90,11 +90,11 @@ def test_the_photo_is_one_away_and_the_painting_none(network: Vgg19, painting: T
     distance = StyleDistance(network, square, [painting], [2.0])
     halfway = torch.lerp(square, painting, 0.5)
     assert distance(square) == pytest.approx(1.0)
-    assert distance(inner(painting[None])[0]) < 1e-4
+    assert distance(trim_edges(painting[None])[0]) < 1e-4
     assert all(near < far for near, far in pairwise(map(distance, (painting, halfway, square))))
 
 
-def test_a_chain_without_steps_looks_at_nothing(network: Vgg19) -> None:
+def test_a_chain_without_steps_measures_nothing(network: Vgg19) -> None:
     """It costs no look through the network either."""
     nothing = StyleDistance(network, torch.empty(0), [], [])
     picture = torch.full((3, 8, 8), 0.4)

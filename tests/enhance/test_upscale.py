@@ -15,10 +15,10 @@ from torch import Tensor
 
 from pipeline.config.enhancement import Enhance
 from pipeline.config.transfer import Transfer
-from pipeline.enhance import brushwork, enhance
+from pipeline.enhance import enhance, repaint_options
 from pipeline.enhance import learned_upscaler as learned_module
-from pipeline.enhance.learned_upscaler import learned
-from pipeline.enhance.upscale import enlarged, lanczos
+from pipeline.enhance.learned_upscaler import upscale_with_model
+from pipeline.enhance.upscale import enlarge, lanczos
 from pipeline.errors import EngineError
 from pipeline.imaging.tensors import load_image, save_png
 from pipeline.jobs.recipe import digest
@@ -81,7 +81,7 @@ def test_upscaling_by_transfer_paints_at_the_new_size(
     picture = stylize(photo, painting, Transfer(size=side, steps=(4,)), network=network)
 
     def repaint(wide: Tensor) -> Tensor:
-        options = brushwork(Transfer(size=side), 96)
+        options = repaint_options(Transfer(size=side), 96)
         return stylize(
             photo,
             painting,
@@ -93,7 +93,7 @@ def test_upscaling_by_transfer_paints_at_the_new_size(
 
     options = Enhance.model_validate({"preset": "none", "upscale": times})
     out, (said,) = enhance(picture, options, repaint=repaint)
-    plain = enlarged(picture, times)
+    plain = enlarge(picture, times)
     assert out.shape == (3, 96, 96)
     assert said["by"] == "transfer"
     assert style[-1] < 0.8 * style[0]
@@ -105,13 +105,13 @@ def test_upscaling_by_transfer_paints_at_the_new_size(
 
 
 def test_repainting_is_short_shallow_and_in_blocks() -> None:
-    options = brushwork(Transfer(content_weight=0.7, block=128, steps=(500,)), 4096)
+    options = repaint_options(Transfer(content_weight=0.7, block=128, steps=(500,)), 4096)
     assert (options.size, options.scales, options.content_focus) == (4096, (4096,), "even")
     assert options.content_weight == pytest.approx(0.7 * 8 / 3)
     assert sum(options.steps) <= 10
     assert options.depths == options.content_depths == (3,)
     assert options.block == 128
-    assert brushwork(Transfer(), 4096).block == 1024
+    assert repaint_options(Transfer(), 4096).block == 1024
 
 
 def test_without_a_style_there_is_nothing_to_repaint_with() -> None:
@@ -167,15 +167,17 @@ def test_tiles_make_what_the_model_makes_of_the_whole(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = waves(70, 90)
-    whole = learned(picture, model)
+    whole = upscale_with_model(picture, model)
     monkeypatch.setattr(learned_module, "TILE", 32)
     assert whole.shape == (3, 140, 180)
-    assert torch.allclose(learned(picture, model), whole, atol=1e-5)
+    assert torch.allclose(upscale_with_model(picture, model), whole, atol=1e-5)
 
 
 def test_both_kinds_of_file_hold_the_same_model(model: Path) -> None:
     picture = waves(20, 20)
-    assert torch.equal(learned(picture, model), learned(picture, model.with_suffix(".pth")))
+    assert torch.equal(
+        upscale_with_model(picture, model), upscale_with_model(picture, model.with_suffix(".pth"))
+    )
 
 
 @pytest.mark.parametrize("times", [2, 4])
@@ -205,14 +207,14 @@ def test_a_file_that_is_no_model_is_refused_and_runs_nothing(tmp_path: Path, nam
     elif name == "other.pth":
         torch.save({"weights": torch.zeros(3)}, path)
     with pytest.raises(EngineError) as caught:
-        learned(waves(8, 8), path)
+        upscale_with_model(waves(8, 8), path)
     assert str(path) in str(caught.value)
 
 
-def test_without_the_extra_the_error_says_how_to_get_it(
+def test_without_the_extra_the_error_names_the_command_that_installs_it(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "spandrel", None)
     learned_module._model.cache_clear()
     with pytest.raises(EngineError, match=r'pip install -e "\.\[upscale\]"'):
-        learned(waves(8, 8), model)
+        upscale_with_model(waves(8, 8), model)

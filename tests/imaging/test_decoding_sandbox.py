@@ -1,4 +1,4 @@
-"""Decoding strangers' files: what it may cost, what it may break, and that the next one is good."""
+"""Decoding untrusted files: what it may cost, what it may break, and that the next is decoded."""
 
 import io
 import json
@@ -280,7 +280,7 @@ def test_the_decoder_survives_a_corpus_of_broken_files_and_its_memory_stays_flat
 def test_a_decoder_process_loads_neither_models_nor_the_engine():
     program = (
         "import sys; import pipeline.imaging.sandbox_child; from pipeline.imaging import decode;"
-        "decode.rehearse();"
+        "decode.warm_up();"
         "print({'torch', 'pydantic', 'yaml'} & set(sys.modules))"
     )
     done = subprocess.run(

@@ -82,7 +82,7 @@ def test_a_profile_of_two_megabytes_is_used_in_a_png_as_in_a_jpeg() -> None:
     assert not is_the_ramp(found, tolerance=10)
 
 
-def test_a_profile_that_cannot_be_used_is_said() -> None:
+def test_a_profile_that_cannot_be_used_is_noted() -> None:
     for kind in ("PNG", "JPEG", "TIFF", "WEBP"):
         found = decoded(wild.saved(wild.picture(), kind, icc_profile=b"no profile at all"))
         assert found.notes == ("its colour profile cannot be used: read as sRGB",)
@@ -96,7 +96,7 @@ def test_a_wrong_checksum_of_text_is_no_reason_to_refuse_a_picture() -> None:
     assert is_the_ramp(decoded(wild.with_wrong_sum(data, b"tEXt")))
 
 
-def test_a_wrong_checksum_of_what_would_have_been_used_is_said() -> None:
+def test_a_wrong_checksum_of_metadata_that_would_be_used_is_noted() -> None:
     data = wild.png(wild.code_points(12, 13))
     found = decoded(wild.with_wrong_sum(data, b"cICP"))
     assert is_the_ramp(found)
@@ -135,7 +135,9 @@ def test_linear_light_is_converted() -> None:
     ],
     ids=["gamma", "gamma and chromaticities", "cICP", "television", "unspecified", "sRGB"],
 )
-def test_what_says_srgb_in_any_way_keeps_its_very_pixels(chunks: tuple[bytes, ...]) -> None:
+def test_files_that_state_srgb_in_any_way_keep_their_exact_pixels(
+    chunks: tuple[bytes, ...],
+) -> None:
     found = decoded(wild.png(*chunks))
     assert is_the_ramp(found, tolerance=0)
     assert found.notes == ()
@@ -162,7 +164,7 @@ def test_code_points_count_before_a_profile_in_png_and_a_profile_before_gamma() 
     [wild.code_points(77, 13), wild.code_points(1, 9), wild.code_points(1, 13, matrix=1),
      wild.code_points(1, 13, full=0), wild.gamma(0.001), wild.chromaticities(*[0.3] * 8)],
 )  # fmt: skip
-def test_colours_that_are_not_understood_are_said(chunks: bytes) -> None:
+def test_colours_that_are_not_understood_are_noted(chunks: bytes) -> None:
     found = decoded(wild.png(chunks))
     assert is_the_ramp(found)
     assert len(found.notes) == 1
@@ -192,7 +194,7 @@ def test_display_p3_of_phones_without_a_profile_is_understood(kind: str) -> None
     assert np.abs(found - P3).mean() < np.abs(found.astype(int) - wild.ramp()).mean() / 2
 
 
-def test_code_points_that_nobody_knows_are_said_or_refused_never_called_damage(
+def test_unknown_code_points_are_noted_or_refused_and_never_called_damage(
     tmp_path: Path,
 ) -> None:
     (note,) = decoded(wild.with_colours(wild.saved(wild.picture(), "AVIF"), 99, 13)).notes
@@ -201,7 +203,7 @@ def test_code_points_that_nobody_knows_are_said_or_refused_never_called_damage(
     assert refusal(heic, tmp_path).code is Reason.UNSUPPORTED_FORMAT
 
 
-def test_adobe_rgb_said_by_a_camera_in_exif_is_understood() -> None:
+def test_adobe_rgb_stated_by_a_camera_in_exif_is_understood() -> None:
     """Cameras set to Adobe RGB embed no profile: interoperability index R03 says it (DCF 2.0)."""
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0xA001] = 0xFFFF
@@ -325,7 +327,7 @@ def test_a_jpeg_whose_second_half_is_missing_is_damaged_whatever_its_end_says(
         assert refusal(data, tmp_path).code is Reason.TRUNCATED
 
 
-def test_one_switch_takes_damaged_jpegs_as_viewers_show_them_and_says_so() -> None:
+def test_one_option_takes_damaged_jpegs_as_viewers_show_them_and_notes_it() -> None:
     for data in (wild.jpeg()[:-40], wild.cut_and_closed()):
         found = decoded(data, damaged="take")
         assert np.abs(found.rgb[:8, :8].astype(int) - wild.ramp()[:8, :8]).mean() < 12
@@ -358,7 +360,7 @@ def test_a_few_zeros_before_the_end_are_padding_and_many_are_a_hole(tmp_path: Pa
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
-def test_whole_jpegs_of_every_mode_are_heard_without_complaint(mode: str) -> None:
+def test_whole_jpegs_of_every_mode_are_checked_without_a_warning(mode: str) -> None:
     image = wild.picture().convert(mode)
     for options in ({}, {"progressive": True}, {"optimize": True}, {"subsampling": 2}):
         found = decoded(wild.saved(image, "JPEG", **options))
@@ -428,9 +430,7 @@ def test_notes_cross_from_the_decoder_process(tmp_path: Path) -> None:
         refusing.close()
 
 
-def test_what_was_left_out_of_account_stands_in_the_run_log_and_nothing_where_all_was_used() -> (
-    None
-):
+def test_the_run_log_notes_what_was_not_used_and_nothing_where_all_was_used() -> None:
     said = JobResult(make_job(), "done", notes=("its XMP is beyond its limit: left out",))
     assert run_log_line(said, "run", "now")["notes"] == ["its XMP is beyond its limit: left out"]
     assert "notes" not in run_log_line(JobResult(make_job(), "done"), "run", "now")

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 
 from pipeline.config.output import SUFFIXES, OutputFormat
 from pipeline.imaging import tiff_tags as ifd
-from pipeline.imaging.metadata import carried_exif, recorded, stated, xmp_packet
+from pipeline.imaging.metadata import filter_exif, read_record, stated, xmp_packet
 from pipeline.imaging.tensors import Labels, load_image, save
 
 BASE, GPS = ExifTags.Base, ExifTags.GPS
@@ -69,7 +69,7 @@ def carried(photo: bytes, *, gps: bool = False) -> str:
 
 
 def labels(exif: bytes, photo_xmp: bytes = b"", *, gps: bool = False) -> Labels:
-    found = stated(carried_exif(exif, gps=gps), (24, 16), "pipeline 1", srgb=True)
+    found = stated(filter_exif(exif, gps=gps), (24, 16), "pipeline 1", srgb=True)
     return Labels(found, xmp_packet(photo_xmp, gps=gps, software="pipeline 1", record="{}"), "p 1")
 
 
@@ -112,7 +112,7 @@ def test_the_place_is_carried_over_when_it_is_asked_for(kind: str, tmp_path: Pat
 
 @pytest.mark.parametrize("depth", [8, 16])
 @pytest.mark.parametrize("kind", ["png", "tiff"])
-def test_deep_files_hold_it_too(kind: str, depth: int, tmp_path: Path) -> None:
+def test_files_of_16_bits_have_it_too(kind: str, depth: int, tmp_path: Path) -> None:
     path, wanted = tmp_path / "a", OutputFormat(format=kind, depth=depth)
     save(torch.rand(3, 16, 24), path, wanted, None, labels(camera(), xmp(inside=TITLE)))
     with Image.open(path) as image:
@@ -127,7 +127,7 @@ def test_a_thumbnail_is_left_behind() -> None:
     count = struct.unpack_from("<H", block, 8)[0]
     struct.pack_into("<I", block, 10 + 12 * count, len(block))  # the next directory: IFD1
     thumbnail = ifd.block(ifd.Directories("<", {0x0201: ifd.numbers(ifd.LONG, 99)}), len(block))
-    again = ifd.write(carried_exif(bytes(block) + thumbnail + b"JPEGJPEG", gps=False))
+    again = ifd.write(filter_exif(bytes(block) + thumbnail + b"JPEGJPEG", gps=False))
     assert b"JPEGJPEG" not in again
     assert Image.Exif().get_ifd(ExifTags.IFD.IFD1) == {}
 
@@ -150,7 +150,7 @@ def bomb(entries: int, size: int) -> bytes:
 )
 def test_hostile_exif_is_left_out_at_no_cost(hostile: bytes) -> None:
     began = time.monotonic()
-    block = ifd.write(stated(carried_exif(hostile, gps=True), (1, 1), "p", srgb=False))
+    block = ifd.write(stated(filter_exif(hostile, gps=True), (1, 1), "p", srgb=False))
     assert time.monotonic() - began < 1
     assert len(block) < 65_000
     assert Image.Exif().load(block) is None
@@ -164,7 +164,7 @@ def test_hostile_exif_is_left_out_at_no_cost(hostile: bytes) -> None:
     )
 )
 def test_whatever_is_read_is_written_so_that_it_reads_the_same(data: bytes) -> None:
-    found = carried_exif(data, gps=True)
+    found = filter_exif(data, gps=True)
     there = ifd.read(ifd.write(found))
     assert there.main == found.main
     assert there.under.get(ifd.EXIF, {}) == found.under.get(ifd.EXIF, {})
@@ -214,7 +214,7 @@ def test_a_place_is_dropped_at_any_depth_and_kept_when_asked_for() -> None:
 def test_the_packet_is_well_formed_and_padding_is_not_kept() -> None:
     packet = xmp_packet(xmp(inside=TITLE), gps=False, software="pipeline 1", record='{"a": "<&>"}')
     assert ET.fromstring(packet).tag == "{adobe:ns:meta/}xmpmeta"
-    assert recorded(packet) == '{"a": "<&>"}'
+    assert read_record(packet) == '{"a": "<&>"}'
     assert len(packet) < 1500
 
 
@@ -234,11 +234,11 @@ def laughs() -> bytes:
     ],
     ids=lambda data: f"{len(data)} bytes",
 )
-def test_hostile_or_oversized_xmp_is_left_out_and_our_own_stands(hostile: bytes) -> None:
+def test_hostile_or_oversized_xmp_is_left_out_and_our_own_is_kept(hostile: bytes) -> None:
     began = time.monotonic()
     packet = xmp_packet(hostile, gps=True, software="pipeline 1", record='{"a":1}')
     assert time.monotonic() - began < 2
-    assert recorded(packet) == '{"a":1}'
+    assert read_record(packet) == '{"a":1}'
     assert b"title" not in packet
     assert len(packet) < 2000
 
@@ -250,12 +250,12 @@ def test_damaged_xmp_never_fails(noise: bytes, place: int) -> None:
     packet = xmp_packet(
         good[:place] + noise + good[place + len(noise) :], gps=False, software="p", record="{}"
     )
-    assert recorded(packet) == "{}"
+    assert read_record(packet) == "{}"
 
 
 def test_nothing_to_say_is_no_packet() -> None:
     assert xmp_packet(b"", gps=False, software="", record="") == b""
-    assert recorded(b"") == ""
+    assert read_record(b"") == ""
 
 
 def test_a_photo_full_of_metadata_still_fits_into_a_jpeg(tmp_path: Path) -> None:
@@ -266,10 +266,10 @@ def test_a_photo_full_of_metadata_still_fits_into_a_jpeg(tmp_path: Path) -> None
     exif[BASE.Artist] = "a" * 16_000
     big = xmp(inside=f"<dc:title>{'x' * 32_000}</dc:title>")
     found = Labels(
-        stated(carried_exif(exif.tobytes(), gps=False), (24, 16), "p", srgb=True),
+        stated(filter_exif(exif.tobytes(), gps=False), (24, 16), "p", srgb=True),
         xmp_packet(big, gps=False, software="p", record="r" * 24_000),
     )
     save(torch.rand(3, 16, 24), tmp_path / "a", OutputFormat(format="jpeg"), None, found)
     with Image.open(tmp_path / "a") as image:
-        assert recorded(image.info["xmp"]) == "r" * 24_000
+        assert read_record(image.info["xmp"]) == "r" * 24_000
         assert image.getexif()[BASE.ImageDescription] == "d" * 16_000

@@ -88,7 +88,7 @@ def test_another_format_makes_another_recipe_and_the_defaults_make_none() -> Non
 
 
 @pytest.mark.parametrize("kind", SUFFIXES)
-def test_each_format_comes_back_as_it_went_and_says_which_colours_it_has(
+def test_each_format_is_read_as_it_was_written_and_states_its_colours(
     kind: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "a"
@@ -147,7 +147,9 @@ def test_a_picture_with_nan_is_never_written(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 @pytest.mark.parametrize("kind", SUFFIXES)
-def test_a_full_disk_is_told_from_other_failures(kind: str, tmp_path: Path, monkeypatch) -> None:
+def test_a_full_disk_is_distinguished_from_other_failures(
+    kind: str, tmp_path: Path, monkeypatch
+) -> None:
     wanted = OutputFormat(format=kind)
     with pytest.raises(OutputError) as missing:
         save(ramp(), tmp_path / "no" / "folder", wanted)

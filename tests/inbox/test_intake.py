@@ -438,11 +438,11 @@ def test_a_folder_that_turns_into_a_link_leads_nobody_out_of_the_inbox(tmp_path)
     (inbox / "sub").rename(inbox / "away")
     (inbox / "sub").symlink_to(private)
     with pytest.raises(JobError) as caught:
-        worker._photo(job.sha256, path, 32, Limits(), "srgb", worker._below(job))
+        worker._photo(job.sha256, path, 32, Limits(), "srgb", worker._untrusted_names(job))
     assert caught.value.code in (Reason.VANISHED, Reason.NOT_REGULAR_FILE)
     (inbox / "sub").unlink()
     (inbox / "away").rename(inbox / "sub")
-    worker._photo(job.sha256, path, 32, Limits(), "srgb", worker._below(job))
+    worker._photo(job.sha256, path, 32, Limits(), "srgb", worker._untrusted_names(job))
 
 
 def test_only_the_result_that_a_twin_waits_for_makes_a_new_plan(make, monkeypatch):

@@ -19,7 +19,7 @@ from pipeline.config.manifest import starter_styles
 from pipeline.config.output import OutputFormat
 from pipeline.config.transfer import Transfer
 from pipeline.imaging.icc_profiles import icc_bytes
-from pipeline.imaging.metadata import recorded, xmp_packet
+from pipeline.imaging.metadata import read_record, xmp_packet
 from pipeline.imaging.tensors import load_image
 from pipeline.jobs.job import Job
 from pipeline.jobs.provenance import Provenance, parse, record
@@ -77,7 +77,7 @@ def test_any_file_name_goes_through_a_picture_and_back(raw: bytes) -> None:
     name = os.fsdecode(b"x" + raw)
     said = record(replace(job(), content=f"a/{name}"), "stylized")
     packet = xmp_packet(b"", gps=False, software="pipeline", record=said)
-    found = parse(recorded(packet))
+    found = parse(read_record(packet))
     assert found is not None
     assert found.photo.name == (b"x" + raw).decode("utf-8", "backslashreplace")
 
@@ -234,7 +234,7 @@ def test_a_picture_of_another_engine_or_with_other_options_is_not_guessed_at(
 ) -> None:
     pipeline("stylize", "inbox/cup.png", "builtin:mosaic", "-o", "one.png", *SMALL)
     with Image.open(folder / "one.png") as image:
-        said = json.loads(recorded(image.info["xmp"]))
+        said = json.loads(read_record(image.info["xmp"]))
     for change, word in (({"engine": 99}, "engine 99"), ({"seed": 5}, "something else")):
         forged = xmp_packet(b"", gps=False, software="", record=json.dumps(said | change))
         Image.new("RGB", (8, 8)).save(folder / "forged.jpg", xmp=forged)
@@ -313,7 +313,7 @@ def test_no_file_is_opened_because_an_untrusted_picture_names_it(
     os.mkfifo(folder / "trap.pth")  # to open it would never end
     pipeline("stylize", "inbox/cup.png", "builtin:mosaic", "-o", "one.png", *SMALL)
     with Image.open(folder / "one.png") as image:
-        said = json.loads(recorded(image.info["xmp"]))
+        said = json.loads(read_record(image.info["xmp"]))
     models = {"enhance": Enhance, "transfer": Transfer}
     options = {k: models[k].model_validate(v) if k in models else v for k, v in named.items()}
     honest = Provenance.model_validate(said).rebuild_recipe((MOSAIC,), None, "embedded")

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from pipeline.config.transfer import Transfer
 from pipeline.nst import Vgg19, stylize
-from pipeline.nst.content_focus import focus, on_grid
+from pipeline.nst.content_focus import focus_weights, resize_to_features
 from pipeline.nst.pyramid import resize
 
 
@@ -19,39 +19,41 @@ def checked() -> Tensor:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (16, 900), (128, 128)])
-def test_a_photo_without_detail_is_held_alike_everywhere(size: tuple[int, int]) -> None:
-    held = focus(torch.full((1, 3, *size), 0.4))
+def test_a_photo_without_detail_has_equal_weights_everywhere(size: tuple[int, int]) -> None:
+    held = focus_weights(torch.full((1, 3, *size), 0.4))
     torch.testing.assert_close(held, torch.ones_like(held), atol=1e-4, rtol=0)
 
 
-def test_a_photo_is_held_where_it_has_detail_and_alike_at_any_size(checked: Tensor) -> None:
-    held = focus(checked)
+def test_weights_are_high_where_a_photo_has_detail_at_any_size(checked: Tensor) -> None:
+    held = focus_weights(checked)
     assert float(held.mean()) == pytest.approx(1)
     assert float(held[..., 96:].mean()) > 4 * float(held[..., :32].mean())
-    large = focus(resize(checked, (512, 512)).clamp(0, 1))
+    large = focus_weights(resize(checked, (512, 512)).clamp(0, 1))
     torch.testing.assert_close(large, held, atol=0.1, rtol=0)
-    assert on_grid(held, torch.zeros(1, 7, 3, 5)).shape == (1, 1, 3, 5)
+    assert resize_to_features(held, torch.zeros(1, 7, 3, 5)).shape == (1, 1, 3, 5)
 
 
-def test_a_tall_photo_is_held_like_the_same_lying_down(checked: Tensor) -> None:
-    held = focus(resize(checked, (16, 256)).mT.contiguous().clamp(0, 1))
-    lying = focus(resize(checked, (16, 256)).clamp(0, 1))
+def test_a_tall_photo_has_the_weights_of_the_same_lying_down(checked: Tensor) -> None:
+    held = focus_weights(resize(checked, (16, 256)).mT.contiguous().clamp(0, 1))
+    lying = focus_weights(resize(checked, (16, 256)).clamp(0, 1))
     torch.testing.assert_close(held.mT, lying)
     narrow = torch.zeros(1, 4, 16, 1)
-    torch.testing.assert_close(on_grid(held, narrow).mT, on_grid(lying, narrow.mT))
+    torch.testing.assert_close(
+        resize_to_features(held, narrow).mT, resize_to_features(lying, narrow.mT)
+    )
 
 
-def test_the_only_subject_in_an_even_sky_is_not_held_without_bounds(checked: Tensor) -> None:
+def test_the_only_subject_in_an_even_sky_has_a_bounded_weight(checked: Tensor) -> None:
     sky = torch.full((1, 3, 512, 512), 0.6)
     sky[..., 200:328, 200:328] = checked.roll(32, 3)
-    assert float(focus(sky).max()) <= 3.0
+    assert float(focus_weights(sky).max()) <= 3.0
 
 
 def test_the_noise_of_a_file_is_no_detail() -> None:
     """An 8-bit file cannot say a grey better than by half a level."""
     torch.manual_seed(0)
     grey = (0.4 + (torch.rand(1, 3, 128, 128) - 0.5) / 255).expand(1, 3, -1, -1)
-    assert float(focus(grey).std()) < 0.02
+    assert float(focus_weights(grey).std()) < 0.02
 
 
 @pytest.mark.slow

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from pipeline.config.transfer import Transfer
 from pipeline.nst import Vgg19
-from pipeline.nst.losses import ContentLoss, adapted, total_variation
-from pipeline.nst.objective import Objective, style_sums
+from pipeline.nst.losses import ContentLoss, adapt_features, total_variation
+from pipeline.nst.objective import Objective, measure_style
 from pipeline.nst.statistics import Moments
 
 
@@ -43,7 +43,7 @@ def test_the_content_loss_gives_the_gradient_that_autograd_finds() -> None:
     torch.testing.assert_close(gradient, by_autograd)
 
 
-def test_content_held_here_and_there_is_weighed_place_by_place_and_adds_up_from_parts() -> None:
+def test_weighted_content_counts_place_by_place_and_adds_up_from_parts() -> None:
     features, target = torch.rand(1, 4, 5, 6, requires_grad=True), torch.rand(1, 4, 5, 6)
     held = torch.rand(1, 1, 5, 6)
     expected = ((features - target).square() * held).sum() / target.square().sum()
@@ -62,7 +62,7 @@ def test_adapted_content_has_the_paintings_means_and_deviations() -> None:
     """Equation 8 of Huang & Belongie 2017, where no channel need be stretched far."""
     photo = torch.rand(1, 3, 6, 6) + 5
     painting = torch.rand(3, 50) * 2 + 8
-    moved = adapted(photo, Moments.of(painting))[0].flatten(1)
+    moved = adapt_features(photo, Moments.of(painting))[0].flatten(1)
     torch.testing.assert_close(moved.mean(1), painting.mean(1))
     torch.testing.assert_close(
         moved.std(1, correction=0), painting.std(1, correction=0), rtol=1e-3, atol=1e-3
@@ -72,7 +72,7 @@ def test_adapted_content_has_the_paintings_means_and_deviations() -> None:
 def test_a_painting_of_one_colour_leaves_a_photo_its_shapes_and_dead_channels_dead() -> None:
     photo = torch.rand(1, 3, 6, 6) + 5
     photo[0, 0] = 0  # dead
-    moved = adapted(photo, Moments.of(torch.ones(3, 9)))[0].flatten(1)
+    moved = adapt_features(photo, Moments.of(torch.ones(3, 9)))[0].flatten(1)
     assert torch.equal(moved[0], torch.ones(36))
     assert (moved[1:].std(1) > photo[0, 1:].flatten(1).std(1) / 5).all()
 
@@ -90,7 +90,7 @@ def test_the_whole_gradient_agrees_with_autograd_through_a_ten_line_formula(
         style_weight=1.3,
         statistic="gram",
     )
-    target = style_sums(network, [style], [1.0], 32 * 40, options)
+    target = measure_style(network, [style], [1.0], 32 * 40, options)
     found = Objective(network, content, target, options)(image)
     leaf = image.clone().requires_grad_()
     pictures = (leaf, style, content)

@@ -12,7 +12,7 @@ from pipeline.nst import Vgg19, stylize
 from pipeline.nst.objective import Evaluation
 from pipeline.nst.optimizers import Lbfgs
 from pipeline.nst.preconditioner import FINER, POWER, Smoothing
-from pipeline.nst.pyramid import deepest, inner
+from pipeline.nst.pyramid import deepest_block, trim_edges
 
 
 @pytest.mark.parametrize("depth", [3, 5])
@@ -94,13 +94,13 @@ def test_a_first_pair_without_curvature_does_not_stop_the_steps() -> None:
 @pytest.mark.parametrize(
     ("layers", "block"), [(["relu4_2", "relu1_1"], 4), (["relu1_1", "relu2_1"], 2), ([], 1)]
 )
-def test_the_metric_follows_the_deepest_layer_looked_at(layers: list[str], block: int) -> None:
-    assert deepest(layers) == block
+def test_the_metric_follows_the_deepest_layer_used(layers: list[str], block: int) -> None:
+    assert deepest_block(layers) == block
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 40), (200, 1)])
 def test_the_smallest_paintings_are_not_cut_away(size: tuple[int, int]) -> None:
-    kept = inner(torch.rand(1, 3, *size)).shape[-2:]
+    kept = trim_edges(torch.rand(1, 3, *size)).shape[-2:]
     assert tuple(kept) == tuple(side - 2 * round(0.015 * side) for side in size)
     assert 0 not in kept
 
@@ -118,7 +118,7 @@ def test_the_edge_of_a_paintings_scan_is_not_painted(network: Vgg19) -> None:
     assert torch.equal(*pictures)
 
 
-def test_the_edge_of_a_paintings_scan_is_not_what_enhancement_is_held_to(network: Vgg19) -> None:
+def test_the_edge_of_a_paintings_scan_is_no_part_of_the_style_distance(network: Vgg19) -> None:
     inside, photo = torch.rand(3, 194, 194), torch.rand(3, 64, 64)
     distances = []
     for frame in (0.0, 1.0):

@@ -6,14 +6,14 @@ from torch import Tensor
 
 from pipeline.config.transfer import PresetName, Transfer, resolve_transfer
 from pipeline.nst.pyramid import (
-    by_scale,
     enlarge,
+    limit_depth,
+    options_by_scale,
     per_scale,
     resize,
     scale_sides,
     step_cost,
     style_size,
-    to_depth,
 )
 
 
@@ -42,14 +42,14 @@ def test_the_first_of_the_steps_is_the_coarsest_scales_and_the_last_the_finests(
 
 
 def test_a_shallow_scale_leaves_deep_layers_out_but_keeps_the_photo() -> None:
-    shallow = to_depth(Transfer(), 3)
+    shallow = limit_depth(Transfer(), 3)
     assert list(shallow.style_layers) == ["relu1_1", "relu2_1", "relu3_1"]
     assert list(shallow.content_layers) == ["relu3_1"]
-    assert to_depth(Transfer(), 5) == Transfer()
+    assert limit_depth(Transfer(), 5) == Transfer()
 
 
 def test_the_finest_scale_keeps_the_photo_by_its_deep_layer_too() -> None:
-    *_, middle, finest = by_scale(Transfer(), 3)
+    *_, middle, finest = options_by_scale(Transfer(), 3)
     assert list(finest.style_layers) == ["relu1_1", "relu2_1", "relu3_1"]
     assert middle == Transfer()
     assert _held(finest) == pytest.approx({"relu3_1": 0.3 * 0.03, "relu4_1": 0.3 * 0.15})
@@ -67,12 +67,12 @@ def _held(options: Transfer) -> dict[str, float]:
 def test_faces_are_kept_at_the_scale_of_strokes(preset: PresetName, side: int) -> None:
     options = resolve_transfer(preset)
     sides = scale_sides(options, int(options.size))
-    layers = [set(there.content_layers) for there in by_scale(options, len(sides))]
+    layers = [set(there.content_layers) for there in options_by_scale(options, len(sides))]
     assert sides[layers.index({"relu4_1", "relu3_1"})] == side
 
 
 def test_without_content_depths_fine_scales_are_shallow_alone() -> None:
-    finest = by_scale(Transfer(content_depths=(1,)), 4)[-1]
+    finest = options_by_scale(Transfer(content_depths=(1,)), 4)[-1]
     assert _held(finest) == pytest.approx({"relu3_1": 0.3 * 0.03})
 
 
@@ -88,7 +88,7 @@ def test_content_is_kept_no_deeper_than_its_own_layers_and_content_depths(
     layers: list[str], content_depth: int, beside: set[str]
 ) -> None:
     options = Transfer(content_layers=dict.fromkeys(layers, 1.0))
-    assert set(to_depth(options, 3, content_depth).content_layers) == {"relu3_1"} | beside
+    assert set(limit_depth(options, 3, content_depth).content_layers) == {"relu3_1"} | beside
 
 
 def test_a_step_costs_what_its_convolutions_do() -> None:

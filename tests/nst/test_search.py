@@ -38,7 +38,7 @@ def search(
     return found
 
 
-def test_the_best_picture_on_the_way_is_the_one_returned() -> None:
+def test_the_best_picture_of_all_steps_is_returned() -> None:
     found = search([3.0, 1.0, 2.0, 5.0])
     found.step()
     second = found.optimizer.image.clone()
@@ -53,7 +53,7 @@ def test_a_divergence_is_stepped_back_from_and_counted() -> None:
     best = found.optimizer.image.clone()
     for _ in range(3):
         found.step()
-    assert not found.settled()
+    assert not found.has_converged()
     assert found.restarts == 1
     assert found.optimizer.learning_rate == rate / 2  # type: ignore[attr-defined]
     assert (found.optimizer.image - best).abs().max() < 1
@@ -61,7 +61,7 @@ def test_a_divergence_is_stepped_back_from_and_counted() -> None:
 
 def test_not_a_number_never_becomes_the_picture() -> None:
     found = search([2.0, math.nan, math.nan, math.nan], gradient=math.nan, steps=3)
-    assert not found.settled()
+    assert not found.has_converged()
     assert found.restarts == 1
     assert found.optimizer.image.isfinite().all()
     assert found.best(final=True).isfinite().all()
@@ -69,18 +69,18 @@ def test_not_a_number_never_becomes_the_picture() -> None:
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 @pytest.mark.parametrize("final", [False, True])
-def test_a_scale_too_short_for_a_look_gives_a_finite_picture(optimizer: str, final: bool) -> None:
+def test_a_scale_too_short_for_a_check_gives_a_finite_picture(optimizer: str, final: bool) -> None:
     found = search([math.nan, math.nan], math.nan, 1, optimizer)
     assert found.best(final).isfinite().all()
 
 
 def test_a_loss_that_is_no_number_from_the_start_is_an_error() -> None:
     with pytest.raises(EngineError, match="from the start"):
-        search([math.nan], steps=1).settled()
+        search([math.nan], steps=1).has_converged()
 
 
 def test_a_scale_ends_when_another_step_would_not_be_seen() -> None:
     still = search([1.0] * 10, gradient=0.0, steps=5)
-    assert still.settled()
+    assert still.has_converged()
     moving = search([1.0, 0.9, 0.8, 0.7, 0.6], gradient=1.0, steps=5)
-    assert not moving.settled()
+    assert not moving.has_converged()

@@ -96,7 +96,7 @@ def test_the_sliced_distance_agrees_with_sorting() -> None:
     assert float(value) == pytest.approx(float(expected), rel=0.05)
 
 
-def test_the_histogram_pull_takes_every_value_to_its_quantile() -> None:
+def test_the_histogram_gradient_takes_every_value_to_its_quantile() -> None:
     f, p = features(3, 1, 4000), features(4, 1, 4000)
     statistic = Histogram()
     target = statistic.measure(p)
@@ -134,7 +134,7 @@ def test_the_inverse_root_is_that_of_the_eigenvalues(way: Callable[[Tensor], Ten
     assert (found - expected).norm() < 0.01 * expected.norm()
 
 
-def test_both_ways_to_the_root_give_one_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_methods_for_the_root_give_one_distance(monkeypatch: pytest.MonkeyPatch) -> None:
     f, p = features(1, 64, 5000), features(2, 64, 5000)
     value, gradient = evaluated("wasserstein", f, p)
     monkeypatch.setattr(wasserstein, "by_eigenvalues", by_newton_schulz)
@@ -179,7 +179,7 @@ def test_features_that_hardly_vary_have_a_finite_distance(
 
 
 @pytest.mark.parametrize("spread", [0.01, 0.1, 1.0])
-def test_a_flat_photo_is_pulled_alike_by_both_ways_to_the_root(
+def test_both_methods_for_the_root_give_a_flat_photo_the_same_gradient(
     spread: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Channels of unlike means: what rounding leaves of their products is not symmetric."""
@@ -249,7 +249,7 @@ def test_the_gradient_of_wasserstein_is_exact_where_channels_are_many() -> None:
     assert along == pytest.approx(float(there - back) / 2e-6, rel=1e-4)
 
 
-def test_a_painting_is_at_no_distance_from_itself_and_is_not_pulled() -> None:
+def test_a_painting_has_no_distance_from_itself_and_no_gradient() -> None:
     painting = features(2, 24, 400)
     value, gradient = evaluated("wasserstein", painting, painting)
     assert float(value) == 0
@@ -284,7 +284,7 @@ def test_degenerate_features_give_finite_numbers(name: str, kind: str) -> None:
         assert gradient.isfinite().all()
 
 
-def test_every_statistic_is_told_apart_from_the_others() -> None:
+def test_every_statistic_differs_from_the_others() -> None:
     f, p = features(1), features(2)
     kinds = [Gram, Covariance, MeanStd, Wasserstein, SlicedWasserstein, Histogram]
     assert {STATISTICS[name] for name in NAMES} == set(kinds)

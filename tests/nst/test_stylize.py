@@ -12,7 +12,7 @@ from pipeline.config.transfer import Transfer
 from pipeline.errors import EngineError
 from pipeline.nst import Iterate, Vgg19, stylize
 from pipeline.nst.cache import Caches, MemoryCache
-from pipeline.nst.objective import Objective, style_sums
+from pipeline.nst.objective import Objective, measure_style
 from pipeline.nst.optimizers import PictureOptimizer, make_optimizer
 from pipeline.nst.pyramid import resize, target_size
 
@@ -32,7 +32,7 @@ def test_without_any_content_layer_the_photo_is_free(
     torch.testing.assert_close(nothing, weightless)
 
 
-def test_content_is_adapted_where_asked_and_plain_in_the_papers_way(
+def test_content_is_adapted_on_request_and_plain_as_in_the_paper(
     photo: Tensor, painting: Tensor, network: Vgg19
 ) -> None:
     """Adapted content leaves the painting's statistics nearer: the two no longer fight."""
@@ -41,7 +41,7 @@ def test_content_is_adapted_where_asked_and_plain_in_the_papers_way(
         for target in ("adapted", "photo")
     }
     pictures = {name: stylize(photo, painting, o, network=network) for name, o in options.items()}
-    goal = style_sums(network, [painting[None]], [1.0], 64 * 64, Transfer())
+    goal = measure_style(network, [painting[None]], [1.0], 64 * 64, Transfer())
     judge = Objective(network, pictures["photo"][None], goal, Transfer(content_weight=0.0))
     distance = {name: judge(p[None]).terms["style"] for name, p in pictures.items()}
     assert distance["adapted"] < 0.9 * distance["photo"]
@@ -174,7 +174,7 @@ def test_a_start_image_is_where_the_picture_starts(
     torch.testing.assert_close(picture, start, atol=1e-3, rtol=0)
 
 
-def test_progress_tells_scale_step_and_work_left(
+def test_progress_reports_scale_step_and_work_left(
     photo: Tensor, painting: Tensor, network: Vgg19
 ) -> None:
     seen: list[Iterate] = []
@@ -205,7 +205,7 @@ def test_odd_small_and_narrow_photos_come_out_whole(
     assert picture.isfinite().all()
 
 
-def test_the_deep_layer_of_content_is_looked_at_where_content_depths_says(network: Vgg19) -> None:
+def test_the_deep_content_layer_is_used_where_content_depths_has_it(network: Vgg19) -> None:
     photo, style = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     looked_at: list[dict[str, Tensor]] = []
 
@@ -222,7 +222,7 @@ def test_the_deep_layer_of_content_is_looked_at_where_content_depths_says(networ
 
 
 @pytest.mark.parametrize(("depths", "expected"), [((5, 3), [5, 3]), ((4, 1), [4, 1])])
-def test_the_metric_follows_depths_where_content_looks_deeper(
+def test_the_metric_follows_depths_where_content_layers_are_deeper(
     network: Vgg19, monkeypatch: pytest.MonkeyPatch, depths: tuple[int, ...], expected: list[int]
 ) -> None:
     seen: list[int] = []
@@ -237,7 +237,7 @@ def test_the_metric_follows_depths_where_content_looks_deeper(
     assert seen == expected
 
 
-def test_an_interrupted_run_goes_on_from_its_last_scale(
+def test_an_interrupted_run_resumes_from_its_last_scale(
     photo: Tensor, painting: Tensor, network: Vgg19
 ) -> None:
     options = Transfer(size=64, scales=(32, 64), steps=(4, 3))

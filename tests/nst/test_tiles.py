@@ -7,8 +7,8 @@ from torch import Tensor
 
 from pipeline.config.transfer import Transfer
 from pipeline.nst import Vgg19, stylize
-from pipeline.nst.objective import Objective, style_sums
-from pipeline.nst.tiles import MARGIN, TiledObjective, looking, spans
+from pipeline.nst.objective import Objective, measure_style
+from pipeline.nst.tiles import MARGIN, TiledObjective, extract_in_blocks, spans
 
 pytestmark = pytest.mark.slow
 
@@ -35,10 +35,10 @@ def test_the_gradient_in_blocks_is_that_of_the_whole(
     statistic: str, wide: Tensor, painting: Tensor, network: Vgg19
 ) -> None:
     options = Transfer(statistic=statistic, tv_weight=0.5)
-    target = style_sums(network, [painting[None]], [1.0], HEIGHT * WIDTH, options)
+    target = measure_style(network, [painting[None]], [1.0], HEIGHT * WIDTH, options)
     photo = wide.flip(3)
     at_once = Objective(network, photo, target, options)
-    in_blocks = TiledObjective.of(128)(network, photo, target, options)
+    in_blocks = TiledObjective(128, network, photo, target, options)
     expected, found = at_once(wide), in_blocks(wide)
     torch.testing.assert_close(found.loss, expected.loss, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(in_blocks.value(wide), expected.loss, rtol=1e-4, atol=1e-6)
@@ -46,10 +46,10 @@ def test_the_gradient_in_blocks_is_that_of_the_whole(
     assert error < 2e-3
 
 
-def test_a_painting_looked_at_in_blocks_has_the_same_style(wide: Tensor, network: Vgg19) -> None:
+def test_a_painting_measured_in_blocks_has_the_same_style(wide: Tensor, network: Vgg19) -> None:
     options, area = Transfer(), HEIGHT * WIDTH
-    at_once = style_sums(network, [wide], [1.0], area, options)
-    in_blocks = style_sums(network, [wide], [1.0], area, options, looking(64))
+    at_once = measure_style(network, [wide], [1.0], area, options)
+    in_blocks = measure_style(network, [wide], [1.0], area, options, extract_in_blocks(64))
     for layer, sums in at_once.items():
         torch.testing.assert_close(in_blocks[layer].second, sums.second, rtol=1e-3, atol=1e-2)
 

@@ -61,7 +61,7 @@ HOLE = {"name": "c", "version": "2", "vulns": [{"id": "CVE-1", "fix_versions": [
         ([GOOD, MISSED], 2, "Not looked up: b"),
         ([MISSED], 2, "Nothing was checked"),
         ([], 2, "Nothing was checked"),
-        ([GOOD, MISSED, HOLE], 1, "c 2: CVE-1, mended in 3"),
+        ([GOOD, MISSED, HOLE], 1, "c 2: CVE-1, fixed in 3"),
     ],
 )
 def test_an_audit_that_looked_nothing_up_does_not_say_that_all_is_well(audit, found, code, words):

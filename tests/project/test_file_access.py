@@ -18,7 +18,7 @@ WATCHED = {
 EXCEPTIONS = {
     "system/safe_files": {"open": "the door", "fdopen": "the door"},
     "system/file_version": {"st_mtime_ns": "one part of a stamp"},
-    "imaging/sandbox": {"subprocess": "the nursery; the command is the interpreter's"},
+    "imaging/sandbox": {"subprocess": "the decoder process; the command is the interpreter's"},
     "workers/device_slot": {
         "subprocess": "workers; the command is the interpreter's",
         "multiprocessing": "its pipes only",

@@ -46,7 +46,7 @@ def grey(level: float, side: int = 64) -> Tensor:
 def recorded(levels: list[float], **settings: object) -> Recorder:
     recorder = Recorder(Timelapse(**settings))
     for step, level in enumerate(levels, 1):
-        recorder.saw(iterate(step, grey(level)))
+        recorder.observe(iterate(step, grey(level)))
     return recorder
 
 
@@ -64,8 +64,8 @@ def test_the_film_begins_at_the_first_step_and_ends_with_the_finished_picture() 
 
 def test_frames_of_all_scales_have_the_size_of_the_finished_picture() -> None:
     recorder = Recorder(Timelapse(side=40))
-    recorder.saw(iterate(1, grey(0.1, 16)))
-    recorder.saw(iterate(2, grey(0.5, 64), scale=2))
+    recorder.observe(iterate(1, grey(0.1, 16)))
+    recorder.observe(iterate(2, grey(0.5, 64), scale=2))
     assert {frame.shape for frame in recorder.frames(FINISHED)} == {(30, 40, 3)}
 
 
@@ -78,12 +78,12 @@ def test_memory_stays_bounded_however_long_the_job() -> None:
     assert len(recorder._candidates) <= CANDIDATES * 10 + 1
 
 
-def test_the_first_steps_of_each_scale_are_looked_at_more_closely() -> None:
+def test_the_first_steps_of_each_scale_are_copied_more_often() -> None:
     recorder = Recorder(Timelapse(frames=24))
     kept = []
     for step in range(1, 201):
         before = len(recorder._candidates)
-        recorder.saw(iterate(step, grey(0.5, 16), scale=1 + (step > 100)))
+        recorder.observe(iterate(step, grey(0.5, 16), scale=1 + (step > 100)))
         if len(recorder._candidates) > before:
             kept.append(step)
     assert kept[:3] == [1, 2, 3]
@@ -93,7 +93,7 @@ def test_the_first_steps_of_each_scale_are_looked_at_more_closely() -> None:
 
 def test_an_iterate_that_moves_in_place_does_not_change_what_was_kept() -> None:
     recorder, image = Recorder(Timelapse(side=320, stills=(1,))), grey(0.2)
-    recorder.saw(iterate(1, image))
+    recorder.observe(iterate(1, image))
     image.fill_(1.0)
     assert levels(recorder.frames(FINISHED))[0] == 51
     assert recorder.stills[1].max() == 51
@@ -229,7 +229,7 @@ def test_a_job_taken_up_again_has_a_shorter_film_and_no_broken_one(
         assert 2 <= film.n_frames <= 3
 
 
-def test_the_curve_has_the_last_step_and_tells_scales_apart(job: Job, tmp_path: Path) -> None:
+def test_the_curve_has_the_last_step_and_distinguishes_scales(job: Job, tmp_path: Path) -> None:
     result = run_job(job, Workspace("cpu", tmp_path), lambda _: None, lambda: False)
     assert result.curve[0][0] == 1
     assert result.curve[-1] == (5, result.losses["total"], 2)
@@ -248,7 +248,7 @@ def pipeline(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
-def test_stylize_writes_a_film_where_it_is_told(job: Job, tmp_path: Path) -> None:
+def test_stylize_writes_a_film_to_the_path_given(job: Job, tmp_path: Path) -> None:
     film = tmp_path / "other" / "growth.gif"
     film.parent.mkdir()
     done = pipeline("stylize", str(job.path), "builtin:mosaic", "-o", str(tmp_path / "o.png"),
@@ -262,6 +262,6 @@ def test_stylize_writes_a_film_where_it_is_told(job: Job, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["film.avi", "film.none", "film", "missing/film.webp"])
-def test_an_impossible_film_is_told_before_any_work(tmp_path: Path, name: str) -> None:
+def test_an_impossible_film_is_reported_before_any_work(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=r"film|missing"):
         check_film(tmp_path / name)

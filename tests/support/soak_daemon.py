@@ -7,13 +7,13 @@ from pathlib import Path
 from pipeline.config import loading
 from pipeline.daemon import run as running
 from pipeline.system.stdout import open_standard_streams
-from pipeline.workers.executor import Place
+from pipeline.workers.executor import WorkerSettings
 from support.fake_work import paint
 
 
 def main(command: str, config: str) -> int:
     open_standard_streams()  # as the program itself does
-    running.Place = partial(Place, do=paint)
+    running.WorkerSettings = partial(WorkerSettings, do=paint)
     loaded = loading.load(Path(config))
     return running.run(loaded, as_json=True, keep_going=command == "watch")
 

@@ -17,7 +17,7 @@ from support.worker_runs import outcome, staging
 from pipeline.config.sections import Limits
 from pipeline.imaging.sandbox import Decoder
 from pipeline.system import interpreter
-from pipeline.workers.executor import Place
+from pipeline.workers.executor import WorkerSettings
 from pipeline.workers.local import LocalExecutor
 
 pytestmark = pytest.mark.slow
@@ -84,7 +84,7 @@ def test_a_decoder_runs_no_code_of_the_current_folder(downloads, tmp_path):
 
 
 def test_a_worker_runs_no_code_of_the_current_folder(downloads, tmp_path):
-    executor = LocalExecutor(["cpu"], Place(do=paint))
+    executor = LocalExecutor(["cpu"], WorkerSettings(do=paint))
     try:
         executor.submit(make_job(), staging(tmp_path))
         assert outcome(executor).status == "done"

@@ -23,17 +23,10 @@ from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.jobs.job import Interrupted, Job, JobResult, Progress, Workspace
 from pipeline.jobs.recipe import Recipe, StyleImage, digest
 from pipeline.render.run_job import run_job
-from pipeline.workers.executor import GivenBack, Place
+from pipeline.workers.executor import GivenBack, WorkerSettings
 from pipeline.workers.local import LocalExecutor
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def executor(tmp_path):
-    executor = LocalExecutor(["cpu"], Place(state=tmp_path / "state", do=paint))
-    yield executor
-    executor.close(force=True)
 
 
 def chatter(job, workspace, on_progress, should_stop):
@@ -52,13 +45,13 @@ def test_the_slot_survives_a_worker_that_is_killed(executor, tmp_path):
 
 
 def test_the_slot_survives_a_worker_that_hangs(tmp_path):
-    place = Place(Limits(stall_seconds=3), tmp_path / "state", paint)
+    place = WorkerSettings(Limits(stall_seconds=3), tmp_path / "state", paint)
     executor = LocalExecutor(["cpu"], place)
     try:
         executor.submit(make_job("hang.jpg"), staging(tmp_path, "one"))
         result = outcome(executor)
         assert result.error.code is Reason.STALLED
-        assert "said nothing of its job" in result.error.message
+        assert "sent no progress of its job" in result.error.message
         executor.submit(make_job("good.jpg"), staging(tmp_path, "two"))
         assert outcome(executor).status == "done"
     finally:
@@ -67,7 +60,7 @@ def test_the_slot_survives_a_worker_that_hangs(tmp_path):
 
 def test_the_slot_survives_a_worker_that_is_stopped(tmp_path):
     now = 0.0
-    executor = LocalExecutor(["cpu"], Place(state=tmp_path, do=paint), clock=lambda: now)
+    executor = LocalExecutor(["cpu"], WorkerSettings(state=tmp_path, do=paint), clock=lambda: now)
     try:
         executor.submit(make_job("hang.jpg"), staging(tmp_path, "one"))
         while not any(isinstance(event, Progress) for event in executor.poll(0.2)):
@@ -94,7 +87,7 @@ def test_a_job_asked_to_stop_comes_back(executor, tmp_path, monkeypatch):
 
 
 def test_what_libraries_print_in_a_worker_goes_to_its_log(tmp_path, capfd):
-    executor = LocalExecutor(["cpu"], Place(state=tmp_path, do=chatter))
+    executor = LocalExecutor(["cpu"], WorkerSettings(state=tmp_path, do=chatter))
     executor.submit(make_job(), staging(tmp_path))
     assert outcome(executor).status == "done"
     executor.close()
@@ -109,9 +102,9 @@ from pathlib import Path
 from support.fake_work import paint
 from support.stock import make_job
 from pipeline.workers.local import LocalExecutor
-from pipeline.workers.executor import Place
+from pipeline.workers.executor import WorkerSettings
 if __name__ == "__main__":
-    executor = LocalExecutor(["cpu"], Place(do=paint))
+    executor = LocalExecutor(["cpu"], WorkerSettings(do=paint))
     executor.submit(make_job(), Path(sys.argv[1]))
     while not executor.poll(0.2):
         pass
@@ -156,7 +149,7 @@ def real_job(tmp_path) -> Job:
     return Job("a.png", path, digest(path), "mosaic", recipe, 1)
 
 
-def test_an_interrupted_job_goes_on_from_its_last_scale(real_job, tmp_path):
+def test_an_interrupted_job_resumes_from_its_last_scale(real_job, tmp_path):
     workspace = Workspace("cpu", staging(tmp_path), checkpoints=tmp_path / "checkpoints")
     looks = iter(range(100))
     with pytest.raises(Interrupted):

@@ -27,7 +27,7 @@ from pipeline.jobs.job import Job, JobResult, JobState
 from pipeline.ledger.ledger import Ledger
 from pipeline.monitoring.view import View
 from pipeline.outbox.publisher import Outbox
-from pipeline.workers.messages import AHEAD, Place
+from pipeline.workers.messages import AHEAD, WorkerSettings
 from pipeline.workers.ray_cluster.connection import (
     check_dashboard,
     check_private,
@@ -36,8 +36,8 @@ from pipeline.workers.ray_cluster.connection import (
 )
 from pipeline.workers.ray_cluster.executor import open_cluster
 from pipeline.workers.ray_cluster.node_folder import NodeFolder
-from pipeline.workers.ray_cluster.node_worker import localised, needed
-from pipeline.workers.ray_cluster.remote_worker import places
+from pipeline.workers.ray_cluster.node_worker import files_by_sha256, with_local_paths
+from pipeline.workers.ray_cluster.remote_worker import worker_capacity
 
 pytestmark = [
     pytest.mark.slow,
@@ -84,7 +84,7 @@ def await_port(port: int) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
-def test_an_address_where_nobody_listens_is_told_at_once(scheme):
+def test_an_address_where_nobody_listens_is_reported_at_once(scheme):
     port = free_port()
     began = time.monotonic()
     with pytest.raises(ConfigError, match=r"ray\.address.*does not answer"):
@@ -93,7 +93,7 @@ def test_an_address_where_nobody_listens_is_told_at_once(scheme):
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
-def test_an_address_that_is_no_ray_is_told_within_the_time_allowed(scheme):
+def test_an_address_that_is_no_ray_is_reported_within_the_time_allowed(scheme):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"{scheme}127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(ConfigError, match="no Ray answers within 2 s"):
@@ -114,20 +114,20 @@ def test_a_cluster_beyond_this_machine_is_refused_without_token(monkeypatch):
 
 
 def test_workers_fill_a_node_by_what_each_declares():
-    assert places({"CPU": 8}, None, 0) == (8, 1)
-    assert places({"CPU": 8}, 2.0, 0) == (2, 4)
-    assert places({"CPU": 8, "GPU": 2}, None, 1.0) == (1, 2)
-    assert places({"CPU": 8, "GPU": 2}, None, 0.5) == (1, 4)
-    assert places({"CPU": 8}, None, 1.0) == (1, 0)
-    assert places({}, None, 0) == (0, 0)
+    assert worker_capacity({"CPU": 8}, None, 0) == (8, 1)
+    assert worker_capacity({"CPU": 8}, 2.0, 0) == (2, 4)
+    assert worker_capacity({"CPU": 8, "GPU": 2}, None, 1.0) == (1, 2)
+    assert worker_capacity({"CPU": 8, "GPU": 2}, None, 0.5) == (1, 4)
+    assert worker_capacity({"CPU": 8}, None, 1.0) == (1, 0)
+    assert worker_capacity({}, None, 0) == (0, 0)
 
 
 def test_a_job_is_the_same_job_on_a_node(tmp_path):
     job = make_job()
-    there = localised(job, lambda sha: tmp_path / sha)
+    there = with_local_paths(job, lambda sha: tmp_path / sha)
     assert there.path == tmp_path / job.sha256
     assert (there.id, there.recipe.digest) == (job.id, job.recipe.digest)
-    assert needed(job) == {job.sha256: job.path}
+    assert files_by_sha256(job) == {job.sha256: job.path}
 
 
 def test_how_far_a_job_came_goes_to_another_machine_unless_it_is_too_large(tmp_path, monkeypatch):
@@ -140,7 +140,7 @@ def test_how_far_a_job_came_goes_to_another_machine_unless_it_is_too_large(tmp_p
     assert here.pack("abc") == here.pack("unknown") == b""
 
 
-def test_a_lost_client_port_is_told_from_a_mistake_of_ours():
+def test_a_lost_client_port_is_distinguished_from_our_own_errors():
     grpc = pytest.importorskip("grpc", reason="grpcio is not installed: pip install -e '.[ray]'")
     assert connection_lost(ConnectionError("gone"))
     assert connection_lost(grpc.RpcError())
@@ -253,7 +253,7 @@ def studio(tmp_path):
             self.config = config = load_config(config_file)
             for number in range(photos):
                 photo(tmp_path / "inbox" / f"{number}.png", seed=number)
-            self.executor = open_cluster(config, Place(config.limits, config.state, do=do))
+            self.executor = open_cluster(config, WorkerSettings(config.limits, config.state, do=do))
             closing.callback(self.executor.close, force=True)
             while self.executor.free() < AHEAD * self.executor.slots:
                 self.executor.poll(0.1)  # until all nodes are up: each gets its share
@@ -317,7 +317,7 @@ def test_a_worker_that_dies_while_its_node_lives_is_a_crash_of_its_job(cluster, 
     assert [end.error.code for end in ends] == [Reason.WORKER_CRASHED]
 
 
-def test_a_job_goes_on_from_its_last_scale_after_a_lost_node_and_after_a_stop(cluster, studio):
+def test_a_job_resumes_from_its_last_scale_after_a_lost_node_and_after_a_stop(cluster, studio):
     from support.fake_work import held_at_its_last_scale
 
     studio.open(cluster.address, held_at_its_last_scale, photos=2, more=THREE_SCALES)
@@ -335,7 +335,9 @@ def test_a_job_goes_on_from_its_last_scale_after_a_lost_node_and_after_a_stop(cl
     assert list(checkpoints.iterdir()) == []
 
 
-def test_a_cluster_is_used_through_its_client_port_and_its_loss_is_told(head, studio, monkeypatch):
+def test_a_cluster_is_used_through_its_client_port_and_its_loss_is_reported(
+    head, studio, monkeypatch
+):
     from support.fake_work import paint
 
     monkeypatch.setenv("RAY_CLIENT_RECONNECT_GRACE_PERIOD", "1")

@@ -1,1 +1,1 @@
-"""Files looked through before Pillow decodes them: damage, pages, stated colours, metadata."""
+"""Files checked before Pillow decodes them: damage, pages, stated colours, metadata."""

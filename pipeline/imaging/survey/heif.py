@@ -1,4 +1,4 @@
-"""The boxes of a HEIC or AVIF file, as far as they say in which colours its main picture is.
+"""The boxes of a HEIC or AVIF file that state the colours of its main picture.
 
 Pillow and libheif turn YCbCr into RGB by the `nclx` property, but leave RGB in its own primaries.
 (ISO/IEC 14496-12 and 23008-12.)

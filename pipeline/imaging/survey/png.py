@@ -1,4 +1,4 @@
-"""PNG files looked through before Pillow decodes them: checksums, metadata, stated colours.
+"""PNG files checked before Pillow decodes them: checksums, metadata, stated colours.
 
 Pillow checks no sum of the pixels, refuses the whole picture for a wrong sum or a large text beside
 it, and does not know cICP. (W3C, Portable Network Graphics, third edition.)
@@ -17,13 +17,13 @@ from pipeline.imaging.survey.stated_colors import NOTHING, Stated, by_chromatici
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 BLOCK = 1 << 20
 GREY, RGB = 0, 2  # colour types
-# The picture itself. tRNS is ancillary by name, and yet it says which pixels are seen.
+# The picture itself. tRNS is ancillary by name, and yet it states which pixels are visible.
 PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT"))
 TEXTS = frozenset((b"tEXt", b"zTXt", b"iTXt"))
 COLOURS = frozenset((b"cICP", b"sRGB", b"cHRM", b"gAMA"))
 NUMBERS = COLOURS | {b"IHDR", b"tRNS"}
 XMP = b"XML:com.adobe.xmp\0"
-SAID = {b"iCCP": "colour profile", b"eXIf": "EXIF", b"iTXt": "XMP"}  # what is missed if left out
+NAMES = {b"iCCP": "colour profile", b"eXIf": "EXIF", b"iTXt": "XMP"}  # named in notes if left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class _Chunk:
 
 @dataclass(slots=True)
 class Png:
-    """A PNG that Pillow can read, and what was found on the way."""
+    """A PNG that Pillow can read, and what was found in it."""
 
     file: BinaryIO
     colours: Stated = NOTHING
@@ -45,7 +45,7 @@ class Png:
     transparent: int | None = None  # the grey that is, of 8 bits, where Pillow gets it wrong
 
 
-def looked_through(file: BinaryIO, max_exif: int, max_icc: int) -> Png:
+def survey(file: BinaryIO, max_exif: int, max_icc: int) -> Png:
     """The PNG without the metadata that is damaged or beyond its limit.
 
     Raises:
@@ -75,7 +75,7 @@ def looked_through(file: BinaryIO, max_exif: int, max_icc: int) -> Png:
     file.seek(0)
     if left_out:
         found.file = _without_the_rest(file, kept)
-    found.first = _state(found, numbers)
+    found.first = _read_colors(found, numbers)
     found.transparent = _transparent(numbers)
     return found
 
@@ -108,15 +108,15 @@ def _content(file: BinaryIO, chunk: _Chunk) -> bytes:
 
 
 def _measured(file: BinaryIO, chunk: _Chunk, most: int) -> tuple[str | None, int]:
-    """What kind of metadata a chunk is ("": a text that nobody asks for), and its size unpacked.
+    """What kind of metadata a chunk is ("": a text that is not used), and its size unpacked.
 
     None for a chunk that is no metadata. Unpacks no more than ``most`` bytes.
     """
-    if chunk.kind not in TEXTS and chunk.kind not in SAID:
+    if chunk.kind not in TEXTS and chunk.kind not in NAMES:
         return None, 0
     file.seek(chunk.start + 8)
     raw = file.read(min(chunk.data, most + 4096))
-    name = SAID.get(chunk.kind, "")
+    name = NAMES.get(chunk.kind, "")
     if chunk.kind == b"iTXt" and not raw.startswith(XMP):
         name = ""
     if raw.startswith(b"Raw profile type exif\0"):  # ImageMagick's
@@ -154,7 +154,7 @@ def _without_the_rest(file: BinaryIO, kept: list[_Chunk]) -> BinaryIO:
     return copy
 
 
-def _state(found: Png, numbers: dict[bytes, bytes]) -> bool:
+def _read_colors(found: Png, numbers: dict[bytes, bytes]) -> bool:
     """Understand the numbers; returns whether they count before a profile, as cICP does."""
     if len(numbers.get(b"cICP", b"")) == 4:
         primaries, transfer, matrix, full = numbers[b"cICP"]

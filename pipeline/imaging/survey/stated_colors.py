@@ -47,7 +47,7 @@ class Stated:
     """What a file's numbers come to.
 
     Attributes:
-        icc: A profile that says the same; empty where that is sRGB, or nothing is stated.
+        icc: A profile of the same colours; empty where that is sRGB, or nothing is stated.
         note: What of it is not understood: it is read as sRGB.
         hdr: The name of its HDR transfer, PQ or HLG.
     """

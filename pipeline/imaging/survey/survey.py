@@ -1,4 +1,4 @@
-"""What Pillow does not say of a file, found out before it decodes: damage, page, colours, HDR."""
+"""What Pillow does not report of a file, found before it decodes: damage, page, colours, HDR."""
 
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal
@@ -18,13 +18,13 @@ class Survey:
     """A file that may be decoded, and what was found in it.
 
     Attributes:
-        file: What Pillow shall read.
-        notes: What is left out of account; for the run log.
+        file: What Pillow is to read.
+        notes: What is not used; for the run log.
         colours: As stated in numbers.
         before_profile: Whether they count before a profile.
         page: Of a TIFF.
         tiff: How its samples are meant.
-        partly: The file is damaged, and wanted all the same.
+        load_truncated: The file is damaged, and wanted all the same.
         transparent: Of a PNG, the grey that is, where Pillow gets it wrong.
     """
 
@@ -33,12 +33,12 @@ class Survey:
     colours: Stated = NOTHING
     before_profile: bool = False
     tiff: tiffs.Tiff = field(default_factory=tiffs.Tiff)
-    partly: bool = False
+    load_truncated: bool = False
     transparent: int | None = None
 
 
-def surveyed(file: BinaryIO, max_exif: int, max_icc: int, max_pages: int) -> Survey:
-    """Look a file through.
+def survey_file(file: BinaryIO, max_exif: int, max_icc: int, max_pages: int) -> Survey:
+    """Check a file.
 
     Raises:
         InputError: It is damaged, of a kind that would not be decoded right, or HDR.
@@ -47,11 +47,11 @@ def surveyed(file: BinaryIO, max_exif: int, max_icc: int, max_pages: int) -> Sur
     file.seek(0)
     found = Survey(file)
     if head.startswith(pngs.SIGNATURE):
-        png = pngs.looked_through(file, max_exif, max_icc)
+        png = pngs.survey(file, max_exif, max_icc)
         found.file, found.notes, found.colours = png.file, png.notes, png.colours
         found.before_profile, found.transparent = png.first, png.transparent
     elif head.startswith(TIFF):
-        found.tiff = tiffs.looked_through(file, max_pages)
+        found.tiff = tiffs.survey(file, max_pages)
         found.colours = found.tiff.colours
         _note(found)
     elif head[4:8] == b"ftyp":
@@ -68,20 +68,20 @@ def _note(found: Survey) -> None:
         found.notes.append(f"{found.colours.note}: read as sRGB")
 
 
-def hear(found: Survey, on_damage: Literal["refuse", "take"]) -> None:
-    """Have libjpeg decode a JPEG whose size is known to be within its limit, and listen.
+def check_jpeg(found: Survey, on_damage: Literal["refuse", "take"]) -> None:
+    """Decode a JPEG, whose size is known to be within its limit, for libjpeg's warnings.
 
     Raises:
         InputError: It is damaged, and damaged ones are refused; or it cannot be decoded.
     """
     before = found.file.tell()
     found.file.seek(0)
-    said, is_damage = jpegs.complaint(found.file.read())
+    warning, is_damage = jpegs.warning_of(found.file.read())
     found.file.seek(before)
-    if said and not is_damage:
-        raise unsupported(f"a JPEG of a kind that is not decoded: {said}")
-    if said and on_damage == "refuse":
-        raise damaged(f"the JPEG is cut off or damaged ({said})")
-    if said:
-        found.partly = True
-        found.notes.append(f"damaged, and taken as it is ({said})")
+    if warning and not is_damage:
+        raise unsupported(f"a JPEG of a kind that is not decoded: {warning}")
+    if warning and on_damage == "refuse":
+        raise damaged(f"the JPEG is cut off or damaged ({warning})")
+    if warning:
+        found.load_truncated = True
+        found.notes.append(f"damaged, and taken as it is ({warning})")

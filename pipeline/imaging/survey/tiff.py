@@ -1,8 +1,8 @@
-"""TIFF files looked through before Pillow decodes them: which page is the photo, and what it holds.
+"""TIFF files checked before Pillow decodes them: which page is the photo, and what it holds.
 
 TIFF has more ways to store a picture than any decoder knows, and of some of them Pillow makes wrong
-pixels without a word. What it decodes right is listed here, as the tests found it, and all else is
-refused by name. (TIFF 6.0, and BigTIFF as libtiff writes it.)
+pixels without an error. What it decodes right is listed here, as the tests found it, and all else
+is refused by name. (TIFF 6.0, and BigTIFF as libtiff writes it.)
 """
 
 import struct
@@ -18,12 +18,10 @@ PHOTOMETRIC, FILL_ORDER, SAMPLES, PLANAR = 262, 266, 277, 284
 WHITE, PRIMARIES, SUB_DIRECTORIES, EXTRA, FORMAT = 318, 319, 330, 338, 339
 SUBSAMPLING, PROFILE = 530, 34675
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
-WANTED = frozenset(
-    (
-        *(SUBFILE, OLD_SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER),
-        *(SAMPLES, PLANAR, WHITE, PRIMARIES, SUB_DIRECTORIES, EXTRA, FORMAT, SUBSAMPLING, PROFILE),
-    )
-)
+WANTED = frozenset({
+    SUBFILE, OLD_SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER,
+    SAMPLES, PLANAR, WHITE, PRIMARIES, SUB_DIRECTORIES, EXTRA, FORMAT, SUBSAMPLING, PROFILE,
+})  # fmt: skip
 MOST_ENTRIES, MOST_VALUES = 4096, 16
 TYPES = {1: "B", 3: "H", 4: "I", 5: "II", 7: "B", 13: "I", 16: "Q"}
 
@@ -65,7 +63,7 @@ class Tiff:
     described: str = ""
 
 
-def looked_through(file: BinaryIO, most_pages: int) -> Tiff:
+def survey(file: BinaryIO, most_pages: int) -> Tiff:
     """The first page that is a whole picture, and neither a small copy of one nor a mask.
 
     Where a program has marked all of them as small copies, it is the largest.
@@ -76,7 +74,7 @@ def looked_through(file: BinaryIO, most_pages: int) -> Tiff:
     pages = list(_pages(file, most_pages))
     file.seek(0)
     if not pages:
-        return Tiff()  # cut off: Pillow says so
+        return Tiff()  # cut off: Pillow reports it
     if file.read(4) == b"MM\0+":
         raise unsupported("a BigTIFF in big-endian order")  # Pillow takes it for a small TIFF
     page = _photo(pages)
@@ -173,7 +171,7 @@ def _check(tags: Tags, order: Order) -> None:
     if compression not in COMPRESSIONS:
         raise unsupported(f"a TIFF compressed in a way that is not known here ({compression})")
     if compression == OLD_JPEG:
-        return  # it says little of itself; libtiff knows it all
+        return  # it states little of itself; libtiff knows it all
     photometric = _one(tags, PHOTOMETRIC, INK)
     bits, formats = set(tags.get(BITS, (1,))), set(tags.get(FORMAT, (WHOLE,)))
     samples = _one(tags, SAMPLES, 1)

@@ -1,4 +1,4 @@
-"""Reaching a Ray cluster: whether it answers, and whether strangers could reach it as well.
+"""Reaching a Ray cluster: whether it answers, and whether untrusted hosts could reach it as well.
 
 Whoever reaches a cluster's ports can run anything on it, with the rights of those who started it.
 """
@@ -24,7 +24,7 @@ from pipeline.system.interpreter import (
     python_command,
 )
 
-MEND = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH on every node and here"
+AUTH_HINT = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH on every node and here"
 _PROBE = "import ray; ray.init(sys.argv[1], log_to_driver=False, logging_level='ERROR')"
 
 
@@ -32,7 +32,7 @@ def connect(cluster: Cluster) -> Any:
     """Ray, connected to the cluster of the config, or to one started here.
 
     Raises:
-        ConfigError: It does not answer in time, or strangers could reach it.
+        ConfigError: It does not answer in time, or untrusted hosts could reach it.
         MissingExtraError: Ray is not installed.
     """
     ray, address = load_ray(), cluster.address
@@ -41,11 +41,11 @@ def connect(cluster: Cluster) -> Any:
         if address == "local":
             # Newer Ray asks for a token on its own clusters too: one of this run only.
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-            with _no_code_from_here():
+            with _workers_load_our_code():
                 ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
         else:
             check_reachable(cluster)
-            with _no_code_from_here():
+            with _workers_load_our_code():
                 context = ray.init(address, namespace="pipeline", **quiet)
             check_dashboard(str(getattr(context, "dashboard_url", "") or ""), token_required())
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -57,7 +57,7 @@ def connect(cluster: Cluster) -> Any:
 
 
 @contextmanager
-def _no_code_from_here() -> Iterator[None]:
+def _workers_load_our_code() -> Iterator[None]:
     """Ray puts the current folder first on its workers' path of modules: let it be ours."""
     root = package_root()
     with chdir(root if os.path.isdir(root) else "/"):  # noqa: PTH112
@@ -70,7 +70,7 @@ def load_ray() -> Any:
     Raises:
         MissingExtraError: It is not installed.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no statistics are sent
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
@@ -80,11 +80,11 @@ def load_ray() -> Any:
     return ray
 
 
-def cluster_words(cluster: Cluster) -> str:
+def describe_cluster(cluster: Cluster) -> str:
     """Which Ray this is, and what the cluster has, in words; for `doctor`.
 
     Raises:
-        ConfigError: It does not answer in time, or strangers could reach it.
+        ConfigError: It does not answer in time, or untrusted hosts could reach it.
         MissingExtraError: Ray is not installed.
     """
     library = f"ray {load_ray().__version__}"
@@ -96,10 +96,10 @@ def cluster_words(cluster: Cluster) -> str:
         check_private(nodes, token_required())
     finally:
         ray.shutdown()
-    return f"{library}, {cluster.address} answers: {nodes_words(nodes)}"
+    return f"{library}, {cluster.address} answers: {describe_nodes(nodes)}"
 
 
-def nodes_words(nodes: list[Mapping[str, Any]]) -> str:
+def describe_nodes(nodes: list[Mapping[str, Any]]) -> str:
     """How many nodes there are, and what they have together."""
     has = {kind: sum(node["Resources"].get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
     plural = "" if len(nodes) == 1 else "s"
@@ -122,7 +122,9 @@ def check_reachable(cluster: Cluster) -> None:
     if address != "auto":
         host, _, port = address.removeprefix("ray://").rpartition(":")
         if not _is_local(host.strip("[]")) and not token_required():
-            raise ConfigError("a cluster beyond this machine without token", where=where, hint=MEND)
+            raise ConfigError(
+                "a cluster beyond this machine without token", where=where, hint=AUTH_HINT
+            )
         try:
             socket.create_connection((host.strip("[]"), int(port)), cluster.connect_seconds).close()
         except (OSError, OverflowError) as error:
@@ -141,13 +143,11 @@ def check_reachable(cluster: Cluster) -> None:
         what = f"no Ray answers within {cluster.connect_seconds:g} s"
         raise ConfigError(what, where=where, hint="see ray.connect_seconds") from None
     if asked.returncode:
-        raise ConfigError(
-            last_error_line(asked.stderr), where=where, hint="`ray status` tells more"
-        )
+        raise ConfigError(last_error_line(asked.stderr), where=where, hint="see `ray status`")
 
 
 def check_private(nodes: list[Mapping[str, Any]], token: bool) -> None:
-    """Refuse a cluster whose ports strangers can reach: they could run anything there.
+    """Refuse a cluster whose ports untrusted hosts can reach: they could run anything there.
 
     Raises:
         ConfigError: A node listens beyond localhost, and Ray asks for no token.
@@ -155,7 +155,7 @@ def check_private(nodes: list[Mapping[str, Any]], token: bool) -> None:
     open_ones = [n["NodeManagerAddress"] for n in nodes if not _is_local(n["NodeManagerAddress"])]
     if open_ones and not token:
         what = f"node {open_ones[0]} listens beyond localhost without token"
-        raise ConfigError(what, where="ray", hint=MEND)
+        raise ConfigError(what, where="ray", hint=AUTH_HINT)
 
 
 def check_dashboard(url: str, token: bool) -> None:
@@ -166,7 +166,7 @@ def check_dashboard(url: str, token: bool) -> None:
     """
     host = url.removeprefix("http://").rpartition(":")[0]
     if host and not _is_local(host.strip("[]")) and not token:
-        raise ConfigError("its dashboard is open to strangers", where=f"ray: {url}", hint=MEND)
+        raise ConfigError("its dashboard is open to everybody", where=f"ray: {url}", hint=AUTH_HINT)
 
 
 def _is_local(host: str) -> bool:
@@ -179,7 +179,7 @@ def _is_local(host: str) -> bool:
 
 
 def connection_lost(error: Exception) -> bool:
-    """Whether an error says that a cluster's client port is gone: gRPC's own come through, too."""
+    """Whether an error means that a cluster's client port is gone; gRPC's own come through, too."""
     return (
         isinstance(error, ConnectionError)
         or type(error).__module__.partition(".")[0] == "grpc"

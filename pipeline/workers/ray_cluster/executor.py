@@ -2,7 +2,7 @@
 
 Each worker is an actor with its CPUs and GPUs declared, bound to its node. It has at most two jobs,
 one at work and one in advance, so what is in flight is bounded. A node that is lost gives its jobs
-back; a late answer of a lost worker is never heard.
+back; a late answer of a lost worker is ignored.
 """
 
 import sys
@@ -19,24 +19,34 @@ from pipeline.errors import ChangedError, ConfigError, Failure, PlaceError, Reas
 from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.jobs.job import Job, JobResult
 from pipeline.system.interpreter import as_one_line, last_error_line
-from pipeline.workers.messages import AHEAD, Beat, Event, GivenBack, Place, Stop
+from pipeline.workers.messages import AHEAD, Event, GivenBack, Heartbeat, Stop, WorkerSettings
 from pipeline.workers.ray_cluster.connection import (
     check_private,
     connect,
     connection_lost,
     token_required,
 )
-from pipeline.workers.ray_cluster.node_worker import LEAVE_SECONDS, Delivery, Look, Parcel, needed
-from pipeline.workers.ray_cluster.remote_worker import Hired, places, worker_on
-from pipeline.workers.ray_cluster.shipping import Cargo, unpacked
-from pipeline.workers.stall_watch import Silence
+from pipeline.workers.ray_cluster.node_worker import (
+    LEAVE_SECONDS,
+    Delivery,
+    Shipment,
+    WorkerStatus,
+    files_by_sha256,
+)
+from pipeline.workers.ray_cluster.remote_worker import (
+    RemoteWorker,
+    bind_worker_class,
+    worker_capacity,
+)
+from pipeline.workers.ray_cluster.shipping import ShippedFiles, unpacked
+from pipeline.workers.stall_watch import StallWatch
 
-LOOK_SECONDS = 1.0  # between two looks at a worker's progress
-NODES_SECONDS = 2.0  # between two looks at the nodes
+STATUS_SECONDS = 1.0  # between two requests for a worker's status
+NODES_SECONDS = 2.0  # between two checks of the nodes
 
 
 class RayExecutor:
-    """Workers on the nodes of a cluster, hired as nodes come and dropped as they go.
+    """Workers on the nodes of a cluster, started as nodes come and dropped as they go.
 
     Args:
         ray: The library, connected.
@@ -50,27 +60,27 @@ class RayExecutor:
         self,
         ray: Any,
         cluster: Cluster,
-        place: Place,
+        place: WorkerSettings,
         weights: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ray, self._cluster, self._place, self._weights = ray, cluster, place, weights
         self._clock = clock
-        self._hired: list[Hired] = []
+        self._workers: list[RemoteWorker] = []
         self._unfit: dict[str, str] = {}  # nodes that cannot do the work, and why
-        self._cargo = Cargo(ray.put)
+        self._shipped_files = ShippedFiles(ray.put)
         self._checkpoints = Checkpoints(place.checkpoints) if place.checkpoints else None
         self._back: list[Event] = []
         self._nodes_at = float("-inf")
         self.shipped: dict[tuple[str, str], int] = {}  # (host, SHA-256): how often
-        self._hire()
+        self._start_workers()
 
     # --- what the service asks ----------------------------------------------------------
 
     @property
     def slots(self) -> int:
         """How many jobs are worked on at once."""
-        return len(self._hired)
+        return len(self._workers)
 
     @property
     def trouble(self) -> str:
@@ -79,16 +89,19 @@ class RayExecutor:
 
     def free(self) -> int:
         """How many jobs can be taken now: two for each worker that is up."""
-        return sum(AHEAD - len(hired.calls) for hired in self._hired if hired.device)
+        return sum(AHEAD - len(worker.calls) for worker in self._workers if worker.device)
 
     def running(self) -> list[tuple[str, Job]]:
         """Worker and job of all that was taken and has not ended."""
-        return [(hired.name, job) for hired in self._hired for job, _ in hired.calls.values()]
+        return [(worker.name, job) for worker in self._workers for job, _ in worker.calls.values()]
 
     def submit(self, job: Job, staging: Path) -> None:
         """Ship a job to the worker that can begin it first."""
         try:
-            files = {sha: self._cargo.shipped(sha, path) for sha, path in needed(job).items()}
+            files = {
+                sha: self._shipped_files.reference(sha, path)
+                for sha, path in files_by_sha256(job).items()
+            }
         except ChangedError as error:
             self._back.append(GivenBack(job, error.path))
             return
@@ -96,66 +109,66 @@ class RayExecutor:
             failure = Failure(Reason.IO_ERROR, f"cannot be shipped: {error}")
             self._back.append(JobResult(job, "failed", error=failure))
             return
-        hired = min((h for h in self._hired if h.device), key=lambda h: len(h.calls))
-        if not hired.calls:
-            hired.silence.new_job()
+        worker = min((one for one in self._workers if one.device), key=lambda one: len(one.calls))
+        if not worker.calls:
+            worker.stall_watch.job_started()
         reached = self._checkpoints.pack(job.id) if self._checkpoints else b""
-        hired.calls[hired.handle.do.remote(Parcel(job, files, reached))] = job, staging
+        worker.calls[worker.handle.do.remote(Shipment(job, files, reached))] = job, staging
 
     def poll(self, timeout: float) -> list[Event]:
         """What has happened; waits up to ``timeout`` seconds for something to happen."""
         try:
-            return self._heard(timeout)
+            return self._collect(timeout)
         except Exception as error:
             if not connection_lost(error):
                 raise
             what = f"the whole cluster is lost: {as_one_line(str(error))}"
             raise ConfigError(what, where=f"ray.address: {self._cluster.address}") from None
 
-    def _heard(self, timeout: float) -> list[Event]:
-        self._hire()
-        waited = {ref: hired for hired in self._hired for ref in self._awaited(hired)}
+    def _collect(self, timeout: float) -> list[Event]:
+        self._start_workers()
+        waited = {ref: worker for worker in self._workers for ref in self._awaited(worker)}
         events, self._back = self._back, []
         if waited:
             self._ray.wait(list(waited), timeout=0 if events else timeout)
             ready, _ = self._ray.wait(list(waited), num_returns=len(waited), timeout=0)
             for ref in ready:
-                if waited[ref] in self._hired:
-                    events += self._answered(waited[ref], ref)
-        for hired in list(self._hired):
-            events += self._watched(hired)
-        if not events and self._unfit and not self._hired:
+                if waited[ref] in self._workers:
+                    events += self._handle_answer(waited[ref], ref)
+        for worker in list(self._workers):
+            events += self._watch(worker)
+        if not events and self._unfit and not self._workers:
             hint = "install the pipeline with its weights on every node"
             raise PlaceError(self.trouble, where="ray", hint=hint)
         return events
 
     def renew(self) -> None:
         """Try nodes again that could not do the work."""
-        if not self._hired:
+        if not self._workers:
             self._unfit, self._nodes_at = {}, float("-inf")
 
     def interrupt(self) -> None:
         """Ask for all jobs back."""
-        for hired in self._hired:
-            if hired.calls:
-                hired.handle.stop.remote(Stop())
+        for worker in self._workers:
+            if worker.calls:
+                worker.handle.stop.remote(Stop())
 
     def close(self, force: bool = False) -> None:  # noqa: ARG002  # it makes no difference
         """End all workers, their folders on the nodes, and the cluster if it is ours."""
         with suppress(Exception):  # whatever has become of the cluster: this is the end
-            leaving = [hired.handle.leave.remote() for hired in self._hired if hired.device]
+            leaving = [worker.handle.leave.remote() for worker in self._workers if worker.device]
             self._ray.wait(leaving, num_returns=len(leaving), timeout=2 * LEAVE_SECONDS)
-        for hired in self._hired:
+        for worker in self._workers:
             with suppress(Exception):
-                self._ray.kill(hired.handle)
-        self._hired = []
-        self._cargo.clear()
+                self._ray.kill(worker.handle)
+        self._workers = []
+        self._shipped_files.clear()
         self._ray.shutdown()
 
     # --- workers ------------------------------------------------------------------------
 
-    def _hire(self) -> None:
-        """A worker for every place that the nodes have and that is not taken."""
+    def _start_workers(self) -> None:
+        """Start workers on all nodes that have room for more."""
         if self._clock() < self._nodes_at + NODES_SECONDS:
             return
         self._nodes_at = self._clock()
@@ -168,132 +181,136 @@ class RayExecutor:
         for node in nodes:
             if node["NodeID"] in self._unfit:
                 continue
-            cpus, count = places(node["Resources"], self._cluster.cpus, gpus)
-            mine = sum(hired.node == node["NodeID"] for hired in self._hired)
-            for _ in range(min(count - mine, most - len(self._hired))):
-                worker = worker_on(self._ray, node, cpus, gpus)
+            cpus, count = worker_capacity(node["Resources"], self._cluster.cpus, gpus)
+            mine = sum(worker.node == node["NodeID"] for worker in self._workers)
+            for _ in range(min(count - mine, most - len(self._workers))):
+                actor_class = bind_worker_class(self._ray, node, cpus, gpus)
                 place = replace(self._place, state=None)  # ours is of no use there
                 device = "auto" if gpus else "cpu"
-                handle = worker.remote(place, device, self._weights, max(1, int(cpus)))
-                self._hired.append(Hired.on(node, handle, Silence(self._clock)))
+                handle = actor_class.remote(place, device, self._weights, max(1, int(cpus)))
+                self._workers.append(RemoteWorker.on(node, handle, StallWatch(self._clock)))
 
-    def _awaited(self, hired: Hired) -> list[Any]:
-        if not hired.device:
-            return [hired.ready]
-        if hired.look is None and self._clock() >= hired.looked_at + LOOK_SECONDS:
-            hired.look, hired.looked_at = hired.handle.look.remote(), self._clock()
-        calls = [] if hired.in_doubt else hired.calls
-        return [*calls, *([hired.look] if hired.look is not None else [])]
+    def _awaited(self, worker: RemoteWorker) -> list[Any]:
+        if not worker.device:
+            return [worker.ready]
+        if worker.status is None and self._clock() >= worker.asked_at + STATUS_SECONDS:
+            worker.status, worker.asked_at = worker.handle.status.remote(), self._clock()
+        calls = [] if worker.in_doubt else worker.calls
+        return [*calls, *([worker.status] if worker.status is not None else [])]
 
     # --- answers ------------------------------------------------------------------------
 
-    def _answered(self, hired: Hired, ref: Any) -> list[Event]:
+    def _handle_answer(self, worker: RemoteWorker, ref: Any) -> list[Event]:
         try:
             answer = self._ray.get(ref)
         except self._ray.exceptions.ActorUnavailableError:
-            return self._doubted(hired)
+            return self._put_in_doubt(worker)
         except self._ray.exceptions.RayActorError as error:
-            return self._lost(hired, str(error))
+            return self._worker_lost(worker, str(error))
         except self._ray.exceptions.RayError as error:
-            if ref not in hired.calls:
-                return self._lost(hired, str(error))
-            job, _ = hired.calls.pop(ref)
-            return [self._failed(job, hired, Reason.WORKER_CRASHED, as_one_line(str(error)))]
-        hired.silence.heard(Beat(busy=False))
-        if ref == hired.ready:
-            hired.device = answer
+            if ref not in worker.calls:
+                return self._worker_lost(worker, str(error))
+            job, _ = worker.calls.pop(ref)
+            return [self._failed(job, worker, Reason.WORKER_CRASHED, as_one_line(str(error)))]
+        worker.stall_watch.message_received(Heartbeat(busy=False))
+        if ref == worker.ready:
+            worker.device = answer
             return []
-        if ref == hired.look:
-            hired.look = None
-            return self._reached_again(hired) if hired.in_doubt else self._seen(hired, answer)
-        hired.silence.heard(answer)
-        return [self._received(hired, answer, *hired.calls.pop(ref))]
+        if ref == worker.status:
+            worker.status = None
+            if worker.in_doubt:
+                return self._reachable_again(worker)
+            return self._take_status(worker, answer)
+        worker.stall_watch.message_received(answer)
+        return [self._take_delivery(worker, answer, *worker.calls.pop(ref))]
 
-    def _seen(self, hired: Hired, look: Look) -> list[Event]:
-        if look.progress:
-            hired.silence.heard(look)
-        here = {job.id for job, _ in hired.calls.values()}
-        for job in look.reached.keys() & here:  # of one that has ended meanwhile nothing is kept
-            self._keep(job, look.reached[job])
-        return list(look.progress)
+    def _take_status(self, worker: RemoteWorker, status: WorkerStatus) -> list[Event]:
+        if status.progress:
+            worker.stall_watch.message_received(status)
+        here = {job.id for job, _ in worker.calls.values()}
+        for job in status.reached.keys() & here:  # not of jobs that have ended meanwhile
+            self._store_checkpoint(job, status.reached[job])
+        return list(status.progress)
 
-    def _keep(self, job: str, reached: bytes) -> None:
-        """Where a job stands, for its next attempt on whatever node."""
+    def _store_checkpoint(self, job: str, reached: bytes) -> None:
+        """Store how far a job came, for its next attempt on any node."""
         if self._checkpoints and reached:
             self._checkpoints.unpack(job, reached)
 
-    def _received(self, hired: Hired, delivery: Delivery, job: Job, staging: Path) -> Event:
-        """The pictures of a job, written where the outbox expects them."""
+    def _take_delivery(
+        self, worker: RemoteWorker, delivery: Delivery, job: Job, staging: Path
+    ) -> Event:
+        """Write a job's pictures where the outbox expects them."""
         for sha in delivery.fetched:
-            key = hired.node, sha
+            key = worker.node, sha
             self.shipped[key] = self.shipped.get(key, 0) + 1
-        self._keep(job.id, delivery.reached)
+        self._store_checkpoint(job.id, delivery.reached)
         if isinstance(delivery.result, GivenBack):
             return replace(delivery.result, job=job)
-        result = replace(delivery.result, job=job, device=hired.name)
+        result = replace(delivery.result, job=job, device=worker.name)
         if result.status != "done":
             return result
         try:
             outputs = unpacked(result.outputs, delivery.files, staging)
         except (ValueError, KeyError) as error:
-            return self._failed(job, hired, Reason.OUTPUT_INVALID, f"damaged on its way: {error}")
+            return self._failed(job, worker, Reason.OUTPUT_INVALID, f"damaged on its way: {error}")
         except OSError as error:
-            return self._failed(job, hired, Reason.IO_ERROR, str(error))
+            return self._failed(job, worker, Reason.IO_ERROR, str(error))
         if self._checkpoints:
             self._checkpoints.drop(job.id)
         return replace(result, outputs=outputs)
 
-    def _watched(self, hired: Hired) -> list[Event]:
-        """What becomes of the jobs of a worker that is silent for too long: it is ended."""
-        hired.silence.look()
-        if not hired.calls:
-            hired.silence.heard(None)
+    def _watch(self, worker: RemoteWorker) -> list[Event]:
+        """End a worker that is silent for too long; returns what becomes of its jobs."""
+        worker.stall_watch.tick()
+        if not worker.calls:
+            worker.stall_watch.message_received(None)
             return []
-        wrong = hired.silence.too_long(self._place.limits.stall_seconds)
+        wrong = worker.stall_watch.diagnose(self._place.limits.stall_seconds)
         if not wrong:
             return []
-        self._ray.kill(hired.handle)
-        return self._dropped(hired, Reason.STALLED, f"the worker on {hired.name} {wrong}")
+        self._ray.kill(worker.handle)
+        return self._drop(worker, Reason.STALLED, f"the worker on {worker.name} {wrong}")
 
-    def _doubted(self, hired: Hired) -> list[Event]:
-        """Lost is a worker, its node, or only the way there: a later look will tell which."""
-        if not hired.device:
-            self._hired.remove(hired)
-        hired.in_doubt, hired.look, hired.looked_at = True, None, self._clock()
+    def _put_in_doubt(self, worker: RemoteWorker) -> list[Event]:
+        """A worker, its node or only the connection is lost: its next status shows which."""
+        if not worker.device:
+            self._workers.remove(worker)
+        worker.in_doubt, worker.status, worker.asked_at = True, None, self._clock()
         return []
 
-    def _reached_again(self, hired: Hired) -> list[Event]:
-        """It was only the way there; but answers were lost on it, so its jobs are begun anew."""
-        self._ray.kill(hired.handle)
-        self._hired.remove(hired)
-        return [GivenBack(job) for job, _ in hired.calls.values()]
+    def _reachable_again(self, worker: RemoteWorker) -> list[Event]:
+        """Only the connection was lost; answers were lost with it, so its jobs are begun again."""
+        self._ray.kill(worker.handle)
+        self._workers.remove(worker)
+        return [GivenBack(job) for job, _ in worker.calls.values()]
 
-    def _lost(self, hired: Hired, why: str) -> list[Event]:
-        """A worker died: with its node, of one of its jobs, or because it could not begin."""
+    def _worker_lost(self, worker: RemoteWorker, why: str) -> list[Event]:
+        """A worker died: with its node, because of one of its jobs, or at its start."""
         alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
-        if hired.node not in alive or "node has died" in why or "node died" in why:
-            self._hired.remove(hired)
-            return [GivenBack(job) for job, _ in hired.calls.values()]
-        if not hired.device:
-            self._unfit[hired.node] = f"node {hired.host}: {last_error_line(why)}"
-        return self._dropped(hired, Reason.WORKER_CRASHED, f"the worker on {hired.name} died")
+        if worker.node not in alive or "node has died" in why or "node died" in why:
+            self._workers.remove(worker)
+            return [GivenBack(job) for job, _ in worker.calls.values()]
+        if not worker.device:
+            self._unfit[worker.node] = f"node {worker.host}: {last_error_line(why)}"
+        return self._drop(worker, Reason.WORKER_CRASHED, f"the worker on {worker.name} died")
 
-    def _dropped(self, hired: Hired, code: Reason, why: str) -> list[Event]:
+    def _drop(self, worker: RemoteWorker, code: Reason, why: str) -> list[Event]:
         """The job at work has failed, the one in advance comes back."""
-        self._hired.remove(hired)
-        jobs = [job for job, _ in hired.calls.values()]
-        failed: list[Event] = [self._failed(job, hired, code, why) for job in jobs[:1]]
+        self._workers.remove(worker)
+        jobs = [job for job, _ in worker.calls.values()]
+        failed: list[Event] = [self._failed(job, worker, code, why) for job in jobs[:1]]
         return failed + [GivenBack(job) for job in jobs[1:]]
 
-    def _failed(self, job: Job, hired: Hired, code: Reason, why: str) -> JobResult:
-        return JobResult(job, "failed", device=hired.name, error=Failure(code, why))
+    def _failed(self, job: Job, worker: RemoteWorker, code: Reason, why: str) -> JobResult:
+        return JobResult(job, "failed", device=worker.name, error=Failure(code, why))
 
 
-def open_cluster(config: Config, place: Place) -> RayExecutor:
+def open_cluster(config: Config, place: WorkerSettings) -> RayExecutor:
     """Connect to the cluster of the config, or start one.
 
     Raises:
-        ConfigError: It does not answer in time, or strangers could reach it.
+        ConfigError: It does not answer in time, or untrusted hosts could reach it.
         MissingExtraError: Ray is not installed.
     """
     ray = connect(config.ray)

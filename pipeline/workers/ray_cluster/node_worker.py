@@ -21,9 +21,9 @@ from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.jobs.job import Job, JobResult, Progress
 from pipeline.jobs.recipe import StyleImage
 from pipeline.system.safe_files import read_bounded
-from pipeline.workers.messages import GivenBack, Place, Take
+from pipeline.workers.messages import DoJob, GivenBack, Stop, WorkerSettings
 from pipeline.workers.ray_cluster.node_folder import NodeFolder
-from pipeline.workers.worker_process import Room, set_up
+from pipeline.workers.worker_process import JobRunner, prepare_engine
 
 MOST_BYTES = 4 << 30  # of one file of a result
 LEAVE_SECONDS = 2.0  # for the step that a job is at
@@ -32,7 +32,7 @@ Fetch = Callable[[Any], bytes]  # ray.get
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class Shipment:
     """A job on its way: the files it needs by their SHA-256, each a reference to its bytes."""
 
     job: Job
@@ -47,12 +47,12 @@ class Delivery:
     result: JobResult | GivenBack
     files: Mapping[str, bytes]
     fetched: tuple[str, ...] = ()  # what the node did not have yet
-    reached: bytes = b""  # where a job that was not finished stands
+    reached: bytes = b""  # how far a job came that was not finished
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """How far the jobs of a worker are; scales that they have finished since the last look."""
+class WorkerStatus:
+    """How far the jobs of a worker are; checkpoints that are new since the last status."""
 
     progress: Sequence[Progress]
     reached: Mapping[str, bytes]  # by job
@@ -70,47 +70,52 @@ class Worker:
     """
 
     def __init__(
-        self, place: Place, device: str, weights: str, threads: int, fetch: Fetch | None = None
+        self,
+        place: WorkerSettings,
+        device: str,
+        weights: str,
+        threads: int,
+        fetch: Fetch | None = None,
     ) -> None:
         self.fetch = fetch or _ray_get
-        do, found = _tried(place, device, weights, threads)
+        do, found = _prepare_engine(place, device, weights, threads)
         self.shared = NodeFolder(_run())
         self.folder = self.shared.path
         self.place = replace(place, state=self.folder)
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
-        self.looked: dict[str, str] = {}  # versions of the checkpoints that the daemon has
-        self.told: dict[str, Progress] = {}
-        self.answers: dict[str, Any] = {}
-        self.ends: dict[str, threading.Event] = {}
-        self.kept = threading.Lock()
+        self.sent_checkpoints: dict[str, str] = {}  # their versions
+        self.progress: dict[str, Progress] = {}
+        self.results: dict[str, Any] = {}
+        self.ended: dict[str, threading.Event] = {}
+        self.fetching = threading.Lock()
         self.device = found
-        self.room = Room(do, found, self.place, self._hear)
+        self.runner = JobRunner(do, found, self.place, self._receive)
 
     def ready(self) -> str:
         """The device; answered once the worker is up."""
         return self.device
 
-    def do(self, parcel: Parcel) -> Delivery:
-        """Do a job; two may be here at once, see `workshop`."""
-        job = parcel.job
+    def do(self, shipment: Shipment) -> Delivery:
+        """Do a job; two may be here at once, see `pipeline.workers.worker_process`."""
+        job = shipment.job
         staging = Path(tempfile.mkdtemp(prefix=f"{job.id}-", dir=self.folder))
         try:
-            here, fetched = self._unpacked(parcel)
-            if parcel.reached:
-                self.checkpoints.unpack(job.id, parcel.reached)
-                self.looked[job.id] = self.checkpoints.version(job.id)
-            self.ends[job.id] = threading.Event()
-            self.room.hear(Take(here, staging))
-            self.ends[job.id].wait()
-            del self.ends[job.id]
-            result = self.answers.pop(job.id)
-            self.told.pop(job.id, None)
+            here, fetched = self._unpack(shipment)
+            if shipment.reached:
+                self.checkpoints.unpack(job.id, shipment.reached)
+                self.sent_checkpoints[job.id] = self.checkpoints.version(job.id)
+            self.ended[job.id] = threading.Event()
+            self.runner.handle(DoJob(here, staging))
+            self.ended[job.id].wait()
+            del self.ended[job.id]
+            result = self.results.pop(job.id)
+            self.progress.pop(job.id, None)
             reached = self.checkpoints.pack(job.id)
             if isinstance(result, GivenBack) and result.changed:
                 # This node's copy is damaged: the next job that needs it brings another.
                 result.changed.unlink(missing_ok=True)
-                result = GivenBack(job, needed(job).get(result.changed.name))
-            return Delivery(replace(result, job=job), _contents(staging), fetched, reached)
+                result = GivenBack(job, files_by_sha256(job).get(result.changed.name))
+            return Delivery(replace(result, job=job), _read_folder(staging), fetched, reached)
         except (JobError, OSError) as error:
             code = error.code if isinstance(error, JobError) else Reason.IO_ERROR
             failure = Failure(code, f"on a node: {error}")
@@ -119,40 +124,43 @@ class Worker:
             self.checkpoints.drop(job.id)  # the daemon has it
             shutil.rmtree(staging, ignore_errors=True)
 
-    def look(self) -> Look:
+    def status(self) -> WorkerStatus:
         """How far the jobs here are; also a sign of life."""
-        told = list(self.told.values())  # first: what is told to be finished is written by then
-        standing = {job: self.checkpoints.version(job) for job in list(self.ends)}
-        new = [job for job, it in standing.items() if it and it != self.looked.get(job)]
-        self.looked = standing
-        return Look(told, {job: self.checkpoints.pack(job) for job in new})
+        # Progress first: the checkpoint of a scale that it reports as finished is written by then.
+        progress = list(self.progress.values())
+        versions = {job: self.checkpoints.version(job) for job in list(self.ended)}
+        new = [
+            job for job, one in versions.items() if one and one != self.sent_checkpoints.get(job)
+        ]
+        self.sent_checkpoints = versions
+        return WorkerStatus(progress, {job: self.checkpoints.pack(job) for job in new})
 
-    def stop(self, word: Any) -> None:
-        """Call off what is here."""
-        self.room.hear(word)
+    def stop(self, message: Stop) -> None:
+        """Cancel a job, or all."""
+        self.runner.handle(message)
 
     def leave(self) -> None:
-        """Call off what is here and clear away: the end is near."""
-        self.room.leave(LEAVE_SECONDS)
+        """Cancel all jobs and remove the worker's files: it is about to end."""
+        self.runner.stop(LEAVE_SECONDS)
         self.shared.leave()
 
-    def _hear(self, word: Any) -> None:
-        if isinstance(word, Progress):
-            self.told[word.job_id] = word
-        elif isinstance(word, JobResult | GivenBack):
-            self.answers[word.job.id] = word
-            self.ends[word.job.id].set()
+    def _receive(self, message: Any) -> None:
+        if isinstance(message, Progress):
+            self.progress[message.job_id] = message
+        elif isinstance(message, JobResult | GivenBack):
+            self.results[message.job.id] = message
+            self.ended[message.job.id].set()
 
-    def _unpacked(self, parcel: Parcel) -> tuple[Job, tuple[str, ...]]:
+    def _unpack(self, shipment: Shipment) -> tuple[Job, tuple[str, ...]]:
         """The job with all its paths on this node."""
-        fetched = [sha for sha in parcel.files if self._keep(sha, parcel.files[sha])]
+        fetched = [sha for sha in shipment.files if self._fetch_file(sha, shipment.files[sha])]
         self.shared.trim()
-        return localised(parcel.job, lambda sha: self.folder / sha), tuple(fetched)
+        return with_local_paths(shipment.job, lambda sha: self.folder / sha), tuple(fetched)
 
-    def _keep(self, sha256: str, reference: Any) -> bool:
-        """Fetch a file into the node's folder, unless it is there; whether it was not."""
+    def _fetch_file(self, sha256: str, reference: Any) -> bool:
+        """Fetch a file into the node's folder; returns False where it was there already."""
         path = self.folder / sha256
-        with self.kept:
+        with self.fetching:
             if path.is_file():
                 with suppress(OSError):
                     os.utime(path)
@@ -167,12 +175,12 @@ class Worker:
             return True
 
 
-def needed(job: Job) -> dict[str, Path]:
+def files_by_sha256(job: Job) -> dict[str, Path]:
     """The files that a job reads, by their SHA-256."""
     return {job.sha256: job.path} | {sha: path for path, sha in job.recipe.files.items()}
 
 
-def localised(job: Job, at: Callable[[str], Path]) -> Job:
+def with_local_paths(job: Job, at: Callable[[str], Path]) -> Job:
     """The same job, with the same id, reading its files from elsewhere."""
     recipe = job.recipe
     images = tuple(StyleImage(at(i.sha256), i.weight, i.sha256) for i in recipe.images)
@@ -188,14 +196,16 @@ def localised(job: Job, at: Callable[[str], Path]) -> Job:
     return replace(job, path=at(job.sha256), recipe=there)
 
 
-def _tried(place: Place, device: str, weights: str, threads: int) -> tuple[Any, str]:
-    """What does the jobs, and the device's name. A node that cannot do them says so now.
+def _prepare_engine(
+    place: WorkerSettings, device: str, weights: str, threads: int
+) -> tuple[Any, str]:
+    """The function that does jobs, and the device's name; a node that has neither fails here.
 
     Raises:
         RuntimeError: Device, weights or package are missing here.
     """
     try:
-        do, devices = set_up(device, threads, place)
+        do, devices = prepare_engine(device, threads, place)
         if place.do is None and weights:
             from pipeline.render.machine import load_weights
 
@@ -205,7 +215,7 @@ def _tried(place: Place, device: str, weights: str, threads: int) -> tuple[Any, 
     return do, devices[0][0]
 
 
-def _contents(folder: Path) -> dict[str, bytes]:
+def _read_folder(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder).as_posix()): read_bounded(path, MOST_BYTES)
         for path in sorted(folder.rglob("*"))

@@ -8,31 +8,31 @@ from typing import Any
 from pipeline.jobs.job import Job
 from pipeline.workers.messages import AHEAD
 from pipeline.workers.ray_cluster.node_worker import Worker
-from pipeline.workers.stall_watch import Silence
+from pipeline.workers.stall_watch import StallWatch
 
-CALLS_AT_ONCE = AHEAD + 2  # of a worker: its jobs, a look, a request to stop
+CALLS_AT_ONCE = AHEAD + 2  # of a worker: its jobs, a status, a request to stop
 
 
 @dataclass(slots=True, eq=False)
-class Hired:
+class RemoteWorker:
     """A worker as the daemon sees it."""
 
     node: str
     host: str
     handle: Any
     ready: Any
-    silence: Silence
+    stall_watch: StallWatch
     device: str = ""  # "" until it is up
-    look: Any = None
-    looked_at: float = 0.0
+    status: Any = None  # the answer that is waited for
+    asked_at: float = 0.0
     in_doubt: bool = False  # it cannot be reached, for reasons not known yet
     calls: dict[Any, tuple[Job, Path]] = field(default_factory=dict)
 
     @classmethod
-    def on(cls, node: Mapping[str, Any], handle: Any, silence: Silence) -> "Hired":
+    def on(cls, node: Mapping[str, Any], handle: Any, stall_watch: StallWatch) -> "RemoteWorker":
         """A worker that was just asked for."""
         return cls(
-            node["NodeID"], node["NodeManagerAddress"], handle, handle.ready.remote(), silence
+            node["NodeID"], node["NodeManagerAddress"], handle, handle.ready.remote(), stall_watch
         )
 
     @property
@@ -40,7 +40,7 @@ class Hired:
         return f"{self.host}/{self.device}"
 
 
-def worker_on(ray: Any, node: Mapping[str, Any], cpus: float, gpus: float) -> Any:
+def bind_worker_class(ray: Any, node: Mapping[str, Any], cpus: float, gpus: float) -> Any:
     """An actor class bound to a node, with what each of its actors takes declared."""
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
     return ray.remote(Worker).options(
@@ -53,7 +53,9 @@ def worker_on(ray: Any, node: Mapping[str, Any], cpus: float, gpus: float) -> An
     )
 
 
-def places(resources: Mapping[str, float], cpus: float | None, gpus: float) -> tuple[float, int]:
+def worker_capacity(
+    resources: Mapping[str, float], cpus: float | None, gpus: float
+) -> tuple[float, int]:
     """CPUs that each worker of a node declares, and how many workers the node has room for."""
     has_cpus, has_gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     if gpus:

@@ -1,4 +1,4 @@
-"""What travels to a Ray cluster and back: files as objects, pictures as bytes, by their SHA-256."""
+"""Shipping files to a Ray cluster and pictures back, by their SHA-256."""
 
 import hashlib
 import os
@@ -11,11 +11,11 @@ from typing import Any
 from pipeline.jobs.job import Output
 from pipeline.system.safe_files import new_file, read_verified
 
-SHIPPED = 500  # files held as objects at most; older ones are shipped again when needed
+MAX_FILES = 500  # stored as objects; older ones are shipped again when needed
 
 
-class Cargo:
-    """Files held as objects of the cluster.
+class ShippedFiles:
+    """Files stored as objects in the cluster.
 
     Args:
         put: Puts bytes into the cluster and gives the reference; `ray.put`.
@@ -25,22 +25,22 @@ class Cargo:
         self._put = put
         self._files: OrderedDict[str, Any] = OrderedDict()
 
-    def shipped(self, sha256: str, path: Path) -> Any:
+    def reference(self, sha256: str, path: Path) -> Any:
         """A reference to the bytes of a file; each is put into the cluster once.
 
         Raises:
             OSError: It cannot be read.
-            ChangedError: It is gone, or does not hold this.
+            ChangedError: It is gone, or has another SHA-256.
         """
         if sha256 not in self._files:
             self._files[sha256] = self._put(read_verified(path, sha256))
         self._files.move_to_end(sha256)
-        while len(self._files) > SHIPPED:
+        while len(self._files) > MAX_FILES:
             self._files.popitem(last=False)
         return self._files[sha256]
 
     def clear(self) -> None:
-        """Hold nothing any more."""
+        """Release all objects."""
         self._files.clear()
 
 
@@ -53,13 +53,13 @@ def unpacked(
         KeyError, ValueError: A picture is missing, damaged, or has a name that leads elsewhere.
         OSError: They cannot be written.
     """
-    found = tuple(_written(output, files, staging) for output in outputs)
+    found = tuple(_write_output(output, files, staging) for output in outputs)
     for name in files.keys() - {PurePosixPath(output.path).name for output in found}:
         _write(staging, name, files[name])
     return found
 
 
-def _written(output: Output, files: Mapping[str, bytes], staging: Path) -> Output:
+def _write_output(output: Output, files: Mapping[str, bytes], staging: Path) -> Output:
     name = PurePosixPath(output.path).name
     content = files[name]
     if hashlib.sha256(content).hexdigest() != output.sha256:
