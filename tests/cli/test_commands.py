@@ -103,6 +103,15 @@ def test_every_option_of_the_config_is_a_flag_of_stylize(pipeline):
         assert f"--{name.replace('_', '-')} VALUE" in said
 
 
+@pytest.mark.parametrize("command", ["stylize", "sweep"])
+def test_the_many_options_are_listed_in_groups(pipeline, command):
+    lines = pipeline(command, "--help").out.splitlines()
+    headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert headings == [
+        "Arguments:", "Options:", "Transfer options:", "Enhancement options:", "Output options:",
+    ]  # fmt: skip
+
+
 def test_help_loads_nothing_slow(folder):
     program = (
         "import sys; sys.argv = ['pipeline', '--help']\n"
