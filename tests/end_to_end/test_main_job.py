@@ -326,13 +326,13 @@ def test_the_pictures_before_the_change_are_kept_listed_made_again_and_brought_b
 AGAIN = """
 import sys
 from pathlib import Path
-from pipeline import cli
+from pipeline.cli.main import main
 
 out = Path(sys.argv[1])
 for number, picture in enumerate(sys.argv[2:]):
     sys.argv = ["pipeline", "explain", picture, "--again", str(out / f"{number}.png")]
     try:
-        cli.main()
+        main()
     except SystemExit as ended:
         assert not ended.code, picture
 """

@@ -20,7 +20,7 @@ from pipeline.config.enhancement import Enhance
 from pipeline.config.loading import Loaded, load
 from pipeline.config.transfer import Transfer
 from pipeline.daemon.instance import instance_lock
-from pipeline.daemon.recipe_files import DOUBT_SECONDS, Ingredients
+from pipeline.daemon.recipe_files import DOUBT_SECONDS, RecipeFiles
 from pipeline.daemon.run import _Loop
 from pipeline.daemon.signals import Asked
 from pipeline.enhance import learned_upscaler as learned
@@ -306,7 +306,7 @@ def test_a_worker_that_never_sees_what_the_daemon_sees_makes_no_busy_loop(make, 
 
 
 def test_a_file_is_left_alone_until_it_has_held_the_same_for_a_while() -> None:
-    files = Ingredients(5.0)
+    files = RecipeFiles(5.0)
     path = Path("/sea.jpg")
 
     def recipe(sha256: str) -> Recipe:
@@ -315,14 +315,14 @@ def test_a_file_is_left_alone_until_it_has_held_the_same_for_a_while() -> None:
     def job(sha256: str) -> Job:
         return Job("a.jpg", Path("/a.jpg"), "", "sea", recipe(sha256))
 
-    files.look([recipe("1")], 0.0)
+    files.compare([recipe("1")], 0.0)
     assert not files.holds_back(job("1"))  # what lies there at the start is taken to be still
-    files.look([recipe("2")], 1.0)
+    files.compare([recipe("2")], 1.0)
     assert files.holds_back(job("2"))
     assert files.still_at == 6.0
-    files.look([recipe("2")], 5.9)
+    files.compare([recipe("2")], 5.9)
     assert files.moving == {path}
-    files.look([recipe("2")], 6.0)
+    files.compare([recipe("2")], 6.0)
     assert not files.holds_back(job("2"))
     files.doubt(path)
     assert files.holds_back(job("2"))
