@@ -9,12 +9,16 @@ def main():
     """Run a command and exit; Ctrl-C gives 130 from the first import to the last line."""
     try:
         _run()
+        return
+    except SystemExit as end:
+        if end.code != 130 or not _came():
+            raise
     except (Exception, KeyboardInterrupt) as error:
         if not (isinstance(error, KeyboardInterrupt) or _came()):
             raise
         sys.stderr.write("error: interrupted\n")
         sys.stderr.flush()
-        os._exit(130)  # Python itself would end by the signal where code from a string was running
+    os._exit(130)  # Python itself would end by the signal where code from a string was running
 
 
 def _run():

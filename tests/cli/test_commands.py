@@ -127,7 +127,7 @@ def test_help_loads_nothing_slow(folder):
 
 
 @pytest.mark.parametrize(
-    "swallowed", ["raise", "raise RuntimeError('of a class') from None", "pass"]
+    "swallowed", ["raise", "raise RuntimeError('of a class') from None", "exec('raise')", "pass"]
 )
 @pytest.mark.parametrize("module", ["typer", "pydantic"])
 def test_ctrl_c_while_the_program_is_being_loaded_gives_130_in_one_line(folder, module, swallowed):
