@@ -55,7 +55,7 @@ class Bookkeeping:
         bounds: Bounds | None = USUAL,
         roots: Iterable[Path] = (),
     ) -> None:
-        self._discreet = Redactor([outbox.root, *roots])
+        self._redactor = Redactor([outbox.root, *roots])
         self.bounds, self._versions = bounds, Versions(outbox.root)
         self._kept_some = True  # whether there may be more earlier pictures than the bounds allow
         self._revision: tuple[int, int] | None = None
@@ -74,7 +74,7 @@ class Bookkeeping:
     def refuse(self, refused: Refused, wall: float) -> None:
         """A file is not processed; told once for each version of it."""
         failure, status = refused.failure, refused.status
-        line = self._discreet.line(_file_line(refused, self.run_id, wall))
+        line = self._redactor.redact_line(_file_line(refused, self.run_id, wall))
         if self.ledger.files.refuse(refused.content, refused.version, status, failure, line):
             code, message = failure.code, failure.message
             self.view.add_result(
@@ -100,7 +100,7 @@ class Bookkeeping:
 
     def settle(self, result: JobResult, wall: float) -> None:
         """A pair ended without pictures."""
-        line = self._discreet.line(run_log_line(result, self.run_id, timestamp(wall)))
+        line = self._redactor.redact_line(run_log_line(result, self.run_id, timestamp(wall)))
         self.ledger.settle(result, line)
         self.view.end_job(result, wall)
         self._tell(line)
@@ -243,7 +243,7 @@ class Bookkeeping:
         if again:
             self.ledger.redo(staged, failure, times)
         else:
-            message = self._discreet.text(failure.message)
+            message = self._redactor.redact_text(failure.message)
             line = self.ledger.reject(staged, replace(failure, message=message))
         self._cleared(staged)
         if line is not None:

@@ -1,7 +1,7 @@
-"""One line of the run log -> what the page shows of it. Plain data in, plain data out.
+"""One line of the run log to the entry that the page shows. Plain data in, plain data out.
 
-The log lies where anybody can write, so nothing of it is believed: a line that does not look like
-one is left out, and no path leads out of the outbox.
+The log lies where others can write, so it is untrusted: a line that is not of the known form
+is left out, and no path leads out of the outbox.
 """
 
 import os
@@ -24,7 +24,7 @@ _MAPPINGS = ("losses", "options")
 
 
 def make_entry(line: Mapping[str, Any], pictures: Path) -> dict[str, Any] | None:
-    """What the page knows of a line; None when it has nothing to show.
+    """The page's entry for a line; None when there is nothing to show.
 
     Args:
         line: An object of ``runs.jsonl``.
@@ -39,7 +39,9 @@ def make_entry(line: Mapping[str, Any], pictures: Path) -> dict[str, Any] | None
     shown |= {key: _number(line.get(key)) for key in ("seconds", "attempt")}
     if status != "done":
         error = _of(line, "error", dict, {})
-        return REDACTOR.line(shown | {key: _of(error, key, str, "") for key in ("code", "message")})
+        return REDACTOR.redact_line(
+            shown | {key: _of(error, key, str, "") for key in ("code", "message")}
+        )
     outputs = [output for output in _outputs(line) if output["kind"] in KINDS]
     if not outputs:
         return None
@@ -49,7 +51,7 @@ def make_entry(line: Mapping[str, Any], pictures: Path) -> dict[str, Any] | None
     shown |= _photo(line, plain, pictures) | _growth(line)
     if curve := _curve(line.get("curve")):
         shown["curve"] = curve
-    return REDACTOR.line(shown)
+    return REDACTOR.redact_line(shown)
 
 
 def _outputs(line: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -89,7 +91,7 @@ def _photo(
 
 
 def _kept(pictures: Path, name_of: Callable[..., str], digest: object, *size: int) -> str | None:
-    """Name of a small copy, if it is there: the page must not ask for files in vain."""
+    """Name of a small copy, if it is there: the page must not request files that do not exist."""
     with suppress(ValueError):
         name = name_of(str(digest), *size)
         return name if (pictures / name).is_file() else None

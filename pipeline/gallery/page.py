@@ -16,13 +16,13 @@ MARK = b"<!doctype html>\n<!-- pipeline gallery "  # by which our own page is kn
 def page(live: bool = False) -> bytes:
     """The whole page: style and program put into the markup, and nothing else allowed to run.
 
-    With ``live`` as `pipeline serve` sends it: it asks what goes on, and takes photos.
+    With ``live`` as `pipeline serve` sends it: it polls what is being rendered, and accepts photos.
     """
     style = "".join(_part(name) for name in ("gallery.css", *["live.css"] * live))
     body = "".join(_part(name) for name in (*SCRIPTS, *["live.js"] * live))
     script = f'"use strict";\n(() => {{\n{body}}})();\n'
-    # Scripts and pictures come from beside the page and from nowhere else; no text of a file name
-    # or of the log can become a program.
+    # Scripts and pictures are loaded from beside the page only; no text of a file name or of the
+    # log can become a program.
     beside, asks = ("'self'", "'self'") if live else ("'self' file:", "'none'")
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; "

@@ -1,19 +1,19 @@
-"""The outbox as a page to look at: what ``runs.jsonl`` says, for a browser without a server.
+"""Writes the gallery: the contents of ``runs.jsonl`` as a page that needs no server.
 
     outbox/index.html              the page: markup, style and program; written once per version
-    outbox/.gallery/head.js        how many chunks there are, and how far into runs.jsonl they tell
+    outbox/.gallery/head.js        how many chunks there are, and how far into runs.jsonl they reach
     outbox/.gallery/chunk-0001.js  100 lines each, in the order of the run log
     outbox/.gallery/pictures/      small copies of photos and results (see thumbnails.py)
 
 A page opened from ``file://`` may load scripts but not fetch, so the data are scripts. For a new
 result only the last chunk and the head are written, each under a temporary name that is then
 renamed: the cost is bounded however much is there already, and no reader sees half a file. The
-page itself folds the chunks: the newest line of a pair counts, so a line told twice, as after a
+page itself folds the chunks: the newest line of a pair counts, so a line written twice, as after a
 crash between chunk and head, does no harm.
 
-Nothing here is the only copy of anything: a gallery that is missing or damaged is told anew from
-the run log. Only the small copies cannot be made again without decoding strangers' photos, which
-this process never does; the page then shows the results themselves.
+Nothing here is the only copy of anything: a gallery that is missing or damaged is written again
+from the run log. Only the small copies cannot be made again without decoding untrusted photos,
+which this process never does; the page then shows the results themselves.
 """
 
 import errno
@@ -48,7 +48,7 @@ class Head:
     """How far the gallery has got."""
 
     chunks: int = 0
-    told: int = 0  # bytes of the run log
+    told: int = 0  # bytes of the run log that have been written; the name stands in head.js
     form: int = 1  # of the data; 0: they may name folders of the machine
 
 
@@ -66,10 +66,10 @@ class Gallery:
         self.pictures = self.folder / PICTURES
         self._head: Head | None = None
         self._last: list[str] = []  # JSON texts of the last chunk
-        self._told_some = False
+        self._wrote_some = False
 
     def take_copies(self, staged: Path, replaced: Iterable[str] = ()) -> None:
-        """Take the small copies that a worker left in ``staged``; may be repeated.
+        """Move the small copies that a worker left in ``staged`` to the gallery; may be repeated.
 
         Args:
             staged: The folder.
@@ -77,7 +77,7 @@ class Gallery:
         """
         with disk_errors(self.pictures), suppress(FileNotFoundError):
             copies = [path for path in staged.iterdir() if NAME.fullmatch(path.name)]
-            self._own_folders()
+            self._create_folders()
             for path in copies:
                 path.replace(self.pictures / path.name)
             for sha256 in replaced:
@@ -85,14 +85,14 @@ class Gallery:
                     (self.pictures / name).unlink(missing_ok=True)
 
     def remove_unused_copies(self, kept: Iterable[str] = ()) -> int:
-        """Remove copies that no picture on the wall names any more; returns how many.
+        """Remove copies that no picture on the page refers to any more; returns how many.
 
         Those of pictures with the SHA-256 in ``kept``, which may be back one day, stay.
 
-        Reads all that was told, so it is for the end of a run that told something, and works once
-        a day at most. Copies made within an hour before the last telling stay.
+        Reads all entries, so it is for the end of a run that wrote some, and works once a day at
+        most. Copies made within an hour before the last entry was written stay.
         """
-        if self._head is None or not self._told_some:
+        if self._head is None or not self._wrote_some:
             return 0
         with disk_errors(self.pictures), suppress(FileNotFoundError, ValueError, LookupError):
             mark, told_at = self.folder / "tidied", (self.folder / "head.js").stat().st_mtime
@@ -100,7 +100,9 @@ class Gallery:
                 return 0
             write_whole(mark, b"")
             until = told_at - TIDY_SECONDS
-            named = {name for entry in self._wall(self._head.chunks) for name in _copies(entry)}
+            named = {
+                name for entry in self._shown_entries(self._head.chunks) for name in _copies(entry)
+            }
             named |= {name(sha256) for sha256 in kept for name in (small_name, large_name)}
             copies = [path for path in self.pictures.iterdir() if NAME.fullmatch(path.name)]
             old = [p for p in copies if p.name not in named and p.stat().st_mtime < until]
@@ -109,8 +111,8 @@ class Gallery:
             return len(old)
         return 0
 
-    def _wall(self, chunks: int) -> Iterator[Shown]:
-        """What hangs: the newest entry of each pair, or of each photo that had its name."""
+    def _shown_entries(self, chunks: int) -> Iterator[Shown]:
+        """The entries on the page: the newest of each pair, or of each photo that had its name."""
         newest: dict[Sequence[Any], Shown] = {}
         places: dict[Sequence[Any], Sequence[Any]] = {}
         for number in range(1, chunks + 1):
@@ -124,26 +126,26 @@ class Gallery:
         yield from newest.values()
 
     def update(self) -> int:
-        """Show what the run log says since the last time; returns how many lines were told.
+        """Show what the run log says since the last time; returns how many lines were written.
 
-        Costs one look at the log's size when there is nothing new.
+        Costs one stat of the log when there is nothing new.
         """
         with disk_errors(self.folder):
             size = _size(self.outbox / RUN_LOG)
             if self._head is not None and size == self._head.told:
                 return 0
-            self._own_folders()
+            self._create_folders()
             if self._head is None or not (self.folder / "head.js").exists():
                 self._head = self._opened()
             if size < self._head.told:
-                # The log was put away and begun anew: what was told stays, all of it is news.
+                # The log was moved away and started again: existing entries stay, all of it is new.
                 self._head = Head(self._head.chunks)
-            return self._tell(self._head)
+            return self._append_entries(self._head)
 
     def rebuild(self) -> None:
-        """Forget all that was told, and tell it again from the run log."""
+        """Discard all entries, and write them again from the run log."""
         with disk_errors(self.folder):
-            self._own_folders()
+            self._create_folders()
             for path in self.folder.glob("*.js"):
                 path.unlink()
             self._head = None
@@ -151,7 +153,7 @@ class Gallery:
 
     # --- chunks -------------------------------------------------------------------------
 
-    def _tell(self, head: Head) -> int:
+    def _append_entries(self, head: Head) -> int:
         count, chunks, told = 0, head.chunks, head.told
         for line, end in _lines(self.outbox / RUN_LOG, head.told):
             told = end
@@ -164,7 +166,7 @@ class Gallery:
             self._last.append(_as_text(shown))
             count += 1
         if count:
-            self._told_some = True
+            self._wrote_some = True
             self._write_chunk(chunks)
         self._write_head(Head(chunks, told))
         return count
@@ -177,11 +179,11 @@ class Gallery:
         text = f"gallery.chunk({number},[\n" + ",\n".join(lines) + "\n])\n"
         self._write(self._chunk(number), text.encode("ascii"))
 
-    def _renew(self, chunks: int) -> None:
+    def _upgrade(self, chunks: int) -> None:
         """Bring data that an older version wrote into the present form, each file in one step."""
         for number in range(1, chunks + 1):
             entries = arguments_in(self._chunk(number))[1]
-            self._write_lines(number, [_as_text(REDACTOR.line(entry)) for entry in entries])
+            self._write_lines(number, [_as_text(REDACTOR.redact_line(entry)) for entry in entries])
 
     def _write_head(self, head: Head) -> None:
         if head != self._head or not (self.folder / "head.js").exists():
@@ -196,7 +198,7 @@ class Gallery:
         try:
             head = Head(**{"form": 0} | arguments_in(self.folder / "head.js")[0])
             if head.form == 0:
-                self._renew(head.chunks)
+                self._upgrade(head.chunks)
                 head = Head(head.chunks, head.told)
                 self._write_head(head)
             if head.chunks:
@@ -223,16 +225,16 @@ class Gallery:
             return
         if standing is not None and not standing.startswith(MARK):
             raise OutputError(
-                "a file that is not ours has this name",
+                "a file that this program did not write has this name",
                 where=str(path),
-                hint="rename it: the gallery comes there",
+                hint="rename it: the gallery's page gets this name",
             )
         self._write(path, text)
 
     def _write(self, path: Path, content: bytes) -> None:
         write_whole(path, content, spare=self.folder / (path.name + ".new"))
 
-    def _own_folders(self) -> None:
+    def _create_folders(self) -> None:
         for folder in (self.folder, self.pictures):
             with suppress(FileExistsError):
                 folder.mkdir()

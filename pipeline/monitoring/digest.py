@@ -1,4 +1,4 @@
-"""All results from the first photo until nothing is left to do, told as one."""
+"""Batches: all results from the first photo until the queue is empty, in one summary."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Whether the service is alive in earnest: its loop ticks, its workers speak, its jobs succeed."""
+"""Whether the service works: its loop ticks, its workers report progress, its jobs succeed."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.errors import Reason
 from pipeline.monitoring.view import Lane
 
-TICK_SECONDS = 60.0  # a loop silent for so long hangs; a tick takes a second at the very most
+TICK_SECONDS = 60.0  # a loop silent for so long hangs; a tick takes at most a second
 # An executor ends a worker that is silent for ten times its limit or its longest silence. Has that
 # not happened within this time, the executor itself is stuck: only a new start helps.
 GRACE_SECONDS = 60.0
@@ -20,10 +20,10 @@ _OF_THE_MACHINE = frozenset(
 
 
 @dataclass(slots=True)
-class _Heard:
-    """Of one device: when it was last heard of, and its longest silence so far."""
+class _Reports:
+    """Of one device: when it last reported, and its longest silence so far."""
 
-    words: frozenset[tuple[str, float]]  # its jobs, and how far each has come
+    progress: frozenset[tuple[str, float]]  # its jobs, and how far each has come
     at: float
     longest: float = 0.0
 
@@ -37,28 +37,28 @@ class HealthMonitor:
 
     def __init__(self, stall_seconds: float) -> None:
         self.stall_seconds = stall_seconds
-        self._heard: dict[str, _Heard] = {}
+        self._reports: dict[str, _Reports] = {}
         self._codes: list[str] = []
 
     def observe(self, lanes: Iterable[Lane], now: float) -> None:
-        """Notice which devices have been heard of since the last look."""
-        spoken: dict[str, set[tuple[str, float]]] = {}
+        """Note which devices have reported progress since the last call."""
+        reported: dict[str, set[tuple[str, float]]] = {}
         for lane in lanes:
             seconds = lane.progress.seconds if lane.progress else -1.0
-            spoken.setdefault(lane.device, set()).add((lane.job, seconds))
-        self._heard = {
-            device: self._after(self._heard.get(device), frozenset(words), now)
-            for device, words in spoken.items()
+            reported.setdefault(lane.device, set()).add((lane.job, seconds))
+        self._reports = {
+            device: self._after(self._reports.get(device), frozenset(progress), now)
+            for device, progress in reported.items()
         }
 
     def _after(
-        self, before: _Heard | None, words: frozenset[tuple[str, float]], now: float
-    ) -> _Heard:
+        self, before: _Reports | None, progress: frozenset[tuple[str, float]], now: float
+    ) -> _Reports:
         if before is None:
-            return _Heard(words, now)
-        if before.words == words:
+            return _Reports(progress, now)
+        if before.progress == progress:
             return before
-        return _Heard(words, now, max(before.longest, now - before.at))
+        return _Reports(progress, now, max(before.longest, now - before.at))
 
     def add_line(self, line: Mapping[str, Any]) -> None:
         """A line of the run log."""
@@ -69,11 +69,11 @@ class HealthMonitor:
             self._codes = [*self._codes, code][-FAILING:]
 
     def stuck(self, now: float) -> str:
-        """What hangs and will not come loose by itself; "" when nothing does."""
-        for device, heard in self._heard.items():
-            allowed = PATIENCE * max(self.stall_seconds, heard.longest) + GRACE_SECONDS
-            if now - heard.at > allowed:
-                return f"nothing was heard of {device or 'a device'} for {now - heard.at:.0f} s"
+        """What hangs and will not recover by itself; "" when nothing does."""
+        for device, reports in self._reports.items():
+            allowed = PATIENCE * max(self.stall_seconds, reports.longest) + GRACE_SECONDS
+            if now - reports.at > allowed:
+                return f"no report from {device or 'a device'} for {now - reports.at:.0f} s"
         return ""
 
     def failing(self) -> str:
@@ -86,7 +86,7 @@ class HealthMonitor:
 def find_trouble(card: Mapping[str, Any] | None, wall: float, within: float = TICK_SECONDS) -> str:
     """What is wrong with the instance that wrote a card (`lock.holder`); "" when it is well.
 
-    A pause (a full disk, hours of the schedule) is no find_trouble: a restart would not end it.
+    A pause (a full disk, hours of the schedule) is no trouble: a restart would not end it.
 
     Args:
         card: None when nobody holds the state folder.

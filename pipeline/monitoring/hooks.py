@@ -1,4 +1,4 @@
-"""Programs told of results. They may be slow, fail or hang: the loop goes on.
+"""Runs the user's programs for results. They may be slow, fail or hang: the loop goes on.
 
 The program and its arguments come from the config, never from a file name; no shell reads them.
 The run log line of the result goes to its stdin and, in parts, to its environment.
@@ -77,7 +77,7 @@ class HookRunner:
             self._waiting.append(_Call(program, line))
 
     def step(self, now: float) -> None:
-        """See to the running hook and start the next. Never raises, never waits."""
+        """Check the running hook and start the next. Never raises, never waits."""
         if self._running is not None:
             code = self._running.poll()
             if code is None and now < self._until:
@@ -114,7 +114,7 @@ class HookRunner:
         self._name = ascii(call.program[0])
         try:
             with _closing(self._output()) as output:
-                self._running = subprocess.Popen(  # noqa: S603  # the config's own words
+                self._running = subprocess.Popen(  # noqa: S603  # the program of the config
                     call.program,
                     stdin=subprocess.PIPE,
                     stdout=output,
@@ -154,5 +154,5 @@ def _closing(fd: int) -> Iterator[int]:
     try:
         yield fd
     finally:
-        if fd >= 0:  # not one of subprocess's words
+        if fd >= 0:  # not one of subprocess's constants
             os.close(fd)

@@ -1,8 +1,8 @@
-"""What goes on right now, told to whoever asks: the dashboard's view, as a small file.
+"""Live progress for those who request it: the dashboard's view, as a small file.
 
-``state/live.wanted`` is touched by those who want to know, ``state/live.json`` is written by who
-works, whole and at most twice a second, for as long as somebody asked a moment ago. Nobody asking
-costs one look at a file that is not there.
+``state/live.wanted`` is touched by readers, ``state/live.json`` is written by the instance that
+works, whole and at most twice a second, while there was a request within the last seconds. Without
+requests it costs one stat of a file that does not exist.
 """
 
 import json
@@ -19,22 +19,22 @@ from pipeline.system.safe_files import open_regular, read_bounded, write_whole
 ASKED, TOLD = "live.wanted", "live.json"
 TELL_SECONDS = 0.5
 INTEREST_SECONDS = 10.0  # after the last question
-STALE_SECONDS = 5.0  # what was told longer ago is not now
+STALE_SECONDS = 5.0  # an older document is out of date
 MOST_LANES = 16
-MOST_BYTES = 4 << 20  # 16 previews and their words
+MOST_BYTES = 4 << 20  # 16 previews and their text
 
 Told = dict[str, Any]
 
 
 class LivePublisher:
-    """The side that works."""
+    """Writes the live document, for the instance that works."""
 
     def __init__(self, state: Path) -> None:
         self._asked, self._told = state / ASKED, state / TOLD
         self._next = 0.0
 
     def publish(self, view: View, wall: float) -> None:
-        """Write down what goes on, if somebody wants to know it; a full disk writes nothing."""
+        """Write the view, if there was a request lately; a full disk writes nothing."""
         if wall < self._next:
             return
         self._next = wall + TELL_SECONDS
@@ -44,13 +44,13 @@ class LivePublisher:
                 write_whole(self._told, text.encode(), spare=self._told.with_suffix(".new"))
 
     def close(self) -> None:
-        """Nothing goes on any more."""
+        """Remove the document: no work goes on."""
         with suppress(OSError):
             self._told.unlink(missing_ok=True)
 
 
 def request_live(state: Path, wall: float) -> Told | None:
-    """What goes on now, and that one wants to know it; None when nobody works or nobody told yet.
+    """Request the live document, and read it; None when no instance works or has written it yet.
 
     Reads and touches only these two files.
     """
@@ -73,7 +73,7 @@ def live_document(view: View, wall: float) -> Told:
     folders = [Path(folder) for folder in (view.inbox, view.outbox) if folder]
     return {
         "at": wall,
-        "message": Redactor(folders).text(view.message),
+        "message": Redactor(folders).redact_text(view.message),
         "queued": view.queued,
         "settling": view.settling,
         "done": view.done,

@@ -1,4 +1,4 @@
-"""Words to the service manager: systemd's notification protocol (sd_notify(3)), one datagram each.
+"""Notifications to the service manager: systemd's protocol (sd_notify(3)), one datagram each.
 
 Own code instead of a library: it is a dozen lines, and nothing to install.
 """
@@ -11,7 +11,7 @@ LEAST_SECONDS = 0.5
 
 
 class Notifier:
-    """Tells systemd that the service is ready, alive or stopping; silent where nobody asked.
+    """Notifies systemd that the service is ready, alive or stopping; silent without NOTIFY_SOCKET.
 
     Args:
         environment: Where NOTIFY_SOCKET and WATCHDOG_USEC are looked for.
@@ -57,7 +57,7 @@ class Notifier:
 
 
 def _watchdog_seconds(environment: Mapping[str, str]) -> float:
-    """Within how many seconds systemd wants to hear; 0: never, or it means another process."""
+    """Seconds within which systemd expects a notification; 0: never, or of another process."""
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
     try:

@@ -1,4 +1,4 @@
-"""What the dashboard shows, as plain state and words: the service fills it, others draw it."""
+"""The state that the dashboard shows, as plain data: the service fills it, others draw it."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ REMEMBERED = 100  # results kept for showing; the counts go on
 
 @dataclass(slots=True)
 class Lane:
-    """A running pair of photo and style, and the last that was heard of it."""
+    """A running pair of photo and style, and its latest progress."""
 
     job: str
     content: str
@@ -81,7 +81,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast the whole queue is worked off; None where nothing tells."""
+    """How fast the whole queue is worked off; None where that is unknown."""
 
     per_hour: float | None  # pairs
     seconds_left: float | None
@@ -121,7 +121,8 @@ class View:
     def working(self) -> list[Lane]:
         """Lanes whose device is at work on them, or will be at once; a row's place is its device's.
 
-        Executors take jobs in advance: those of a device that has spoken of another one wait.
+        Executors take jobs in advance: those of a device that has reported progress of another job
+        wait.
         """
         busy = {lane.device for lane in self.running if lane.progress}
         lanes = (lane for lane in self.running if lane.progress or lane.device not in busy)
@@ -135,7 +136,7 @@ class View:
 
     @property
     def pace(self) -> Pace:
-        """What the service says of it; else what the last results and the running lanes tell."""
+        """The service's figures; else those of the last results and the running lanes."""
         took = [result.seconds for result in self.recent if result.status == "done"] or [
             lane.progress.seconds + lane.progress.seconds_left
             for lane in self.working

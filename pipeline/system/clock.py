@@ -1,11 +1,11 @@
-"""Readings of a clock -> moments, and back into words. Pure functions of a given now."""
+"""Local clock times to timestamps, and moments as text. Pure functions of a given `now`."""
 
 import re
 import time
 from datetime import UTC, datetime, timedelta, tzinfo
 
 
-class _Machine(tzinfo):
+class _MachineZone(tzinfo):
     """The machine's own time zone with all its jumps, as the C library knows it."""
 
     def utcoffset(self, moment: datetime | None) -> timedelta | None:
@@ -22,7 +22,7 @@ class _Machine(tzinfo):
         return datetime.fromtimestamp(seconds).replace(tzinfo=self)
 
 
-MACHINE_ZONE = _Machine()
+MACHINE_ZONE = _MachineZone()
 
 
 def local_timestamp(reading: datetime, zone: tzinfo) -> float:
@@ -39,7 +39,7 @@ def local_timestamp(reading: datetime, zone: tzinfo) -> float:
 
 
 def format_moment(at: datetime, now: datetime) -> str:
-    """A moment as one would say it: 22:00, Tue 02:00, 2026-12-24 02:00."""
+    """A moment as short text: 22:00, Tue 02:00, 2026-12-24 02:00."""
     days = (at.date() - now.astimezone(at.tzinfo).date()).days
     if days == 0:
         return f"{at:%H:%M}"
@@ -51,14 +51,14 @@ _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
 def parse_moment(text: str, now: datetime) -> datetime:
-    """What somebody calls a time: ``06:00`` (the next one), ``2026-12-24 06:00``, ``90m``, ``8h``.
+    """Parse a time as users write it: ``06:00`` (the next), ``2026-12-24 06:00``, ``90m``, ``8h``.
 
     Args:
-        text: The words.
+        text: As the user wrote it.
         now: Aware; its zone is whose clock is meant.
 
     Raises:
-        ValueError: It is none of these, or lies behind us.
+        ValueError: It is none of these, or is in the past.
     """
     words = text.strip().lower()
     try:

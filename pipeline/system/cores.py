@@ -1,4 +1,4 @@
-"""How many cores this process may really compute on: not what the machine has, what it is given."""
+"""How many cores this process may compute on: those it was given, not those of the machine."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -55,7 +55,7 @@ def _quotas(groups: Path) -> Iterable[float]:
 
 @contextmanager
 def limit_threads(count: int) -> Iterator[None]:
-    """What is started within computes on so many cores, unless somebody has said otherwise.
+    """Processes started within compute on so many cores, unless OMP_NUM_THREADS is set already.
 
     Read when torch is loaded, for all threads of the process: a job runs in a thread of its own,
     of which `torch.set_num_threads`, called in the first one, knows nothing.

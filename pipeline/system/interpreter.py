@@ -1,4 +1,4 @@
-"""Python processes of our own: they load code from where we do, never from the current folder.
+"""Child Python processes load code from where this one does, never from the current folder.
 
 Python puts the current folder first on the path of modules for ``-c`` and ``-m``. There a photo
 may lie beside a `json.py` of unknown origin, which would run before anything is checked. So a child
@@ -36,7 +36,7 @@ def search_path() -> list[str]:
     """Where this process loads code from, without what only means the current folder.
 
     That is a relative entry, or one that an empty part of PYTHONPATH ("$PYTHONPATH:/lib") stands
-    for, which nobody who writes it has in mind.
+    for, which is never intended.
     """
     here, parts = _current_folder(), os.environ.get("PYTHONPATH", "").split(os.pathsep)
     dropped = {here} if len(parts) > 1 and "" in parts else set()
@@ -53,7 +53,7 @@ def package_root() -> str:
 
 
 def python_command(program: str, *arguments: str) -> list[str]:
-    """The command line of a Python process that runs ``program``, a line of code of ours."""
+    """The command line of a Python process that runs ``program``, a line of Python."""
     start = f"import sys; sys.path[:] = {search_path()!a}; {program}"
     return [sys.executable, *_flags(), "-c", start, *arguments]
 

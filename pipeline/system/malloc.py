@@ -1,8 +1,8 @@
 """Memory that a step frees is kept for the next one, where the C library is glibc.
 
-glibc takes each large block from the system anew and returns it as soon as it is freed. Feature
-maps are such blocks: every step would fault them in again, page by page, which at 512 px is a
-fifth of its time. No effect on other systems, whose allocators keep large blocks by themselves.
+glibc takes each large block from the system separately and returns it as soon as it is freed.
+Feature maps are such blocks: every step would fault them in again, page by page, which at 512 px
+is a fifth of its time. No effect on other systems: their allocators keep large blocks themselves.
 """
 
 import ctypes

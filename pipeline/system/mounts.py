@@ -1,4 +1,4 @@
-"""On what kind of disk a folder lies, as the system itself tells it."""
+"""On which kind of file system a folder lies, as the kernel reports it."""
 
 import os
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ class Mount:
 
 
 def find_mount(path: Path, table: Path = MOUNTINFO) -> Mount | None:
-    """The file system that holds a path (which need not exist yet); None where nobody knows."""
+    """The file system that holds a path (which need not exist yet); None where that is unknown."""
     full = os.path.realpath(path)
     try:
         text = read_bounded(table, MOST_BYTES).decode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""Paths that people write: made absolute and checked here; what the system says becomes words."""
+"""Paths from configs and command lines: made absolute, checked, and errors put into words."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ def absolute_path(text: str | Path, base: Path) -> Path:
     """A path from a config file, relative to ``base``.
 
     Raises:
-        ValueError: In words of the config's reader, when no file can ever lie there.
+        ValueError: No file can ever lie there; the text is fit for the reader of the config.
     """
     system_text(str(text))
     try:

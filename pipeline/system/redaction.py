@@ -1,4 +1,4 @@
-"""Text for places where others look: names of files stay, folders of this machine do not."""
+"""Removes folders of this machine from text that others see; names of files stay."""
 
 import re
 from collections import Counter
@@ -20,7 +20,7 @@ def strip_folders(value: Any, depth: int = DEEPEST) -> Any:
     if isinstance(value, str):
         return Path(value).name or value if value[:1] == "/" else value
     if isinstance(value, Mapping | list | tuple) and not depth:
-        return None  # nothing of ours is as deep; a file of an untrusted outbox may be
+        return None  # our own data are never this deep; a file of an untrusted outbox may be
     if isinstance(value, Mapping):
         names = _names(value)
         return {names[key]: strip_folders(part, depth - 1) for key, part in value.items()}
@@ -38,7 +38,7 @@ def _names(keys: Iterable[Any]) -> dict[Any, Any]:
 
 
 class Redactor:
-    """Takes folders out of messages.
+    """Removes folders from messages.
 
     Args:
         roots: Folders whose own paths may hold spaces and the like, so that they are known by no
@@ -53,19 +53,19 @@ class Redactor:
             (re.compile(_ITSELF.format(re.escape(str(path)))), path.name) for path in known
         ]
 
-    def text(self, text: str) -> str:
+    def redact_text(self, text: str) -> str:
         """A message without folders."""
         for pattern, name in self._known:
             text = name.join(pattern.split(text))
         return _FOLDERS.sub("", text)
 
-    def line(self, line: Mapping[str, Any]) -> dict[str, Any]:
+    def redact_line(self, line: Mapping[str, Any]) -> dict[str, Any]:
         """A line of the run log, or an entry of the gallery, without folders."""
         found = dict(line)
         if isinstance(error := found.get("error"), Mapping) and "message" in error:
-            found["error"] = {**error, "message": self.text(str(error["message"]))}
+            found["error"] = {**error, "message": self.redact_text(str(error["message"]))}
         if isinstance(message := found.get("message"), str):
-            found["message"] = self.text(message)
+            found["message"] = self.redact_text(message)
         if "options" in found:
             found["options"] = strip_folders(found["options"])
         return found

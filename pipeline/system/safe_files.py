@@ -3,8 +3,8 @@
 In a folder that others can write to, any name may stand for something else by now: a pipe or a
 device, whose opening waits for ever and outlives SIGTERM; a link to a file elsewhere; a hole of
 terabytes. So nothing else opens files (`tests/project/test_file_access.py`), and no link is
-followed except for files that the user named (``follow``). Also: folders reached step by step
-through no link, and the disk's errors made ours.
+followed except for files that the user named (``follow``). Also: folders opened step by step
+without following links, and errors of the disk translated into the program's own.
 """
 
 import errno
@@ -20,14 +20,14 @@ from typing import BinaryIO
 from pipeline.errors import ChangedError, OutputError, Reason
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_BLOCK = 1 << 17  # smaller than what a C library takes from the system anew for each read
+_BLOCK = 1 << 17  # smaller than what a C library allocates from the system for each read
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 MOST_VERIFIED = 2 << 30  # bytes of a painting, of weights or a model: all of it is held in memory
 _ANOTHER_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EFBIG}
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # EFBIG: the account's limit, or the disk's
-# A symbolic link, a file of somebody else, a socket: something stands there, and it is not ours.
+# A symbolic link, an unreadable file, a socket: something has the name, and it is not a picture.
 _NOT_A_PICTURE = {errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO}
 # What stands there can never be written to: it concerns the whole outbox where its log is meant.
 _IN_THE_WAY = {errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENOTDIR}
@@ -106,7 +106,7 @@ _KINDS = (
 
 
 def error_text(error: OSError) -> str:
-    """What the system, or this module, says of an error, in words."""
+    """The text of an error of the system or of this module."""
     if isinstance(error, NotRegularError):
         return str(error.strerror)
     return os.strerror(error.errno or 0).lower()

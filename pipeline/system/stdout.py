@@ -16,10 +16,10 @@ LOOK_SECONDS = 0.05
 
 
 class StdoutWriter(io.TextIOBase):
-    """Takes text, and hands it on as fast as its reader reads.
+    """Takes text at once, and passes it on as fast as its reader reads.
 
-    A reader that goes away, a pipe that nobody reads and a disk that is full cost lines and nothing
-    else; `trouble` says so.
+    A reader that closes the pipe, a pipe that is not read and a full disk cost lines and nothing
+    else; `trouble` reports them.
 
     Args:
         file: The stream that is written to in the end; None: there is none.
@@ -122,7 +122,7 @@ def _ready(fd: int) -> bool:
 
 
 def stdout_reader_is_gone() -> bool:
-    """Whether nobody reads standard output any more."""
+    """Whether the reader of standard output has closed it."""
     fd = _descriptor_of_stdout()
     if fd is None or not hasattr(select, "poll"):
         return False
@@ -132,7 +132,7 @@ def stdout_reader_is_gone() -> bool:
 
 
 def stdout_error(error: OSError) -> str:
-    """Why standard output takes nothing, in words, if that is what an error came from."""
+    """Why standard output cannot be written, if that is what caused an error; else ""."""
     fd = _descriptor_of_stdout()
     if fd is None:
         return ""

@@ -183,7 +183,7 @@ def test_no_temporary_file_stays_behind(tmp_path: Path) -> None:
 
 def test_a_page_that_is_not_ours_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<h1>my own page</h1>")
-    with pytest.raises(OutputError, match="not ours"):
+    with pytest.raises(OutputError, match="did not write"):
         Gallery(tmp_path).update()
     assert (tmp_path / "index.html").read_text() == "<h1>my own page</h1>"
 

@@ -139,13 +139,13 @@ def test_a_file_of_somebody_else_is_never_replaced_by_figures(tmp_path, content)
     file = tmp_path / "notes.txt"
     exporter = Exporter(Metrics(file=file), "draft")
     file.write_text(content)
-    exporter.count({}, {})
+    exporter.update_totals({}, {})
     assert "metrics.file" in exporter.trouble
     with pytest.raises(ConfigError, match=r"metrics.file: .*notes.txt"), exporter:
         pass
     assert file.read_text() == content
     file.unlink()
-    exporter.count({}, {})
+    exporter.update_totals({}, {})
     assert exporter.trouble == ""
     with exporter:
         pass
@@ -158,7 +158,7 @@ def test_figures_do_not_replace_what_is_no_file(tmp_path, kind):
     file, elsewhere = tmp_path / "pipeline.prom", tmp_path / "elsewhere"
     os.mkfifo(file) if kind == "pipe" else file.symlink_to(elsewhere)
     with Exporter(Metrics(file=file), "draft") as exporter:
-        exporter.count({}, {})
+        exporter.update_totals({}, {})
         assert "metrics.file" in exporter.trouble
     assert file.is_fifo() or file.is_symlink()
     assert not elsewhere.exists()

@@ -255,7 +255,7 @@ def test_both_photos_of_a_name_are_in_explain_status_run_log_and_gallery(tmp_pat
     gallery = Gallery(studio.outbox.root)
     gallery.update()
     assert gallery._head is not None
-    hung = [entry["pictures"][0]["url"] for entry in gallery._wall(gallery._head.chunks)]
+    hung = [entry["pictures"][0]["url"] for entry in gallery._shown_entries(gallery._head.chunks)]
     studio.close()
     loaded = load(tmp_path / "config.yaml")
     report = explain(loaded, Path("image.png"))
@@ -275,7 +275,7 @@ def test_a_picture_that_is_made_again_hangs_once(tmp_path):
     gallery = Gallery(studio.outbox.root)
     gallery.update()
     assert gallery._head is not None
-    hung = list(gallery._wall(gallery._head.chunks))
+    hung = list(gallery._shown_entries(gallery._head.chunks))
     studio.close()
     assert len(hung) == 2
     assert len(pictures(studio.outbox)) == 4

@@ -33,20 +33,20 @@ PART = st.text(st.characters(codec="utf-8", exclude_characters="/\0\n"), min_siz
     ],
 )
 def test_messages_keep_names_and_lose_folders(text, plain):
-    assert Redactor().text(text) == plain
+    assert Redactor().redact_text(text) == plain
 
 
 def test_a_folder_whose_own_name_holds_spaces_is_known_by_its_path():
     inbox = Path("/home/ada/My Photos: (new)/inbox")
     discreet = Redactor([inbox])
-    assert discreet.text(f"{inbox}/sub/a.jpg: is gone") == "sub/a.jpg: is gone"
-    assert discreet.text(f"{inbox} is gone") == "inbox is gone"
+    assert discreet.redact_text(f"{inbox}/sub/a.jpg: is gone") == "sub/a.jpg: is gone"
+    assert discreet.redact_text(f"{inbox} is gone") == "inbox is gone"
 
 
 @given(st.lists(PART, min_size=1, max_size=5), PART)
 def test_whatever_folders_are_called_a_root_is_in_no_message(folders, name):
     root = Path("/secret-root", *folders)
-    said = Redactor([root]).text(f"{root / name}: is damaged (see {root / name})")
+    said = Redactor([root]).redact_text(f"{root / name}: is damaged (see {root / name})")
     assert "secret-root" not in said
 
 

@@ -13,10 +13,10 @@ Headers = Message | dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What a visitor must bring along.
+    """What a request must present.
 
     Attributes:
-        token: What he must know; None: nothing.
+        token: The secret that it must know; None: no secret.
         names: Host names, besides localhost and numbers, that stand for this server.
         cookie: Name of the cookie that stands for the token. Cookies know no ports, so servers on
             other ports of the machine need other names.
@@ -29,8 +29,8 @@ class Guard:
     def knows_host(self, host: str | None) -> bool:
         """Whether the request was meant for us.
 
-        A page of a stranger can have its own name lead to this address (DNS rebinding) and then
-        reads our answers as its own. It cannot do so with a number or with a name of ours.
+        A foreign page can make its own name resolve to this address (DNS rebinding) and then read
+        our answers as its own. It cannot do so with an address or with one of our names.
         """
         name = _name(host or "")
         return name == "localhost" or name in self.names or _is_number(name)
@@ -63,7 +63,7 @@ class Guard:
 
     @property
     def pass_word(self) -> str:
-        """What the cookie holds: it admits here, and does not tell the token."""
+        """What the cookie holds: it admits here, and does not reveal the token."""
         return hmac.digest((self.token or "").encode(), b"cookie", hashlib.sha256).hex()
 
     def _cookie_of(self, headers: Headers) -> str:

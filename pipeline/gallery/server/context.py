@@ -1,4 +1,4 @@
-"""What a connection finds at its server: what is served, and what the server keeps for all."""
+"""What all connections share: the site that is served, and the server's own state."""
 
 import socket
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from pipeline.gallery.server.files import OutboxFiles
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What is served: where pictures hang, where photos go, who may come."""
+    """What is served: the outbox, the inbox for uploads, and who has access."""
 
     outbox: Path
     inbox: Path

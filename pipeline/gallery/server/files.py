@@ -1,7 +1,7 @@
-"""What may be seen of an outbox: the gallery's data and small copies, and the files that it names.
+"""What is served of an outbox: the gallery's data and small copies, and the files that it names.
 
-Nothing else: no folder, no run log, no file that merely lies there. What a file is called decides
-what the browser is told that it is, and that is never a page or a program of somebody else's.
+Nothing else: no folder, no run log, no other file. The media type is decided by the file's name
+alone, and is never that of a page or a program.
 """
 
 import os
@@ -72,7 +72,7 @@ class OutboxFiles:
         return False
 
     def _learn(self) -> None:
-        """Read what the gallery has told since the last time."""
+        """Read the entries that the gallery has added since the last time."""
         head = self.outbox / HEAD
         try:
             version = Stamp.of(head.stat())
@@ -85,7 +85,7 @@ class OutboxFiles:
                     self._named.update(_addresses(entry))
             self._read = (version, chunks)
         except (OSError, ValueError, TypeError, LookupError, RecursionError):
-            return  # being told anew: the next question looks again
+            return  # being written again: the next request reads it
 
 
 def _media(path: str) -> str:

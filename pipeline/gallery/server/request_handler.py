@@ -1,4 +1,4 @@
-"""One connection: who asks is looked at first, then what for."""
+"""The requests of one connection: first who asks is checked, then what for."""
 
 import json
 import re
@@ -84,7 +84,7 @@ class Handler(BaseHTTPRequestHandler):
             try:
                 act()
             except JobError as error:
-                self._refuse(STATUS.get(error.code, 500), Redactor().text(str(error)))
+                self._refuse(STATUS.get(error.code, 500), Redactor().redact_text(str(error)))
 
     def _brings_token(self) -> bool:
         """Whether the address itself holds the token: it is then put into a cookie instead."""
@@ -140,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
         elif not site.guard.may_change(self.headers):
             self._refuse(403, "another site asks")
         elif not _LENGTH.fullmatch(length) or "Transfer-Encoding" in self.headers:
-            self._refuse(411, "its length must be told beforehand")
+            self._refuse(411, "a Content-Length is required")
         else:
             self._receive(unquote(path.removeprefix("/inbox/")), int(length))
 
@@ -153,7 +153,7 @@ class Handler(BaseHTTPRequestHandler):
             put = receive(site.inbox, name, length, self.rfile.read, site.limits)
         except (InputError, OutputError):
             raise
-        except OSError:  # silence, or the connection was cut: nobody is left to be told
+        except OSError:  # silence, or the connection was cut: no answer can arrive
             self.close_connection = True
             return
         self.server.note(f"{put}: put into the inbox by {self.client_address[0]}")
@@ -196,7 +196,7 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.sendfile(found.file, span[0], span[1] - span[0])
 
     def _refuse(self, status: int, what: str) -> None:
-        """A reason in words; whatever the visitor still sends is not read as a next request."""
+        """The reason as text; whatever the client still sends is not read as a next request."""
         self.close_connection = True
         self._send(status, TEXT, encodable(f"{what}\n").encode())
         with suppress(OSError):
@@ -208,7 +208,7 @@ class Handler(BaseHTTPRequestHandler):
                 left -= len(block)
 
     def send_error(self, code: int, message: str | None = None, _: str | None = None) -> None:
-        """What the library itself refuses: in our words, and never as a page."""
+        """What the library itself refuses: as plain text, and never as a page."""
         self.command = getattr(self, "command", None) or "GET"
         self._refuse(code, message or "refused")
 

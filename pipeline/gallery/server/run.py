@@ -43,8 +43,8 @@ def serve(loaded: Loaded, host: str | None = None, port: int | None = None) -> i
     sweep(config.inbox)
     token = config.serve.token or ("" if is_loopback(place.host) else secrets.token_urlsafe(24))
     with _server(config, place, token) as server:
-        for line in _welcome(config, place, server.port, token):
-            _say(line)
+        for line in _greeting(config, place, server.port, token):
+            _print_line(line)
         return _until_signal(server)
 
 
@@ -56,7 +56,7 @@ def _server(config: Config, place: Place, token: str) -> GalleryServer:
         config.outbox, config.inbox, config.state, config.limits, guard, config.serve.upload
     )
     try:
-        note = _say
+        note = _print_line
         return GalleryServer((place.host, place.port), site, note=note)
     except (OSError, OverflowError, UnicodeError) as error:
         where = f"{place.host}:{place.port}"
@@ -65,7 +65,7 @@ def _server(config: Config, place: Place, token: str) -> GalleryServer:
         raise UsageError(f"cannot listen there: {what.lower()}", where=where, hint=hint) from None
 
 
-def _welcome(config: Config, place: Place, port: int, token: str) -> list[str]:
+def _greeting(config: Config, place: Place, port: int, token: str) -> list[str]:
     host = socket.gethostname() if place.host in ("", "0.0.0.0", "::") else place.host  # noqa: S104  # compared, not bound
     host = f"[{host}]" if ":" in host else host
     secret = f"?token={token}" if token else ""
@@ -75,7 +75,7 @@ def _welcome(config: Config, place: Place, port: int, token: str) -> list[str]:
     return lines
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     with suppress(OSError):  # a reader that went away, a full disk: serving goes on
         print(visible(line), flush=True)
 

@@ -36,7 +36,7 @@ class GalleryServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
-    block_on_close = False  # a visitor who stays must not keep the program from ending
+    block_on_close = False  # a client that stays connected must not keep the program from ending
     request_queue_size = 64
 
     def __init__(
@@ -48,7 +48,7 @@ class GalleryServer(ThreadingHTTPServer):
     ) -> None:
         self.site, self.clock, self.note = site, clock, note
         self.files = OutboxFiles(site.outbox)
-        self._rooms = BoundedSemaphore(MOST_CONNECTIONS)
+        self._slots = BoundedSemaphore(MOST_CONNECTIONS)
         self._deadlines: dict[socket.socket, float] = {}
         self._lock = Lock()
         if ":" in address[0]:
@@ -85,7 +85,7 @@ class GalleryServer(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """A thread for the connection, if there is room for one more."""
-        if not self._rooms.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False):
             with suppress(OSError):
                 request.settimeout(1)
                 request.sendall(_BUSY)
@@ -94,16 +94,16 @@ class GalleryServer(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """The connection's life, in its thread."""
+        """Serve the connection, in its thread."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             with self._lock:
                 self._deadlines.pop(request, None)
-            self._rooms.release()
+            self._slots.release()
 
     def handle_error(self, *_: Any) -> None:
-        """A visitor who went away is no error; anything else is told in one line."""
+        """A client that disconnected is no error; anything else is reported in one line."""
         error = sys.exc_info()[1]
         if not isinstance(error, ConnectionError | TimeoutError):
             self.note(f"unexpected {type(error).__name__}: {error}")

@@ -1,8 +1,8 @@
-"""A stranger's bytes -> a new file in the inbox, whole or not at all.
+"""An untrusted upload becomes a new file in the inbox, whole or not at all.
 
-Until the last byte is on the disk the file has no name, so neither the inbox's scanner nor anybody
-else meets half of one, and a cut connection or a crash leaves nothing. Where the system knows no
-nameless files, a hidden name that the scanner ignores does instead.
+Until the last byte is on the disk the file has no name, so neither the inbox's scanner nor any
+other program sees half of one, and a cut connection or a crash leaves nothing. Where the system has
+no nameless files, a hidden name that the scanner ignores does instead.
 """
 
 import os
@@ -84,7 +84,7 @@ def sweep(inbox: Path) -> None:
 
 @contextmanager
 def _unseen(folder: int) -> Iterator[tuple[int, str]]:
-    """A new file that nobody sees: its descriptor, and the path by which it can be linked."""
+    """A new file without a visible name: its descriptor, and the path by which it can be linked."""
     try:
         fd = os.open(".", _WRITE | _NAMELESS, 0o644, dir_fd=folder) if _NAMELESS else -1
     except OSError:  # this file system, or this kernel, has none

@@ -1,5 +1,5 @@
-"""Shows a ``View`` as the place allows: rows that change in place with a terminal, plain lines
-without one, nothing at all with ``--json``. It draws, it decides nothing.
+"""Shows a ``View``: as rows that change in place on a terminal, as plain lines elsewhere, and
+not at all with ``--json``. It draws, it decides nothing; what a frame holds is in `frame`.
 """
 
 import io
@@ -27,7 +27,7 @@ PROGRESS_SECONDS = 10.0  # between two plain progress lines of one job
 LAST_FAILURES = 10  # failures named again at the end
 
 
-class Face(Protocol):
+class Display(Protocol):
     """One way to show a view."""
 
     def update(self, view: View, now: float) -> None: ...
@@ -56,18 +56,20 @@ class Dashboard:
         plain: io.TextIOBase | TextIO | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._face: Face | None = None if silent else _face(file or sys.stdout, plain)
+        self._display: Display | None = (
+            None if silent else _choose_display(file or sys.stdout, plain)
+        )
         self._clock = clock
         self._view = View()
         self._caught = ExitStack()
-        self._asked_to_sleep = False
+        self._suspend_requested = False
 
     def __enter__(self) -> Self:
-        if isinstance(self._face, Live):
+        if isinstance(self._display, Live):
             # What anybody prints goes above the rows instead of through them.
             self._caught.enter_context(redirect_stdout(_Lines(self.line)))
             self._caught.enter_context(redirect_stderr(_Lines(self.line)))
-            self._heed_ctrl_z()
+            self._handle_ctrl_z()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,44 +78,44 @@ class Dashboard:
     def update(self, view: View, now: float) -> None:
         """Shows ``view``. Cheap to call often: frames come four times a second at most."""
         self._view = view
-        if self._asked_to_sleep:
-            self._sleep()
-        if self._face:
-            self._face.update(view, now)
+        if self._suspend_requested:
+            self._suspend()
+        if self._display:
+            self._display.update(view, now)
 
     def line(self, text: str) -> None:
         """A line of the log: above the rows, or among the plain lines."""
-        if self._face:
-            self._face.line(text, self._clock())
+        if self._display:
+            self._display.line(text, self._clock())
 
     def pause(self) -> None:
-        """Leaves the terminal to somebody else; the next update takes it back."""
-        if self._face:
-            self._face.pause()
+        """Release the terminal to another program; the next update takes it back."""
+        if self._display:
+            self._display.pause()
 
-    def _heed_ctrl_z(self) -> None:
+    def _handle_ctrl_z(self) -> None:
         # Stopped at once, we would leave the shell without cursor and echo, and our rows about.
         if sys.platform != "win32" and current_thread() is main_thread():
-            before = signal.signal(signal.SIGTSTP, self._ask_to_sleep)
+            before = signal.signal(signal.SIGTSTP, self._request_suspend)
             self._caught.callback(signal.signal, signal.SIGTSTP, before)
 
-    def _ask_to_sleep(self, *_: object) -> None:
-        self._asked_to_sleep = True
+    def _request_suspend(self, *_: object) -> None:
+        self._suspend_requested = True
 
-    def _sleep(self) -> None:
-        self._asked_to_sleep = False
+    def _suspend(self) -> None:
+        self._suspend_requested = False
         self.pause()
         os.kill(os.getpid(), signal.SIGSTOP)  # until `fg`
 
     def close(self) -> None:
         """Wipes the rows and writes the summary; from then on nothing is drawn."""
-        face, self._face = self._face, None
+        display, self._display = self._display, None
         self._caught.close()
-        if face:
-            face.close(self._view, self._clock())
+        if display:
+            display.close(self._view, self._clock())
 
 
-def _face(file: TextIO, plain: io.TextIOBase | TextIO | None) -> Face:
+def _choose_display(file: TextIO, plain: io.TextIOBase | TextIO | None) -> Display:
     painter = Painter(file)
     if painter.can_draw and in_foreground(file):
         return Live(Screen(file), painter)
@@ -154,7 +156,7 @@ class Live:
 
 
 class PlainLines:
-    """What is new in a view since the last look at it, one line each:
+    """What is new in a view since the last update, one line each:
 
         2025-11-23T08:45:10+01:00 started  cat.jpg x mosaic [3fa2b1c0d9e8] on cpu
 
@@ -163,7 +165,7 @@ class PlainLines:
 
     def __init__(self, file: io.TextIOBase | TextIO) -> None:
         self._file = file
-        self._said: dict[str, float] = {}  # running job -> when it was last spoken of
+        self._reported: dict[str, float] = {}  # running job -> when its last line was written
         self._ended = 0
         self._message = ""
 
@@ -174,12 +176,12 @@ class PlainLines:
             self.line(view.message, now)
         new, self._ended = view.ended - self._ended, view.ended
         for result in islice(view.recent, max(0, len(view.recent) - new), None):
-            self._said.pop(result.job, None)  # a second attempt starts anew
+            self._reported.pop(result.job, None)  # a second attempt starts again
             self._write(result.at, result.status, _ending(result))
         for lane in _begun(view):
-            self._speak_of(lane, now)
+            self._report_progress(lane, now)
         running = {lane.job for lane in view.running}
-        self._said = {job: at for job, at in self._said.items() if job in running}
+        self._reported = {job: at for job, at in self._reported.items() if job in running}
 
     def line(self, text: str, now: float) -> None:
         """A line of the log."""
@@ -193,12 +195,12 @@ class PlainLines:
         if summary(view, now) != self._message:
             self._write(now, "summary", summary(view, now))
 
-    def _speak_of(self, lane: Lane, now: float) -> None:
-        if lane.job not in self._said:
-            self._said[lane.job] = now
+    def _report_progress(self, lane: Lane, now: float) -> None:
+        if lane.job not in self._reported:
+            self._reported[lane.job] = now
             self._write(now, "started", f"{_pair(lane)} on {lane.device}")
-        elif lane.progress and now - self._said[lane.job] >= PROGRESS_SECONDS:
-            self._said[lane.job] = now
+        elif lane.progress and now - self._reported[lane.job] >= PROGRESS_SECONDS:
+            self._reported[lane.job] = now
             facts = [f"{lane.fraction:.0%}", *lane.details, f"{lane.left} left"]
             self._write(now, "progress", f"{_pair(lane)} {', '.join(facts)}")
 
@@ -211,7 +213,7 @@ class PlainLines:
 
 
 def _begun(view: View) -> list[Lane]:
-    """Lanes at work, and the first of each device of which nothing was heard yet.
+    """Lanes at work, and the first of each device that has reported nothing yet.
 
     The others were taken in advance: they start when the one before them ends.
     """

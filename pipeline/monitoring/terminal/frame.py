@@ -1,6 +1,7 @@
-"""A view -> one frame of the dashboard, as rows of styled text and picture. Pure functions.
+"""Renders a view as one frame of the dashboard: rows of styled text and picture. Pure functions.
 
-It, `lanes` and `rows` are the only modules that know rich.
+To change what the dashboard shows, change this module; the table of running pairs is in
+`jobs_table`. These two and `layout` are the only modules that import rich.
 """
 
 from collections.abc import Sequence

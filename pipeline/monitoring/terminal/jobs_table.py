@@ -1,4 +1,4 @@
-"""The running pairs -> rows: in full, as a table, or the many of a large machine summed up."""
+"""The rows of the running pairs: in full, as a table, or summed up where there are many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ def lanes(view: View, width: int, height: int, look: Look) -> list[Text]:
     """The running pairs in at most ``height`` rows, in as much detail as fits."""
     running, ahead = view.working, _ahead(view.ahead, width, look)
     if len(running) * 4 + len(ahead) <= height:
-        rows = [line for lane in running for line in _in_full(lane, width, look)]
+        rows = [line for lane in running for line in _full_rows(lane, width, look)]
         return [*rows[:-1], *ahead, *rows[-1:]]
-    lines = [_of_lane(lane, look) for lane in running]
+    lines = [_lane_line(lane, look) for lane in running]
     if len(lines) > height - 1:
-        lines = _summed_up(running, height - 2, look)
+        lines = _summarize(running, height - 2, look)
     if len(lines) < height - 1:
         lines = [_HEADINGS, *lines]
     rows = _table(lines, width, look)[: height - 1]
@@ -38,7 +38,7 @@ def _ahead(waiting: Sequence[Lane], width: int, look: Look) -> list[Text]:
     return [row(Text.assemble(("next  ", QUIET), first), more, width)]
 
 
-def _in_full(lane: Lane, width: int, look: Look) -> list[Text]:
+def _full_rows(lane: Lane, width: int, look: Look) -> list[Text]:
     device = Text(visible(lane.device, look.encoding), style=QUIET)
     aside = Text.assemble((f"{lane.fraction:4.0%}", "bold"), f"{lane.left:>9}", (" left", QUIET))
     return [
@@ -63,7 +63,7 @@ _DRAWN = (0, 4, 5, 3, 1, 2)  # the order of the cells in a row; their own is tha
 _DEVICE = 2
 
 
-def _of_lane(lane: Lane, look: Look) -> _Line:
+def _lane_line(lane: Lane, look: Look) -> _Line:
     now, device = lane.progress, visible(lane.device, look.encoding)
     scale = f"{now.scale}/{now.scales} {now.side} px" if now else "starting"
     step = f"{now.step}/{now.steps}" if now else ""
@@ -72,7 +72,7 @@ def _of_lane(lane: Lane, look: Look) -> _Line:
     return _Line((lane.content, lane.style), lane.fraction, cells)
 
 
-def _summed_up(running: Sequence[Lane], height: int, look: Look) -> list[_Line]:
+def _summarize(running: Sequence[Lane], height: int, look: Look) -> list[_Line]:
     """A row for each device with several lanes, then lanes as they fit, then the rest as one."""
     by_device = sorted(running, key=lambda lane: lane.device)
     groups = [list(group) for _, group in groupby(by_device, key=lambda lane: lane.device)]
@@ -82,7 +82,7 @@ def _summed_up(running: Sequence[Lane], height: int, look: Look) -> list[_Line]:
     room = height - len(devices)
     if room < 2:
         return devices or [_sum(running, f"{len(running)} jobs", "", look)]
-    shown = [_of_lane(lane, look) for lane in running[: room - 1]]
+    shown = [_lane_line(lane, look) for lane in running[: room - 1]]
     rest = running[room - 1 :]
     return [*devices, *shown, _sum(rest, f"and {len(rest)} more", "", look)]
 

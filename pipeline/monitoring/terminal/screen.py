@@ -1,4 +1,4 @@
-"""A terminal as a place to write: strangers' text made harmless, and rows that change in place.
+"""Draws rows that change in place in the lowest rows of a terminal.
 
 Rows are drawn over their predecessors without erasing them first, and only where they differ:
 that is why nothing flickers. The standard library only; colours and layout come from elsewhere.
@@ -70,7 +70,7 @@ class Screen:
 
     Args:
         file: The terminal.
-        size: Its columns and rows, asked anew for each frame: a resize needs no signal.
+        size: Its columns and rows, read again for each frame: a resize needs no signal.
     """
 
     def __init__(self, file: TextIO, size: Callable[[], tuple[int, int]] | None = None) -> None:
@@ -167,13 +167,13 @@ class _Keyboard:
         if self._before is None or not in_foreground(self._file):
             return
         with suppress(OSError, termios.error):
-            # Keys typed meanwhile were meant for nobody: they do not go to the shell.
+            # Keys typed meanwhile were not meant for the shell: they are discarded.
             termios.tcsetattr(self._file.fileno(), termios.TCSAFLUSH, self._before)
         self._before = None
 
 
 def terminal_size(file: TextIO) -> tuple[int, int]:
-    """Columns and rows of the terminal behind ``file``; 80 x 24 where nobody knows."""
+    """Columns and rows of the terminal behind ``file``; 80 x 24 where that is unknown."""
     try:
         columns, rows = os.get_terminal_size(file.fileno())
     except (OSError, ValueError):
