@@ -5,12 +5,12 @@ const chunks = new Map(); // number -> entries, in the order of the run log
 function fold() {
   const pictures = new Map(), troubles = new Map(), places = new Map();
   for (const number of [...chunks.keys()].sort((a, b) => a - b)) {
-    for (const entry of chunks.get(number)) tell(entry, pictures, troubles, places);
+    for (const entry of chunks.get(number)) foldEntry(entry, pictures, troubles, places);
   }
   return { pictures: [...pictures.values()], troubles: [...troubles.values()] };
 }
 
-function tell(entry, pictures, troubles, places) {
+function foldEntry(entry, pictures, troubles, places) {
   const pair = pairOf(entry);
   troubles.delete(pair);
   if (entry.status === "done") {
@@ -21,7 +21,7 @@ function tell(entry, pictures, troubles, places) {
     if (before && before.sha === entry.sha) pictures.delete(places.get(photo)); // under another name
     pictures.set(place, entry);
     places.set(photo, place);
-    troubles.delete(pairOf({ content: entry.content, style: "" })); // the file as such was mended
+    troubles.delete(pairOf({ content: entry.content, style: "" })); // the file itself was repaired
   } else {
     troubles.set(pair, entry);
   }
@@ -115,6 +115,6 @@ function shownPicture(entry, enhanced) {
   return entry.pictures.find((picture) => picture.kind === kind) || entry.pictures[0];
 }
 
-// What no browser shows (TIFF, HEIC) hangs as a copy; the file itself is a link.
+// What no browser shows (TIFF, HEIC) is shown as a copy; the file itself is a link.
 const viewUrl = (picture) => (picture.view ? COPIES + picture.view : picture.url);
 const smallUrl = (picture) => (picture.small ? COPIES + picture.small : viewUrl(picture));

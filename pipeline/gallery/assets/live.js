@@ -1,6 +1,6 @@
 
-// ---- live: what goes on now, and photos on their way into the inbox -------------------------
-// Only in the page that `pipeline serve` sends: a page from a file can ask nobody.
+// ---- live: live progress, and photos on their way into the inbox -------------------------
+// Only in the page that `pipeline serve` sends: a page opened from a file has no server to ask.
 
 const ASK_SECONDS = 1, PATIENCE = 3, STAY_SECONDS = 10;
 
@@ -31,7 +31,7 @@ function showNow({ now, upload, bytes, suffixes }) {
   part("add").accept = suffixes.join(",");
   live.unanswered = now ? 0 : live.unanswered + 1;
   if (now) say(nowInWords(now));
-  else if (live.unanswered >= PATIENCE) say("Nobody paints now. Photos wait in the inbox until `pipeline watch` runs.");
+  else if (live.unanswered >= PATIENCE) say("No instance is running. Photos wait in the inbox until `pipeline watch` runs.");
   showLanes(now ? now.lanes : []);
   holdPlace(now);
 }
@@ -57,7 +57,7 @@ function showLanes(lanes) {
     if (jobs.has(job)) continue;
     row.remove();
     live.lanes.delete(job);
-    setTimeout(lookSoon, 1500); // its picture is about to be told
+    setTimeout(lookSoon, 1500); // its entry is about to be written
   }
   for (const lane of lanes) {
     if (!live.lanes.has(lane.job)) live.lanes.set(lane.job, laneRow());
@@ -69,7 +69,7 @@ function showLanes(lanes) {
 
 async function lookSoon() {
   await look().catch(() => {});
-  if (page.news && !page.pictures.length) take(page.news); // nobody looks at anything yet
+  if (page.news && !page.pictures.length) take(page.news); // there is nothing on the page yet
 }
 
 function laneRow() {
@@ -138,7 +138,7 @@ function whyNot(file) {
 }
 
 function send(file, row) {
-  const asked = new XMLHttpRequest(); // fetch does not tell how much has gone
+  const asked = new XMLHttpRequest(); // fetch does not report upload progress
   return new Promise((told) => {
     asked.upload.onprogress = (event) => {
       if (event.lengthComputable) row.querySelector("progress").value = event.loaded / event.total;

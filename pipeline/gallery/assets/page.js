@@ -1,4 +1,4 @@
-// The page: loads the chunks, answers the controls, and looks for news.
+// The page: loads the chunks, handles the controls, and checks for new entries.
 
 const LOOK_SECONDS = 5, MANY = 100; // troubles shown at a time
 
@@ -51,7 +51,7 @@ function take({ pictures, troubles }) {
   show();
 }
 
-// News is announced, not pushed in: nobody's view jumps while they look.
+// New pictures are announced, not inserted: the page does not jump while it is being read.
 async function look() {
   if (document.hidden || page.lost) return;
   await load("head.js");
@@ -64,7 +64,7 @@ async function look() {
 }
 
 function keepLooking() {
-  const again = () => look().catch(() => (page.lost = true)); // the folder went away: what hangs stays
+  const again = () => look().catch(() => (page.lost = true)); // the folder is gone: the page stays as it is
   setInterval(again, LOOK_SECONDS * 1000);
   document.addEventListener("visibilitychange", again);
 }
@@ -139,7 +139,7 @@ function show() {
   part("empty").hidden = found > 0;
   const nothing = !troubled && !page.pictures.length;
   part("empty").querySelector("p").textContent = nothing
-    ? "Nothing hangs here yet. Put a photo into the inbox." : "Nothing fits.";
+    ? "No pictures yet. Put a photo into the inbox." : "No matches.";
   part("empty").querySelector("button").hidden = nothing;
 }
 

@@ -237,7 +237,7 @@ function lossParts(entry) {
 }
 
 // Total loss over steps, on a logarithmic axis: the last steps matter, and are small. Each scale
-// has a line of its own: what is summed is measured anew there.
+// has a line of its own: what is summed is measured again there.
 function plot(curve) {
   const [width, height, edge] = [320, 96, 3];
   const steps = curve.map(([step]) => step), losses = curve.map(([, loss]) => Math.log(Math.max(loss, 1e-12)));

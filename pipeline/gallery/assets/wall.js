@@ -1,4 +1,4 @@
-// The wall: pictures hung in rows of equal height, of which only those near the eye exist.
+// The wall: pictures in rows of equal height; only rows near the visible part exist in the page.
 
 const GAP = 24, CAPTION = 56, WIDEST = 3, NARROWEST = 0.4;
 
@@ -25,7 +25,7 @@ class Wall {
     this.hang();
   }
 
-  // ---- where everything hangs ----
+  // ---- layout ----
 
   resized() {
     if (this.groups && this.host.clientWidth !== this.width) this.hang();
@@ -61,7 +61,7 @@ class Wall {
         [row, across] = [[], 0];
       }
     }
-    // The last row is not stretched to fill the wall; it hangs as high as the one before.
+    // The last row is not stretched to fill the wall; it is as high as the one before.
     const room = this.width - this.gap * (row.length - 1);
     if (row.length) this.row(row, Math.min(height, this.height, room / across));
     this.bottom += group.title ? 24 : 0;
@@ -100,7 +100,7 @@ class Wall {
     if (this.host.hidden) return;
     const above = this.host.getBoundingClientRect().top, near = innerHeight * 0.75;
     const first = this.at(-above - near), last = this.at(-above + innerHeight + near);
-    const held = this.order[this.current]?.band; // where the keyboard is stays alive
+    const held = this.order[this.current]?.band; // the row with the keyboard focus is kept
     const focused = this.host.contains(document.activeElement);
     for (const [number, made] of this.alive) {
       if ((number < first || number > last) && !(focused && number === held)) {
@@ -185,7 +185,7 @@ class Wall {
     }
   }
 
-  // The picture in the next row up or down that hangs nearest.
+  // The picture in the next row up or down that is nearest.
   beside(step) {
     const here = this.order[this.current], middle = here.left + here.width / 2;
     let number = this.current;

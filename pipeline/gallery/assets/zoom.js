@@ -6,7 +6,7 @@ class Stage {
   constructor(host, onChange) {
     Object.assign(this, { host, onChange, frame: part("frame"), split: 0.5, comparing: false });
     this.size = [1, 1];
-    this.most = 3; // CSS px per picture px, fitted: a small picture is not enlarged into porridge
+    this.most = 3; // CSS px per picture px, fitted: a small picture is not enlarged until it blurs
     this.scale = null; // CSS px per picture px; null: fitted
     this.middle = [0.5, 0.5]; // the point of the picture at the middle of the stage
     this.pointers = new Map();

@@ -30,7 +30,7 @@ def test_search_finds_photos_and_styles_by_every_word(page: Page) -> None:
     page.keyboard.type("SEA ink")
     assert hung(page) == ["sea/2.jpg as ink hatching", "sea/1.jpg as ink hatching"]
     page.get_by_role("searchbox").fill("nothing like it")
-    assert page.get_by_text("Nothing fits.").is_visible()
+    assert page.get_by_text("No matches.").is_visible()
     page.get_by_role("button", name="Show everything").click()
     assert len(hung(page)) == len(PAIRS)
 
