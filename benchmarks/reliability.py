@@ -160,7 +160,7 @@ def _per_job(root: Path) -> tuple[float, float, float]:
             path.write_bytes(b"\xff\xd8\xff\xd9")
             ledger.files.record_hash(path.name, str(Stamp.of(path.stat())), f"{number:064x}")
         service = Service(config, load_manifest(config), ledger, painter, View())
-        service.accounts._gallery = gallery = Timed(config.outbox)
+        service.bookkeeping._gallery = gallery = Timed(config.outbox)
         wall = time.time() + 1000  # all are still
         with closing(service):
             service.start()

@@ -223,13 +223,14 @@ def restore(
     Those that stand now become an earlier version themselves. What was brought back stays until
     `retry`, or until its photo changes.
     """
+    from pipeline.cli import restore as reports
     from pipeline.config import loading
     from pipeline.daemon import restore as restoring
 
     if bool(versions) == everything:
         raise UsageError("name versions (see `explain FILE`) or give --all", where="restore")
     done = restoring.restore(loading.load(config), versions or (), everything)
-    print_report(restoring.report(done), as_json, restoring.text)
+    print_report(reports.restore_report(done), as_json, reports.restore_text)
 
 
 @app.command()

@@ -21,7 +21,7 @@ from pipeline.config.loading import Loaded
 from pipeline.daemon import hold as holding
 from pipeline.daemon.gate import next_opening
 from pipeline.daemon.instance import holder
-from pipeline.inbox.backlog import census
+from pipeline.inbox.backlog import count_backlog
 from pipeline.inbox.quarantine import held
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import Ledger
@@ -40,7 +40,7 @@ _OF_THE_QUEUE = (
 def status(loaded: Loaded) -> Report:
     """Jobs by state, now running, last results, what waits, files refused, files put aside."""
     with _ledger(loaded) as ledger:
-        found = census(loaded.config, ledger)
+        found = count_backlog(loaded.config, ledger)
         counts = ledger.counts()
         refusals, failed = _still_there(loaded, ledger, found.trouble)
         counts[JobState.FAILED] = len(failed)

@@ -1,4 +1,4 @@
-"""Whom a failure is blamed on: the photo only where the same style works with another photo.
+"""Which part a failure is blamed on: the photo only if the same style works with another one.
 
 What fails may be the photo, the painting, or the machine, and seldom does the error say which. So
 no pair fails for good before a check: its own recipe, with one step a scale, on a photo that ships
@@ -21,7 +21,7 @@ KNOWN_GOOD = "watercolor"  # of the starter styles, the smallest file
 
 
 @dataclass(slots=True)
-class Hold:
+class _HeldRecipe:
     """Why the pairs of a recipe wait, and until what time of day."""
 
     style: str
@@ -30,11 +30,11 @@ class Hold:
     times: int = 1
 
 
-class Holds:
+class HeldRecipes:
     """Recipes whose pairs wait, because their paintings or the engine cannot be used."""
 
     def __init__(self) -> None:
-        self._holds: dict[str, Hold] = {}  # by the recipe's digest
+        self._holds: dict[str, _HeldRecipe] = {}  # by the recipe's digest
 
     def __contains__(self, job: Job) -> bool:
         return bool(self._holds) and job.recipe.digest in self._holds
@@ -43,7 +43,9 @@ class Holds:
         """Let the pairs of a job's recipe wait, longer each time."""
         before = self._holds.get(job.recipe.digest)
         if before is None:
-            self._holds[job.recipe.digest] = Hold(job.style, why, wall + repair_wait_seconds(1))
+            self._holds[job.recipe.digest] = _HeldRecipe(
+                job.style, why, wall + repair_wait_seconds(1)
+            )
         elif is_due(before.until, wall):  # others of the same try say nothing new
             before.why, before.times = why, before.times + 1
             before.until = wall + repair_wait_seconds(before.times)
@@ -72,20 +74,20 @@ class Holds:
 
 
 @dataclass(slots=True)
-class _Trial:
+class _Check:
     check: Job
-    accused: list[JobResult] = field(default_factory=list)
+    results: list[JobResult] = field(default_factory=list)
     begun: bool = False
 
 
-class Trials:
+class Checks:
     """Pairs that would fail for good, each recipe with its check."""
 
     def __init__(self) -> None:
-        self._trials: dict[str, _Trial] = {}  # by the check's id
+        self._checks: dict[str, _Check] = {}  # by the check's id
         self._passed: set[str] = set()  # jobs that failed once where their check worked
 
-    def convicted(self, result: JobResult) -> bool:
+    def failed_again(self, result: JobResult) -> bool:
         """Its check works. Whether the pair has failed for good; else it is to be tried again.
 
         The machine may have been repaired between the failure and the check: only what fails once
@@ -97,40 +99,40 @@ class Trials:
         self._passed.add(result.job.id)
         return False
 
-    def accuse(self, result: JobResult) -> None:
+    def add(self, result: JobResult) -> None:
         """Keep a failed result until its check has ended."""
         check = check_of(result.job)
-        self._trials.setdefault(check.id, _Trial(check)).accused.append(result)
+        self._checks.setdefault(check.id, _Check(check)).results.append(result)
 
     def next(self) -> Job | None:
         """A check that is to be begun."""
-        return next((t.check for t in self._trials.values() if not t.begun), None)
+        return next((t.check for t in self._checks.values() if not t.begun), None)
 
     def begin_check(self, check: Job) -> None:
         """A check is begun."""
-        self._trials[check.id].begun = True
+        self._checks[check.id].begun = True
 
     def put_off(self, check: Job) -> None:
         """A check came back undone: it is to be begun again."""
-        self._trials[check.id].begun = False
+        self._checks[check.id].begun = False
 
     def is_check(self, job: Job) -> bool:
         """Whether a job is the check of an open trial."""
-        return job.id in self._trials
+        return job.id in self._checks
 
     def close(self, check: Job) -> list[JobResult]:
         """The check has ended: the results that waited for it."""
-        return self._trials.pop(check.id).accused
+        return self._checks.pop(check.id).results
 
     def close_all(self) -> list[JobResult]:
         """Nothing more is begun: the results that waited for checks."""
-        trials, self._trials = self._trials, {}
-        return [result for trial in trials.values() for result in trial.accused]
+        checks, self._checks = self._checks, {}
+        return [result for check in checks.values() for result in check.results]
 
     @property
-    def accused(self) -> list[Job]:
+    def waiting(self) -> list[Job]:
         """The jobs whose results wait for a check."""
-        return [result.job for trial in self._trials.values() for result in trial.accused]
+        return [result.job for trial in self._checks.values() for result in trial.results]
 
 
 def check_of(job: Job) -> Job:

@@ -16,8 +16,8 @@ from pipeline.jobs.retry_policy import is_due
 from pipeline.monitoring.estimate import work_of
 
 
-class Waiting:
-    """A queue that remembers whose turn it was when it is made anew.
+class JobQueue:
+    """A queue that remembers whose turn it was when it is filled again.
 
     Args:
         options: The order that is wanted.

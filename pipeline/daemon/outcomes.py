@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.daemon.blame import Holds, Trials, needs_check
+from pipeline.daemon.blame import Checks, HeldRecipes, needs_check
 from pipeline.daemon.bookkeeping import Bookkeeping
 from pipeline.errors import Failure, OutputError, PlaceError, Reason
 from pipeline.inbox.originals import version_at
@@ -37,14 +37,14 @@ class Outcomes:
     """Records the ends of jobs.
 
     Args:
-        accounts: Ledger, outbox, run log and dashboard.
+        bookkeeping: Ledger, outbox, run log and dashboard.
         checkpoints: What interrupted jobs have left.
     """
 
-    def __init__(self, accounts: Bookkeeping, checkpoints: Checkpoints) -> None:
-        self.accounts, self.checkpoints = accounts, checkpoints
+    def __init__(self, bookkeeping: Bookkeeping, checkpoints: Checkpoints) -> None:
+        self.bookkeeping, self.checkpoints = bookkeeping, checkpoints
         self.events: deque[JobResult | GivenBack] = deque()  # not in the ledger yet
-        self.trials, self.holds = Trials(), Holds()
+        self.checks, self.holds = Checks(), HeldRecipes()
         self._versions: dict[str, str] = {}  # of the photos of running jobs, when they were begun
 
     def begun(self, job: Job, version: str) -> None:
@@ -68,15 +68,15 @@ class Outcomes:
         Raises:
             OutputError, DiskFullError: The disk takes nothing now.
         """
-        for staged, again in self.accounts.publish_all(wall):
+        for staged, again in self.bookkeeping.publish_all(wall):
             yield Outcome(content=staged.content, again=again, finished=True)
 
     def _settle(self, event: JobResult | GivenBack, wall: float) -> Iterator[Outcome]:
         job = event.job
-        if self.trials.is_check(job):
-            yield from self._judge(event, wall)
+        if self.checks.is_check(job):
+            yield from self._settle_check(event, wall)
             return
-        known = self.accounts.known(job.content, job.style, job.sha256)
+        known = self.bookkeeping.known(job.content, job.style, job.sha256)
         mine = known is not None and (known.job, known.state) == (job.id, JobState.RUNNING)
         if isinstance(event, GivenBack):
             yield self._give_back(job, event.changed)
@@ -91,7 +91,7 @@ class Outcomes:
 
     def _stage(self, result: JobResult, wall: float) -> Iterator[Outcome]:
         try:
-            self.accounts.stage(result, wall)
+            self.bookkeeping.stage(result, wall)
         except OutputError as error:
             if error.code in (Reason.DISK_FULL, Reason.IO_ERROR):
                 raise
@@ -109,9 +109,9 @@ class Outcomes:
         return bool(begun and now and now != begun)
 
     def _give_back(self, job: Job, changed: Path | None = None) -> Outcome:
-        self.accounts.ledger.give_back(job)
-        self.accounts.view.remove_job(job.id)
-        self.accounts.outbox.discard(job.id, job.attempt)
+        self.bookkeeping.ledger.give_back(job)
+        self.bookkeeping.view.remove_job(job.id)
+        self.bookkeeping.outbox.discard(job.id, job.attempt)
         return Outcome(job, job.content, again=True, changed=changed)
 
     def _fail(self, result: JobResult, wall: float) -> Iterator[Outcome]:
@@ -128,47 +128,47 @@ class Outcomes:
             # Not failed: the same photo may come back. It is accounted for, and made when it does.
             yield self._give_back(job)
             gone = Refused(job.content, job.path, failure, "skipped", job.sha256)
-            self.accounts.refuse(gone, wall)
+            self.bookkeeping.refuse(gone, wall)
             return
-        ledger = self.accounts.ledger
+        ledger = self.bookkeeping.ledger
         times = ledger.failures(job, failure.code) + 1
         wait = wait_seconds(failure.code, times, job.id)
         if wait is None and needs_check(failure):
-            self.trials.accuse(result)
-            self.accounts.view.remove_job(job.id)
+            self.checks.add(result)
+            self.bookkeeping.view.remove_job(job.id)
             yield Outcome(job, job.content)
         elif wait is None:
             yield self._end(result, wall)
         else:
             ledger.postpone(job, failure, times, wall + wait)
-            self.accounts.view.remove_job(job.id)
+            self.bookkeeping.view.remove_job(job.id)
             yield Outcome(job, job.content, retry_at=wall + wait)
-        self.accounts.outbox.discard(job.id, job.attempt)
+        self.bookkeeping.outbox.discard(job.id, job.attempt)
 
     def _end(self, result: JobResult, wall: float) -> Outcome:
         """A pair has failed for good."""
         self.checkpoints.drop(result.job.id)
-        self.accounts.settle(result, wall)
+        self.bookkeeping.settle(result, wall)
         return Outcome(result.job, result.job.content, finished=True)
 
     # --- checks -------------------------------------------------------------------------
 
-    def _judge(self, event: JobResult | GivenBack, wall: float) -> Iterator[Outcome]:
+    def _settle_check(self, event: JobResult | GivenBack, wall: float) -> Iterator[Outcome]:
         """A check has ended: its photo is good, so what failed in it is no photo's fault."""
         check = event.job
-        self.accounts.outbox.discard(check.id, check.attempt)
+        self.bookkeeping.outbox.discard(check.id, check.attempt)
         if isinstance(event, GivenBack) and event.changed is None:
-            self.trials.put_off(check)
+            self.checks.put_off(check)
             return
-        accused = self.trials.close(check)
+        waiting = self.checks.close(check)
         if isinstance(event, GivenBack):
             yield Outcome(check, changed=event.changed)  # another painting, so another recipe
-            for result in accused:
+            for result in waiting:
                 yield self._give_back(result.job)
             return
         failure = event.error
-        for result in accused:
-            if failure is None and self.trials.convicted(result):
+        for result in waiting:
+            if failure is None and self.checks.failed_again(result):
                 yield self._end(result, wall)
             else:
                 yield self._give_back(result.job)
@@ -176,11 +176,11 @@ class Outcomes:
             return
         if BLAME[failure.code] is Blame.MACHINE:
             raise _of_the_place(failure)
-        self.holds.hold(accused[0].job, _of_a_check(failure), wall)
+        self.holds.hold(waiting[0].job, _of_a_check(failure), wall)
 
     def release(self) -> Iterator[Outcome]:
         """The end is near: what waits for a check goes back into the queue."""
-        for result in self.trials.close_all():
+        for result in self.checks.close_all():
             yield self._give_back(result.job)
 
 

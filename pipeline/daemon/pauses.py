@@ -1,4 +1,11 @@
-"""Why nothing is begun just now, and when that ends by itself."""
+"""What happens when the disk is full, or another part of the machine is at fault: work pauses.
+
+An error of the place is no photo's fault, so nothing fails. `Service.tick` ends where the error was
+raised and gives it to `Pauses.start`. What was not recorded by then is kept: staged pictures in the
+outbox, events and findings in memory. Before each job `Pauses.check_space` looks ahead. A pause is
+over as soon as there is space again, or after a time; for a machine at fault it grows each time.
+`status`, the dashboard and the instance's card show `Pause.why`.
+"""
 
 import os
 from collections.abc import Callable
@@ -6,12 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.errors import OutputError, PlaceError, Reason
+from pipeline.config.model import Config
+from pipeline.errors import (
+    BusyError,
+    DiskFullError,
+    InboxError,
+    OutputError,
+    PipelineError,
+    PlaceError,
+    Reason,
+)
 from pipeline.jobs.retry_policy import repair_wait_seconds
+from pipeline.system.safe_files import disk_errors
 
 HYSTERESIS = 1.25  # that much more than is needed must be free, or a nearly full disk flickers
 AGAIN_SECONDS = 15.0  # a quota frees nothing that could be seen: it is simply tried again
 LOOK_SECONDS = 1.0
+RUN_TRIES = 3  # of a machine at fault, before a service that is not patient gives up
+STEADY_SECONDS = 300.0  # without a fault of the machine: the next one is the first again
 _SHARE = 20  # the reserve is never more than this part of a disk
 
 
@@ -28,6 +47,82 @@ class Pause:
     again: float
     folder: Path | None = None
     need: int = 0
+
+
+PAUSING = (BusyError, DiskFullError, OutputError, PlaceError)  # what `Pauses.start` understands
+
+
+class Pauses:
+    """The pause in force, and when there is one.
+
+    Args:
+        config: Names the folders, and how many bytes are to stay free.
+        patient: Wait for an outbox or a machine for as long as it takes, instead of giving up.
+    """
+
+    def __init__(self, config: Config, patient: bool) -> None:
+        self._outbox, self._state, self._patient = config.outbox, config.state, patient
+        self.free_bytes = config.limits.free_bytes
+        self.present: Pause | None = None
+        self._faults, self._last_fault = 0, float("-inf")  # of the machine, in a row
+
+    def start(self, error: PipelineError, now: float) -> None:
+        """Pause for an error of the place.
+
+        Args:
+            error: One of PAUSING.
+            now: Monotonic seconds.
+
+        Raises:
+            PipelineError: The same, where waiting is no use.
+        """
+        if isinstance(error, BusyError):
+            self.present = unusable("database", str(error), now)
+        elif isinstance(error, PlaceError):
+            self._start_for_machine(error, now)
+        elif isinstance(error, DiskFullError):
+            self.present = full(self._state, self.free_bytes, now)
+        elif isinstance(error, OutputError):
+            with disk_errors(self._outbox):
+                pause = after(error, self._outbox, self.free_bytes, now)
+            if pause is None or (pause.cause == "outbox" and not self._patient):
+                raise error
+            self.present = pause
+        else:
+            raise error
+
+    def start_for_inbox(self, error: InboxError, now: float) -> None:
+        """The inbox is out of reach, or is not the one it was."""
+        if not self._patient:
+            raise error
+        self.present = unusable("inbox", str(error), now)
+
+    def check_space(self) -> bool:
+        """Whether there is space for another job; pauses where there is too little."""
+        with disk_errors(self._outbox):
+            self.present = self.present or too_full([self._outbox, self._state], self.free_bytes)
+        return self.present is None
+
+    def end(self, now: float) -> bool:
+        """End the pause if it is over; whether it was."""
+        if self.present is None or not is_over(self.present, now):
+            return False
+        self.present = None
+        return True
+
+    def job_done(self) -> None:
+        """The machine works: its next fault is the first again."""
+        self._faults = 0
+
+    def _start_for_machine(self, error: PlaceError, now: float) -> None:
+        if self.present:
+            return  # another job met the same fault
+        if now > self._last_fault + STEADY_SECONDS:
+            self._faults = 0
+        self._faults, self._last_fault = self._faults + 1, now
+        if not self._patient and self._faults >= RUN_TRIES:
+            raise error
+        self.present = broken(error, self._faults, now)
 
 
 Space = Callable[[Path], tuple[int, int]]  # free and all bytes of a disk

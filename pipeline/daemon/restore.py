@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.config.loading import Loaded
 from pipeline.daemon.bookkeeping import Bookkeeping
@@ -21,7 +20,7 @@ from pipeline.outbox.names import candidate_names
 from pipeline.outbox.publisher import Outbox
 from pipeline.outbox.versions import Versions, absolute_paths
 from pipeline.system.paths import real_path
-from pipeline.system.text import encodable, timestamp, visible
+from pipeline.system.text import timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +56,27 @@ def restore(loaded: Loaded, names: Sequence[str], everything: bool) -> Restored:
         ledger = opened.enter_context(Ledger(config.state / FILE))
         wanted = _latest(ledger.history.earlier()) if everything else _chosen(loaded, ledger, names)
         _check(config.outbox, wanted)
-        accounts = Bookkeeping(
+        bookkeeping = Bookkeeping(
             ledger, Outbox(config.outbox), View(), lambda _: None, bounds=config.bounds
         )
         for version in wanted:
-            settle(accounts, version)
+            settle(bookkeeping, version)
         if not by:
-            for _ in accounts.publish_all(time.time()):
+            for _ in bookkeeping.publish_all(time.time()):
                 pass
-            accounts.flush(0.0, force=True)
+            bookkeeping.flush(0.0, force=True)
             _check_done(ledger, wanted)
     return Restored(tuple(wanted), by)
 
 
-def settle(accounts: Bookkeeping, version: Version) -> None:
-    """The intention, which survives a crash: a staged pair like any other."""
-    outbox = accounts.outbox
+def settle(bookkeeping: Bookkeeping, version: Version) -> None:
+    """Stage a version for publishing, like any other pair: from here on it survives a crash."""
+    outbox = bookkeeping.outbox
     files = absolute_paths(outbox.root, version.outputs)
-    accounts.ledger.restore(
+    bookkeeping.ledger.restore(
         version,
         files,
-        _line(version, accounts.run_id, time.time()),
+        _line(version, bookkeeping.run_id, time.time()),
         candidate_names(version.content, version.style),
         lambda stem, before: outbox.is_taken(stem, files, before),
     )
@@ -179,28 +178,3 @@ def _check_done(ledger: Ledger, wanted: Iterable[Version]) -> None:
         if standing is None or standing.id != version.id:
             where = f"{version.content} x {version.style}"
             raise StateError("could not be brought back; nothing was changed", where=where)
-
-
-# --- words ----------------------------------------------------------------------------------
-
-
-def report(done: Restored) -> dict[str, Any]:
-    """What was done, as JSON has it."""
-    restored = [
-        {"version": v.id, "content": encodable(v.content), "style": v.style} for v in done.versions
-    ]
-    return {"restored": restored, "by": done.by or None}
-
-
-def text(report: dict[str, Any]) -> str:
-    """The report for people."""
-    if not report["restored"]:
-        return "there are no earlier versions"
-    verb = "will be brought back" if report["by"] else "brought back"
-    by = f" by {report['by']}" if report["by"] else ""
-    lines = [
-        f"{verb}{by}: {one['content']} x {one['style']}, version {one['version']}"
-        for one in report["restored"]
-    ]
-    lines.append("`retry FILE` has a picture made again as the config says")
-    return "\n".join(map(visible, lines))

@@ -61,22 +61,12 @@ def run(
         anyway: Whatever the hours of the schedule say.
     """
     config = loaded.config
-    if not is_folder(config.inbox) and not (keep_going and worked_before(config)):
-        hint = "make it, or name another folder"
-        raise ConfigError("no such folder", where=f"inbox: {config.inbox}", hint=hint)
-    out = StdoutWriter(sys.stdout)
-    devices = _devices(config)
-    view = View(
-        inbox=str(config.inbox),
-        outbox=str(config.outbox),
-        device=", ".join(devices),
-        preset=config.preset,
-        started_at=time.time(),
-        message="watching" if keep_going else "",
-    )
+    command = "watch" if keep_going else "run"
+    _check_inbox(config, keep_going)
+    out, view = StdoutWriter(sys.stdout), _new_view(config, keep_going)
     with (
-        instance_lock(config.state, "watch" if keep_going else "run") as card,
-        Observers(config, card, "watch" if keep_going else "run") as observers,
+        instance_lock(config.state, command) as card,
+        Observers(config, card, command) as observers,
         _signals() as asked,
         _ledger(config, asked, card) as ledger,
         _executor(config) as executor,
@@ -90,17 +80,12 @@ def run(
             gate=gate,
             on_run=tell if as_json else lambda event: _say(event, dashboard),
         )
+        loop = _Loop(service, loaded, asked, dashboard, card, observers)
         with _ended(service):
-            _once_free(service.start, asked, card)
-            loop = _Loop(service, loaded, asked, dashboard, card, observers)
-            loop.watch() if keep_going else loop.until_idle()
-            with suppress(Stopped):  # what is not written yet waits in the jobs database
-                _once_free(service.finish, asked, card)
-            loop.live.close()
-            observers.finish(service, bool(asked.signal), lambda: asked.signal > 1)
+            _run_loop(loop, keep_going)
         if not keep_going:
-            service.bulk.start(service.works())  # also that there is nothing to do
-        summary = service.bulk.summary()
+            service.statistics.start(service.works())  # also that there is nothing to do
+        summary = service.statistics.summary()
         for line in words(summary):
             dashboard.line(line)
         view.message = _last_word(service, view, asked)
@@ -110,7 +95,35 @@ def run(
     code = _exit_code(view, asked, keep_going)
     if service.waiting_styles and not keep_going:
         code = ConfigError.exit_code  # a painting went away: what it is for was not made
-    return _told_all(out, code, asked)
+    return _finish_output(out, code, asked)
+
+
+def _check_inbox(config: Config, keep_going: bool) -> None:
+    if not is_folder(config.inbox) and not (keep_going and worked_before(config)):
+        hint = "make it, or name another folder"
+        raise ConfigError("no such folder", where=f"inbox: {config.inbox}", hint=hint)
+
+
+def _new_view(config: Config, keep_going: bool) -> View:
+    return View(
+        inbox=str(config.inbox),
+        outbox=str(config.outbox),
+        device=", ".join(_devices(config)),
+        preset=config.preset,
+        started_at=time.time(),
+        message="watching" if keep_going else "",
+    )
+
+
+def _run_loop(loop: "_Loop", keep_going: bool) -> None:
+    """Start the service, let it work, and record what it leaves."""
+    service, asked = loop.service, loop.asked
+    _once_free(service.start, asked, loop.card)
+    loop.watch() if keep_going else loop.until_idle()
+    with suppress(Stopped):  # what is not written yet waits in the jobs database
+        _once_free(service.finish, asked, loop.card)
+    loop.live.close()
+    loop.observers.finish(service, bool(asked.signal), lambda: asked.signal > 1)
 
 
 @contextmanager
@@ -336,7 +349,7 @@ def _print_line(out: StdoutWriter, line: dict[str, Any]) -> None:
     out.flush()
 
 
-def _told_all(out: StdoutWriter, code: int, asked: Asked) -> int:
+def _finish_output(out: StdoutWriter, code: int, asked: Asked) -> int:
     """The exit code, once the last lines are read: that some were not is never kept quiet."""
     until = time.monotonic() + (LAST_LINES_SECONDS if asked.signal else float("inf"))
     out.drain(lambda: time.monotonic() < until)

@@ -13,7 +13,7 @@ Line = dict[str, Any]
 SAVE_SECONDS = 60.0  # between two writings of the rates
 
 
-class Bulk:
+class RunStatistics:
     """Measures, and fills the view's throughput and time left.
 
     Args:
@@ -39,7 +39,7 @@ class Bulk:
 
     def renew(self) -> None:
         """Another bulk run begins: its figures are its own."""
-        self.tally = Tally()
+        self.figures = RunFigures()
         self.started = False
         self._before = _counts(self.view)
 
@@ -51,7 +51,7 @@ class Bulk:
 
     def end(self, result: JobResult, now: float) -> None:
         """A job has ended."""
-        self.tally.end(result, now)
+        self.figures.end(result, now)
         if result.status == "done" and result.seconds > 0:
             work = work_of(result.job.recipe.transfer)
             self.rates.learn(result.device, work, result.seconds)
@@ -62,13 +62,13 @@ class Bulk:
     def hear(self, line: Line) -> None:
         """A line of the run log, as it happens."""
         if line["status"] == "failed":
-            self.tally.codes[line["error"]["code"]] += 1
+            self.figures.codes[line["error"]["code"]] += 1
 
     def show(
         self, works: Mapping[str, int], running: Collection[tuple[str, Job]], now: float
     ) -> None:
         """Fill in the view's throughput and the time left for the whole queue."""
-        rate = self.tally.per_hour(now if running else None)
+        rate = self.figures.per_hour(now if running else None)
         self.view.per_hour = rate
         looks = {lane.job: lane.progress for lane in self.view.running if lane.progress}
         silent = (work_of(job.recipe.transfer) for _, job in running if job.id not in looks)
@@ -85,10 +85,10 @@ class Bulk:
         self._tell({"event": "bulk_ended", **self.summary()})
 
     def summary(self) -> dict[str, Any]:
-        """What came of it: the counts of results, and the figures of its :class:`Tally`."""
+        """What came of it: the counts of results, and the figures of its :class:`RunFigures`."""
         after = _counts(self.view)
         counts = {status: after[status] - self._before[status] for status in after}
-        return counts | self.tally.summary(self.slots())
+        return counts | self.figures.summary(self.slots())
 
     def _estimate(self, works: Mapping[str, int]) -> Estimate:
         return estimate(works, self.rates, self.devices, self.slots())
@@ -104,7 +104,7 @@ LATEST = 50  # results that the throughput is taken from
 SLOWEST = 3
 
 
-class Tally:
+class RunFigures:
     """How one run goes. Times are monotonic seconds."""
 
     def __init__(self) -> None:

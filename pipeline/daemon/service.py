@@ -2,8 +2,8 @@
 
 The way of a photo, each step in one tick or another, and none that leads back: `_look` (the inbox
 is read, `Planner.look_at_inbox`), `_take_answers` (what the examiner found), `_plan` (the queue is
-filled), `_begin_jobs`, `_collect` (workers report), `_settle` (ledger), `_publish` (outbox), and
-`see_to_original`. What is planned again starts at `_plan`.
+filled), `_begin_jobs`, `_collect` (workers report), `Outcomes.settle` (ledger), `Outcomes.publish`
+(outbox), and `finish_original`. What is planned again starts at `_plan`.
 
 A tick never waits, so tests move time by hand. A device that has come free gets its next job before
 anything else is done: ledger and pictures can wait for the disk, devices should not. A full disk
@@ -19,24 +19,22 @@ from typing import Any
 
 from pipeline.config.manifest import Manifest
 from pipeline.config.model import Config
-from pipeline.daemon.blame import Holds, is_check
+from pipeline.daemon.blame import HeldRecipes, is_check
 from pipeline.daemon.bookkeeping import Bookkeeping
 from pipeline.daemon.gate import Closed, Gate
-from pipeline.daemon.job_queue import Waiting
+from pipeline.daemon.job_queue import JobQueue
 from pipeline.daemon.outcomes import Outcome, Outcomes
-from pipeline.daemon.pauses import Pause, after, broken, full, is_over, too_full, unusable
+from pipeline.daemon.pauses import PAUSING, Pause, Pauses
 from pipeline.daemon.planner import Findings, Planner
 from pipeline.daemon.replacements import Replacing
-from pipeline.daemon.run_statistics import Bulk
+from pipeline.daemon.run_statistics import RunStatistics
 from pipeline.errors import (
-    BusyError,
-    DiskFullError,
     Failure,
+    InboxError,
     OutputError,
     PipelineError,
     PlaceError,
     Reason,
-    StateError,
 )
 from pipeline.inbox.examiner import Examiner
 from pipeline.inbox.intake import Accepted
@@ -53,14 +51,11 @@ from pipeline.monitoring.journal import note
 from pipeline.monitoring.view import View
 from pipeline.outbox.names import staging_name
 from pipeline.outbox.publisher import Outbox
-from pipeline.system.safe_files import disk_errors
 from pipeline.workers.executor import Executor, GivenBack
 
 Line = dict[str, Any]
 FOLDERS = ("inbox", "state", "archive", "quarantine")
 EXAMINE_SECONDS = 0.05  # that an idle tick waits for the examiner
-RUN_TRIES = 3  # of a machine at fault, before a service that is not patient gives up
-STEADY_SECONDS = 300.0  # without a fault of the machine: the next one is the first again
 
 
 class Service:
@@ -99,20 +94,23 @@ class Service:
         self.examiner = Examiner(config.limits)
         self.hooks = HookRunner(config.hooks, config.state / "logs" / "hooks.log")
         roots = [getattr(config, name) for name in FOLDERS]
-        self.accounts = Bookkeeping(ledger, self.outbox, view, self._tell, config.bounds, roots)
+        self.bookkeeping = Bookkeeping(
+            ledger, self.outbox, view, self._report_line, config.bounds, roots
+        )
         self.gate = gate or Gate(config.state, config.schedule)
         devices = [config.device] if isinstance(config.device, str) else config.device
-        self.bulk = Bulk(view, Rates(config.state), devices, lambda: executor.slots, on_run)
-        self.paused: Pause | None = None
+        self.statistics = RunStatistics(
+            view, Rates(config.state), devices, lambda: executor.slots, on_run
+        )
+        self.pauses = Pauses(config, patient)
         self.closed: Closed | None = None
         self.polling = False  # whether nothing but the timer finds new files
         self.begun = 0
-        self._setbacks, self._set_back_at = 0, float("-inf")  # faults of the machine, in a row
         self._stopping = False
         self._put_off = False  # whether running jobs were asked to end
         self._message = view.message
         self._on_run = on_run
-        self.outcomes = Outcomes(self.accounts, self.checkpoints)
+        self.outcomes = Outcomes(self.bookkeeping, self.checkpoints)
         self.events = self.outcomes.events
         self._findings: deque[Findings] = deque()  # of the inbox, not in the ledger yet
         self._apply(config, manifest)
@@ -120,25 +118,26 @@ class Service:
     def configure(self, config: Config, manifest: Manifest) -> None:
         """Take up another config; the plan is made again at the next look."""
         self._apply(config, manifest)
-        self.outcomes.holds = Holds()
+        self.outcomes.holds = HeldRecipes()
         self.hooks.configure(config.hooks)
-        self.accounts.bounds = config.bounds
+        self.pauses.free_bytes = config.limits.free_bytes
+        self.bookkeeping.bounds = config.bounds
         self.gate.take_up(config.schedule)
 
     def _apply(self, config: Config, manifest: Manifest) -> None:
         self.config = config
         self.planner = Planner(config, manifest, self.ledger)
         self.originals = Originals(config, self.ledger)
-        self.queue = Waiting(config.queue)
+        self.queue = JobQueue(config.queue)
 
     # --- life ---------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Mend what a crash left: requeue what was cut short, clear what belongs to nobody."""
+        """Repair what a crash left: requeue what was cut short, clear what belongs to nobody."""
         self.outbox.prepare()
         self.ledger.requeue_interrupted()
-        self.outbox.sweep(self._waiting())
-        self.accounts.sweep()
+        self.outbox.sweep(self._staged_names())
+        self.bookkeeping.sweep()
         self.checkpoints.sweep({pair.job for pair in self.ledger.pairs(JobState.QUEUED)})
 
     def tick(self, now: float, wall: float, timeout: float = 0.0) -> None:
@@ -149,71 +148,65 @@ class Service:
             wall: Seconds since 1970.
             timeout: Longest wait for the executor.
         """
-        if self.paused and is_over(self.paused, now):
-            self.paused, self.accounts.unpublished = None, True
+        if self.pauses.end(now):
+            self.bookkeeping.unpublished = True
             self.executor.renew()
             self.planner.wake(stale=True)
         self._collect(now, timeout)
         try:
             self._work(now, wall)
-        except BusyError as error:
-            self.paused = unusable("database", str(error), now)
-        except PlaceError as error:
-            self._set_back(error, now)
-        except DiskFullError:
-            self.paused = full(self.config.state, self.config.limits.free_bytes, now)
-        except OutputError as error:
-            self.paused = self._pause_for(error, now)
+        except PAUSING as error:
+            self.pauses.start(error, now)
         self.hooks.step(now)
         self._show(now)
 
     def _collect(self, now: float, timeout: float) -> None:
-        """Hear what has happened."""
+        """Take the events of the executor."""
         try:
             events = self.executor.poll(timeout)
         except PlaceError as error:
-            self._set_back(error, now)
+            self.pauses.start(error, now)
             return
         for event in events:
             if isinstance(event, Progress):
                 self.view.update_progress(event)
             else:
-                self._hear(event, now)
+                self._take_event(event, now)
 
     def _work(self, now: float, wall: float) -> None:
-        self._heed(wall)
+        self._check_hours(wall)
         if self.paused and self.paused.cause not in ("inbox", "machine"):
             return  # neither ledger nor outbox takes anything now
-        self._feed(now, wall)
+        self._begin_jobs(now, wall)
         self._act_on(self.outcomes.settle(wall))
-        self.accounts.look_for_restored()
-        if self.accounts.unpublished:
+        self.bookkeeping.look_for_restored()
+        if self.bookkeeping.unpublished:
             self._act_on(self.outcomes.publish(wall))
         if self.paused and self.paused.cause == "machine":
-            self.accounts.flush(now)
+            self.bookkeeping.flush(now)
             return  # nothing can be examined or begun
         self._record_findings(wall)
         self._take_answers(now, wall)
         if now >= self.planner.next_scan:
             self._look(now, wall)
-        self._feed(now, wall)
-        self.accounts.flush(now)
+        self._begin_jobs(now, wall)
+        self.bookkeeping.flush(now)
         if self.gate.in_run and not (self.closed or self._busy() or self.waiting):
             self.gate.done(wall)
-            self.bulk.finish()
+            self.statistics.finish()
 
-    def _hear(self, event: JobResult | GivenBack, now: float) -> None:
+    def _take_event(self, event: JobResult | GivenBack, now: float) -> None:
         self.events.append(event)
         if isinstance(event, JobResult) and not is_check(event.job):
-            self.bulk.end(event, now)
+            self.statistics.end(event, now)
             if event.status == "done":
-                self._setbacks = 0
+                self.pauses.job_done()
 
     def _show(self, now: float) -> None:
         """Fill the dashboard's view."""
         self.view.queued, self.view.settling = len(self.queue), self.planner.settling
-        self.view.message = self._words()
-        self.bulk.show(self.queue.works, self.executor.running(), now)
+        self.view.message = self._status_line()
+        self.statistics.show(self.queue.works, self.executor.running(), now)
 
     def wake(self) -> None:
         """Look at the inbox at the next tick."""
@@ -225,7 +218,7 @@ class Service:
         if self._busy() or self.hooks.busy:
             return False
         shut = self.closed is not None and not self.planner.stale
-        return self._spent() or shut or not (self.waiting or self.paused)
+        return self._limit_reached() or shut or not (self.waiting or self.paused)
 
     @property
     def waiting(self) -> bool:
@@ -244,6 +237,11 @@ class Service:
         return works + self.planner.unexamined_works() if self.examiner.pending else works
 
     @property
+    def paused(self) -> Pause | None:
+        """The pause in force."""
+        return self.pauses.present
+
+    @property
     def held(self) -> str:
         """Why nothing is begun just now; "" where work goes on."""
         if self.paused:
@@ -259,10 +257,10 @@ class Service:
         """Leave no temporary file behind, where the disk lets us."""
         try:
             self._act_on(self.outcomes.release())
-            self.bulk.rates.save()
-            self.accounts.flush(0.0, force=True)
-            self.outbox.sweep(self._waiting())
-        except (OutputError, BusyError, DiskFullError):
+            self.statistics.rates.save()
+            self.bookkeeping.flush(0.0, force=True)
+            self.outbox.sweep(self._staged_names())
+        except PAUSING:
             if self.paused is None:
                 raise
 
@@ -279,47 +277,25 @@ class Service:
 
     # --- holding back -------------------------------------------------------------------
 
-    def _heed(self, wall: float) -> None:
+    def _check_hours(self, wall: float) -> None:
         """Whether jobs may be begun at this time of day, and what becomes of those that run."""
         before, in_run = self.closed, self.gate.in_run
         self.closed = self.gate.look(wall)
         if before and not self.closed:
             self.planner.wake(stale=True)
         if self.gate.in_run and not in_run:
-            self.bulk.renew()
+            self.statistics.renew()
         put_off = self.closed is not None and self.closed.at_end == "checkpoint"
         if put_off and not self._put_off and self.executor.running():
             self.executor.interrupt()
         self._put_off = put_off
 
-    def _pause_for(self, error: OutputError, now: float) -> Pause:
-        with disk_errors(self.outbox.root):
-            pause = after(error, self.outbox.root, self.config.limits.free_bytes, now)
-        if pause is None or (pause.cause == "outbox" and not self.patient):
-            raise error
-        return pause
-
-    def _set_back(self, error: PlaceError, now: float) -> None:
-        """The machine is at fault: nothing fails, nothing is begun until it is tried again."""
-        if self.paused:
-            return  # another job met the same fault
-        if now > self._set_back_at + STEADY_SECONDS:
-            self._setbacks = 0
-        self._setbacks, self._set_back_at = self._setbacks + 1, now
-        if not self.patient and self._setbacks >= RUN_TRIES:
-            raise error
-        self.paused = broken(error, self._setbacks, now)
-
-    def _short_of_space(self) -> bool:
-        folders = [self.outbox.root, self.config.state]
-        with disk_errors(self.outbox.root):
-            self.paused = self.paused or too_full(folders, self.config.limits.free_bytes)
-        return self.paused is not None
-
-    def _words(self) -> str:
-        """What the dashboard says of the whole."""
+    def _status_line(self) -> str:
+        """What the dashboard shows below the jobs: why nothing is begun, or what is wrong."""
         found = (self.executor.trouble, self.waiting_styles, self.hooks.trouble)
-        return self.held or next(filter(None, (*found, self.accounts.trouble, self._message)), "")
+        return self.held or next(
+            filter(None, (*found, self.bookkeeping.trouble, self._message)), ""
+        )
 
     # --- working ------------------------------------------------------------------------
 
@@ -328,11 +304,9 @@ class Service:
         pace = min(watch.poll_seconds, watch.scan_seconds) if self.polling else watch.scan_seconds
         try:
             findings = self.planner.look_at_inbox(now, wall, pace)
-        except StateError as error:
-            if isinstance(error, BusyError | DiskFullError) or not self.patient:
-                raise
+        except InboxError as error:
             self.planner.next_scan = now + watch.poll_seconds
-            self.paused = unusable("inbox", str(error), now)
+            self.pauses.start_for_inbox(error, now)
             return
         self._findings.append(findings)
         self._record_findings(wall)
@@ -371,7 +345,7 @@ class Service:
             if findings.recognised:
                 remember(self.config.inbox, self.ledger)
             if findings.gone:
-                self.accounts.record_gone(findings.gone, wall)
+                self.bookkeeping.record_gone(findings.gone, wall)
                 findings.gone = None
             while findings.files:
                 self._record_file(findings.files[0], wall)
@@ -382,12 +356,12 @@ class Service:
         if isinstance(file, Accepted):
             self.ledger.files.record_hash(file.content, file.version, file.sha256)
         else:
-            self.accounts.refuse(file, wall)
+            self.bookkeeping.refuse(file, wall)
             self.originals.put_aside(file)
 
     def _plan(self, now: float, wall: float) -> None:
         """Fill the queue with what is due, and record what is not to be done."""
-        plan = self.planner.make_plan(now, self._running())
+        plan = self.planner.make_plan(now, self._unrecorded_ids())
         if plan.replaced:
             self._announce(plan.replaced)
         self.queue.fill(plan.due, self.planner.intake.files, self.ledger.retry_times())
@@ -397,12 +371,12 @@ class Service:
         for refused in plan.refused:
             self._record_file(refused, wall)
         for duplicate in plan.duplicates:
-            self.accounts.settle(duplicate, wall)
-            self.see_to_original(duplicate.job.content)
+            self.bookkeeping.settle(duplicate, wall)
+            self.finish_original(duplicate.job.content)
         if plan.returned:
             self.ledger.reopen_photos(plan.returned)
         for content in plan.ended:
-            self.see_to_original(content)
+            self.finish_original(content)
 
     def _announce(self, replaced: Replacing) -> None:
         note("replaces", words=replaced.words())
@@ -419,36 +393,36 @@ class Service:
                 self.planner.wake(stale=True)
             self.planner.job_ended(outcome.content)
             if outcome.finished:
-                self.see_to_original(outcome.content)
+                self.finish_original(outcome.content)
 
-    def see_to_original(self, content: str) -> None:
+    def finish_original(self, content: str) -> None:
         """A pair of this photo has ended: if all have, the original gets what the config says."""
         ending = self.planner.ending_of(content)
         if ending is not None:
             self.originals.finish(ending)
 
-    def _feed(self, now: float, wall: float) -> None:
-        self._feed_checks()
-        while self.executor.free() and not (self.paused or self.closed or self._spent()):
-            busy = {(job.content, job.style) for job in self._known()}
+    def _begin_jobs(self, now: float, wall: float) -> None:
+        self._begin_checks()
+        while self.executor.free() and not (self.paused or self.closed or self._limit_reached()):
+            busy = {(job.content, job.style) for job in self._unrecorded()}
             job = self.queue.next(wall, busy, self.outcomes.holds.holds)
-            if job is None or self._short_of_space():
+            if job is None or not self.pauses.check_space():
                 return
-            if not self.bulk.started:
-                self.bulk.start(self.works())
+            if not self.statistics.started:
+                self.statistics.start(self.works())
             self._begin(job, now)
             self.queue.take(job)
 
-    def _feed_checks(self) -> None:
+    def _begin_checks(self) -> None:
         """Checks come first, and whatever the limit: results wait for them."""
         if self.closed:
             self._act_on(self.outcomes.release())
         while self.executor.free() and not (self.paused or self._stopping):
-            check = self.outcomes.trials.next()
-            if check is None or self._short_of_space():
+            check = self.outcomes.checks.next()
+            if check is None or not self.pauses.check_space():
                 return
             self._submit(check, self.outbox.make_staging_folder(check))
-            self.outcomes.trials.begin_check(check)
+            self.outcomes.checks.begin_check(check)
 
     def _submit(self, job: Job, staging: Path) -> None:
         try:
@@ -467,7 +441,7 @@ class Service:
         if begun.attempt > MAX_ATTEMPTS:
             what = f"{MAX_ATTEMPTS} attempts ended without a result"
             failed = JobResult(begun, "failed", error=Failure(Reason.WORKER_CRASHED, what))
-            self.outcomes.trials.accuse(failed)
+            self.outcomes.checks.add(failed)
             return
         try:
             staging = self.outbox.make_staging_folder(begun)
@@ -477,29 +451,29 @@ class Service:
         self.outcomes.begun(begun, self.planner.intake.version(begun.content))
         self._submit(begun, staging)
         self.begun += 1
-        self.bulk.tally.begin(now)
+        self.statistics.figures.begin(now)
         device = next((d for d, running in self.executor.running() if running == begun), "")
         self.view.begin_job(begun.id, begun.content, begun.style, device)
 
-    def _tell(self, line: Line) -> None:
+    def _report_line(self, line: Line) -> None:
         self.hooks.queue_result(line)
-        self.bulk.hear(line)
+        self.statistics.hear(line)
         self._on_line(line)
 
-    def _known(self) -> list[Job]:
-        """Jobs whose end is not in the books yet: of their pairs no other may begin."""
+    def _unrecorded(self) -> list[Job]:
+        """Jobs whose end is not in the ledger yet: of their pairs no other may begin."""
         running = [job for _, job in self.executor.running()]
-        return [*running, *(event.job for event in self.events), *self.outcomes.trials.accused]
+        return [*running, *(event.job for event in self.events), *self.outcomes.checks.waiting]
 
-    def _running(self) -> set[str]:
-        return {job.id for job in self._known()}
+    def _unrecorded_ids(self) -> set[str]:
+        return {job.id for job in self._unrecorded()}
 
-    def _waiting(self) -> set[str]:
+    def _staged_names(self) -> set[str]:
         return {staging_name(staged.job, staged.attempt) for staged in self.ledger.staged()}
 
     def _busy(self) -> bool:
-        open_ends = self.events or self.accounts.unpublished or self.outcomes.trials.accused
+        open_ends = self.events or self.bookkeeping.unpublished or self.outcomes.checks.waiting
         return bool(self.executor.running() or open_ends)
 
-    def _spent(self) -> bool:
+    def _limit_reached(self) -> bool:
         return self.limit is not None and self.begun >= self.limit

@@ -16,7 +16,7 @@ SECONDS = 2.0  # a large inbox on a slow share is not read to its end
 
 
 @dataclass(frozen=True, slots=True)
-class Census:
+class Backlog:
     """Photos that wait; ``whole`` is false where there may be more, ``trouble`` says why."""
 
     waiting: int = 0
@@ -24,12 +24,12 @@ class Census:
     trouble: str = ""
 
 
-def census(
+def count_backlog(
     config: Config,
     ledger: Ledger,
     seconds: float = SECONDS,
     clock: Callable[[], float] = time.monotonic,
-) -> Census:
+) -> Backlog:
     """Count photos whose present version the ledger has neither begun nor refused. Never raises."""
     folder = Folder(config.inbox, config.watch.ignore)
     until = clock() + seconds
@@ -46,8 +46,8 @@ def census(
         if not late:
             recognise(config.inbox, names, ledger)
     except InboxError as error:
-        return Census(0, False, str(error))
-    return Census(new, folder.whole and not late)
+        return Backlog(0, False, str(error))
+    return Backlog(new, folder.whole and not late)
 
 
 class _Known:

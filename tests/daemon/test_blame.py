@@ -17,7 +17,7 @@ from pipeline.config.loading import load
 from pipeline.config.sections import Limits
 from pipeline.config.transfer import Transfer
 from pipeline.daemon import run as running
-from pipeline.daemon.blame import Holds, check_of, needs_check
+from pipeline.daemon.blame import HeldRecipes, check_of, needs_check
 from pipeline.errors import Failure, InputError, PlaceError, Reason, StateError
 from pipeline.imaging import sandbox as decoding
 from pipeline.imaging.sandbox import Decoder
@@ -275,7 +275,7 @@ def test_waits_for_a_repair_are_bounded_and_survive_a_clock_that_is_set_back():
     assert waits == sorted(waits)
     assert waits[0] == 5.0
     assert waits[-1] == LONGEST_REPAIR_WAIT
-    holds, job = Holds(), make_job()
+    holds, job = HeldRecipes(), make_job()
     holds.hold(job, "its painting is damaged", 2e9)
     assert holds.holds(job, 2e9 + 1)
     assert not holds.holds(job, 1e9)

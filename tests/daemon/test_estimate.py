@@ -5,7 +5,7 @@ from support.stock import make_job
 from support.studio import CONFIG, Studio
 
 from pipeline.config.transfer import Transfer, resolve_transfer
-from pipeline.daemon.run_statistics import Bulk, Tally, words
+from pipeline.daemon.run_statistics import RunFigures, RunStatistics, words
 from pipeline.errors import Reason
 from pipeline.jobs.job import JobResult
 from pipeline.monitoring.estimate import NAME, Estimate, Rates, estimate, work_of
@@ -94,33 +94,33 @@ def test_a_kind_of_work_is_told_apart_by_what_takes_time():
 
 
 def test_a_tally_knows_throughput_busy_share_and_the_slowest():
-    tally = Tally()
-    assert tally.per_hour(5.0) is None
+    figures = RunFigures()
+    assert figures.per_hour(5.0) is None
     for number in range(6):
-        tally.begin(100.0 + 10 * number)
-        tally.end(result(9.0 + number / 10, f"{number}.jpg"), 110.0 + 10 * number)
-    assert tally.per_hour() == 360
-    assert tally.per_hour(now=220.0) == 180  # nothing came of the last minute
-    summary = tally.summary(slots=1)
+        figures.begin(100.0 + 10 * number)
+        figures.end(result(9.0 + number / 10, f"{number}.jpg"), 110.0 + 10 * number)
+    assert figures.per_hour() == 360
+    assert figures.per_hour(now=220.0) == 180  # nothing came of the last minute
+    summary = figures.summary(slots=1)
     assert summary["busy"] == pytest.approx(0.925, abs=0.001)
     assert [slow["content"] for slow in summary["slowest"]] == ["5.jpg", "4.jpg", "3.jpg"]
     assert words(summary)[0] == "360 pairs an hour, devices busy 92%"
 
 
 def test_nothing_done_has_no_throughput_and_nothing_to_say():
-    summary = Tally().summary(1)
+    summary = RunFigures().summary(1)
     assert summary == {"per_hour": None, "busy": None, "slowest": [], "failures": {}}
     assert words(summary) == []
 
 
 def test_the_view_shows_the_time_left_from_rates_or_else_from_the_throughput(tmp_path):
     view, told = View(), []
-    bulk = Bulk(view, Rates(tmp_path), ["cpu"], lambda: 2, told.append)
+    bulk = RunStatistics(view, Rates(tmp_path), ["cpu"], lambda: 2, told.append)
     job = make_job()
     work = work_of(job.recipe.transfer)
     bulk.show({work: 4}, [("cpu", job)], 0.0)
     assert (view.per_hour, view.seconds_left) == (None, None)
-    bulk.tally.begin(0.0)
+    bulk.figures.begin(0.0)
     bulk.end(result(10.0), 10.0)
     bulk.show({work: 4}, [("cpu", job)], 10.0)
     assert (view.per_hour, view.seconds_left) == (360.0, 25.0)
@@ -137,7 +137,7 @@ def test_the_service_tells_the_whole_work_before_its_first_job_and_counts_its_fa
     two = CONFIG.replace("styles:\n", 'styles:\n  waves: {image: "builtin:woodcut_waves"}\n')
     studio = Studio(tmp_path, two)
     told = []
-    studio.service.bulk._tell = told.append
+    studio.service.statistics._tell = told.append
     try:
         for number in range(3):
             studio.put(f"{number}.png", seed=number)
@@ -145,7 +145,7 @@ def test_the_service_tells_the_whole_work_before_its_first_job_and_counts_its_fa
         assert told == [{"event": "run_started", "pairs": 6, "seconds": None, "unmeasured": 6}]
         studio.fail(Reason.ENGINE_ERROR)
         studio.until_idle()
-        summary = studio.service.bulk.summary()
+        summary = studio.service.statistics.summary()
         assert (summary["done"], summary["failed"]) == (5, 1)
         assert summary["failures"] == {"engine_error": 1}
         assert len(told) == 1

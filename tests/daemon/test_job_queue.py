@@ -8,7 +8,7 @@ from support.stock import make_job
 
 from pipeline.config.loading import load_config
 from pipeline.config.sections import Queue
-from pipeline.daemon.job_queue import Waiting, ordered
+from pipeline.daemon.job_queue import JobQueue, ordered
 from pipeline.errors import ConfigError
 from pipeline.inbox.scanner import Found
 from pipeline.system.file_version import Stamp
@@ -25,13 +25,13 @@ def jobs(*contents: str, styles=("mosaic", "waves")) -> list:
     return [make_job(content, style) for content in contents for style in styles]
 
 
-def queue(*contents: str, **options) -> Waiting:
-    waiting = Waiting(Queue(**options))
+def queue(*contents: str, **options) -> JobQueue:
+    waiting = JobQueue(Queue(**options))
     waiting.fill(jobs(*contents), {}, {})
     return waiting
 
 
-def drained(waiting: Waiting, count: int = 1000, wall: float = 0.0) -> list[str]:
+def drained(waiting: JobQueue, count: int = 1000, wall: float = 0.0) -> list[str]:
     """Contents in the order in which their jobs are handed out, each once in a row."""
     seen: list[str] = []
     for _ in range(count):

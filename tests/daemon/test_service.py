@@ -388,7 +388,7 @@ def test_an_original_whose_pictures_were_spoiled_or_that_changed_stays(make, aft
     studio.configure(CONFIG + f"after: {after}\n")
     studio.again()
     studio.until_idle()
-    studio.service.see_to_original("a.png")
+    studio.service.finish_original("a.png")
     assert (studio.inbox / "a.png").exists()
 
 

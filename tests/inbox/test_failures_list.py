@@ -11,7 +11,7 @@ from pipeline.cli.retry import retry
 from pipeline.cli.status import status
 from pipeline.config.loading import load
 from pipeline.errors import Reason
-from pipeline.inbox.backlog import Census
+from pipeline.inbox.backlog import Backlog
 from pipeline.inbox.scanner import EMPTY_PATIENCE, Inbox
 from pipeline.inbox.tree import DOWNLOAD_SECONDS
 
@@ -130,7 +130,9 @@ def test_an_inbox_out_of_reach_makes_no_failure_disappear(make, monkeypatch):
     studio = make()
     with_failures(studio)
     (studio.inbox / "broken.jpg").unlink()
-    monkeypatch.setattr("pipeline.cli.status.census", lambda *_: Census(0, False, "it is gone"))
+    monkeypatch.setattr(
+        "pipeline.cli.status.count_backlog", lambda *_: Backlog(0, False, "it is gone")
+    )
     assert failures(studio) == ["broken.jpg", "hopeless.png"]
 
 

@@ -24,7 +24,7 @@ from pipeline.config.sections import Limits
 from pipeline.errors import ChangedError, InboxError, JobError, OutputError, Reason, UsageError
 from pipeline.inbox import mount_guard as familiar
 from pipeline.inbox import quarantine
-from pipeline.inbox.backlog import census
+from pipeline.inbox.backlog import count_backlog
 from pipeline.inbox.examiner import Examiner
 from pipeline.inbox.quarantine import Held, held, restore
 from pipeline.inbox.scanner import Found
@@ -362,7 +362,7 @@ def test_a_photo_that_was_replaced_waits_again(make):
     studio.put("a.png")
     studio.until_idle()
     studio.put("a.png", seed=3)
-    assert census(studio.config, studio.ledger).waiting == 1
+    assert count_backlog(studio.config, studio.ledger).waiting == 1
 
 
 def test_a_count_that_takes_too_long_says_at_least(make):
@@ -370,7 +370,7 @@ def test_a_count_that_takes_too_long_says_at_least(make):
     for seed in range(5):
         studio.put(f"{seed}.png", seed)
     times = iter(range(100))
-    found = census(studio.config, studio.ledger, 2.0, lambda: float(next(times)))
+    found = count_backlog(studio.config, studio.ledger, 2.0, lambda: float(next(times)))
     assert (found.waiting, found.whole) == (3, False)
 
 
@@ -491,7 +491,7 @@ def test_an_original_that_a_kill_left_behind_is_seen_to_at_the_next_start(make):
     studio = make(CONFIG + "after: archive\nfailed: quarantine\n")
     studio.put("a.png")
     studio.put("b.png", seed=2)
-    studio.service.see_to_original = lambda _: (
+    studio.service.finish_original = lambda _: (
         None
     )  # the kill falls between the books and the photo
     for how in (done, lambda job, _: failed(job, Reason.TRUNCATED)):

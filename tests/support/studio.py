@@ -62,7 +62,7 @@ class Studio:
         self.wall += seconds
         self.service.wake()
         self.service.tick(self.now, self.wall)
-        if self.service.outcomes.trials.accused and not self.executor.broken:
+        if self.service.outcomes.checks.waiting and not self.executor.broken:
             for _ in range(2):  # a check begins, and ends at once
                 self.service.tick(self.now, self.wall)
         hook = self.service.hooks._running
