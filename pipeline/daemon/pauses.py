@@ -61,7 +61,7 @@ class Pauses:
     """
 
     def __init__(self, config: Config, patient: bool) -> None:
-        self._outbox, self._state, self._patient = config.outbox, config.state, patient
+        self._outbox, self._state, self.patient = config.outbox, config.state, patient
         self.free_bytes = config.limits.free_bytes
         self.present: Pause | None = None
         self._faults, self._last_fault = 0, float("-inf")  # of the machine, in a row
@@ -85,7 +85,7 @@ class Pauses:
         elif isinstance(error, OutputError):
             with disk_errors(self._outbox):
                 pause = after(error, self._outbox, self.free_bytes, now)
-            if pause is None or (pause.cause == "outbox" and not self._patient):
+            if pause is None or (pause.cause == "outbox" and not self.patient):
                 raise error
             self.present = pause
         else:
@@ -93,7 +93,7 @@ class Pauses:
 
     def start_for_inbox(self, error: InboxError, now: float) -> None:
         """The inbox is out of reach, or is not the one it was."""
-        if not self._patient:
+        if not self.patient:
             raise error
         self.present = unusable("inbox", str(error), now)
 
@@ -120,7 +120,7 @@ class Pauses:
         if now > self._last_fault + STEADY_SECONDS:
             self._faults = 0
         self._faults, self._last_fault = self._faults + 1, now
-        if not self._patient and self._faults >= RUN_TRIES:
+        if not self.patient and self._faults >= RUN_TRIES:
             raise error
         self.present = broken(error, self._faults, now)
 

@@ -88,7 +88,7 @@ class Service:
         on_run: Callable[[Line], None] = lambda _: None,
     ) -> None:
         self.ledger, self.executor, self.view, self._on_line = ledger, executor, view, on_event
-        self.limit, self.patient = limit, patient
+        self.limit = limit
         self.outbox = Outbox(config.outbox)
         self.checkpoints = Checkpoints(config.state / "checkpoints")
         self.examiner = Examiner(config.limits)

@@ -226,7 +226,7 @@ def test_a_broken_painting_holds_its_own_style_only(make):
 
 def test_a_run_that_is_not_patient_ends_with_the_cause_after_a_few_tries(make):
     studio = filled(make())
-    studio.service.patient = False
+    studio.service.pauses.patient = False
     machine = of_code(Reason.WEIGHTS_INVALID)(studio)
     with pytest.raises(PlaceError, match="as told"):
         machine.live(LONG)
