@@ -65,7 +65,7 @@ def _enter(folder: Path) -> int:
 
 
 def _remove_unless_locked(folder: Path) -> None:
-    with suppress(OSError, RuntimeError):  # folder_fd, gone already, or not ours
+    with suppress(OSError, RuntimeError):  # locked, gone already, or not ours
         folder_fd = _open(folder)
         try:
             fcntl.flock(folder_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
