@@ -1,8 +1,8 @@
 # `make run` and `make test` are all that a newcomer types. VENV=DIR puts the environment elsewhere.
 VENV ?= .venv
 PYTHON ?= python3
-# Files of tests that run at the same time. Each takes one core, and about 1.5 GB: with more threads
-# than cores OpenMP waits in loops, and a test costs up to ten times as much.
+# Files of tests that run at the same time; each takes about 1.5 GB. With more threads than cores
+# OpenMP must not wait in loops: a test cost up to ten times as much.
 TEST_PROCESSES ?= 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -17,7 +17,7 @@ help: ## lists these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 # A file's tests stay together: they share what is expensive to make.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+PYTEST = OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 test: setup browser ## all tests, as CI runs them: about 6 minutes on 2 cores
 	$(PYTEST)

@@ -29,6 +29,13 @@ from pipeline.workers.local import LocalExecutor
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture
+def executor(tmp_path):
+    executor = LocalExecutor(["cpu"], WorkerSettings(state=tmp_path / "state", do=paint))
+    yield executor
+    executor.close(force=True)
+
+
 def chatter(job, workspace, on_progress, should_stop):
     os.write(1, b"a library's chatter\n")
     os.write(2, b"a library's complaint\n")
