@@ -32,7 +32,8 @@ from pipeline.jobs.recipe import PLAIN_OUTPUT, Recipe, StyleImage, digest
 from pipeline.nst import load_weights
 from pipeline.nst.devices import choose_device
 from pipeline.render.output_files import Target, target
-from pipeline.render.run_job import Workspace, run_job
+from pipeline.render.run_job import Workspace, run_job, use_threads
+from pipeline.system.cores import count_usable_cores
 from pipeline.system.file_names import fit_name, fold_name, portable_name
 from pipeline.system.paths import is_folder
 
@@ -157,6 +158,7 @@ def paint(
         WeightsError: When the weights cannot be used.
         JobError: When the job fails.
     """
+    use_threads(count_usable_cores())  # as a worker: the same sums, so the same bytes
     # Beside the result, so that the last step is a rename within one file system.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".pipeline-") as name:
         workspace = Workspace(device, Path(name), timelapse=_timelapse(film))

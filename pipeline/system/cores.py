@@ -17,10 +17,19 @@ def count_usable_cores(cpus: Path = _CPUS, groups: Path = _GROUPS) -> int:
     """Physical cores in this process's affinity, within its control group's quota; at least 1.
 
     Two hyperthreads share one core's arithmetic: counting both slows the sums of torch down.
+    OMP_NUM_THREADS, where it is set, is an upper bound too: whoever renders a picture must use as
+    many threads as whoever renders it again, since their number decides the order of sums.
     """
     mine = _affinity()
     cores = len({_siblings(cpu, cpus) for cpu in mine}) or os.cpu_count() or 1
-    return max(1, min([cores, *(int(quota) for quota in _quotas(groups))]))
+    return max(1, min([cores, *(int(quota) for quota in _quotas(groups)), *_requested()]))
+
+
+def _requested() -> Iterable[int]:
+    """The number in OMP_NUM_THREADS (of nested levels the first); none where there is none."""
+    with suppress(ValueError):
+        if (count := int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0])) > 0:
+            yield count
 
 
 def _affinity() -> Iterable[int]:

@@ -263,7 +263,8 @@ def test_slots_in_the_config_multiply_the_devices(tmp_path):
     executor.close()
 
 
-def test_cores_are_those_that_this_process_is_given(tmp_path):
+def test_cores_are_those_that_this_process_is_given(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     cpus, groups = tmp_path / "cpus", tmp_path / "groups"
     mine = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
     for cpu in mine:  # all threads of one core
@@ -276,3 +277,6 @@ def test_cores_are_those_that_this_process_is_given(tmp_path):
     (groups / "cpu.max").write_text("max 100000\n")
     if hasattr(os, "sched_getaffinity"):
         assert count_usable_cores(tmp_path / "none", groups) == len(mine)
+    for said, cores in (("1", 1), ("1,8", 1), ("0", len(mine)), ("many", len(mine))):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        assert count_usable_cores(tmp_path / "none", groups) == cores
