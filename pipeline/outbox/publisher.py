@@ -17,10 +17,16 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import OutputError, Reason
-from pipeline.jobs.job import Job, Output
+from pipeline.jobs.job import Job, Kind, Output
 from pipeline.outbox.names import STAGING, inbox_to_outbox_folders, numbered, staging_name
 from pipeline.system.copying import copy_to_part, part_name, remove_part
-from pipeline.system.safe_files import NO_LINKS, digest_at, disk_errors, opened_folder
+from pipeline.system.safe_files import (
+    NO_LINKS,
+    digest_and_size,
+    digest_at,
+    disk_errors,
+    opened_folder,
+)
 
 
 class Outbox:
@@ -262,3 +268,11 @@ def _remove_tree(path: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def staged_output(kind: Kind, path: Path, width: int, height: int) -> Output:
+    """Describe a picture in a staging folder that was written and synced."""
+    digest, size = digest_and_size(path)
+    if not size:
+        raise OutputError("the picture was written empty", where=str(path))
+    return Output(kind, str(path), digest, size, width, height)

@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline.errors import OutputError
 from pipeline.imaging.metadata import filter_exif, stated, xmp_packet
 from pipeline.imaging.tensors import Labels, Picture, resize, save, save_small
 from pipeline.jobs.job import Job, Kind, Output
 from pipeline.jobs.provenance import SOFTWARE, record
+from pipeline.outbox.publisher import staged_output
 from pipeline.outbox.thumbnails import (
     LARGE,
     SHOWN,
@@ -20,7 +20,6 @@ from pipeline.outbox.thumbnails import (
     large_name,
     small_name,
 )
-from pipeline.system.safe_files import digest_and_size
 
 
 def stage(
@@ -68,11 +67,3 @@ def _labels(job: Job, photo: Picture, kind: Kind, size: tuple[int, int]) -> Labe
         exif = stated(carried, size[::-1], software, srgb=wanted.profile == "srgb")
     xmp = xmp_packet(photo.xmp if keep else b"", gps=wanted.gps, software=software, record=made)
     return Labels(exif, xmp, software)
-
-
-def staged_output(kind: Kind, path: Path, width: int, height: int) -> Output:
-    """Describe a picture in a staging folder that was written and synced."""
-    digest, size = digest_and_size(path)
-    if not size:
-        raise OutputError("the picture was written empty", where=str(path))
-    return Output(kind, str(path), digest, size, width, height)

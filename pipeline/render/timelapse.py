@@ -25,7 +25,7 @@ from pipeline.imaging.animation import Frame, sync_to_disk, write_film
 from pipeline.imaging.color_management import between
 from pipeline.jobs.job import Output
 from pipeline.nst import Iterate
-from pipeline.render.staging import staged_output
+from pipeline.outbox.publisher import staged_output
 from pipeline.system.safe_files import disk_errors, new_file
 
 # Early steps of a scale change most. The next copy is due after this part of the steps so far, so

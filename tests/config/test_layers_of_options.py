@@ -28,7 +28,7 @@ def recipe(folder: Path, config: str, side_files: dict[str, str]) -> Recipe:
     loaded = load_config(path)
     manifest = load_manifest(loaded, path)
     side = merge_side_files("a/p.jpg", found, manifest, loaded)
-    return Recipes(loaded).of(manifest.styles["s"], side)
+    return Recipes(loaded).recipe_for(manifest.styles["s"], side)
 
 
 LAYERS = [

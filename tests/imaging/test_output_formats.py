@@ -21,8 +21,7 @@ from pipeline.imaging.icc_profiles import icc_bytes
 from pipeline.imaging.tensors import load_image, save, save_png
 from pipeline.jobs.job import JobResult
 from pipeline.jobs.recipe import PLAIN_OUTPUT
-from pipeline.outbox.publisher import Outbox
-from pipeline.render.staging import staged_output
+from pipeline.outbox.publisher import Outbox, staged_output
 
 LOSSY = {"jpeg": 0.02, "webp": 0.04, "avif": 0.03, "heif": 0.03}
 

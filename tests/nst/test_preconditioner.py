@@ -71,10 +71,18 @@ def test_large_forms_are_painted_in_fewer_steps_where_fine_detail_pulls_harder()
     assert left(5) < 0.05 * left(1)
 
 
-def test_stepping_back_keeps_the_metric() -> None:
-    optimizer = Lbfgs(torch.zeros(1, 3, 8, 8), 1.0, 3)
-    optimizer.restart(optimizer.image)
-    assert optimizer.depth == 3
+def test_stepping_back_keeps_the_metric_and_halves_the_rate() -> None:
+    spot = torch.zeros(1, 3, 8, 8)
+    spot[..., 2, 3] = 1
+
+    def pull(image: Tensor) -> Evaluation:
+        return Evaluation(image.sum(), spot, {})
+
+    back, fresh = Lbfgs(torch.zeros(1, 3, 8, 8), 1.0, 3), Lbfgs(torch.zeros(1, 3, 8, 8), 0.5, 3)
+    back.restart(back.image)
+    for optimizer in (back, fresh):
+        optimizer.step(pull)
+    assert torch.equal(back.image, fresh.image)
 
 
 def test_a_first_pair_without_curvature_does_not_stop_the_steps() -> None:

@@ -11,9 +11,8 @@ from support.stock import make_job, pictures, render
 
 from pipeline.errors import OutputError, Reason
 from pipeline.outbox.names import candidate_names
-from pipeline.outbox.publisher import Outbox
+from pipeline.outbox.publisher import Outbox, staged_output
 from pipeline.outbox.run_log import RunLog
-from pipeline.render.staging import staged_output
 from pipeline.system.copying import part_name
 from pipeline.system.safe_files import disk_errors
 

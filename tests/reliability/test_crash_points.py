@@ -1,6 +1,7 @@
 """A job killed at any step of its way: nothing lost, nothing doubled, nothing half-written."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -8,11 +9,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from support import SUPPORT
+from support import ROOT, SUPPORT, TESTS
 
 pytestmark = pytest.mark.slow
 
 PROGRAM = SUPPORT / "crash_points.py"
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(ROOT)])}
 MEMORY = Path("/dev/shm")  # where syncing costs nothing; killing a process loses no page either way
 
 
@@ -21,7 +23,7 @@ def test_a_kill_at_any_step_leaves_exactly_one_complete_set_of_pictures(scenario
     folder = tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None)
     try:
         command = [sys.executable, PROGRAM, folder, scenario]
-        answer = subprocess.run(command, capture_output=True, text=True, cwd=PROGRAM.parent)
+        answer = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
         assert answer.returncode == 0, answer.stderr
         report = json.loads(answer.stdout)
         print(f"{scenario}: killed at each of {report['points']} steps")

@@ -91,7 +91,7 @@ def test_a_full_disk_pauses_the_daemon_and_space_lets_it_go_on_and_no_attempt_is
     (root / "outbox").mkdir()
     (root / "config.yaml").write_text(CONFIG.replace("free_bytes: 0", "free_bytes: 1000000"))
     photo(root / "inbox/a.png")
-    command = ["unshare", "-rm", "sh", "-c", SMALL_DISK, "sh", root, sys.executable, TESTS]
+    command = ["unshare", "-rm", "sh", "-c", SMALL_DISK, "sh", root, sys.executable, SUPPORT]
     answer = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
     assert answer.returncode == 0, answer.stderr
     out = answer.stdout

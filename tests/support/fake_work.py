@@ -13,7 +13,7 @@ from PIL import Image
 from pipeline.daemon.blame import is_check
 from pipeline.errors import ChangedError, EngineError, Failure, JobError
 from pipeline.jobs.job import Interrupted, Job, JobResult, Progress, Workspace
-from pipeline.render.staging import staged_output
+from pipeline.outbox.publisher import staged_output
 from pipeline.system.safe_files import read_verified
 from pipeline.workers.executor import Event, GivenBack
 

@@ -18,10 +18,9 @@ from pipeline.ledger.ledger import Ledger, Staged
 from pipeline.ledger.records import Version
 from pipeline.monitoring.view import View
 from pipeline.outbox.names import RUN_LOG, VERSIONS, candidate_names, staging_name
-from pipeline.outbox.publisher import Outbox
+from pipeline.outbox.publisher import Outbox, staged_output
 from pipeline.outbox.run_log import RunLog, run_log_line
 from pipeline.outbox.versions import Versions
-from pipeline.render.staging import staged_output
 
 
 def make_recipe(seed: int = 0) -> Recipe:
