@@ -2,7 +2,7 @@
 
 Everything is asked anew each time and depends on the given time alone, so a restart, a sleep or a
 clock that was set changes nothing but the answer. Two things are kept in the state folder: a
-person's pause (see `holding`), and up to which time bulk runs were looked at.
+person's pause (see `hold`), and up to which time bulk runs were looked at.
 """
 
 from contextlib import suppress

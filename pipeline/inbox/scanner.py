@@ -135,7 +135,7 @@ class Inbox:
         sides: Mapping[str, Found],
     ) -> Scan:
         if any(map(is_side_file, waiting)):
-            # Who is told how a photo is wanted must have finished telling.
+            # A photo waits until its side file has settled, too.
             for file in found:
                 side = next((s for s in side_files_of(file.content) if s in waiting), None)
                 if side is not None:
