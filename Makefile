@@ -19,10 +19,10 @@ help: ## lists these targets
 # A file's tests stay together: they share what is expensive to make.
 PYTEST = OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
-test: setup browser ## all tests, as CI runs them: about 6 minutes on 2 cores
+test: setup browser ## all tests, as CI runs them
 	$(PYTEST)
 
-test-fast: setup ## tests of every package that take less than a minute together
+test-fast: setup ## the quick tests of every package, about a minute on 2 cores
 	$(PYTEST) -m "not slow"
 
 # The page tests need a chromium: installed where this account may, said plainly where it may not.
