@@ -139,7 +139,7 @@ def _remember(config: Config) -> None:
     database = Database(config.state / "jobs.sqlite3")
     numbers = {content: number for number, content in enumerate(_contents())}
     with database.write():
-        for found in scan.still:
+        for found in scan.settled:
             raw, stamp = os.fsencode(found.content), str(found.stamp)
             sha256 = _digest(numbers[found.content])
             database.change(

@@ -16,7 +16,7 @@ from pipeline.cli.report_rows import (
 from pipeline.cli.status import _version, _version_line
 from pipeline.config.loading import Loaded
 from pipeline.daemon.preview import preview
-from pipeline.inbox.quarantine import held
+from pipeline.inbox.quarantine import quarantined_photos
 from pipeline.inbox.scanner import Inbox
 from pipeline.inbox.tree import content_of
 from pipeline.jobs.job import JobState
@@ -49,11 +49,11 @@ def explain(loaded: Loaded, file: Path) -> Report:
     refusal = next((r for r in refusals if r.content == content), None)
     before = sighting.failure if sighting and not plan else None
     failure = refusal.failure if refusal else before
-    aside = [one for one in held(config.quarantine) if one.content == content]
+    aside = [one for one in quarantined_photos(config.quarantine) if one.content == content]
     return {
         "content": encodable(content),
         "there": os.path.lexists(config.inbox / content),
-        "still": any(found.content == content for found in scan.still),
+        "still": any(found.content == content for found in scan.settled),
         "refused": _failure(failure),
         "quarantine": [_held(one) for one in aside],
         "styles": styles,

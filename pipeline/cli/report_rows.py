@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pipeline.config.loading import Loaded
-from pipeline.inbox.quarantine import Held
+from pipeline.inbox.quarantine import QuarantinedPhoto
 from pipeline.ledger.ledger import FILE, Ledger
 from pipeline.ledger.records import Pair
 from pipeline.system.text import encodable, format_duration
@@ -34,7 +34,7 @@ def _pair(pair: Pair) -> Report:
     }
 
 
-def _held(one: Held) -> Report:
+def _held(one: QuarantinedPhoto) -> Report:
     error = {"code": one.code, "message": encodable(one.message)} if one.code else None
     return {"content": encodable(one.content), "path": encodable(str(one.path)), "error": error}
 

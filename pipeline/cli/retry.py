@@ -10,7 +10,7 @@ from pipeline.config.model import Config
 from pipeline.daemon.instance import refuse_shared
 from pipeline.errors import PipelineError, UsageError
 from pipeline.inbox.mount_guard import mount_word, remember
-from pipeline.inbox.quarantine import Held, held, restore
+from pipeline.inbox.quarantine import QuarantinedPhoto, quarantined_photos, restore
 from pipeline.inbox.tree import content_of
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import FILE, Ledger
@@ -31,7 +31,7 @@ def retry(loaded: Loaded, jobs: list[str] | None) -> int:
     """
     config = loaded.config
     refuse_shared(config.state)
-    aside = held(config.quarantine)
+    aside = quarantined_photos(config.quarantine)
     named = None if jobs is None else [*jobs, *_contents(loaded, jobs, aside)]
     with Ledger(config.state / FILE) as ledger:
         pairs = ledger.pairs()
@@ -45,13 +45,13 @@ def retry(loaded: Loaded, jobs: list[str] | None) -> int:
     return count + len({one.content for one in back} - {pair.content for pair in pairs})
 
 
-def lies_there(config: Config, aside: Iterable[Held], content: str) -> bool:
+def lies_there(config: Config, aside: Iterable[QuarantinedPhoto], content: str) -> bool:
     """Whether a photo lies in the inbox, or where we put it aside."""
     inside = os.path.lexists(config.inbox / content)
     return inside or any(one.content == content for one in aside)
 
 
-def _failed(config: Config, ledger: Ledger, aside: list[Held]) -> list[str] | None:
+def _failed(config: Config, ledger: Ledger, aside: list[QuarantinedPhoto]) -> list[str] | None:
     """Jobs and files that failed and were not taken away since; None: all, the inbox is gone."""
     if not is_folder(config.inbox):
         return None
@@ -72,7 +72,7 @@ def accept(loaded: Loaded) -> str:
     return mount_word(config.inbox)
 
 
-def _contents(loaded: Loaded, names: list[str], aside: list[Held]) -> list[str]:
+def _contents(loaded: Loaded, names: list[str], aside: list[QuarantinedPhoto]) -> list[str]:
     """Those names that may be files of the inbox or of the quarantine, relative to the inbox."""
     places = {real_path(one.path): one.content for one in aside}
     found = []
@@ -84,7 +84,7 @@ def _contents(loaded: Loaded, names: list[str], aside: list[Held]) -> list[str]:
     return found
 
 
-def _restored(one: Held, inbox: Path) -> bool:
+def _restored(one: QuarantinedPhoto, inbox: Path) -> bool:
     try:
         return restore(one, inbox)
     except OSError as error:
@@ -92,7 +92,7 @@ def _restored(one: Held, inbox: Path) -> bool:
         raise PipelineError(what, where=str(one.path), hint="then `retry` again") from error
 
 
-def _taken(blocked: list[Held]) -> UsageError:
+def _taken(blocked: list[QuarantinedPhoto]) -> UsageError:
     more = f" (and {len(blocked) - 1} more)" if len(blocked) > 1 else ""
     hint = f"move that one away and `retry` again; the failed one lies in {blocked[0].path}"
     what = f"another file stands in its place in the inbox{more}"

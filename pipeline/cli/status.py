@@ -22,7 +22,7 @@ from pipeline.daemon import hold as holding
 from pipeline.daemon.gate import next_opening
 from pipeline.daemon.instance import holder
 from pipeline.inbox.backlog import count_backlog
-from pipeline.inbox.quarantine import held
+from pipeline.inbox.quarantine import quarantined_photos
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair, SeenFile, Version
@@ -67,7 +67,7 @@ def status(loaded: Loaded) -> Report:
                 {"content": encodable(r.content), "status": r.status, "error": _failure(r.failure)}
                 for r in refusals
             ],
-            "quarantine": [_held(one) for one in held(loaded.config.quarantine)],
+            "quarantine": [_held(one) for one in quarantined_photos(loaded.config.quarantine)],
             "versions": dict(
                 zip(("count", "bytes"), ledger.history.size_of_earlier(), strict=True)
             ),
@@ -79,7 +79,7 @@ def _still_there(loaded: Loaded, ledger: Ledger, trouble: str) -> tuple[list[See
     refusals, failed = ledger.files.refusals(), ledger.pairs(JobState.FAILED)
     if trouble:  # the inbox cannot be read: nothing is taken for gone
         return refusals, failed
-    there = partial(lies_there, loaded.config, held(loaded.config.quarantine))
+    there = partial(lies_there, loaded.config, quarantined_photos(loaded.config.quarantine))
     gone = {seen.content for seen in refusals if seen.status == "failed"}
     gone = {content for content in gone if not there(content)}
     kept = [seen for seen in refusals if seen.content not in gone]

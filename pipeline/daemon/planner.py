@@ -16,10 +16,10 @@ from pipeline.config.model import Config
 from pipeline.daemon.recipe_files import RecipeFiles
 from pipeline.daemon.replacements import Replacing, replacing
 from pipeline.errors import Failure, PlaceError, Reason
-from pipeline.inbox.examiner import Examined
+from pipeline.inbox.examiner import Examination
 from pipeline.inbox.intake import Accepted, Intake
 from pipeline.inbox.originals import Ending, Originals
-from pipeline.inbox.quarantine import held
+from pipeline.inbox.quarantine import quarantined_photos
 from pipeline.inbox.scanner import Found, Refused, Scan
 from pipeline.jobs.job import Job, JobResult, JobState, Photo
 from pipeline.jobs.plan import Planned, plan_jobs
@@ -152,7 +152,7 @@ class Planner:
             unexamined=self.intake.unexamined(),
         )
 
-    def take_answers(self, answers: Iterable[Examined]) -> Findings:
+    def take_answers(self, answers: Iterable[Examination]) -> Findings:
         """Take in what the examiner found; what a fault of the machine hides is asked again."""
         findings = Findings()
         for answer in answers:
@@ -196,7 +196,7 @@ class Planner:
         files = [seen.content for seen in refused if seen.content not in names]
         pairs = [p for p in self.ledger.pairs(JobState.FAILED) if p.content not in names]
         if files or pairs:
-            aside = {one.content for one in held(self.config.quarantine)}
+            aside = {one.content for one in quarantined_photos(self.config.quarantine)}
             files = [content for content in files if content not in aside]
             pairs = [pair for pair in pairs if pair.content not in aside]
         return Gone(names, files, pairs)

@@ -14,7 +14,7 @@ from pipeline.daemon.job_queue import ordered
 from pipeline.daemon.planner import Plan, Planner
 from pipeline.daemon.replacements import Replacing
 from pipeline.errors import Failure, InputError
-from pipeline.inbox.examiner import Examined
+from pipeline.inbox.examiner import Examination
 from pipeline.inbox.scanner import Found, Refused
 from pipeline.jobs.plan import Planned
 from pipeline.ledger.ledger import FILE as LEDGER
@@ -71,9 +71,9 @@ def preview(loaded: Loaded, only: str | None = None) -> Preview:
         return Preview(plan, refused, planner.intake.files, config)
 
 
-def _read(found: Found, config: Config) -> Examined:
+def _read(found: Found, config: Config) -> Examination:
     try:
         digest = hash_file(found.path, found.stamp, config.limits.bytes)
     except InputError as error:
-        return Examined(found, failure=Failure(error.code, error.what))
-    return Examined(found, digest or "")
+        return Examination(found, failure=Failure(error.code, error.what))
+    return Examination(found, digest or "")

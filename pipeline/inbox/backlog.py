@@ -1,4 +1,4 @@
-"""What lies in the inbox and has not been begun, counted in bounded time: for `status`."""
+"""Counts the photos in the inbox that were not begun yet, in bounded time: for `status`."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,16 +8,16 @@ from pipeline.config.model import Config
 from pipeline.config.sidecar import is_side_file
 from pipeline.errors import InboxError
 from pipeline.inbox.mount_guard import recognise
-from pipeline.inbox.tree import Folder, Refused
+from pipeline.inbox.tree import InboxTree, Refused
 from pipeline.ledger.ledger import Ledger
 from pipeline.system.file_version import Stamp
 
-SECONDS = 2.0  # a large inbox on a slow share is not read to its end
+SECONDS = 2.0  # a large inbox on a slow share is then counted in part
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Photos that wait; ``whole`` is false where there may be more, ``trouble`` says why."""
+    """How many photos wait; if ``whole`` is false there may be more. ``trouble``: the error."""
 
     waiting: int = 0
     whole: bool = True
@@ -31,13 +31,13 @@ def count_backlog(
     clock: Callable[[], float] = time.monotonic,
 ) -> Backlog:
     """Count photos whose present version the ledger has neither begun nor refused. Never raises."""
-    folder = Folder(config.inbox, config.watch.ignore)
+    tree = InboxTree(config.inbox, config.watch.ignore)
     until = clock() + seconds
     names: set[str] = set()
     new, late = 0, False
     known = _Known(ledger)
     try:
-        for content, version in _photos(folder):
+        for content, version in _photos(tree):
             names.add(content)
             new += not known(content, version)
             if clock() > until:
@@ -47,7 +47,7 @@ def count_backlog(
             recognise(config.inbox, names, ledger)
     except InboxError as error:
         return Backlog(0, False, str(error))
-    return Backlog(new, folder.whole and not late)
+    return Backlog(new, tree.whole and not late)
 
 
 class _Known:
@@ -62,11 +62,11 @@ class _Known:
         return content in self._settled and self._versions.get(content, version) == version
 
 
-def _photos(folder: Folder) -> Iterator[tuple[str, str]]:
+def _photos(tree: InboxTree) -> Iterator[tuple[str, str]]:
     """Name and version of every file that is a photo by its name."""
-    for sight in folder.walk():
-        if isinstance(sight, Refused):
+    for entry in tree.walk():
+        if isinstance(entry, Refused):
             continue
-        content, _, status = sight
-        if not is_side_file(content) and folder.by_name(content.rpartition("/")[2]) is None:
+        content, _, status = entry
+        if not is_side_file(content) and tree.check_name(content.rpartition("/")[2]) is None:
             yield content, str(Stamp.of(status))

@@ -1,7 +1,8 @@
-"""A look into each new file before it is planned: what it holds, and whether it can be decoded.
+"""Examines each new file before it is planned: computes its SHA-256 and tries to decode it.
 
-A thread does it, because a large file takes a while and a broken one may take its time limit; the
-decoding itself happens in a process of its own (`pipeline.imaging.sandbox`).
+This is step 4 of the rules in `pipeline.inbox.intake`. A thread does it, because a large file takes
+a while and a damaged one may use up its time limit; the decoding itself happens in a process of its
+own (`pipeline.imaging.sandbox`).
 """
 
 import queue
@@ -15,15 +16,15 @@ from pipeline.inbox.scanner import Found
 from pipeline.jobs.retry_policy import MACHINE_REASONS
 from pipeline.system.file_version import hash_file
 
-# The machine's moment of weakness, perhaps, and not the file: these are looked at twice.
+# An overloaded machine may be the cause instead of the file: decoded a second time at once.
 TWICE = frozenset({Reason.DECODE_CRASH, Reason.DECODE_TIMEOUT})
-# Nothing about the file itself: looked at again with the next scan.
+# Not a property of the file: it is examined again after the next scan.
 PASSING = MACHINE_REASONS | {Reason.UNREADABLE, Reason.OUT_OF_MEMORY, Reason.VANISHED}
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
-    """What one look found: a digest, a failure, or neither where the file changed meanwhile."""
+class Examination:
+    """The result for one file: its SHA-256, or a failure; neither if the file changed meanwhile."""
 
     found: Found
     sha256: str = ""
@@ -36,17 +37,17 @@ class Examiner:
     def __init__(self, limits: Limits) -> None:
         self._decoder = Decoder(limits, preallocated=0)
         self._asked: queue.SimpleQueue[Found | None] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[Examined] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Examination] = queue.SimpleQueue()
         self._pending: set[Found] = set()
         self._thread: threading.Thread | None = None
 
     @property
     def pending(self) -> int:
-        """How many files are still to be looked at."""
+        """How many files are still to be examined."""
         return len(self._pending)
 
     def ask(self, found: Found) -> None:
-        """Have a file examined; one that waits already is not asked for twice."""
+        """Have a file examined, unless it is waiting already."""
         if found in self._pending:
             return
         self._pending.add(found)
@@ -55,9 +56,9 @@ class Examiner:
             self._thread = threading.Thread(target=self._work, name="examiner", daemon=True)
             self._thread.start()
 
-    def answers(self, timeout: float = 0.0) -> list[Examined]:
-        """What was found since last asked; waits up to ``timeout`` s if there is nothing yet."""
-        answers: list[Examined] = []
+    def answers(self, timeout: float = 0.0) -> list[Examination]:
+        """Results since the last call; waits up to ``timeout`` s if there are none yet."""
+        answers: list[Examination] = []
         try:
             while self._pending:
                 answer = self._answers.get(timeout=0 if answers else timeout)
@@ -68,18 +69,18 @@ class Examiner:
         return answers
 
     def drop(self) -> None:
-        """Forget what waits: who wants it examined asks again."""
+        """Forget the files that wait; the caller asks for them again."""
         self._pending.clear()
         while not self._asked.empty():
             self._asked.get()
 
     def close(self) -> None:
-        """Stop at once; a second time does nothing."""
+        """Stop at once; calling it again does nothing."""
         thread, self._thread = self._thread, None
         while not self._asked.empty():
             self._asked.get()
         self._asked.put(None)
-        self._decoder.close()  # whatever it decodes now, and for good: nothing is tried again
+        self._decoder.close()  # aborts what it decodes now
         if thread is not None:
             thread.join()
 
@@ -88,20 +89,22 @@ class Examiner:
             self._answers.put(examine(found, self._decoder))
 
 
-def examine(found: Found, decoder: Decoder) -> Examined:
-    """Read a file through and decode it to its end. Never raises."""
+def examine(found: Found, decoder: Decoder) -> Examination:
+    """Hash a file and decode all of it. Never raises."""
     try:
         digest = hash_file(found.path, found.stamp, decoder.limits.bytes)
         if digest is None:
-            return Examined(found)
+            return Examination(found)
         _probe(found, decoder, digest)
-        return Examined(found, digest)
+        return Examination(found, digest)
     except ChangedError:
-        return Examined(found)
+        return Examination(found)
     except JobError as error:
-        return Examined(found, failure=Failure(error.code, _told(error)))
+        return Examination(found, failure=Failure(error.code, _describe(error)))
     except Exception as error:
-        return Examined(found, failure=Failure(Reason.UNREADABLE, f"cannot be examined: {error}"))
+        return Examination(
+            found, failure=Failure(Reason.UNREADABLE, f"cannot be examined: {error}")
+        )
 
 
 def _probe(found: Found, decoder: Decoder, sha256: str) -> None:
@@ -114,6 +117,6 @@ def _probe(found: Found, decoder: Decoder, sha256: str) -> None:
         decoder.probe(found.path, below, sha256)
 
 
-def _told(error: JobError) -> str:
-    """The content's own path stands beside it wherever this is shown."""
+def _describe(error: JobError) -> str:
+    """The message without the file's path, which is shown beside it everywhere."""
     return f"{error.what} ({error.hint})" if error.hint else error.what

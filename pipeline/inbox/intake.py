@@ -1,19 +1,29 @@
-"""Which files of the inbox are photos that can be planned, and why the others are not taken.
+"""Why is a photo not taken? All rules in order, and `Intake`, which applies them.
 
-A file becomes a photo once all of these hold; the first that does not is why it is not taken:
+The first rule that a file breaks is the reason why it is not taken:
 
-1. The inbox is there, and is the one it was: `pipeline.inbox.mount_guard`.
-2. It is a regular file with the suffix of a picture, not ignored by name, not too deep:
-   `pipeline.inbox.tree`.
-3. It has no second name (hard link), holds something, and is still: unchanged for
-   `watch.settle_seconds`, no download goes on beside it, nobody has it open for writing, its end is
-   there, and its side files are still: `pipeline.inbox.scanner`.
-4. It can be read and decoded within `limits`: `pipeline.inbox.examiner`. A failure counts for this
-   version of the file; those in `PASSING` are not the file's, and it is examined again.
-5. Its side files are right, and they or a match rule give it a style: here and
-   `pipeline.jobs.plan`, which also says why a pair of photo and style is not due.
+1. The inbox exists, on the same disk as before. Otherwise work pauses: `scanner.Inbox` and
+   `mount_guard` raise InboxError.
+2. It is a regular file with the suffix of a picture, its name is not on the list of ignored names,
+   and it is at most 64 folders deep. Refused in `tree`: ``ignored``, ``not_regular_file``,
+   ``unsupported_format``, ``unreadable``.
+3. It has settled: unchanged for `watch.settle_seconds`, not being downloaded, not open for writing
+   (`settling`), with its end (`settling`), and its side files have settled too. Until then it
+   waits, in `scanner`, without a reason code. Refused there: ``hardlinked``, ``truncated`` (an
+   empty file), ``unreadable``, and ``ignored`` for side files.
+4. It can be read and decoded within `limits`. Fails in `examiner`: ``too_large``, ``vanished``,
+   ``unreadable``, and the codes of `pipeline.imaging.sandbox`: ``unsupported_format``,
+   ``truncated``, ``too_many_pixels``, ``too_many_frames``, ``animated``, ``decode_crash``,
+   ``decode_timeout``, ``out_of_memory``, ``not_regular_file``. The failure counts for this version
+   of the file; after a failure in `examiner.PASSING` it is examined again.
+5. Its side files are valid: here, ``sidecar_invalid``. They or a match rule give it a style: here,
+   ``no_match``.
 
-`run`, `run --dry-run` and `explain` all ask `Intake`. It reads the ledger and writes nothing to it.
+Modules without a package are in `pipeline.inbox`. A photo that is taken may still have nothing to
+do: `Planned.why` in `pipeline.jobs.plan` says why a pair of photo and style is not due. What each
+code means: docs/reasons.md.
+
+`run`, `run --dry-run` and `explain` all use `Intake`. It reads the ledger and writes nothing to it.
 """
 
 from collections.abc import Iterable
@@ -24,7 +34,7 @@ from pipeline.config.manifest import Manifest
 from pipeline.config.model import Config
 from pipeline.config.sidecar import Side, merge_side_files
 from pipeline.errors import Failure, InputError, Reason
-from pipeline.inbox.examiner import PASSING, Examined
+from pipeline.inbox.examiner import PASSING, Examination
 from pipeline.inbox.mount_guard import recognise
 from pipeline.inbox.scanner import Found, Inbox, Refused, Scan
 from pipeline.jobs.job import Photo
@@ -32,13 +42,13 @@ from pipeline.jobs.recipe import Recipe, Recipes
 from pipeline.ledger.ledger import Ledger
 
 _OWN = frozenset({Reason.SIDECAR_INVALID})  # failures that are not the examiner's
-# Refusals that end without a new version of the file: a side file or a rule was corrected.
+# Refusals that may end without a new version of the file: somebody corrects a side file or a rule.
 _MAY_END = frozenset({Reason.SIDECAR_INVALID, Reason.NO_MATCH})
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A version of a file that is good: no earlier refusal of it stands."""
+    """A version of a file that can be decoded: earlier refusals of it no longer count."""
 
     content: str
     version: str
@@ -57,25 +67,25 @@ class Intake:
         self.config, self.manifest, self.ledger = config, manifest, ledger
         self.recipes = Recipes(config)
         self.inbox = Inbox(config.inbox, config.watch.settle_seconds, config.watch.ignore)
-        self.files: dict[str, Found] = {}  # still now
+        self.files: dict[str, Found] = {}  # those that have settled
         self.sides: dict[str, tuple[Path, str]] = {}
         self._digests: dict[tuple[str, str], str] = {}  # by (content, version)
         self._failed: dict[tuple[str, str], Failure] = {}
         self._refused: set[str] = set()  # photos refused for a reason that may end
         self._revision: tuple[int, int] | None = None
-        self.recognised = False  # whether it is certain that this is the inbox it was
+        self.recognised = False  # whether this is certainly the same inbox as before
 
     def scan(self, now: float, wall: float) -> Scan:
         """Read the inbox.
 
         Raises:
-            InboxError: When the inbox is not there, or not the one it was.
+            InboxError: When the inbox is not there, or is another one than before.
         """
         scan = self.inbox.scan(now, wall)
         if not self.recognised:
             recognise(self.config.inbox, scan.names, self.ledger)
-            self.recognised = bool(scan.still)
-        self.files = {found.content: found for found in scan.still}
+            self.recognised = bool(scan.settled)
+        self.files = {found.content: found for found in scan.settled}
         self.sides = {name: (side.path, str(side.stamp)) for name, side in scan.sides.items()}
         self._read_ledger()
         if scan.changed and scan.whole:
@@ -85,11 +95,11 @@ class Intake:
         return scan
 
     def unexamined(self) -> list[Found]:
-        """The still files of which it is not known yet whether they can be decoded."""
+        """The settled files that were not examined yet."""
         return [found for found in self.files.values() if not self._is_examined(found)]
 
-    def take_answer(self, answer: Examined) -> Accepted | Refused | None:
-        """Take in what examining a file has found; None where the file has changed meanwhile."""
+    def take_answer(self, answer: Examination) -> Accepted | Refused | None:
+        """Keep the result of examining a file; None where the file has changed meanwhile."""
         found, version = answer.found, str(answer.found.stamp)
         key = (found.content, version)
         if answer.sha256:
@@ -102,7 +112,7 @@ class Intake:
         return Refused(found.content, found.path, answer.failure, "failed", version)
 
     def photos(self) -> tuple[list[Photo], list[Refused]]:
-        """The photos examined so far, and files whose side file is wrong."""
+        """The photos examined so far, and files whose side file is invalid."""
         photos, refused = [], []
         for found in self.files.values():
             digest = self._digests.get((found.content, str(found.stamp)))
@@ -120,14 +130,14 @@ class Intake:
         return photos, refused
 
     def refuse_unmatched(self, content: str) -> Refused:
-        """The refusal of a photo to which nothing gives a style."""
+        """The refusal of a photo that gets no style."""
         failure = Failure(Reason.NO_MATCH, "no match rule of the config gives it a style")
         found = self.files[content]
         self._refused.add(content)
         return Refused(content, found.path, failure, "skipped", str(found.stamp))
 
     def accept_matched(self, contents: Iterable[str]) -> list[Accepted]:
-        """Of photos that have styles, those that were refused before: that refusal has ended."""
+        """Those of the photos that were refused before: they have styles now."""
         accepted = []
         for content in sorted(self._refused.intersection(contents)):
             photo = self.photo(content)
@@ -137,12 +147,12 @@ class Intake:
         return accepted
 
     def version(self, content: str) -> str:
-        """The version of a photo as it was examined; "" where it is not still or not there."""
+        """The version of a photo as of the last scan; "" where it has not settled or is gone."""
         found = self.files.get(content)
         return str(found.stamp) if found else ""
 
     def photo(self, content: str) -> Photo | None:
-        """One photo, if it is still and examined and its side files are right."""
+        """One photo, if it has settled, was examined and has valid side files."""
         found = self.files.get(content)
         digest = self._digests.get((content, str(found.stamp))) if found else None
         if found is None or digest is None:
@@ -153,7 +163,7 @@ class Intake:
             return None
 
     def doubt(self, content: str) -> None:
-        """A job found something else in a photo: it is examined again, whatever its stamp says."""
+        """Examine a photo again, although its stamp is the same: a job found another content."""
         self._digests.pop((content, self.version(content)), None)
 
     def _is_examined(self, found: Found) -> bool:
@@ -167,12 +177,12 @@ class Intake:
         return None if side is None else own_recipes(content, side, self.manifest, self.recipes)
 
     def _read_ledger(self) -> None:
-        """What the ledger knows; read again when another process (`retry`) has written to it."""
+        """Read what the ledger knows, again when another process (`retry`) has written to it."""
         revision = self.ledger.revision()
         if self._revision is not None and revision[0] == self._revision[0]:
             return
         self._revision = revision
-        # What is known already stays: a refusal may have taken a digest's place in the ledger.
+        # Known digests stay: a refusal may have replaced a digest in the ledger.
         self._digests |= self.ledger.files.hashes()
         refusals = self.ledger.files.refusals()
         self._refused |= {r.content for r in refusals if r.failure and r.failure.code in _MAY_END}
@@ -186,7 +196,7 @@ class Intake:
 def own_recipes(
     content: str, side: Side, manifest: Manifest, recipes: Recipes
 ) -> dict[str, Recipe | None]:
-    """The recipes of a photo that side files speak about, by style."""
+    """The recipes of a photo that has side files, by style."""
     chosen: Iterable[str] = side.styles or (s.name for s in manifest.styles_for(content))
     return {
         name: recipes.recipe_if_readable(manifest.styles[name], side)

@@ -1,8 +1,8 @@
-"""An inbox whose disk is missing, told from an inbox that is empty.
+"""Tells an inbox whose disk is not mounted from an empty inbox.
 
-The bare folder under a share that was not mounted looks like an inbox from which everything was
-deleted. So the ledger keeps on which mount an inbox lay when files were last seen in it. On another
-mount, and with none of the files that are known, nothing is believed until somebody says so.
+The mount point of a share that is not mounted looks like an inbox from which everything was
+deleted. So the ledger records on which mount an inbox was when files were last seen in it. If the
+mount is another one and none of the known files is there, work waits until `pipeline accept`.
 """
 
 from collections.abc import Collection
@@ -16,7 +16,7 @@ from pipeline.system.paths import real_path
 
 
 def mount_word(root: Path) -> str:
-    """The mount that a folder lies on, in words that stay the same over restarts."""
+    """The mount that a folder is on, as text that stays the same over restarts."""
     mount = find_mount(root)
     if mount is None:
         return f"the disk at {_mount_point(root)}"
@@ -25,36 +25,36 @@ def mount_word(root: Path) -> str:
 
 
 def recognise(root: Path, names: Collection[str], ledger: Ledger) -> None:
-    """Make sure that this is the inbox it was, with the names of all that lies in it.
+    """Check that this is the same inbox as before, by its mount and the names of its files.
 
     Raises:
-        InboxError: It lies on another mount than it did, and nothing in it is known.
+        InboxError: It is on another mount than before, and none of its files is known.
     """
     before, now = ledger.files.mount_of(root), mount_word(root)
     if before in (None, now) or not ledger.files.names():
         return
     if not ledger.files.names().isdisjoint(names):
-        return  # brought over to another disk, with what lay in it
+        return  # moved to another disk together with its files
     what = f"lay on {before} and now lies on {now}, with nothing in it that was there"
     hint = "mount its disk; if it was moved or emptied on purpose: `pipeline accept`"
     raise InboxError(what, where=str(root), hint=hint)
 
 
 def remember(root: Path, ledger: Ledger) -> None:
-    """This is the inbox: files were seen in it, or somebody said so."""
+    """Record the mount of the inbox: files were seen in it, or `accept` confirmed it."""
     now = mount_word(root)
     if ledger.files.mount_of(root) != now:
         ledger.files.record_mount(root, now)
 
 
 def worked_before(config: Config) -> bool:
-    """Whether files were ever seen in an inbox, so that its absence is a disk that is missing."""
+    """Whether files were ever seen in an inbox: if it is gone now, its disk is missing."""
     with Ledger(config.state / FILE, read_only=True) as ledger:
         return ledger.files.mount_of(config.inbox) is not None
 
 
 def _mount_point(root: Path) -> Path:
-    """Where no table of mounts can be read: the topmost folder on the same device."""
+    """The topmost folder on the same device, for systems without a readable table of mounts."""
     path = real_path(root)
     while not path.is_mount() and path != path.parent:
         path = path.parent

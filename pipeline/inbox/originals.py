@@ -1,7 +1,8 @@
-"""What becomes of a photo in the inbox once it is done with: kept, archived, deleted, quarantined.
+"""Keeps, archives, deletes or quarantines a photo of the inbox once all its pairs have ended.
 
-The default touches nothing. Whatever else was asked for happens only to the very version of the
-file that was processed, and only after its pictures were read back and found whole.
+The default leaves every file alone. Everything else is done only to the version of the file that
+was processed, and a photo is archived or deleted only after its pictures were read back and
+verified.
 """
 
 import errno
@@ -27,13 +28,13 @@ from pipeline.system.safe_files import digest_at, new_file, opened_folder, write
 REASON_SUFFIX = ".reason.json"
 
 
-# These pass, or are corrected beside the photo: it stays where it is.
+# These failures pass, or a corrected side file ends them: the photo stays where it is.
 _STAYS = PASSING | {Reason.SIDECAR_INVALID}
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A photo all of whose pairs have ended: ``failure`` says why one has failed, if one has."""
+    """A photo whose pairs have all ended; ``failure``: why one of them failed, if one did."""
 
     content: str
     version: str
@@ -43,11 +44,11 @@ class Ending:
 
 
 class Originals:
-    """Acts on photos of the inbox as the config says.
+    """Handles the originals as the config says.
 
     Args:
-        config: What becomes of originals.
-        ledger: Is written to before a photo leaves the inbox, so that a crash costs no picture.
+        config: Its keys ``after`` and ``failed`` decide.
+        ledger: Records that a photo leaves the inbox, before it does: a crash costs no picture.
     """
 
     def __init__(self, config: Config, ledger: Ledger) -> None:
@@ -55,7 +56,7 @@ class Originals:
 
     @staticmethod
     def wanted(config: Config) -> bool:
-        """Whether the config has any original touched."""
+        """Whether the config asks to move or delete any original."""
         return (config.after, config.failed) != ("keep", "leave")
 
     def finish(self, ending: Ending) -> None:
@@ -64,7 +65,7 @@ class Originals:
             self._put_aside(ending.content, ending.version, ending.sha256, ending.failure)
         elif self.config.after != "keep":
             with self._leaving(ending.content, ending.version, ending.sha256):
-                self.processed(ending.content, ending.version, ending.made)
+                self._archive_or_delete(ending.content, ending.version, ending.made)
 
     def put_aside(self, refused: Refused) -> None:
         """Quarantine a file that was refused as a failure, as the config says."""
@@ -75,26 +76,26 @@ class Originals:
         stays = failure == EMPTY or failure.code in _STAYS
         if self.config.failed != "leave" and not stays:
             with self._leaving(content, version, sha256):
-                self.failed(content, version, sha256, failure)
+                self._quarantine(content, version, sha256, failure)
 
     @contextmanager
     def _leaving(self, content: str, version: str, sha256: str) -> Iterator[None]:
-        """A photo is taken out of the inbox: what gets its name next is another photo.
+        """Record that a photo leaves the inbox: the next file with its name is another photo.
 
-        The ledger knows before it happens, so that a crash in between costs no picture.
+        The ledger records it first, so that a crash in between costs no picture.
         """
         self._ledger.close_photo(content, sha256)
         yield
         if sha256 and version_at(self.config.inbox / content) == version:
             self._ledger.reopen_photos({(content, sha256)})
 
-    def processed(self, content: str, version: str, pairs: Iterable[Pair]) -> str:
-        """All pictures of a photo are made. Returns what was done to it, "" if nothing.
+    def _archive_or_delete(self, content: str, version: str, pairs: Iterable[Pair]) -> str:
+        """Handle a photo whose pictures are all done. Returns what was done to it, "" if nothing.
 
         Args:
             content: The photo.
             version: Which version of it was processed.
-            pairs: All its pairs, with the pictures that stand for each.
+            pairs: All its pairs, each with its pictures in the outbox.
         """
         made = list(pairs)
         if self.config.after == "keep" or not made or not all(map(self._verified, made)):
@@ -104,10 +105,10 @@ class Originals:
                 moved = self._move(content, version, made[0].sha256, self.config.archive)
                 return f"archived as {moved}" if moved else ""
             return "deleted" if self._delete(content, version) else ""
-        return ""  # out of reach now: asked again at the next start
+        return ""  # the folder cannot be reached now: tried again at the next start
 
-    def failed(self, content: str, version: str, sha256: str, failure: Failure) -> str:
-        """A photo failed for good. Returns what was done to it, "" if nothing."""
+    def _quarantine(self, content: str, version: str, sha256: str, failure: Failure) -> str:
+        """Handle a photo that failed for good. Returns what was done to it, "" if nothing."""
         if self.config.failed == "leave":
             return ""
         with suppress(OSError):
@@ -118,7 +119,7 @@ class Originals:
         return ""
 
     def _verified(self, pair: Pair) -> bool:
-        """Whether a pair's pictures stand in the outbox, every byte of them."""
+        """Whether all pictures of a pair are in the outbox, byte for byte."""
         if pair.state is not JobState.DONE or not pair.outputs:
             return False
         try:
@@ -141,7 +142,7 @@ class Originals:
         return True
 
     def _move(self, content: str, version: str, sha256: str, root: Path) -> Path | None:
-        """Move a photo under ``root``, in its folder, over nothing that stands there."""
+        """Move a photo into the same folder below ``root``; no existing file is replaced."""
         folder, name = _split(content)
         root.mkdir(parents=True, exist_ok=True)
         with (
@@ -152,7 +153,7 @@ class Originals:
                 return None
             size = os.stat(name, dir_fd=inbox, follow_symlinks=False).st_size
             free = _reserved(there, name, sha256, size)
-            if free is None:  # a crash fell between copying and removing
+            if free is None:  # a crash came between copying and removing
                 os.unlink(name, dir_fd=inbox)
                 return root.joinpath(*folder, name)
             try:
@@ -171,19 +172,19 @@ class Originals:
         return root.joinpath(*folder, free)
 
     def _explain(self, moved: Path, content: str, failure: Failure) -> None:
-        """A note beside a quarantined photo: why, and how to have it tried again."""
-        told = {
+        """Write a note beside a quarantined photo: why it failed, and how to try it again."""
+        facts = {
             "content": content,
             "error": {"code": failure.code, "message": failure.message},
             "mend": "`pipeline retry` puts it back into the inbox and tries again",
         }
         with suppress(OSError):
             note = moved.with_name(moved.name + REASON_SUFFIX)
-            write_whole(note, json.dumps(told, indent=2).encode())
+            write_whole(note, json.dumps(facts, indent=2).encode())
 
 
 def version_at(path: Path) -> str:
-    """The version that lies under a photo's name at this moment; "" where nothing does."""
+    """The version of the file at a path now; "" where there is none."""
     try:
         return str(Stamp.of(path.lstat()))
     except OSError:
@@ -203,7 +204,7 @@ def _is(folder: int, name: str, version: str) -> bool:
 
 
 def _reserved(folder: int, name: str, sha256: str, size: int) -> str | None:
-    """A name taken by an empty file of ours, to be replaced; None if the photo stands there."""
+    """Reserve a free name by an empty file, to be replaced; None if the photo is already there."""
     for free in _names(name):
         try:
             new_file(free, folder=folder).close()
@@ -212,7 +213,7 @@ def _reserved(folder: int, name: str, sha256: str, size: int) -> str | None:
                 return None
             if os.stat(free, dir_fd=folder, follow_symlinks=False).st_size:
                 continue
-            # An empty one was reserved before a crash.
+            # An empty file was reserved before a crash.
         return free
     raise FileExistsError(errno.EEXIST, "every name is taken", name)
 

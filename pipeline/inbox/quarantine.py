@@ -1,4 +1,4 @@
-"""Photos that failed and were put aside: which there are, and how one comes back into the inbox."""
+"""The quarantine: lists the failed photos in it, and restores one to the inbox."""
 
 import errno
 import json
@@ -23,8 +23,8 @@ MOST_NOTE = 1 << 16  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A photo in quarantine: where it came from, where it lies, and why."""
+class QuarantinedPhoto:
+    """A photo in quarantine: its place in the inbox, its file, and why it failed."""
 
     content: str
     path: Path
@@ -32,19 +32,19 @@ class Held:
     message: str = ""
 
 
-def held(root: Path) -> list[Held]:
-    """Every photo in quarantine, by its place in the inbox.
+def quarantined_photos(root: Path) -> list[QuarantinedPhoto]:
+    """Every photo in quarantine, sorted by its place in the inbox.
 
-    What lies in the folder counts; the note beside it only explains, and may be missing.
+    The note beside a photo only explains, and may be missing.
     """
-    return sorted((_held(root, path) for path in _photos(root)), key=lambda one: one.content)
+    return sorted((_read_photo(root, path) for path in _photos(root)), key=lambda one: one.content)
 
 
-def restore(one: Held, inbox: Path) -> bool:
-    """Put a photo back into its place; may be repeated after a crash at any point.
+def restore(one: QuarantinedPhoto, inbox: Path) -> bool:
+    """Put a photo back into its place in the inbox; may be repeated after a crash at any point.
 
     Returns:
-        False where another file stands there: nothing was changed.
+        False if another file has its place: nothing was changed.
 
     Raises:
         OSError: The inbox or the quarantine cannot be written.
@@ -54,7 +54,7 @@ def restore(one: Held, inbox: Path) -> bool:
         opened_folder(one.path.parent) as there,
         opened_folder(inbox, place.parent.parts, create=True) as back,
     ):
-        if not _placed(one.path.name, there, place.name, back):
+        if not _link_into_inbox(one.path.name, there, place.name, back):
             return False
         os.fsync(back)
         with suppress(FileNotFoundError):  # moved, not linked
@@ -65,50 +65,50 @@ def restore(one: Held, inbox: Path) -> bool:
     return True
 
 
-def _placed(source: str, there: int, name: str, back: int) -> bool:
-    """Bring a file under a free name in the inbox; True also where it stands there already."""
+def _link_into_inbox(source: str, there: int, name: str, back: int) -> bool:
+    """Link a file to a free name in the inbox; True also if the same file is already there."""
     try:
         os.link(source, name, src_dir_fd=there, dst_dir_fd=back, follow_symlinks=False)
     except FileExistsError:
-        return _is_there(source, there, name, back)
+        return _has_same_bytes(source, there, name, back)
     except OSError as error:
         if error.errno not in NO_LINKS | {errno.EXDEV}:
             raise
-        return _carried(source, there, name, back)
+        return _copy_into_inbox(source, there, name, back)
     return True
 
 
-def _is_there(source: str, there: int, name: str, back: int) -> bool:
-    """Whether the same bytes stand in its place: a crash fell between copying and removing."""
+def _has_same_bytes(source: str, there: int, name: str, back: int) -> bool:
+    """Whether its place holds the same bytes: a crash came between copying and removing."""
     size = os.stat(source, dir_fd=there, follow_symlinks=False).st_size
     return digest_at(there, source) == digest_at(back, name, {size})
 
 
-def _carried(source: str, there: int, name: str, back: int) -> bool:
-    """The same where no second name can be given: another disk, or one without links.
+def _copy_into_inbox(source: str, there: int, name: str, back: int) -> bool:
+    """The same by copying: the inbox is on another disk, or the disk has no hard links.
 
-    The copy is whole before it gets the name, so a crash leaves nothing that stands in the way.
+    The copy is complete before it gets its name, so a crash leaves nothing in its place.
     """
     copy_to_part(source, name, home=there, folder=back)
     try:
         os.link(part_name(name), name, src_dir_fd=back, dst_dir_fd=back, follow_symlinks=False)
     except FileExistsError:
-        return _is_there(source, there, name, back)
+        return _has_same_bytes(source, there, name, back)
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
-        return _renamed(source, there, name, back)
+        return _move_copy_to_name(source, there, name, back)
     finally:
         remove_part(name, back)
     return True
 
 
-def _renamed(source: str, there: int, name: str, back: int) -> bool:
-    """The same on a disk without links: an empty file reserves the name."""
+def _move_copy_to_name(source: str, there: int, name: str, back: int) -> bool:
+    """The same on a disk without hard links: an empty file reserves the name."""
     try:
         new_file(name, folder=back).close()
     except FileExistsError:
-        return _is_there(source, there, name, back)
+        return _has_same_bytes(source, there, name, back)
     os.replace(part_name(name), name, src_dir_fd=back, dst_dir_fd=back)
     return True
 
@@ -119,14 +119,16 @@ def _photos(root: Path) -> Iterator[Path]:
             path = Path(folder, name)
             if name.endswith((REASON_SUFFIX, ".part")):
                 continue
-            with suppress(FileNotFoundError):  # brought back meanwhile
+            with suppress(FileNotFoundError):  # restored meanwhile
                 if stat.S_ISREG(path.lstat().st_mode):
                     yield path
 
 
-def _held(root: Path, path: Path) -> Held:
+def _read_photo(root: Path, path: Path) -> QuarantinedPhoto:
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         note = json.loads(read_bounded(path.with_name(path.name + REASON_SUFFIX), MOST_NOTE))
         error = note["error"]
-        return Held(str(note["content"]), path, str(error["code"]), str(error["message"]))
-    return Held(path.relative_to(root).as_posix(), path)
+        return QuarantinedPhoto(
+            str(note["content"]), path, str(error["code"]), str(error["message"])
+        )
+    return QuarantinedPhoto(path.relative_to(root).as_posix(), path)

@@ -1,8 +1,9 @@
-"""Which photos in the inbox are still, and why the other files are not taken.
+"""Which files of the inbox have settled, and why the others are not taken yet, or not at all.
 
-The scan is the truth: it reads the whole folder at the start, on a timer and whenever the watcher
-wakes it. It knows no difference between a file that was there before, arrived while nobody looked,
-or was moved in.
+A scan reads the whole folder: at the start, on a timer, and whenever the watcher wakes it. It
+relies on no event, so it does not matter whether a file was there before, arrived while the program
+was not running, or was moved in. All rules for taking a photo are listed in
+`pipeline.inbox.intake`; those of steps 2 and 3 are applied here.
 """
 
 import os
@@ -13,21 +14,21 @@ from pathlib import Path
 from pipeline.config.sidecar import is_side_file, side_files_of
 from pipeline.errors import Failure, InboxError, Reason
 from pipeline.inbox.settling import being_written, lacks_end
-from pipeline.inbox.tree import IGNORED, MAX_DEPTH, Folder, Refused, downloading
+from pipeline.inbox.tree import IGNORED, MAX_DEPTH, InboxTree, Refused, find_download
 from pipeline.system.file_version import Stamp, unreadable_failure
 
 __all__ = ["IGNORED", "MAX_DEPTH", "Found", "Inbox", "Refused", "Scan"]
 
-ASK_AGAIN_SECONDS = 0.5  # how soon to look again at a file that somebody holds open
+ASK_AGAIN_SECONDS = 0.5  # how soon to look again at a file that a program has open for writing
 
-PATIENCE = 3  # settling times that a picture without its end is waited for
-EMPTY_PATIENCE = 10  # the same for an empty file, which may stand for one that is still to come
+PATIENCE = 3  # how many settling times to wait for the missing end of a picture
+EMPTY_PATIENCE = 10  # the same for an empty file: its content may still come
 DOWNLOAD_LOOK_SECONDS = 2.0  # between two looks at a download
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A picture by its name, still: it may be read now."""
+    """A settled file with the name of a picture or of a side file: it may be read now."""
 
     content: str  # relative to the inbox, "/" between folders
     path: Path
@@ -38,32 +39,32 @@ class Found:
 class Scan:
     """One reading of the whole inbox."""
 
-    still: tuple[Found, ...]
+    settled: tuple[Found, ...]
     unsettled: Mapping[str, str]  # content -> why it is not taken yet
     refused: tuple[Refused, ...]
     sides: Mapping[str, Found]  # side files, by their path relative to the inbox
-    next_look: float | None  # monotonic seconds when something unsettled may be still
-    changed: bool  # whether still or refused differ from the scan before
+    next_look: float | None  # monotonic seconds when an unsettled file may have settled
+    changed: bool  # whether settled or refused files differ from those of the scan before
     whole: bool = True  # whether all of the inbox could be read
 
     @property
     def names(self) -> set[str]:
-        """Everything that lies in the inbox, whatever becomes of it."""
+        """The names of all files in the inbox, taken or not."""
         refused = (file.content for file in self.refused)
-        return {*refused, *(file.content for file in self.still), *self.unsettled, *self.sides}
+        return {*refused, *(file.content for file in self.settled), *self.unsettled, *self.sides}
 
 
 @dataclass(frozen=True, slots=True)
 class _Wait:
-    """Not yet, and when to look again."""
+    """Why a file is not taken yet, and when to look again (monotonic seconds)."""
 
     why: str
     due: float
 
 
 @dataclass(slots=True)
-class _Look:
-    """A version of a file, since when it has been seen, and what was decided about it."""
+class _Observation:
+    """A version of a file, when it was first seen, and what was decided about it."""
 
     stamp: Stamp
     since: float
@@ -75,46 +76,46 @@ class Inbox:
 
     Args:
         root: The folder.
-        settle_seconds: A file is still once it has not changed for this long.
+        settle_seconds: A file has settled once it has not changed for this long.
         ignore: Patterns of names to leave alone, besides IGNORED.
     """
 
     def __init__(self, root: Path, settle_seconds: float, ignore: Sequence[str] = ()) -> None:
         self.root = root
-        self._folder = Folder(root, ignore)
+        self._tree = InboxTree(root, ignore)
         self._settle = settle_seconds
         self._device: int | None = None
-        self._looks: dict[str, _Look] = {}
+        self._observations: dict[str, _Observation] = {}
         self._last: tuple[object, ...] | None = None
 
     def scan(self, now: float, wall: float) -> Scan:
-        """Read the inbox through, without waiting for anything.
+        """Read the whole inbox, without waiting for anything.
 
-        A file is still if size, times and inode have not changed for the settling time between
-        scans. One whose times lie further back than that by the wall clock is so at first sight;
-        a file from the future waits to be looked at twice.
+        A file has settled once its size, times and inode have not changed for the settling time,
+        as seen by several scans. A file whose times are older than that by the wall clock has
+        settled at its first scan; a file with times in the future needs a second one.
 
         Args:
             now: Monotonic seconds.
             wall: Seconds since 1970.
 
         Raises:
-            InboxError: The inbox is gone, cannot be read, or another disk is mounted over it.
-                This is never taken for an empty inbox.
+            InboxError: The inbox is gone, cannot be read, or another disk is mounted over it:
+                never treated as an empty inbox.
         """
         self._check_root()
-        looks: dict[str, _Look] = {}
+        observations: dict[str, _Observation] = {}
         still: list[Found] = []
         refused: list[Refused] = []
         waiting: dict[str, _Wait] = {}
         sides: dict[str, Found] = {}
-        for sight in self._folder.walk():
-            if isinstance(sight, Refused):
-                refused.append(sight)
+        for entry in self._tree.walk():
+            if isinstance(entry, Refused):
+                refused.append(entry)
                 continue
-            content, path, status = sight
-            look = looks[content] = self._look(content, status, now)
-            verdict = look.verdict or self._judge(content, path, status, look, now, wall)
+            content, path, status = entry
+            seen = observations[content] = self._observe(content, status, now)
+            verdict = seen.verdict or self._judge(content, path, status, seen, now, wall)
             if isinstance(verdict, Found) and is_side_file(content):
                 sides[content] = verdict
                 refused.append(Refused(content, verdict.path, _SIDE_FILE, "skipped"))
@@ -124,10 +125,10 @@ class Inbox:
                 refused.append(verdict)
             else:
                 waiting[content] = verdict
-        self._looks = looks
-        return self._sum_up(still, tuple(refused), waiting, sides)
+        self._observations = observations
+        return self._assemble_scan(still, tuple(refused), waiting, sides)
 
-    def _sum_up(
+    def _assemble_scan(
         self,
         found: list[Found],
         refused: tuple[Refused, ...],
@@ -135,7 +136,7 @@ class Inbox:
         sides: Mapping[str, Found],
     ) -> Scan:
         if any(map(is_side_file, waiting)):
-            # A photo waits until its side file has settled, too.
+            # A photo waits until its side files have settled, too.
             for file in found:
                 side = next((s for s in side_files_of(file.content) if s in waiting), None)
                 if side is not None:
@@ -146,12 +147,12 @@ class Inbox:
         changed, self._last = now != self._last, now
         why = {content: wait.why for content, wait in waiting.items()}
         due = min((wait.due for wait in waiting.values()), default=None)
-        return Scan(still, why, refused, sides, due, changed, self._folder.whole)
+        return Scan(still, why, refused, sides, due, changed, self._tree.whole)
 
-    def _look(self, content: str, status: os.stat_result, now: float) -> _Look:
-        """What is remembered of this version of a file, or that it is seen for the first time."""
-        before = self._looks.get(content)
-        # Compared field by field, the likeliest to differ first: ten thousand times a scan.
+    def _observe(self, content: str, status: os.stat_result, now: float) -> _Observation:
+        """The observation of this version of a file: the earlier one, or a new one."""
+        before = self._observations.get(content)
+        # Field by field, the likeliest to differ first: a scan may compare ten thousand files.
         if (
             before is not None
             and before.stamp.mtime_ns == status.st_mtime_ns
@@ -160,48 +161,55 @@ class Inbox:
             and before.stamp.inode == status.st_ino
         ):
             return before
-        return _Look(Stamp.of(status), now)
+        return _Observation(Stamp.of(status), now)
 
     def _judge(
-        self, content: str, name: str, status: os.stat_result, look: _Look, now: float, wall: float
+        self,
+        content: str,
+        name: str,
+        status: os.stat_result,
+        seen: _Observation,
+        now: float,
+        wall: float,
     ) -> Found | Refused | _Wait:
-        """Decide about a version of a file, once it is still."""
+        """Decide about a version of a file, once it has settled."""
         path = Path(name)
-        failure = None if is_side_file(content) else self._folder.by_name(path.name)
+        failure = None if is_side_file(content) else self._tree.check_name(path.name)
         if failure is not None:
-            look.verdict = Refused(content, path, failure, "skipped")
-            return look.verdict
-        stamp, due = look.stamp, look.since + self._settle
+            seen.verdict = Refused(content, path, failure, "skipped")
+            return seen.verdict
+        stamp, due = seen.stamp, seen.since + self._settle
         newest = max(stamp.mtime_ns, stamp.ctime_ns) / 1e9
         if now < due and wall - newest < self._settle:
             return _Wait("still changing", due)
         if status.st_nlink > 1:
-            # Whoever holds the other name may change what we read, or have us delete what is his.
-            look.verdict = Refused(content, path, _HARD_LINK, "skipped", str(stamp))
-            return look.verdict
-        download = downloading(path, wall)
+            # Through its other name somebody may change the file while we read it, and
+            # `after: delete` would leave that name behind.
+            seen.verdict = Refused(content, path, _HARD_LINK, "skipped", str(stamp))
+            return seen.verdict
+        download = find_download(path, wall)
         if download:
             return _Wait(f"its download goes on ({download})", now + DOWNLOAD_LOOK_SECONDS)
         if stamp.size == 0 and not is_side_file(content):
             patience = EMPTY_PATIENCE * self._settle
-            if now < look.since + patience and wall - newest < patience:
-                return _Wait("nothing is in it yet", look.since + patience)
-            look.verdict = Refused(content, path, EMPTY, "failed", str(stamp))
-            return look.verdict
+            if now < seen.since + patience and wall - newest < patience:
+                return _Wait("nothing is in it yet", seen.since + patience)
+            seen.verdict = Refused(content, path, EMPTY, "failed", str(stamp))
+            return seen.verdict
         try:
             if being_written(path):
                 return _Wait("open for writing in another program", now + ASK_AGAIN_SECONDS)
             patience = PATIENCE * self._settle
-            impatient = now >= look.since + patience or wall - newest >= patience
+            impatient = now >= seen.since + patience or wall - newest >= patience
             if not impatient and lacks_end(path):
-                return _Wait("its end is still missing", look.since + patience)
+                return _Wait("its end is still missing", seen.since + patience)
         except (FileNotFoundError, NotADirectoryError):
             return _Wait("gone while it was looked at", now)
         except OSError as error:
-            # Not kept: a share may come back without any change to the file.
+            # Not remembered: a network share may come back without any change to the file.
             return Refused(content, path, unreadable_failure(error), "failed", str(stamp))
-        look.verdict = Found(content, path, stamp)
-        return look.verdict
+        seen.verdict = Found(content, path, stamp)
+        return seen.verdict
 
     def _check_root(self) -> None:
         where = str(self.root)
@@ -209,11 +217,11 @@ class Inbox:
             device = self.root.stat().st_dev
         except OSError as error:
             what = f"the inbox cannot be read: {os.strerror(error.errno or 0).lower()}"
-            hint = "create the folder, or mount its disk again; nothing is taken for deleted"
+            hint = "create the folder, or mount its disk again; nothing is treated as deleted"
             raise InboxError(what, where=where, hint=hint) from error
         if self._device not in (None, device):
-            hint = "mount the right one again, or start anew if this is meant"
-            raise InboxError("another disk lies under the inbox now", where=where, hint=hint)
+            hint = "mount the right disk again, or restart the program to use this one"
+            raise InboxError("another disk is mounted at the inbox now", where=where, hint=hint)
         self._device = device
 
 

@@ -1,4 +1,7 @@
-"""Which version of a file this is, what it holds, and whether somebody is writing to it."""
+"""Signs that a file is not complete yet: a program has it open for writing, or its end is missing.
+
+`pipeline.inbox.scanner` asks for them; all rules for taking a photo are in `pipeline.inbox.intake`.
+"""
 
 import errno
 import os
@@ -18,10 +21,10 @@ _TAIL = 4096
 
 
 def being_written(path: Path) -> bool:
-    """Whether some process on this machine has the file open for writing.
+    """Whether a process on this machine has the file open for writing.
 
-    A read lease is granted only while nobody has. Where leases are unknown (not Linux, network
-    file systems, files of other users) the answer is no, and quiet time alone decides.
+    Linux grants a read lease only while no process has. Where there are no leases (other systems,
+    network file systems, files of other users) the answer is no, and the settling time decides.
     """
     fd = open_regular(path)
     try:
@@ -31,9 +34,9 @@ def being_written(path: Path) -> bool:
 
 
 def lacks_end(path: Path) -> bool:
-    """Whether a JPEG or PNG does not end as one: a copy that pauses, perhaps, or a broken file.
+    """Whether the end marker of a JPEG or PNG is missing: it is still being copied, or damaged.
 
-    A hint and no verdict: cameras append films to JPEGs, and what does not end may be readable.
+    Only a hint: cameras append videos to JPEGs, and a file without the marker may be readable.
     """
     fd = open_regular(path)
     try:
@@ -51,8 +54,8 @@ if sys.platform == "linux":
 
     def _lease_refused(fd: int) -> bool:
         try:
-            # A writer that comes while we hold the lease has a signal sent to us. The standard one
-            # (SIGIO) would end this process; SIGURG is ignored unless somebody asked for it.
+            # If a program opens the file for writing while we hold the lease, the kernel sends a
+            # signal. The default, SIGIO, would end this process; SIGURG is ignored by default.
             fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
             fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         except OSError as error:

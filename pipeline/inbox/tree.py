@@ -1,6 +1,7 @@
-"""The tree of the inbox, read: every regular file, and what is refused for its name or its kind.
+"""Walks the inbox: lists its regular files, and refuses entries for their name or their kind.
 
-Names are data: any bytes but "/" and NUL, kept by surrogateescape.
+A file name may be any bytes except "/" and NUL; surrogateescape keeps those that are not UTF-8.
+All rules for taking a photo are listed in `pipeline.inbox.intake`; step 2 is here.
 """
 
 import errno
@@ -19,7 +20,7 @@ from pipeline.errors import Failure, InboxError, Reason, UsageError
 from pipeline.system.file_version import Stamp, unreadable_failure
 from pipeline.system.paths import real_path
 
-# Files and folders that are not meant for us, whatever they hold; matched without regard to case.
+# Files and folders that are never photos, whatever they hold; matched without regard to case.
 IGNORED = (
     ".*",  # hidden, and so also ._* (macOS), .~lock.* , .syncthing.*.tmp, .stversions, .nfs*
     "~*",  # ~$* of Office, ~syncthing~*
@@ -40,9 +41,9 @@ IGNORED = (
     "Thumbs.db",
     "desktop.ini",
 )
-MAX_DEPTH = 64  # of folders in folders, where a file system shows a folder inside itself
+MAX_DEPTH = 64  # of nested folders: some file systems can show a folder inside itself
 _GONE = {errno.ENOENT, errno.ENOTDIR}
-# Of one entry: a folder that may be listed but not entered, a path longer than the system takes.
+# Errors that last: a folder that may be listed but not entered, a path that is too long.
 _LASTING = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 
 
@@ -51,7 +52,7 @@ class Refused:
     """A file or folder that is not taken.
 
     ``version`` is the file's stamp where another version of the file might be taken, and "" where
-    the reason lies in the name or the kind: the two together say what to report only once.
+    the reason is its name or kind. A refusal is reported once for each content and version.
     """
 
     content: str
@@ -61,11 +62,11 @@ class Refused:
     version: str = ""
 
 
-Sight = tuple[str, str, os.stat_result]  # a regular file: content, path, status
+RegularFile = tuple[str, str, os.stat_result]  # a regular file: content, path, status
 
 
-class Folder:
-    """A folder of strangers' files.
+class InboxTree:
+    """The folder tree of the inbox: untrusted files under untrusted names.
 
     Args:
         root: The folder.
@@ -76,10 +77,10 @@ class Folder:
         self.root = root
         patterns = (fnmatch.translate(pattern.lower()) for pattern in (*IGNORED, *ignore))
         self._ignored = re.compile("|".join(patterns))
-        self.whole = True  # whether the last walk could read all there is
+        self.whole = True  # whether the last walk could read every folder and entry
 
-    def walk(self) -> Iterator[Sight | Refused]:
-        """Every regular file as (content, path, status), and what is no such thing, by name."""
+    def walk(self) -> Iterator[RegularFile | Refused]:
+        """List every regular file and every refused entry, sorted by name in each folder."""
         root = self.root
         self.whole = True
         folders = [("", os.fspath(root), 0)]
@@ -110,15 +111,15 @@ class Folder:
                 if stat.S_ISREG(status.st_mode):
                     yield content, entry.path, status
                     continue
-                failure = self._by_kind(entry.name, status.st_mode, depth)
+                failure = self._check_kind(entry.name, status.st_mode, depth)
                 if failure is not None:
                     yield Refused(content, Path(entry.path), failure, "skipped")
                 if stat.S_ISDIR(status.st_mode) and _may_enter(failure):
                     below.append((f"{content}/", entry.path, depth + 1))
             folders.extend(reversed(below))
 
-    def _by_kind(self, name: str, mode: int, depth: int) -> Failure | None:
-        """Why something that is not a regular file is refused; None for a plain folder."""
+    def _check_kind(self, name: str, mode: int, depth: int) -> Failure | None:
+        """Why an entry that is not a regular file is refused; None for a folder to enter."""
         if self._ignored.match(name.lower()):
             return Failure(Reason.IGNORED, "its name is on the list of names that are ignored")
         if not stat.S_ISDIR(mode):
@@ -127,30 +128,29 @@ class Folder:
         if depth >= MAX_DEPTH:
             return Failure(Reason.IGNORED, f"lies more than {MAX_DEPTH} folders deep")
         if _suffix(name) in PHOTOS:
-            # Reported, because somebody may take it for a picture; entered, because the pictures in
-            # it are pictures like any other.
+            # Reported, because it looks like a picture; entered, because it may hold pictures.
             return Failure(Reason.NOT_REGULAR_FILE, "is a folder, not a regular file")
         return None
 
-    def by_name(self, name: str) -> Failure | None:
-        """Why a regular file is refused for its name."""
+    def check_name(self, name: str) -> Failure | None:
+        """Why a regular file is refused for its name; None where the name is a picture's."""
         if self._ignored.match(name.lower()):
             return Failure(Reason.IGNORED, "its name is on the list of names that are ignored")
         suffix = _suffix(name)
         if suffix not in PHOTOS:
-            given = f"{suffix!a} is no picture" if suffix else "no suffix tells a picture"
-            return Failure(Reason.UNSUPPORTED_FORMAT, f"{given}; accepted: {PHOTOS_LISTED}")
+            found = f"{suffix!a} is not a picture format" if suffix else "the name has no suffix"
+            return Failure(Reason.UNSUPPORTED_FORMAT, f"{found}; accepted: {PHOTOS_LISTED}")
         return None
 
 
-# What browsers and downloaders keep beside the name that a file will have; the name itself may
-# stand there already, empty or half full.
+# Suffixes that browsers and download managers append to a file's name while they download it. A
+# file with the final name may already exist, empty or incomplete.
 _BESIDE = (".part", ".partial", ".crdownload", ".download", ".opdownload", ".aria2", ".filepart")
-DOWNLOAD_SECONDS = 600.0  # without a change, after which a download is taken for given up
+DOWNLOAD_SECONDS = 600.0  # a download that has not changed for this long counts as abandoned
 
 
-def downloading(path: Path, wall: float) -> str:
-    """The name of a download beside a file that is to become it; "" where none goes on.
+def find_download(path: Path, wall: float) -> str:
+    """The name of a download in progress, beside its target ``path``; "" where there is none.
 
     Args:
         path: The file.
@@ -210,7 +210,7 @@ def content_of(inbox: Path, file: Path) -> str:
         UsageError: When it lies outside the inbox.
     """
     root = real_path(inbox)
-    # Parents are resolved, the name is not: a link in the inbox is itself what is asked about.
+    # Parents are resolved, the name is not: the question may be about a link in the inbox.
     places = [real_path(place.parent) / place.name for place in (file, root / file)]
     inside = [place for place in places if place.is_relative_to(root) and place != root]
     there = [place for place in inside if os.path.lexists(place)]

@@ -1,7 +1,7 @@
-"""A wake-up for the scanner; the only door to watchdog.
+"""Wakes the scanner on file-system events; the only module that imports watchdog.
 
-Events are a hint and no more: they may be lost, doubled or late, and nothing depends on them but
-how soon a scan looks. A failure to watch is not an error either; the timer does the work then.
+Events are hints: they may be lost, repeated or late, and only decide how soon the next scan comes.
+Where watching fails, which is not an error, the scanner's timer alone finds new files.
 """
 
 import logging
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
 RETRY_SECONDS = 30.0  # between attempts to watch where watching failed
-# A file of our own, made and removed at the start: its event must come, or none can be relied on.
+# A test file, made and removed at the start: if its event does not arrive, others may not either.
 CANARY = ".pipeline-canary-"
 CANARY_SECONDS = 2.0
 
-# What reading a file causes, our own reading too: it must not wake us.
+# Events of reading a file, which the program does itself: they must not wake the scanner.
 _QUIET = frozenset({"opened", "closed_no_write"})
 _NATIVE = {"linux": "inotify", "darwin": "fsevents", "win32": "windows"}
 
 
 class Watcher:
-    """Sets an event whenever something may have changed below a folder.
+    """Sets ``wake`` whenever something may have changed below a folder.
 
     Args:
         root: The folder.
@@ -53,13 +53,13 @@ class Watcher:
 
     @property
     def mode(self) -> str:
-        """How changes are noticed: by the system's name, or ``polling: why``."""
+        """How changes are noticed: the name of the system's interface, or ``polling: why``."""
         if self._observer is None:
             return f"polling: {self._trouble}"
         return _NATIVE.get(sys.platform, "watchdog")
 
     def tend(self, now: float) -> None:
-        """Start watching, or start again where a watching thread has died. Never raises.
+        """Start watching, or start again after a watching thread has died. Never raises.
 
         Args:
             now: Monotonic seconds; after a failure the next attempt waits RETRY_SECONDS.
@@ -68,7 +68,7 @@ class Watcher:
             self.stop()
             self._trouble = "the watcher died"
             self.wake.set()  # something may have been missed
-        self._see_to_root()
+        self._check_root()
         if self._canary_until is not None:
             self._judge_canary(now)
         if self._observer is None and now >= self._retry_at:
@@ -80,13 +80,13 @@ class Watcher:
                 self._start(now)
 
     def woken(self, timeout: float) -> bool:
-        """Wait until something happened, at most ``timeout`` seconds; True if something did."""
+        """Wait for a change, at most ``timeout`` seconds; True if there was one."""
         woken = self.wake.wait(timeout)
         self.wake.clear()
         return woken
 
     def stop(self) -> None:
-        """Stop watching; a second time does nothing."""
+        """Stop watching; calling it again does nothing."""
         observer, self._observer = self._observer, None
         self._canary_until = None
         self._trouble = "stopped"
@@ -99,8 +99,8 @@ class Watcher:
         """Whether only the timer finds new files."""
         return self._observer is None
 
-    def _see_to_root(self) -> None:
-        """A folder that was renamed is watched under its new name: the one in its place is not."""
+    def _check_root(self) -> None:
+        """Start again if another folder is at the path: the old watch follows a renamed folder."""
         there = _identity(self._root)
         if there == self._watched:
             return
@@ -109,12 +109,12 @@ class Watcher:
             self._trouble = (
                 "the folder is not there" if there is None else "another folder is there"
             )
-            self.wake.set()  # what lies in the new one came before it was watched
+            self.wake.set()  # for the files already in the new folder
         self._watched = there
         self._retry_at = float("-inf") if there is not None else self._retry_at
 
     def _silent_mount(self) -> str:
-        """Why changes on this disk are not reported; "" where they are."""
+        """Why the system does not report changes on this disk; "" where it does."""
         mount = find_mount(self._root)
         if self._kind or mount is None or mount.reports_changes:
             return ""
@@ -125,7 +125,7 @@ class Watcher:
             with tempfile.NamedTemporaryFile(dir=self._root, prefix=CANARY):
                 self._canary_until = now + CANARY_SECONDS
         except OSError:
-            pass  # an inbox that we may only read: nothing is known, the timer is there anyway
+            pass  # a read-only inbox: whether events arrive stays unknown, and the timer helps
 
     def _judge_canary(self, now: float) -> None:
         if self._bell.canary.is_set():
@@ -133,7 +133,7 @@ class Watcher:
         elif self._canary_until is not None and now >= self._canary_until:
             self.stop()
             self._trouble = "a file made here as a test was not reported"
-            # Not tried again: what a mount does not report today it will not tomorrow.
+            # Not tried again: a mount that does not report changes now never will.
             self._retry_at = float("inf")
 
     def _start(self, now: float) -> None:
@@ -142,8 +142,8 @@ class Watcher:
         from watchdog.observers.polling import PollingObserver
 
         _bound_walks()
-        # Its warnings of lost events, and of folders watched twice with a list of all that are
-        # watched, would land in the display; the next scan finds what was lost.
+        # Its warnings (lost events, folders watched twice) would disturb the dashboard. The next
+        # scan finds what was lost.
         logging.getLogger("watchdog").addHandler(logging.NullHandler())
         warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"watchdog\.")
         observer = Observer()
@@ -159,11 +159,11 @@ class Watcher:
             return
         self._observer = observer
         self._send_canary(now)
-        self.wake.set()  # what came before the watch began
+        self.wake.set()  # for files that arrived before watching began
 
 
 class _Bell:
-    """All that watchdog asks of a handler."""
+    """The event handler given to watchdog: it sets the event ``wake``."""
 
     def __init__(self, wake: threading.Event) -> None:
         self._wake = wake
@@ -177,7 +177,7 @@ class _Bell:
 
 
 class _BoundedOs(ModuleType):
-    """The module ``os`` as watchdog sees it: its walk ends at a depth, as our scan does."""
+    """The module ``os`` for watchdog: its ``walk`` ends at MAX_DEPTH, as the scan does."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
@@ -202,10 +202,10 @@ class _BoundedOs(ModuleType):
 
 
 def _bound_walks() -> None:
-    """A tree of a thousand folders in folders costs itself, not the events of the whole inbox.
+    """Keep a tree of a thousand nested folders from ending the events of the whole inbox.
 
-    watchdog walks each folder that it is to watch. Before Python 3.12 that is a recursion, whose
-    error ends the one thread that reads all events.
+    watchdog walks each folder that it watches. Before Python 3.12 ``os.walk`` is recursive, and its
+    RecursionError ends the one thread that reads all events.
     """
     if sys.platform == "linux":
         from watchdog import events
@@ -217,7 +217,7 @@ def _bound_walks() -> None:
 
 
 def _identity(root: Path) -> tuple[int, int] | None:
-    """Which folder lies under a name; None where none does."""
+    """Device and inode of the folder at a path; None where there is none."""
     try:
         found = root.stat()
     except OSError:

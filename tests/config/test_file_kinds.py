@@ -27,7 +27,7 @@ def test_no_suffix_stands_for_two_kinds() -> None:
 @pytest.mark.parametrize("suffix", PHOTO_NAMES)
 def test_a_photo_name_is_one_for_inbox_upload_and_side_file_in_either_case(suffix: str) -> None:
     for name in ("a" + suffix, "A" + suffix.upper()):
-        assert folder.Folder(Path()).by_name(name) is None
+        assert folder.InboxTree(Path()).check_name(name) is None
         assert uploads.cleaned(name) == name
         assert sidecar.is_side_file(f"{name}.yaml")
         assert kinds.is_photo_name(name)
@@ -40,7 +40,7 @@ def test_what_browsers_and_cameras_call_their_files_is_taken(suffix: str) -> Non
 
 @pytest.mark.parametrize("name", ["film.mp4", "notes.txt", "photo", ".jpg", "a.svg", "a.jpg.exe"])
 def test_other_names_are_refused_everywhere_with_the_same_list(name: str) -> None:
-    refused = folder.Folder(Path()).by_name(name)
+    refused = folder.InboxTree(Path()).check_name(name)
     assert refused is not None
     if not name.startswith("."):
         assert refused.message.endswith(kinds.PHOTOS_LISTED)

@@ -293,7 +293,7 @@ def test_two_uploads_of_the_same_name_are_both_kept(visitor: Visitor) -> None:
 def test_the_scanner_takes_an_upload_like_any_other_photo(visitor: Visitor) -> None:
     visitor.put("a.jpg", b"\xff\xd8\xff...\xff\xd9")
     scan = Inbox(visitor.inbox, 0.0).scan(100.0, time.time() + 100)
-    assert [found.content for found in scan.still] == ["a.jpg"]
+    assert [found.content for found in scan.settled] == ["a.jpg"]
     assert scan.refused == ()
 
 

@@ -167,7 +167,7 @@ def test_a_file_that_fills_under_its_own_name_is_taken_when_its_download_has_end
     inbox.scan(0.0, wall)
     assert "photo.jpg" in inbox.scan(60.0, wall + 60).unsettled
     (tmp_path / "photo.jpg.aria2").unlink()
-    assert [one.content for one in inbox.scan(61.0, wall + 61).still] == ["photo.jpg"]
+    assert [one.content for one in inbox.scan(61.0, wall + 61).settled] == ["photo.jpg"]
 
 
 def test_a_folder_that_a_browser_downloads_into_is_not_entered(tmp_path):
@@ -177,7 +177,7 @@ def test_a_folder_that_a_browser_downloads_into_is_not_entered(tmp_path):
     assert [(one.content, one.failure.code) for one in found.refused] == [
         ("photo.jpg.download", Reason.IGNORED)
     ]
-    assert found.still == ()
+    assert found.settled == ()
 
 
 def test_an_empty_file_is_waited_for_longer_then_reported_and_never_put_aside(make):

@@ -26,7 +26,7 @@ from pipeline.inbox import mount_guard as familiar
 from pipeline.inbox import quarantine
 from pipeline.inbox.backlog import count_backlog
 from pipeline.inbox.examiner import Examiner
-from pipeline.inbox.quarantine import Held, held, restore
+from pipeline.inbox.quarantine import QuarantinedPhoto, quarantined_photos, restore
 from pipeline.inbox.scanner import Found
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import Ledger
@@ -213,7 +213,7 @@ def test_retry_brings_a_photo_back_from_quarantine_and_it_is_made(make, how):
     jobs = {"all": None, "content": ["sub/a.png"], "path": [str(path)], "job": [pair.job]}[how]
     assert retry(loaded(studio), jobs) == 1
     assert (studio.inbox / "sub/a.png").exists()
-    assert held(studio.config.quarantine) == []
+    assert quarantined_photos(studio.config.quarantine) == []
     assert not path.with_name("a.png.reason.json").exists()
     studio.until_idle()
     assert studio.states() == {"sub/a.png": "done"}
@@ -226,7 +226,7 @@ def test_retry_brings_back_a_file_that_never_became_a_job(make):
     whole = path.read_bytes()
     path.write_bytes(whole[:60])
     studio.until_idle()
-    (one,) = held(studio.config.quarantine)
+    (one,) = quarantined_photos(studio.config.quarantine)
     assert (one.content, one.code) == ("broken.png", "truncated")
     one.path.write_bytes(whole)  # mended where it lies
     assert retry(loaded(studio), ["broken.png"]) == 1
@@ -297,10 +297,10 @@ def test_a_return_from_another_disk_may_be_killed_anywhere_and_is_ended_by_the_n
         with monkeypatch.context() as patch, suppress(Killed):
             for name in ("link", "unlink", "replace", "fsync", "open"):
                 patch.setattr(os, name, last_call(getattr(os, name), calls, last))
-            assert restore(Held("a.png", path), root / "inbox")
+            assert restore(QuarantinedPhoto("a.png", path), root / "inbox")
             break
         assert [p.read_bytes() for p in (root / "inbox").glob("[!.]*")] in ([], [b"the photo"])
-        assert all(restore(one, root / "inbox") for one in held(root / "quarantine"))
+        assert all(restore(one, root / "inbox") for one in quarantined_photos(root / "quarantine"))
         assert (root / "inbox/a.png").read_bytes() == b"the photo"
         assert not path.exists()
     assert last > 5
@@ -329,7 +329,7 @@ def last_call(real, calls, last):
 @pytest.mark.parametrize("place", ["../../stolen.png", "/stolen.png"])
 def test_a_note_in_quarantine_cannot_send_a_photo_out_of_the_inbox(make, place):
     studio = make(QUARANTINE)
-    (one,) = [quarantine.Held(place, put_aside(studio))]
+    (one,) = [quarantine.QuarantinedPhoto(place, put_aside(studio))]
     with pytest.raises(OSError, match="leaves the folder"):
         restore(one, studio.inbox)
     assert one.path.exists()

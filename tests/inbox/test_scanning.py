@@ -50,7 +50,7 @@ def later() -> float:
 
 
 def names(scan) -> list[str]:
-    return [found.content for found in scan.still]
+    return [found.content for found in scan.settled]
 
 
 def reasons(scan) -> dict[str, tuple[str, str]]:
@@ -89,11 +89,11 @@ def test_a_file_that_grows_starts_its_settling_time_again(root, inbox):
 def test_a_file_replaced_by_another_of_equal_size_and_time_is_new(root, inbox):
     path = put(root, "a.jpg", "one")
     os.utime(path, (OLD, OLD))
-    (before,) = inbox.scan(now=0, wall=later()).still
+    (before,) = inbox.scan(now=0, wall=later()).settled
     other = put(root, "new.part", "two")
     os.utime(other, (OLD, OLD))
     other.rename(path)
-    (after,) = inbox.scan(now=1, wall=later()).still
+    (after,) = inbox.scan(now=1, wall=later()).settled
     assert before.stamp != after.stamp
 
 
@@ -187,13 +187,13 @@ def test_files_in_folders_come_in_order_with_their_path(root, inbox):
         put(root, name)
     scan = inbox.scan(now=0, wall=later())
     assert names(scan) == ["a.jpg", "b.jpg", "sub/a.webp", "sub/deep/c.PNG"]
-    assert [found.path for found in scan.still] == [root / name for name in names(scan)]
+    assert [found.path for found in scan.settled] == [root / name for name in names(scan)]
 
 
 def test_a_name_that_is_not_text_is_a_name_like_any_other(root, inbox):
     raw = os.fsencode(root) + b"/\xff\xfe\n\x1b[31m.jpg"
     Path(os.fsdecode(raw)).write_text("picture")
-    (found,) = inbox.scan(now=0, wall=later()).still
+    (found,) = inbox.scan(now=0, wall=later()).settled
     assert os.fsencode(found.content) == b"\xff\xfe\n\x1b[31m.jpg"
     assert hash_file(found.path, found.stamp)
 
@@ -211,7 +211,7 @@ def test_two_thousand_files_that_came_while_nobody_looked_are_all_found(root, in
     inbox.scan(now=0, wall=later())
     for number in range(2000):
         (root / f"{number:04}.jpg").write_bytes(b"x")
-    assert len(inbox.scan(now=1, wall=later()).still) == 2000
+    assert len(inbox.scan(now=1, wall=later()).settled) == 2000
 
 
 def test_folders_nested_without_end_are_left_at_a_limit_and_reported(root, inbox):

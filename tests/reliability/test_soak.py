@@ -180,7 +180,7 @@ inbox.scan(time.monotonic(), time.time())
 print(watcher.mode, flush=True)
 sys.stdin.readline()
 woken = watcher.woken(30)
-print(woken, len(inbox.scan(time.monotonic(), time.time()).still), flush=True)
+print(woken, len(inbox.scan(time.monotonic(), time.time()).settled), flush=True)
 watcher.stop()
 """
 
