@@ -16,8 +16,10 @@ run: setup ## paints what lies in inbox/ and watches it, until Ctrl-C
 help: ## lists these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-# A file's tests stay together: they share what is expensive to make.
-PYTEST = OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+# A file's tests stay together: they share what is expensive to make. Files begin in the order of
+# tests/conftest.py; by default those with the most tests would, which are not the longest.
+PYTEST = OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile \
+	--no-loadscope-reorder
 
 test: setup browser ## all tests, as CI runs them
 	$(PYTEST)

@@ -1,11 +1,15 @@
 """Shared parts: the real network, a photo-like and a painting-like picture, all small."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+from support import TESTS
+from support.studio import Studio
 from torch import Tensor
 
 from pipeline.nst import Vgg19, load_weights
@@ -15,6 +19,24 @@ from pipeline.nst import Vgg19, load_weights
 settings.register_profile("home", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "home")
+
+# The files that take half a minute or more, longest first. Begun last, one of them would keep one
+# core busy while the others have nothing left to do.
+LONGEST = [
+    "reliability/test_soak.py",
+    "end_to_end/test_main_job.py",
+    "project/test_shown_commands.py",
+    "nst/test_known_artefacts.py",
+    "nst/test_stylize.py",
+    "reliability/test_crash_points.py",
+    "workers/test_ray_cluster.py",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first; within a file the order stays."""
+    ranks = {TESTS / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +76,15 @@ def painting() -> Tensor:
     rows, columns = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
     stroke = torch.sin((rows + columns) / 4)
     return torch.stack([0.5 + 0.4 * stroke, 0.5 + 0.3 * stroke.roll(5), 0.3 - 0.25 * stroke])
+
+
+@pytest.fixture
+def make_studio(tmp_path: Path) -> Iterator[Callable[..., Studio]]:
+    """Opens services over the test's folder, and closes them at its end."""
+    with ExitStack() as opened:
+        yield lambda *args, **more: opened.enter_context(closing(Studio(tmp_path, *args, **more)))
+
+
+@pytest.fixture
+def studio(make_studio: Callable[..., Studio]) -> Studio:
+    return make_studio()

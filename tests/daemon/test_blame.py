@@ -40,16 +40,8 @@ LONG = 1800.0
 
 
 @pytest.fixture
-def make(tmp_path):
-    open_ones = []
-
-    def make_studio(config: str = QUARANTINE, **options) -> Studio:
-        open_ones.append(Studio(tmp_path, config, **options))
-        return open_ones[-1]
-
-    yield make_studio
-    for studio in open_ones:
-        studio.close()
+def make(make_studio):
+    return lambda config=QUARANTINE, **more: make_studio(config, **more)
 
 
 def filled(studio: Studio) -> Studio:

@@ -20,18 +20,13 @@ def clock(day: int, hour: int, minute: int = 0) -> float:
 
 
 @pytest.fixture
-def make(tmp_path):
-    open_ones = []
-
-    def make_studio(config: str, wall: float) -> Studio:
-        studio = Studio(tmp_path, config)
+def make(make_studio):
+    def open_at(config: str, wall: float) -> Studio:
+        studio = make_studio(config)
         studio.wall = wall
-        open_ones.append(studio)
         return studio
 
-    yield make_studio
-    for studio in open_ones:
-        studio.close()
+    return open_at
 
 
 def work(studio: Studio, ticks: int = 60) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.fake_work import done
 from support.stock import pictures, read_log
-from support.studio import CONFIG, Studio
+from support.studio import CONFIG
 
 from pipeline.config.transfer import Transfer
 from pipeline.daemon import pauses as pause
@@ -16,25 +16,6 @@ from pipeline.jobs.job import JobState
 from pipeline.jobs.retry_policy import LONGEST_SECONDS, MAX_ATTEMPTS, TRIES, is_due, wait_seconds
 from pipeline.ledger.ledger import Ledger
 from pipeline.outbox.publisher import Outbox
-
-
-@pytest.fixture
-def make(tmp_path):
-    open_ones = []
-
-    def make_studio(config: str = CONFIG, **options) -> Studio:
-        open_ones.append(Studio(tmp_path, config, **options))
-        return open_ones[-1]
-
-    yield make_studio
-    for studio in open_ones:
-        studio.close()
-
-
-@pytest.fixture
-def studio(make) -> Studio:
-    return make()
-
 
 # --- all goes well --------------------------------------------------------------------------
 
@@ -52,8 +33,10 @@ def test_a_photo_becomes_its_pictures_and_one_line_and_nothing_is_made_twice(stu
     assert not (studio.outbox.root / ".staging").exists()
 
 
-def test_a_broken_file_is_one_failed_line_not_one_for_each_style_and_survives_a_restart(make):
-    studio = make(
+def test_a_broken_file_is_one_failed_line_not_one_for_each_style_and_survives_a_restart(
+    make_studio,
+):
+    studio = make_studio(
         CONFIG.replace("styles:\n", 'styles:\n  waves: {image: "builtin:woodcut_waves"}\n')
     )
     path = studio.put("broken.png")
@@ -231,8 +214,10 @@ def test_an_inbox_that_vanishes_pauses_and_its_return_goes_on_by_itself(studio):
 # --- the disk -------------------------------------------------------------------------------
 
 
-def test_a_full_disk_pauses_before_an_attempt_is_made_and_goes_on_by_itself(make, monkeypatch):
-    studio = make(CONFIG.replace("free_bytes: 0", "free_bytes: 1000000"))
+def test_a_full_disk_pauses_before_an_attempt_is_made_and_goes_on_by_itself(
+    make_studio, monkeypatch
+):
+    studio = make_studio(CONFIG.replace("free_bytes: 0", "free_bytes: 1000000"))
     free = 999_999
     monkeypatch.setattr(pause.too_full, "__defaults__", (lambda _: (free, 10**9),))
     monkeypatch.setattr(pause.is_over, "__defaults__", (lambda _: (free, 10**9),))
@@ -367,8 +352,8 @@ def test_by_default_no_original_is_touched(studio):
     assert [path.stat().st_ctime_ns for path in (good, bad)] == [s.st_ctime_ns for s in before]
 
 
-def test_an_original_is_archived_once_its_pictures_are_verified(make):
-    studio = make(CONFIG + "after: archive\n")
+def test_an_original_is_archived_once_its_pictures_are_verified(make_studio):
+    studio = make_studio(CONFIG + "after: archive\n")
     content = studio.put("sub/a.png").read_bytes()
     studio.until_idle()
     assert not (studio.inbox / "sub/a.png").exists()
@@ -380,8 +365,8 @@ def test_an_original_is_archived_once_its_pictures_are_verified(make):
 
 
 @pytest.mark.parametrize("after", ["archive", "delete"])
-def test_an_original_whose_pictures_were_spoiled_or_that_changed_stays(make, after):
-    studio = make(CONFIG)
+def test_an_original_whose_pictures_were_spoiled_or_that_changed_stays(make_studio, after):
+    studio = make_studio(CONFIG)
     studio.put("a.png")
     studio.until_idle()
     (studio.outbox.root / "a--mosaic.enhanced.png").write_text("spoiled")
@@ -392,9 +377,9 @@ def test_an_original_whose_pictures_were_spoiled_or_that_changed_stays(make, aft
     assert (studio.inbox / "a.png").exists()
 
 
-def test_an_original_is_deleted_only_when_all_its_styles_are_done(make):
+def test_an_original_is_deleted_only_when_all_its_styles_are_done(make_studio):
     two = CONFIG.replace("styles:\n", 'styles:\n  waves: {image: "builtin:woodcut_waves"}\n')
-    studio = make(two + "after: delete\n")
+    studio = make_studio(two + "after: delete\n")
     studio.put("a.png")
     studio.until_running()
     studio.executor.end()
@@ -405,13 +390,13 @@ def test_an_original_is_deleted_only_when_all_its_styles_are_done(make):
     assert len(pictures(studio.outbox)) == 4
 
 
-def test_an_archive_on_another_disk_gets_a_whole_copy(make, tmp_path):
+def test_an_archive_on_another_disk_gets_a_whole_copy(make_studio, tmp_path):
     shm = Path("/dev/shm")
     if not shm.is_dir() or shm.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("needs a second disk")
     archive = shm / f"archive-{tmp_path.name}"
     try:
-        studio = make(CONFIG + f"after: archive\narchive: {archive}\n")
+        studio = make_studio(CONFIG + f"after: archive\narchive: {archive}\n")
         content = studio.put("a.png").read_bytes()
         studio.until_idle()
         assert [p.name for p in archive.iterdir()] == ["a.png"]
@@ -421,8 +406,8 @@ def test_an_archive_on_another_disk_gets_a_whole_copy(make, tmp_path):
         shutil.rmtree(archive, ignore_errors=True)
 
 
-def test_what_failed_is_quarantined_with_its_reason_if_so_configured(make):
-    studio = make(CONFIG + "failed: quarantine\n")
+def test_what_failed_is_quarantined_with_its_reason_if_so_configured(make_studio):
+    studio = make_studio(CONFIG + "failed: quarantine\n")
     path = studio.put("sub/broken.png")
     path.write_bytes(path.read_bytes()[:60])
     studio.put("hopeless.png", seed=3)
@@ -441,8 +426,8 @@ def test_what_failed_is_quarantined_with_its_reason_if_so_configured(make):
 TWO = CONFIG.replace("styles:\n", 'styles:\n  waves: {image: "builtin:woodcut_waves"}\n')
 
 
-def test_side_files_pick_styles_and_options_for_their_photo_and_folder_only(make):
-    studio = make(TWO)
+def test_side_files_pick_styles_and_options_for_their_photo_and_folder_only(make_studio):
+    studio = make_studio(TWO)
     for seed, name in enumerate(("a.png", "sub/b.png", "sub/c.png")):
         studio.put(name, seed)
     (studio.inbox / "sub/_folder.yaml").write_text("styles: [waves]\ntransfer: {seed_: 1}\n"[:16])
@@ -507,12 +492,12 @@ def test_a_wrong_side_file_fails_its_photo_with_its_line_until_it_is_mended(stud
 # --- hooks ----------------------------------------------------------------------------------
 
 
-def test_hooks_get_the_result_as_data_and_no_shell_reads_the_name(make, tmp_path):
+def test_hooks_get_the_result_as_data_and_no_shell_reads_the_name(make_studio, tmp_path):
     said = tmp_path / "said"
     words = "sys.stdin.read() + os.environ['PIPELINE_CONTENT'] + '\\n'"
     program = f"import sys, os; open(sys.argv[1], 'a').write({words})"
     hook = json.dumps(["python3", "-c", program, str(said)])
-    studio = make(CONFIG + f"hooks: {{on_done: {hook}, on_failed: {hook}}}\n")
+    studio = make_studio(CONFIG + f"hooks: {{on_done: {hook}, on_failed: {hook}}}\n")
     studio.put("$(touch pwned); `id`.png")
     bad = studio.put("bad.png")
     bad.write_text("no picture")
@@ -534,9 +519,9 @@ def test_hooks_get_the_result_as_data_and_no_shell_reads_the_name(make, tmp_path
         (["sleep", "1000"], 1, "took longer than 1 s"),  # real ones
     ],
 )
-def test_the_loop_survives_a_hook_that(make, hook, seconds, words):
+def test_the_loop_survives_a_hook_that(make_studio, hook, seconds, words):
     hooks = f"hooks: {{on_done: {json.dumps(hook)}, timeout_seconds: {seconds}}}\n"
-    studio = make(CONFIG + hooks)
+    studio = make_studio(CONFIG + hooks)
     studio.put("a.png")
     for _ in range(2000):
         studio.tick(0.05)

@@ -19,19 +19,6 @@ SETTLE = 2.0
 BROKEN = b"no picture at all"
 
 
-@pytest.fixture
-def make(tmp_path):
-    open_ones = []
-
-    def make_studio(config: str = CONFIG) -> Studio:
-        open_ones.append(Studio(tmp_path, config))
-        return open_ones[-1]
-
-    yield make_studio
-    for studio in open_ones:
-        studio.close()
-
-
 def report(studio: Studio) -> dict:
     return status(load(studio.root / "config.yaml"))
 
@@ -51,8 +38,8 @@ def last_words(studio: Studio) -> dict[str, tuple[str, str]]:
 # --- each reported once ---------------------------------------------------------------------
 
 
-def test_a_wrong_side_file_is_reported_once_and_not_at_every_start(make):
-    studio = make()
+def test_a_wrong_side_file_is_reported_once_and_not_at_every_start(make_studio):
+    studio = make_studio()
     studio.put("a.png")
     side = studio.inbox / "a.png.yaml"
     side.write_text("styles: [nothing]\n")
@@ -84,8 +71,8 @@ def with_failures(studio: Studio) -> None:
     assert failures(studio) == ["broken.jpg", "hopeless.png"]
 
 
-def test_a_failed_photo_that_is_deleted_leaves_the_list_of_failures(make):
-    studio = make()
+def test_a_failed_photo_that_is_deleted_leaves_the_list_of_failures(make_studio):
+    studio = make_studio()
     with_failures(studio)
     for name in ("broken.jpg", "hopeless.png"):
         (studio.inbox / name).unlink()
@@ -100,8 +87,8 @@ def test_a_failed_photo_that_is_deleted_leaves_the_list_of_failures(make):
     assert len(read_log(studio.outbox)) == lines
 
 
-def test_a_failed_photo_that_comes_back_is_tried_again(make):
-    studio = make()
+def test_a_failed_photo_that_comes_back_is_tried_again(make_studio):
+    studio = make_studio()
     with_failures(studio)
     kept = (studio.inbox / "hopeless.png").rename(studio.root / "kept.png")
     studio.until_idle()
@@ -110,8 +97,8 @@ def test_a_failed_photo_that_comes_back_is_tried_again(make):
     assert studio.states() == {"hopeless.png": "done"}
 
 
-def test_what_was_put_aside_stays_a_failure_until_it_is_tried_again(make):
-    studio = make(CONFIG + "failed: quarantine\n")
+def test_what_was_put_aside_stays_a_failure_until_it_is_tried_again(make_studio):
+    studio = make_studio(CONFIG + "failed: quarantine\n")
     with_failures_put_aside = ("broken.jpg", "hopeless.png")
     (studio.inbox / "broken.jpg").write_bytes(BROKEN)
     studio.put("hopeless.png")
@@ -126,8 +113,8 @@ def test_what_was_put_aside_stays_a_failure_until_it_is_tried_again(make):
     assert studio.states()["hopeless.png"] == "done"
 
 
-def test_an_inbox_out_of_reach_makes_no_failure_disappear(make, monkeypatch):
-    studio = make()
+def test_an_inbox_out_of_reach_makes_no_failure_disappear(make_studio, monkeypatch):
+    studio = make_studio()
     with_failures(studio)
     (studio.inbox / "broken.jpg").unlink()
     monkeypatch.setattr(
@@ -180,8 +167,10 @@ def test_a_folder_that_a_browser_downloads_into_is_not_entered(tmp_path):
     assert found.settled == ()
 
 
-def test_an_empty_file_is_waited_for_longer_then_reported_and_never_put_aside(make):
-    studio = make(CONFIG.replace("settle_seconds: 0", "settle_seconds: 2") + "failed: quarantine\n")
+def test_an_empty_file_is_waited_for_longer_then_reported_and_never_put_aside(make_studio):
+    studio = make_studio(
+        CONFIG.replace("settle_seconds: 0", "settle_seconds: 2") + "failed: quarantine\n"
+    )
     empty = studio.inbox / "photo.jpg"
     empty.touch()
     os.utime(empty, (studio.wall, studio.wall))

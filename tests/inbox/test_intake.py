@@ -38,19 +38,6 @@ SHARE, BARE = Mount("/mnt", "nfs4"), Mount("/", "ext4")
 
 
 @pytest.fixture
-def make(tmp_path):
-    open_ones = []
-
-    def make_studio(config: str = CONFIG) -> Studio:
-        open_ones.append(Studio(tmp_path, config))
-        return open_ones[-1]
-
-    yield make_studio
-    for studio in open_ones:
-        studio.close()
-
-
-@pytest.fixture
 def lies_on(monkeypatch):
     """Says on which mount every folder lies."""
     return lambda mount: monkeypatch.setattr(familiar, "find_mount", lambda _: mount)
@@ -75,9 +62,9 @@ def unmounted(studio: Studio, lies_on) -> None:
 
 
 def test_an_inbox_whose_disk_is_missing_at_the_start_is_waited_for_not_taken_for_empty(
-    make, lies_on
+    make_studio, lies_on
 ):
-    studio = make()
+    studio = make_studio()
     unmounted(studio, lies_on)
     studio.tick()
     assert studio.view.message.startswith("paused: ")
@@ -89,8 +76,8 @@ def test_an_inbox_whose_disk_is_missing_at_the_start_is_waited_for_not_taken_for
     studio.good_one_survives()
 
 
-def test_a_photo_in_the_bare_mount_point_changes_nothing(make, lies_on):
-    studio = make()
+def test_a_photo_in_the_bare_mount_point_changes_nothing(make_studio, lies_on):
+    studio = make_studio()
     unmounted(studio, lies_on)
     studio.put("stray.png", seed=9)
     for _ in range(3):
@@ -99,16 +86,16 @@ def test_a_photo_in_the_bare_mount_point_changes_nothing(make, lies_on):
     assert "paused" in studio.view.message
 
 
-def test_a_moved_inbox_is_accepted_by_command_while_the_daemon_waits(make, lies_on):
-    studio = make()
+def test_a_moved_inbox_is_accepted_by_command_while_the_daemon_waits(make_studio, lies_on):
+    studio = make_studio()
     unmounted(studio, lies_on)
     studio.tick()
     assert accept(loaded(studio)) == "ext4 at /"
     studio.good_one_survives()
 
 
-def test_an_inbox_moved_with_its_files_to_another_disk_needs_no_word(make, lies_on):
-    studio = make()
+def test_an_inbox_moved_with_its_files_to_another_disk_needs_no_word(make_studio, lies_on):
+    studio = make_studio()
     lies_on(SHARE)
     studio.put("a.png")
     studio.until_idle()
@@ -122,8 +109,8 @@ def test_an_inbox_moved_with_its_files_to_another_disk_needs_no_word(make, lies_
     assert "paused" not in studio.view.message
 
 
-def test_an_inbox_that_was_emptied_is_empty(make, lies_on):
-    studio = make()
+def test_an_inbox_that_was_emptied_is_empty(make_studio, lies_on):
+    studio = make_studio()
     lies_on(SHARE)
     studio.put("a.png")
     studio.until_idle()
@@ -133,8 +120,8 @@ def test_an_inbox_that_was_emptied_is_empty(make, lies_on):
     assert "paused" not in studio.view.message
 
 
-def test_nothing_is_said_of_a_missing_disk_as_if_it_were_empty(make, lies_on, capsys):
-    studio = make()
+def test_nothing_is_said_of_a_missing_disk_as_if_it_were_empty(make_studio, lies_on, capsys):
+    studio = make_studio()
     unmounted(studio, lies_on)
     with pytest.raises(InboxError, match=r"mount its disk.*pipeline accept") as caught:
         dry_run(loaded(studio), as_json=False)
@@ -144,8 +131,8 @@ def test_nothing_is_said_of_a_missing_disk_as_if_it_were_empty(make, lies_on, ca
     assert "lay on nfs4" in status_text(report)
 
 
-def test_a_watch_waits_for_an_inbox_that_worked_before_and_refuses_one_that_never_did(make):
-    studio = make()
+def test_a_watch_waits_for_an_inbox_that_worked_before_and_refuses_one_that_never_did(make_studio):
+    studio = make_studio()
     assert not familiar.worked_before(studio.config)
     studio.put("a.png")
     studio.until_idle()
@@ -154,17 +141,17 @@ def test_a_watch_waits_for_an_inbox_that_worked_before_and_refuses_one_that_neve
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders are mounted elsewhere there")
-def test_where_no_table_of_mounts_can_be_read_the_mount_point_is_told(make, lies_on):
+def test_where_no_table_of_mounts_can_be_read_the_mount_point_is_told(make_studio, lies_on):
     lies_on(None)
     assert familiar.mount_word(Path("/")) == "the disk at /"
-    assert familiar.mount_word(make().inbox).startswith("the disk at /")
+    assert familiar.mount_word(make_studio().inbox).startswith("the disk at /")
 
 
 # --- refusals of files that are gone --------------------------------------------------------
 
 
-def test_a_refusal_is_forgotten_with_its_file_and_told_anew_if_it_comes_back(make):
-    studio = make()
+def test_a_refusal_is_forgotten_with_its_file_and_told_anew_if_it_comes_back(make_studio):
+    studio = make_studio()
     text = studio.inbox / "list.txt"
     text.write_text("no picture")
     studio.put("a.png")
@@ -179,8 +166,8 @@ def test_a_refusal_is_forgotten_with_its_file_and_told_anew_if_it_comes_back(mak
     studio.good_one_survives()
 
 
-def test_no_refusal_is_forgotten_while_the_inbox_is_out_of_reach(make):
-    studio = make()
+def test_no_refusal_is_forgotten_while_the_inbox_is_out_of_reach(make_studio):
+    studio = make_studio()
     (studio.inbox / "list.txt").write_text("no picture")
     studio.put("a.png")
     studio.until_idle()
@@ -206,8 +193,8 @@ def put_aside(studio: Studio) -> Path:
 
 
 @pytest.mark.parametrize("how", ["all", "content", "path", "job"])
-def test_retry_brings_a_photo_back_from_quarantine_and_it_is_made(make, how):
-    studio = make(QUARANTINE)
+def test_retry_brings_a_photo_back_from_quarantine_and_it_is_made(make_studio, how):
+    studio = make_studio(QUARANTINE)
     path = put_aside(studio)
     (pair,) = studio.ledger.pairs()
     jobs = {"all": None, "content": ["sub/a.png"], "path": [str(path)], "job": [pair.job]}[how]
@@ -220,8 +207,8 @@ def test_retry_brings_a_photo_back_from_quarantine_and_it_is_made(make, how):
     studio.good_one_survives()
 
 
-def test_retry_brings_back_a_file_that_never_became_a_job(make):
-    studio = make(QUARANTINE)
+def test_retry_brings_back_a_file_that_never_became_a_job(make_studio):
+    studio = make_studio(QUARANTINE)
     path = studio.put("broken.png")
     whole = path.read_bytes()
     path.write_bytes(whole[:60])
@@ -234,8 +221,8 @@ def test_retry_brings_back_a_file_that_never_became_a_job(make):
     assert studio.states() == {"broken.png": "done"}
 
 
-def test_nothing_is_overwritten_by_what_comes_back_and_the_rest_is_brought(make):
-    studio = make(QUARANTINE)
+def test_nothing_is_overwritten_by_what_comes_back_and_the_rest_is_brought(make_studio):
+    studio = make_studio(QUARANTINE)
     path = put_aside(studio)
     studio.put("b.png", seed=5)
     studio.until_running()
@@ -249,8 +236,8 @@ def test_nothing_is_overwritten_by_what_comes_back_and_the_rest_is_brought(make)
     assert (studio.inbox / "b.png").exists()
 
 
-def test_a_return_that_a_kill_cut_between_its_two_names_is_ended_by_the_next_retry(make):
-    studio = make(QUARANTINE)
+def test_a_return_that_a_kill_cut_between_its_two_names_is_ended_by_the_next_retry(make_studio):
+    studio = make_studio(QUARANTINE)
     path = put_aside(studio)
     (studio.inbox / "sub/a.png").hardlink_to(path)  # linked, not yet removed
     studio.until_idle()
@@ -260,13 +247,13 @@ def test_a_return_that_a_kill_cut_between_its_two_names_is_ended_by_the_next_ret
     assert studio.states() == {"sub/a.png": "done"}
 
 
-def test_a_photo_comes_back_over_to_another_disk_whole(make, tmp_path):
+def test_a_photo_comes_back_over_to_another_disk_whole(make_studio, tmp_path):
     memory = Path("/dev/shm")
     if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("needs a second disk")
     other = Path(tempfile.mkdtemp(dir=memory))
     try:
-        studio = make(QUARANTINE + f"quarantine: {other}\n")
+        studio = make_studio(QUARANTINE + f"quarantine: {other}\n")
         before = studio.put("a.png").read_bytes()
         studio.until_running()
         studio.fail(Reason.ENGINE_ERROR)
@@ -327,8 +314,8 @@ def last_call(real, calls, last):
 
 
 @pytest.mark.parametrize("place", ["../../stolen.png", "/stolen.png"])
-def test_a_note_in_quarantine_cannot_send_a_photo_out_of_the_inbox(make, place):
-    studio = make(QUARANTINE)
+def test_a_note_in_quarantine_cannot_send_a_photo_out_of_the_inbox(make_studio, place):
+    studio = make_studio(QUARANTINE)
     (one,) = [quarantine.QuarantinedPhoto(place, put_aside(studio))]
     with pytest.raises(OSError, match="leaves the folder"):
         restore(one, studio.inbox)
@@ -338,8 +325,8 @@ def test_a_note_in_quarantine_cannot_send_a_photo_out_of_the_inbox(make, place):
 # --- what is told of it ---------------------------------------------------------------------
 
 
-def test_status_counts_what_waits_and_what_is_put_aside(make):
-    studio = make(QUARANTINE)
+def test_status_counts_what_waits_and_what_is_put_aside(make_studio):
+    studio = make_studio(QUARANTINE)
     put_aside(studio)
     studio.put("c.png", seed=7)
     studio.put("d.png", seed=8)
@@ -357,16 +344,16 @@ def test_status_counts_what_waits_and_what_is_put_aside(make):
     assert status(loaded(studio))["waiting"] == {"files": 0, "at_least": False}
 
 
-def test_a_photo_that_was_replaced_waits_again(make):
-    studio = make()
+def test_a_photo_that_was_replaced_waits_again(make_studio):
+    studio = make_studio()
     studio.put("a.png")
     studio.until_idle()
     studio.put("a.png", seed=3)
     assert count_backlog(studio.config, studio.ledger).waiting == 1
 
 
-def test_a_count_that_takes_too_long_says_at_least(make):
-    studio = make()
+def test_a_count_that_takes_too_long_says_at_least(make_studio):
+    studio = make_studio()
     for seed in range(5):
         studio.put(f"{seed}.png", seed)
     times = iter(range(100))
@@ -388,8 +375,8 @@ def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(tmp_path):
 
 
 @pytest.mark.parametrize("config", [QUARANTINE, CONFIG + "after: archive\n"])
-def test_the_loop_survives_names_of_255_bytes_that_are_put_aside_twice(make, config):
-    studio = make(config)
+def test_the_loop_survives_names_of_255_bytes_that_are_put_aside_twice(make_studio, config):
+    studio = make_studio(config)
     name = "ü" * 125 + "x.png"
     for seed in (1, 2):
         studio.put(name, seed)
@@ -445,9 +432,9 @@ def test_a_folder_that_turns_into_a_link_leads_nobody_out_of_the_inbox(tmp_path)
     worker._photo(job.sha256, path, 32, Limits(), "srgb", worker._untrusted_names(job))
 
 
-def test_only_the_result_that_a_twin_waits_for_makes_a_new_plan(make, monkeypatch):
+def test_only_the_result_that_a_twin_waits_for_makes_a_new_plan(make_studio, monkeypatch):
     """Each plan reads all that is known: one for every job would cost more than the jobs."""
-    studio = make()
+    studio = make_studio()
     for seed in range(12):
         studio.put(f"{seed:02}.png", seed)
     studio.put("zz-twin.png", seed=11)
@@ -465,8 +452,8 @@ def test_only_the_result_that_a_twin_waits_for_makes_a_new_plan(make, monkeypatc
     assert len(plans) <= 4
 
 
-def test_the_loop_survives_an_outbox_that_it_is_not_let_into(make, monkeypatch):
-    studio = make()
+def test_the_loop_survives_an_outbox_that_it_is_not_let_into(make_studio, monkeypatch):
+    studio = make_studio()
     studio.put("a.png")
     closed = [True]
     mkdir = Path.mkdir
@@ -487,8 +474,8 @@ def test_the_loop_survives_an_outbox_that_it_is_not_let_into(make, monkeypatch):
     assert {pair.attempt for pair in studio.ledger.pairs()} == {1}
 
 
-def test_an_original_that_a_kill_left_behind_is_seen_to_at_the_next_start(make):
-    studio = make(CONFIG + "after: archive\nfailed: quarantine\n")
+def test_an_original_that_a_kill_left_behind_is_seen_to_at_the_next_start(make_studio):
+    studio = make_studio(CONFIG + "after: archive\nfailed: quarantine\n")
     studio.put("a.png")
     studio.put("b.png", seed=2)
     studio.service.finish_original = lambda _: (
@@ -508,9 +495,9 @@ def test_an_original_that_a_kill_left_behind_is_seen_to_at_the_next_start(make):
 
 
 def test_a_disk_that_fills_behind_a_published_pair_does_not_keep_its_original_back(
-    make, monkeypatch
+    make_studio, monkeypatch
 ):
-    studio = make(CONFIG + "after: archive\n")
+    studio = make_studio(CONFIG + "after: archive\n")
     studio.put("a.png")
     studio.put("b.png", seed=2)
     publish, full = studio.outbox.__class__.publish, []
@@ -530,8 +517,8 @@ def test_a_disk_that_fills_behind_a_published_pair_does_not_keep_its_original_ba
 # --- files that never end -------------------------------------------------------------------
 
 
-def test_the_loop_survives_a_hole_of_terabytes_and_reads_none_of_it(make):
-    studio = make()
+def test_the_loop_survives_a_hole_of_terabytes_and_reads_none_of_it(make_studio):
+    studio = make_studio()
     with (studio.inbox / "endless.png").open("wb") as file:
         try:
             file.truncate(1 << 42)

@@ -11,6 +11,19 @@ from pipeline.config.transfer import LAYERS
 from pipeline.nst import Vgg19
 
 
+@pytest.fixture(scope="module")
+def reference(weights: dict[str, Tensor]) -> torch.nn.Module:
+    """torchvision's module with our weights; made without storage, since drawing random ones takes
+    seconds."""
+    from torchvision.models import vgg19
+
+    with torch.device("meta"):
+        layers = vgg19(weights=None).features.eval()
+    ours = {name.removeprefix("features."): tensor for name, tensor in weights.items()}
+    layers.load_state_dict(ours, assign=True)
+    return layers
+
+
 @pytest.mark.parametrize(
     ("pooling", "pool"),
     [
@@ -20,13 +33,12 @@ from pipeline.nst import Vgg19
     ],
 )
 def test_the_network_agrees_with_torchvisions_module(
-    pooling: str, pool: Callable[[Tensor], Tensor], weights: dict[str, Tensor]
+    pooling: str,
+    pool: Callable[[Tensor], Tensor],
+    weights: dict[str, Tensor],
+    reference: torch.nn.Module,
 ) -> None:
     """Fed the same numbers and edges, every layer from relu1_1 to relu5_4 agrees."""
-    from torchvision.models import vgg19
-
-    reference = vgg19(weights=None).features.eval()
-    reference.load_state_dict({k.removeprefix("features."): v for k, v in weights.items()})
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     x = (image - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)

@@ -40,17 +40,9 @@ limits: {free_bytes: 0}
 
 
 @pytest.fixture
-def make(tmp_path):
-    open_ones = []
-
-    def make_studio(config: str = CONFIG) -> Studio:
-        photo(tmp_path / "painting.png", seed=99)
-        open_ones.append(Studio(tmp_path, config))
-        return open_ones[-1]
-
-    yield make_studio
-    for studio in open_ones:
-        studio.close()
+def make(tmp_path, make_studio):
+    photo(tmp_path / "painting.png", seed=99)
+    return lambda config=CONFIG: make_studio(config)
 
 
 # --- paintings ------------------------------------------------------------------------------

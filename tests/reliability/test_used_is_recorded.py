@@ -5,7 +5,7 @@ Files are replaced by others of the same size and time, as `cp -p`, archives and
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,17 +181,14 @@ def test_downloaded_weights_are_checked_each_time_they_are_used(tmp_path, monkey
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Studio]]:
-    made = []
-
+def make(tmp_path: Path, make_studio: Callable[..., Studio]) -> Callable[..., Studio]:
     def start(settle: float = 0) -> Studio:
         plain_picture(tmp_path / "sea.bmp", 1)
-        made.append(Studio(tmp_path, SEA % settle))
-        made[-1].put("a.png", 7)
-        return made[-1]
+        studio = make_studio(SEA % settle)
+        studio.put("a.png", 7)
+        return studio
 
-    yield start
-    made[-1].close()
+    return start
 
 
 @pytest.fixture
