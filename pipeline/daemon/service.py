@@ -11,6 +11,7 @@ or another fault of the place ends the tick where it is and pauses the work (`pi
 pauses`); all that was not recorded by then is kept and recorded after the pause.
 """
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -135,6 +136,8 @@ class Service:
     def start(self) -> None:
         """Repair what a crash left: requeue what was cut short, clear what belongs to nobody."""
         self.outbox.prepare()
+        for words in self.ledger.repair():
+            note("row_corrected", logging.WARNING, what=words)
         self.ledger.requeue_interrupted()
         self.outbox.sweep(self._staged_names())
         self.bookkeeping.sweep()

@@ -43,7 +43,7 @@ class Files:
     def refusals(self) -> list[SeenFile]:
         """All files that were refused, by name."""
         rows = self._db.all("SELECT * FROM seen WHERE code <> '' ORDER BY content")
-        return [seen_file_of(row) for row in rows]
+        return [seen for row in rows if (seen := seen_file_of(row))]
 
     def mount_of(self, inbox: Path) -> str | None:
         """The mount on which files were last seen in an inbox; None if they never were."""

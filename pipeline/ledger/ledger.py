@@ -29,15 +29,19 @@ from pipeline.ledger.files import Files
 from pipeline.ledger.history import History
 from pipeline.ledger.log_queue import Line, LogQueue
 from pipeline.ledger.pair_rows import PairRows, Taken
-from pipeline.ledger.records import Pair, Staged, Version, pair_of, published_of, staged_of
+from pipeline.ledger.records import (
+    OF_THE_JOB,
+    Pair,
+    Staged,
+    Version,
+    pair_of,
+    published_of,
+    staged_of,
+    state_of,
+)
+from pipeline.ledger.repair import repair
 
 FILE = "jobs.sqlite3"  # in the state folder
-
-# Columns of a pair that are about its job: put back where an earlier version cannot be restored.
-_OF_THE_JOB = (
-    *("state", "job", "sha256", "recipe", "attempt", "seconds", "device", "losses"),
-    *("code", "message", "restored"),
-)
 
 
 class Ledger:
@@ -242,7 +246,7 @@ class Ledger:
                 where = f"{version.content} x {version.style}"
                 what = "its pictures are just being published"
                 raise StateError(what, where=where, hint="try again in a moment")
-            before = {name: row[name] for name in _OF_THE_JOB}
+            before = {name: row[name] for name in OF_THE_JOB}
             if row["state"] == JobState.RUNNING:
                 before["state"] = JobState.QUEUED
             waiting = {
@@ -354,6 +358,10 @@ class Ledger:
 
     # --- after a crash ------------------------------------------------------------------
 
+    def repair(self) -> list[str]:
+        """Correct rows that cannot be understood; returns what was done about each."""
+        return repair(self._db)
+
     def requeue_interrupted(self) -> list[Pair]:
         """Queue pairs that a crash interrupted again; their attempt counts. Returns them."""
         cut = self.pairs(JobState.RUNNING)
@@ -367,7 +375,6 @@ class Ledger:
 
     def known(self, content: str | None = None) -> dict[tuple[str, str], KnownPair]:
         """What the plan needs of every pair, or of those of one photo, by (content, style)."""
-        states = {state.value: state for state in JobState}
         pairs: dict[tuple[str, str], KnownPair] = {}
         sql = "SELECT content, style, life, closed, job, sha256, recipe, state, restored FROM pairs"
         of_one = () if content is None else (os.fsencode(content),)
@@ -375,7 +382,7 @@ class Ledger:
         for row in self._db.all(f"{sql}{where} ORDER BY content, style, life", *of_one):
             raw, style, life, closed, job, sha256, recipe, state, restored = row
             name = os.fsdecode(raw)
-            one = KnownPair(job, sha256, recipe, states[state], name, restored, bool(closed))
+            one = KnownPair(job, sha256, recipe, state_of(state), name, restored, bool(closed))
             if not life:
                 pairs[name, style] = one
             elif present := pairs.get((name, style)):
@@ -400,7 +407,10 @@ class Ledger:
     def counts(self) -> dict[JobState, int]:
         """How many pairs there are in each state."""
         rows = self._db.all("SELECT state, count(*) FROM pairs GROUP BY state")
-        return dict.fromkeys(JobState, 0) | {JobState(state): count for state, count in rows}
+        counts = dict.fromkeys(JobState, 0)
+        for state, count in rows:
+            counts[state_of(state)] += count
+        return counts
 
     def pairs(
         self, *states: JobState, content: str | None = None, limit: int | None = None
@@ -444,12 +454,13 @@ class Ledger:
     def staged(self) -> list[Staged]:
         """Pairs that were rendered and not yet seen published, oldest first."""
         rows = self._db.all("SELECT * FROM pairs WHERE state = 'staged' ORDER BY updated")
-        return [staged_of(row) for row in rows]
+        return [staged for row in rows if (staged := staged_of(row))]
 
 
 def _restored(row: Row, photo: str) -> bool:
     """Whether an earlier version stands, or is about to, in place of what this photo would get."""
     if row["state"] == JobState.STAGED:
-        return "restores" in json.loads(row["staged"])
+        staged = staged_of(row)
+        return bool(staged and staged.restores)
     here = (row["restored"], row["sha256"])
     return bool(row["state"] == JobState.DONE and row["restored"] and photo in here)

@@ -32,8 +32,10 @@ class LogQueue:
         rows = self._db.all("SELECT id, line FROM log ORDER BY id")
         if not rows:
             return 0
-        (confirmed,) = self._db.all("SELECT bytes FROM log_end")[0]
-        end = append([row["line"] for row in rows], confirmed)
+        row = self._db.one("SELECT bytes FROM log_end")
+        confirmed = row["bytes"] if row else 0
+        lines = (restored_line(row["line"]) for row in rows)
+        end = append([line for line in lines if line], confirmed)
         with self._db.write(synced=False):
             self._db.change("DELETE FROM log WHERE id <= ?", rows[-1]["id"])
             self._db.change("UPDATE log_end SET bytes = ?", end)
@@ -46,3 +48,14 @@ def as_json_line(line: Line) -> str:
     if "NaN" in text or "Infinity" in text:
         text = json.dumps(json.loads(text, parse_constant=lambda _: None))
     return text
+
+
+def restored_line(text: str) -> str | None:
+    """A waiting line as it was queued, or as it should have been; None where it is no object."""
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(line, dict):
+        return None
+    return text if text.isascii() and "\n" not in text else as_json_line(line)
