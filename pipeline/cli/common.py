@@ -1,6 +1,7 @@
-"""What all commands share: the app, exit codes, common options, printing of reports."""
+"""What all commands share: the app, exit codes, common options, and how a report is printed."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,8 @@ DeviceOption = Annotated[
 DEFAULT_CONFIG = Path("config.yaml")
 
 
-def print_report(report: dict[str, Any], as_json: bool, text: Any) -> None:
-    """Print a report as JSON, or as the text that ``text`` makes of it."""
-    print(json.dumps(report, indent=2) if as_json else text(report))
+def print_report(
+    report: dict[str, Any], as_json: bool, to_text: Callable[[dict[str, Any]], str]
+) -> None:
+    """Print a report as JSON, or as the text that ``to_text`` makes of it."""
+    print(json.dumps(report, indent=2) if as_json else to_text(report))

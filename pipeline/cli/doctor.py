@@ -1,4 +1,4 @@
-"""`doctor`: machine, folders, weights and device, each checked by using it."""
+"""`doctor`: checks machine, folders, weights and device, each by using it."""
 
 import os
 import platform
@@ -22,23 +22,23 @@ Finding = dict[str, Any]
 LOW_BYTES = 1 << 30
 
 
-def examine(loaded: Loaded) -> dict[str, Any]:
-    """All findings; ``healthy`` when none is wrong."""
+def doctor_report(loaded: Loaded) -> dict[str, Any]:
+    """Run all checks; the report is ``healthy`` when every check succeeds."""
     config = loaded.config
     findings = [
-        _machine(),
-        _check("inbox folder", _inbox, config.inbox),
-        _check("outbox folder", _folder, config.outbox),
-        _check("state folder", _folder, config.state),
+        _describe_machine(),
+        _check("inbox folder", _check_inbox, config.inbox),
+        _check("outbox folder", _check_output_folder, config.outbox),
+        _check("state folder", _check_output_folder, config.state),
         _check("decoder", check_decoder, config.limits),
-        *_broken_paintings(loaded),
+        *_find_broken_paintings(loaded),
         _check("weights", check_weights, config.weights),
-        *_engine(config),
+        *_check_engine(config),
     ]
     return {"healthy": all(f["good"] for f in findings), "findings": findings}
 
 
-def text(report: dict[str, Any]) -> str:
+def doctor_text(report: dict[str, Any]) -> str:
     """The report for people."""
     lines = [
         f"{'ok  ' if f['good'] else 'BAD '} {f['name']:18}{f['says']}" for f in report["findings"]
@@ -55,18 +55,15 @@ def _check(name: str, check: Callable[[Any], str], subject: Any) -> Finding:
         return {"name": name, "good": False, "says": describe_failure(error)}
 
 
-def _machine() -> Finding:
+def _describe_machine() -> Finding:
     packages = ", ".join(f"{p} {version(p)}" for p in ("torch", "pillow", "watchdog"))
-    says = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
-    return {
-        "name": "machine",
-        "good": True,
-        "says": f"{says}Python {platform.python_version()}, {packages}",
-    }
+    computer = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    says = f"{computer}, Python {platform.python_version()}, {packages}"
+    return {"name": "machine", "good": True, "says": says}
 
 
-def _inbox(folder: Path) -> str:
-    """Check that photos can be read."""
+def _check_inbox(folder: Path) -> str:
+    """Check that the inbox can be read."""
     try:
         count = len(list(folder.iterdir()))
     except FileNotFoundError:
@@ -75,21 +72,21 @@ def _inbox(folder: Path) -> str:
     return f"{folder}: readable, {count} names in it"
 
 
-def _folder(folder: Path) -> str:
-    """Write, rename, link and remove a file in a folder: what publishing needs."""
-    place = folder if folder.exists() else folder.parent
-    with tempfile.TemporaryDirectory(dir=place, prefix=".pipeline-doctor-") as name:
+def _check_output_folder(folder: Path) -> str:
+    """Write, rename, link and remove a file in a folder, as publishing does."""
+    parent = folder if folder.exists() else folder.parent
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".pipeline-doctor-") as name:
         first = Path(name, "a")
         new_file(first).close()
         first.rename(Path(name, "b"))
-        links = _can_link(Path(name))
-    free = shutil.disk_usage(place).free
+        links = _describe_links(Path(name))
+    free = shutil.disk_usage(parent).free
     low = "; little space left" if free < LOW_BYTES else ""
-    made = "" if folder.exists() else " (will be created)"
-    return f"{folder}{made}: writable, {links}, {free / 2**30:.1f} GiB free{low}"
+    new = "" if folder.exists() else " (will be created)"
+    return f"{folder}{new}: writable, {links}, {free / 2**30:.1f} GiB free{low}"
 
 
-def _can_link(folder: Path) -> str:
+def _describe_links(folder: Path) -> str:
     try:
         os.link(folder / "b", folder / "c")
     except OSError:
@@ -97,8 +94,8 @@ def _can_link(folder: Path) -> str:
     return "hard links"
 
 
-def _broken_paintings(loaded: Loaded) -> list[Finding]:
-    """Paintings that cannot be decoded: their styles wait. The message is that of `run`."""
+def _find_broken_paintings(loaded: Loaded) -> list[Finding]:
+    """Find paintings that cannot be decoded: their styles wait. `run` prints the same message."""
     decoder = Decoder(loaded.config.limits, preallocated=0)
     found = []
     try:
@@ -107,15 +104,14 @@ def _broken_paintings(loaded: Loaded) -> list[Finding]:
                 try:
                     decoder.probe(real_path(path))
                 except JobError as error:
-                    says = {"good": False, "says": str(error)}
-                    found.append({"name": f"style {style.name}", **says})
+                    found.append({"name": f"style {style.name}", "good": False, "says": str(error)})
     finally:
         decoder.close()
     return found
 
 
-def _engine(config: Config) -> list[Finding]:
-    """Where jobs run: each device once, or the cluster (its nodes try their own)."""
+def _check_engine(config: Config) -> list[Finding]:
+    """Check each device once, or the cluster, whose nodes check their own devices."""
     if config.engine == "ray":
         from pipeline.workers.ray_cluster.connection import describe_cluster
 

@@ -1,4 +1,4 @@
-"""`run --dry-run`: what would be done and why, and how long it would take; nothing is written."""
+"""`run --dry-run`: prints what a run would do, why, and how long it would take; writes nothing."""
 
 import json
 import sys
@@ -6,14 +6,14 @@ from collections import Counter
 
 from pipeline.config.loading import Loaded
 from pipeline.daemon.preview import preview
-from pipeline.monitoring.estimate import Rates, estimate, work_of
+from pipeline.monitoring.estimate import Rates, estimate_work, work_of
 from pipeline.system.text import visible
 
 
-def dry_run(loaded: Loaded, as_json: bool, limit: int | None = None) -> int:
-    """Print what would be done and why, one line per pair in the queue's order; write nothing.
+def print_dry_run(loaded: Loaded, as_json: bool, limit: int | None = None) -> int:
+    """Print what a run would do and why, one line per pair, in the order of the queue.
 
-    The estimate goes to stderr, so that there is one line per pair.
+    The estimate goes to stderr, so that stdout has exactly one line per pair.
     """
     found = preview(loaded)
     due = found.due()[:limit]
@@ -27,7 +27,7 @@ def dry_run(loaded: Loaded, as_json: bool, limit: int | None = None) -> int:
     device = loaded.config.device
     devices = [device] if isinstance(device, str) else device
     works = Counter(work_of(pair.job.recipe.transfer) for pair in due if pair.job)
-    estimated = estimate(works, Rates(loaded.config.state), devices, len(devices))
+    estimated = estimate_work(works, Rates(loaded.config.state), devices, len(devices))
     print(estimated.words(), file=sys.stderr)
     if found.replaced.pictures:
         print(found.replaced.words(), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`explain`: why a file was, will be or will not be processed."""
+"""`explain` of a file in the inbox: why it was, will be or will not be processed."""
 
 import os
 import time
@@ -6,14 +6,15 @@ from pathlib import Path
 
 from pipeline.cli.report_rows import (
     Report,
-    _failure,
-    _held,
-    _held_line,
-    _ledger,
-    _pair,
-    _pair_line,
+    failure_row,
+    open_ledger,
+    pair_line,
+    pair_row,
+    quarantine_line,
+    quarantine_row,
+    version_line,
+    version_row,
 )
-from pipeline.cli.status import _version, _version_line
 from pipeline.config.loading import Loaded
 from pipeline.daemon.preview import preview
 from pipeline.inbox.quarantine import quarantined_photos
@@ -24,38 +25,40 @@ from pipeline.ledger.records import Pair
 from pipeline.system.text import encodable, visible
 
 
-def explain(loaded: Loaded, file: Path) -> Report:
-    """Everything that decides about one file. No other file of the inbox is read.
+def explain_report(loaded: Loaded, file: Path) -> Report:
+    """Everything that decides whether one file is processed. Reads no other file of the inbox.
 
     Raises:
         UsageError: When the file lies outside the inbox.
     """
     content = content_of(loaded.config.inbox, file)
     config = loaded.config
-    with _ledger(loaded) as ledger:
+    with open_ledger(loaded) as ledger:
         pairs = [
-            _pair(pair) | {"deleted": _deleted(config.outbox, pair)}
+            pair_row(pair) | {"deleted": _find_deleted(config.outbox, pair)}
             for pair in ledger.pairs(content=content)
         ]
         sighting = ledger.files.find(content)
-        versions = [_version(config.outbox, version) for version in ledger.history.earlier(content)]
+        versions = [version_row(config.outbox, v) for v in ledger.history.earlier(content)]
     inbox = Inbox(config.inbox, config.watch.settle_seconds, config.watch.ignore)
     scan = inbox.scan(time.monotonic(), time.time())
     styles = [style.name for style in loaded.manifest.styles_for(content)]
     found = preview(loaded, only=content)
     plan = [pair for pair in found.plan.pairs if pair.content == content]
-    # What refuses it now; what it was refused for before counts only where nothing is planned.
+    # A refusal of now comes first. An earlier one counts only when nothing is planned.
     refusals = (*scan.refused, *found.refused, *found.plan.refused)
     refusal = next((r for r in refusals if r.content == content), None)
-    before = sighting.failure if sighting and not plan else None
-    failure = refusal.failure if refusal else before
-    aside = [one for one in quarantined_photos(config.quarantine) if one.content == content]
+    earlier = sighting.failure if sighting and not plan else None
+    failure = refusal.failure if refusal else earlier
+    quarantined = [
+        kept for kept in quarantined_photos(config.quarantine) if kept.content == content
+    ]
     return {
         "content": encodable(content),
         "there": os.path.lexists(config.inbox / content),
         "still": any(found.content == content for found in scan.settled),
-        "refused": _failure(failure),
-        "quarantine": [_held(one) for one in aside],
+        "refused": failure_row(failure),
+        "quarantine": [quarantine_row(kept) for kept in quarantined],
         "styles": styles,
         "pairs": pairs,
         "versions": versions,
@@ -71,42 +74,42 @@ def explain_text(report: Report) -> str:
     lines = [report["content"]]
     if not report["there"]:
         lines.append("  is not in the inbox now")
-    lines += [f"  in quarantine: {_held_line(file)}; `retry`" for file in report["quarantine"]]
+    lines += [f"  in quarantine: {quarantine_line(file)}; `retry`" for file in report["quarantine"]]
     if report["refused"]:
         lines.append(f"  not taken: {report['refused']['code']}: {report['refused']['message']}")
     elif report["there"] and not report["still"]:
-        lines.append("  still being written: taken once it has not changed for a while")
+        lines.append("  still being written: taken once it has stopped changing for a while")
     if not report["styles"]:
         lines.append("  no match rule gives it a style")
     elif not report["plan"] and not report["refused"]:
         lines.append(f"  the match rules give it: {', '.join(report['styles'])}")
     lines += [_plan_line(pair) for pair in report["plan"] if pair["style"]]
-    lines += [f"  {_pair_line(pair)}" for pair in report["pairs"]]
+    lines += [f"  {pair_line(pair)}" for pair in report["pairs"]]
     for pair in report["pairs"]:
         if pair["deleted"]:
             lines.append(
                 f"  deleted from the outbox: {', '.join(pair['deleted'])}; "
-                f"`retry {pair['job']}` makes it again"
+                f"`retry {pair['job']}` renders it again"
             )
     if report["versions"]:
         lines += ["", "  earlier versions; `restore VERSION` brings one back:"]
-        lines += [f"  {_version_line(version)}" for version in report["versions"]]
+        lines += [f"  {version_line(version)}" for version in report["versions"]]
     return "\n".join(map(visible, lines))
 
 
 def _plan_line(pair: Report) -> str:
     if pair["why"] == "style waits":
         return f"  {pair['style']}: waits until its painting and its weights can be read"
-    verb = "will be made" if pair["will_be_made"] else "not made again"
+    verb = "will be made" if pair["will_be_made"] else "not rendered again"
     same = f", the same photo as {pair['same_as']}" if pair["same_as"] else ""
     hint = {
         "failed before": "; `retry` tries again",
-        "restored": ", an earlier version was brought back; `retry FILE` makes it as configured",
+        "restored": ", an earlier version was restored; `retry FILE` renders it as configured",
     }.get(pair["why"], "")
     return f"  {pair['style']}: {verb}: {pair['why']}{same}{hint}"
 
 
-def _deleted(outbox: Path, pair: Pair) -> list[str]:
-    """Pictures of a finished pair that somebody took away."""
+def _find_deleted(outbox: Path, pair: Pair) -> list[str]:
+    """Find the pictures of a finished pair that somebody deleted from the outbox."""
     gone = [o.path for o in pair.outputs if not os.path.lexists(outbox / o.path)]
     return [encodable(path) for path in gone] if pair.state is JobState.DONE else []

@@ -1,4 +1,4 @@
-"""The options of transfer, enhancement and output as command-line flags, and flags as options."""
+"""Command-line flags for the options of transfer, enhancement and output, and their parsing."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -28,7 +28,7 @@ def option_flags() -> tuple[Any, ...]:
 
 @cache
 def option_groups() -> dict[str, tuple[Any, ...]]:
-    """The same parameters, by the headings of `--help`."""
+    """The same parameters, grouped by heading of `--help`."""
     models: dict[str, type[Options]] = {
         "Transfer options": Transfer,
         "Enhancement options": Enhance,
@@ -39,14 +39,14 @@ def option_groups() -> dict[str, tuple[Any, ...]]:
 
 def _parameters(model: type[Options]) -> tuple[Any, ...]:
     return tuple(
-        _flag(_flag_name(model, name), field.description or "", _default_text(model, name))
+        _build_flag(_flag_name(model, name), field.description or "", _default_text(model, name))
         for name, field in model.model_fields.items()
         if not (model is OutputFormat and name == "format")  # the output file's suffix decides it
     )
 
 
-def _flag(name: str, text: str, default: str) -> Any:
-    """One parameter, as typer makes it for a command that has no other."""
+def _build_flag(name: str, text: str, default: str) -> Any:
+    """Have typer build one parameter, as the only one of a command that is never called."""
     help_text = f"{text} [default: {default}]" if default else text
     option = typer.Option(f"--{name.replace('_', '-')}", help=help_text, metavar="VALUE")
 
@@ -75,10 +75,10 @@ def _default_text(model: type[Options], name: str) -> str:
 
 
 def parse_flags(model: type[OptionsType], flags: Mapping[str, str | None]) -> OptionsType:
-    """One model's options as the flags set them; all others are unset.
+    """Build a model from the flags that were given; all other options stay unset.
 
     Raises:
-        UsageError: Naming the flag.
+        UsageError: A value is wrong; the error names the flag.
     """
     values = {
         name: _parse_flag(model, name, text)
@@ -95,10 +95,10 @@ def parse_flags(model: type[OptionsType], flags: Mapping[str, str | None]) -> Op
 
 
 def _parse_flag(model: type[Options], name: str, text: str) -> Any:
-    """The value of one flag, still to be validated.
+    """Parse the value of one flag; the model validates it afterwards.
 
-    By the option's type: ``64,128`` is a list, ``relu1_1:2,relu2_1`` a mapping (a missing value is
-    1), ``denoise:0.3,sharpen`` a list of enhancement steps.
+    The type of the option decides: ``64,128`` is a list, ``relu1_1:2,relu2_1`` a mapping (a missing
+    value is 1), ``denoise:0.3,sharpen`` a list of enhancement steps.
     """
     shape = str(model.model_fields[name].annotation)
     if model is Enhance and name == "steps":

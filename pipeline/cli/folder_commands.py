@@ -1,9 +1,9 @@
-"""Commands on the folders: run, watch, serve, pause, status, explain, retry ..."""
+"""Commands on inbox and outbox: run, watch, serve, pause, status, explain, retry, restore ..."""
 
 import time
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,95 +22,99 @@ from pipeline.cli.common import (
 from pipeline.errors import UsageError
 from pipeline.system.text import format_count
 
+if TYPE_CHECKING:
+    from pipeline.config.schedule import Schedule
+
 
 @app.command()
 def run(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: EventsOption = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done and why; write nothing.")
+        bool, typer.Option("--dry-run", help="Print what a run would do and why; write nothing.")
     ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Begin at most so many jobs.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many jobs.")] = None,
     until: Annotated[
-        str | None, typer.Option(help="End at 06:00, or in 8h, at the latest.", metavar="TIME")
+        str | None, typer.Option(help="Stop at this time, such as 06:00 or 8h.", metavar="TIME")
     ] = None,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Whatever schedule.hours says.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Ignore schedule.hours.")] = False,
 ) -> None:
-    """Bring the outbox up to date with inbox x manifest, then exit."""
-    from pipeline.cli import dry_run as dryrun
-    from pipeline.config import loading
+    """Render all pictures that are missing or out of date, then exit."""
+    from pipeline.cli.dry_run import print_dry_run
+    from pipeline.config.loading import load
     from pipeline.daemon import run as running
 
-    loaded = loading.load(config)
+    loaded = load(config)
     if dry_run:
-        raise typer.Exit(dryrun.dry_run(loaded, as_json, limit))
-    end = _moment(until, loaded.config.schedule)
-    raise typer.Exit(
-        running.run(
-            loaded, as_json=as_json, keep_going=False, limit=limit, until=end, anyway=anyway
-        )
+        raise typer.Exit(print_dry_run(loaded, as_json, limit))
+    end = _parse_time(until, loaded.config.schedule)
+    code = running.run(
+        loaded, as_json=as_json, keep_going=False, limit=limit, until=end, anyway=anyway
     )
+    raise typer.Exit(code)
 
 
 @app.command()
 def watch(config: ConfigOption = DEFAULT_CONFIG, as_json: EventsOption = False) -> None:
-    """Like run, and keep going until Ctrl-C, SIGTERM or SIGHUP.
+    """Like run, but keep watching the inbox for new photos.
 
-    The first one stops cleanly, a second one at once. Running jobs go back into the queue.
+    The first Ctrl-C, SIGTERM or SIGHUP stops cleanly and puts running jobs back into the queue; a
+    second one stops at once.
     """
-    from pipeline.config import loading
+    from pipeline.config.loading import load
     from pipeline.daemon import run as running
 
-    raise typer.Exit(running.run(loading.load(config), as_json=as_json, keep_going=True))
+    raise typer.Exit(running.run(load(config), as_json=as_json, keep_going=True))
 
 
 @app.command()
 def serve(
     config: ConfigOption = DEFAULT_CONFIG,
-    host: Annotated[str | None, typer.Option(help="Instead of the config's.")] = None,
+    host: Annotated[str | None, typer.Option(help="Overrides serve.host of the config.")] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Instead of the config's; 0: any.")
+        int | None, typer.Option(min=0, max=65535, help="Overrides serve.port; 0: any free port.")
     ] = None,
 ) -> None:
-    """Show the gallery as a local web page, live.
+    """Serve the gallery as a local web page with live progress.
 
-    Photos can be dropped on it. Works beside a running watch, and alone. On this machine's own
-    address everybody here may look; on any other one needs the token in the printed address.
+    The page accepts photos by drag and drop. Works with or without a running watch. At a loopback
+    address every user of this machine has access; at any other address, a visitor needs the token
+    in the printed URL.
     """
-    from pipeline.config import loading
-    from pipeline.gallery.server import run as serving
+    from pipeline.config.loading import load
+    from pipeline.gallery.server.run import serve_gallery
 
-    raise typer.Exit(serving.serve(loading.load(config, complete=False), host, port))
+    raise typer.Exit(serve_gallery(load(config, complete=False), host, port))
 
 
 @app.command()
 def pause(
     config: ConfigOption = DEFAULT_CONFIG,
     until: Annotated[
-        str | None, typer.Option(help="Go on by itself at 18:00, or after 90m.", metavar="TIME")
+        str | None, typer.Option(help="Resume at this time, such as 18:00 or 90m.", metavar="TIME")
     ] = None,
     now: Annotated[
-        bool, typer.Option("--now", help="Put running jobs off, too, instead of finishing them.")
+        bool, typer.Option("--now", help="Interrupt running jobs instead of finishing them.")
     ] = False,
 ) -> None:
-    """Begin no more jobs until `resume`, also after a restart."""
-    from pipeline.config import loading
+    """Start no more jobs until `resume`, even after a restart."""
+    from pipeline.config.loading import load
     from pipeline.daemon import hold as holding
 
-    loaded = loading.load(config, complete=False)
-    found = holding.Hold(_moment(until, loaded.config.schedule), now)
+    loaded = load(config, complete=False)
+    found = holding.Hold(_parse_time(until, loaded.config.schedule), now)
     holding.hold(loaded.config.state, found)
-    print(found.words(time.time(), _zone(loaded.config.schedule)))
+    print(found.words(time.time(), _get_zone(loaded.config.schedule)))
 
 
 @app.command()
 def resume(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """End a pause."""
-    from pipeline.config import loading
+    from pipeline.config.loading import load
     from pipeline.daemon import hold as holding
 
-    paused = holding.resume(loading.load(config, complete=False).config.state)
-    print("goes on" if paused else "was not paused")
+    paused = holding.resume(load(config, complete=False).config.state)
+    print("resumed" if paused else "was not paused")
 
 
 @app.command()
@@ -119,26 +123,27 @@ def status(
     as_json: JsonOption = False,
     healthy: Annotated[
         bool,
-        typer.Option("--healthy", help="Only whether the running instance is well: exit code 0."),
+        typer.Option("--healthy", help="Only check the running instance; exit code 0: well."),
     ] = False,
     within: Annotated[
-        float, typer.Option(min=1, help="For --healthy: its loop ticked in so many seconds.")
+        float,
+        typer.Option(min=1, help="For --healthy: most seconds since the loop ticked."),
     ] = 60.0,
 ) -> None:
-    """Show jobs by state, what runs now, last results.
+    """Show jobs by state, running jobs and the last results.
 
-    With --healthy, for service managers: exit code 1 and a reason when nobody works here, the loop
-    hangs, a worker is stuck, or job after job fails through no photo's fault.
+    With --healthy, for service managers: exit code 1 and a reason when no instance is running, its
+    loop hangs, a worker is stuck, or jobs keep failing for reasons other than their photos.
     """
-    from pipeline.cli import status as reports
-    from pipeline.config import loading
+    from pipeline.cli.status import find_health_problem, status_report, status_text
+    from pipeline.config.loading import load
 
+    loaded = load(config, complete=False)
     if healthy:
-        wrong = reports.health(loading.load(config, complete=False), within)
-        print_report({"healthy": not wrong, "why": wrong}, as_json, lambda _: wrong or "well")
-        raise typer.Exit(FAILED if wrong else OK)
-    report = reports.status(loading.load(config, complete=False))
-    print_report(report, as_json, reports.status_text)
+        problem = find_health_problem(loaded, within)
+        print_report({"healthy": not problem, "why": problem}, as_json, lambda _: problem or "well")
+        raise typer.Exit(FAILED if problem else OK)
+    print_report(status_report(loaded), as_json, status_text)
 
 
 @app.command()
@@ -149,33 +154,31 @@ def explain(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
     again: Annotated[
-        Path | None, typer.Option(help="Paint the finished picture FILE again.", metavar="OUT")
+        Path | None, typer.Option(help="Render the finished picture FILE again.", metavar="OUT")
     ] = None,
     sources: Annotated[
         list[Path] | None,
-        typer.Option(help="Where else its photo and paintings may lie.", metavar="DIR"),
+        typer.Option(help="Another folder to search for its photo and paintings.", metavar="DIR"),
     ] = None,
     device: DeviceOption = "auto",
     force: ForceOption = False,
 ) -> None:
-    """Say why a file is processed or not, or how a picture was made.
+    """Show why a file is processed or not, or how a picture was made.
 
-    A finished picture, wherever it lies, tells by itself how it was made. With --again it is
-    painted once more, from the same photo and paintings, which are found by what they hold.
+    A finished picture holds a record of how it was made, wherever it is. With --again, it is
+    rendered again from the same photo and paintings, which are found by their checksums.
     """
-    from pipeline.cli import explain as explaining
-    from pipeline.cli import reproduce as origins
-    from pipeline.config import loading
+    from pipeline.cli.explain import explain_report, explain_text
+    from pipeline.cli.reproduce import picture_report, picture_text, render_again
+    from pipeline.config.loading import load
 
     if again is not None:
-        raise typer.Exit(
-            origins.render_again(file, again, config, sources or (), device, as_json, force)
-        )
-    if (told := origins.explain_picture(file, config)) is not None:
-        print_report(told, as_json, origins.text)
+        code = render_again(file, again, config, sources or (), device, as_json, force)
+        raise typer.Exit(code)
+    if (report := picture_report(file, config)) is not None:
+        print_report(report, as_json, picture_text)
         return
-    report = explaining.explain(loading.load(config, complete=False), file)
-    print_report(report, as_json, explaining.explain_text)
+    print_report(explain_report(load(config, complete=False), file), as_json, explain_text)
 
 
 @app.command()
@@ -188,18 +191,18 @@ def retry(
 ) -> None:
     """Put failed jobs back into the queue.
 
-    Their photos come back from quarantine into the inbox. By id also finished ones: a result that
-    was deleted from the outbox is made again.
+    Moves their photos from the quarantine back into the inbox. Given the id of a finished job whose
+    pictures were deleted from the outbox, renders them again.
     """
-    from pipeline.cli import retry as retries
-    from pipeline.config import loading
+    from pipeline.cli.retry import retry_jobs
+    from pipeline.config.loading import load
 
     if bool(jobs) == everything:
         raise UsageError("give job ids (see `status`) or --all", where="retry")
-    count = retries.retry(loading.load(config, complete=False), jobs or None)
+    count = retry_jobs(load(config, complete=False), jobs or None)
     if jobs and not count:
         raise UsageError("no such job", where=", ".join(jobs), hint="`status` lists them")
-    print(f"{format_count(count, 'job')} back in the queue; `run` or `watch` takes them up")
+    print(f"{format_count(count, 'job')} back in the queue, for `run` or `watch`")
 
 
 @app.command()
@@ -207,8 +210,8 @@ def restore(
     versions: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Ids of versions (see `explain`), or files: one in .versions, or a photo or "
-            "picture, whose latest earlier version is meant.",
+            help="Ids of versions (see `explain`), or files: a file in .versions, or a photo or "
+            "picture, whose latest earlier version is restored.",
             metavar="VERSION|FILE",
         ),
     ] = None,
@@ -218,47 +221,47 @@ def restore(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring earlier pictures back.
+    """Restore earlier versions of pictures.
 
-    Those that stand now become an earlier version themselves. What was brought back stays until
-    `retry`, or until its photo changes.
+    The present pictures become an earlier version themselves. Restored pictures stay until `retry`,
+    or until their photo changes.
     """
-    from pipeline.cli import restore as reports
-    from pipeline.config import loading
+    from pipeline.cli.restore import restore_report, restore_text
+    from pipeline.config.loading import load
     from pipeline.daemon import restore as restoring
 
     if bool(versions) == everything:
         raise UsageError("name versions (see `explain FILE`) or give --all", where="restore")
-    done = restoring.restore(loading.load(config), versions or (), everything)
-    print_report(reports.restore_report(done), as_json, reports.restore_text)
+    done = restoring.restore(load(config), versions or (), everything)
+    print_report(restore_report(done), as_json, restore_text)
 
 
 @app.command()
 def accept(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Take the inbox as it is now, on another disk.
+    """Accept an inbox that was moved to another disk.
 
-    Work pauses over an inbox on another disk with nothing in it that is known, because a disk that
-    is missing looks just like it.
+    Work pauses when the inbox is on another disk and holds no known file, because a disk that is
+    not mounted looks exactly the same.
     """
-    from pipeline.cli import retry as retries
-    from pipeline.config import loading
+    from pipeline.cli.retry import accept_inbox
+    from pipeline.config.loading import load
 
-    print(f"accepted: the inbox lies on {retries.accept(loading.load(config, complete=False))}")
+    print(f"accepted: the inbox is on {accept_inbox(load(config, complete=False))}")
 
 
-def _moment(text: str | None, schedule: Any) -> float | None:
-    """A time on the command line, on the schedule's clock, as seconds since 1970."""
+def _parse_time(text: str | None, schedule: "Schedule | None") -> float | None:
+    """A time from the command line, in the schedule's time zone, as seconds since 1970."""
     from pipeline.system.clock import parse_moment
 
     if text is None:
         return None
     try:
-        return parse_moment(text, datetime.now(_zone(schedule))).timestamp()
+        return parse_moment(text, datetime.now(_get_zone(schedule))).timestamp()
     except ValueError as error:
         raise UsageError(str(error), where="--until") from None
 
 
-def _zone(schedule: Any) -> tzinfo:
+def _get_zone(schedule: "Schedule | None") -> tzinfo:
     from pipeline.system.clock import MACHINE_ZONE
 
     return schedule.zone if schedule else MACHINE_ZONE

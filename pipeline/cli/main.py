@@ -1,13 +1,13 @@
 """The entry point, and the only place that exits: errors become exit codes and one clear line.
 
-Nothing heavy is imported before a command needs it: `--help`, `check` and `status` never load
-torch.
+Heavy modules are imported only by the commands that need them: `--help`, `check` and `status` never
+load torch.
 """
 
 import os
 import sys
 
-if __name__ == "__main__":  # by its path, where nothing below can be imported
+if __name__ == "__main__":  # started by its path, where the imports below would fail
     sys.path[0] = os.path.dirname(os.path.dirname(sys.path[0]))  # noqa: PTH120
     from pipeline.cli.wrong_python import refuse_path
 
@@ -38,12 +38,13 @@ __all__ = ["app", "folder_commands", "main", "picture_commands", "setup_commands
 
 
 def main() -> NoReturn:
-    """Run a command and exit: 0 all well, 1 some jobs failed, 2 wrong usage, 130 interrupted."""
+    """Run a command and exit: 0 success, 1 some jobs failed, 2 wrong usage, 130 interrupted."""
     open_standard_streams()
-    words = [word for word in sys.argv[1:] if word != "--debug"]  # before or after the command
-    debug = len(words) < len(sys.argv) - 1
+    # --debug is accepted before and after the command.
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = "--debug" in sys.argv[1:]
     try:
-        code = app(words, standalone_mode=False)
+        code = app(arguments, standalone_mode=False)
         sys.stdout.flush()  # here, where a full disk can still be reported
     except PipelineError as error:
         code = error.exit_code
@@ -51,22 +52,24 @@ def main() -> NoReturn:
     except TyperException as error:
         code = WRONG
         message = error.format_message().rstrip(".")
-        _print_error(f"{message} (see `{_command_of(error)} --help`)", debug)
+        _print_error(f"{message} (see `{_command_path(error)} --help`)", debug)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
         _print_error("interrupted", debug)
-    except (Exception, SystemExit) as error:  # typer makes a broken pipe into the latter
-        code, line = (INTERRUPTED, "interrupted") if interrupt.came() else _unexpected(error)
-        if line:
-            _print_error(line, debug)
+    except (Exception, SystemExit) as error:  # typer turns a broken pipe into SystemExit
+        code, message = _describe_unexpected(error)
+        if message:
+            _print_error(message, debug)
     end_standard_streams()
     sys.exit(code if isinstance(code, int) else OK)
 
 
-def _unexpected(error: BaseException) -> tuple[int, str]:
-    """Exit code and message of an error that is not a `PipelineError`; no message: not an error."""
+def _describe_unexpected(error: BaseException) -> tuple[int, str]:
+    """Exit code and message of an error that is no `PipelineError`; without message: no error."""
+    if interrupt.came():
+        return INTERRUPTED, "interrupted"
     if isinstance(error, BrokenPipeError | SystemExit) and stdout_reader_is_gone():
-        return OK, ""  # `| head` has read enough; `run` and `watch` go on working
+        return OK, ""  # `| head` has read enough; `run` and `watch` keep working
     if isinstance(error, OSError) and (why := stdout_error(error)):
         return FAILED, f"standard output cannot be written: {why}"
     if isinstance(error, ModuleNotFoundError) and error.name and error.name[:8] != "pipeline":
@@ -74,7 +77,7 @@ def _unexpected(error: BaseException) -> tuple[int, str]:
     return FAILED, f"unexpected {type(error).__name__}: {error} (--debug shows where)"
 
 
-def _command_of(error: TyperException) -> str:
+def _command_path(error: TyperException) -> str:
     """The command that was used wrongly."""
     context = getattr(error, "ctx", None)
     return context.command_path if context else "python -m pipeline"

@@ -1,4 +1,4 @@
-"""`stylize` and `sweep`: from command-line arguments to an `Order`, and its progress shown."""
+"""`stylize` and `sweep`: turns arguments into an `Order`, executes it and shows its progress."""
 
 import json
 import time
@@ -22,8 +22,7 @@ from pipeline.errors import PipelineError, UsageError
 from pipeline.jobs.job import Job, JobResult, Progress
 from pipeline.monitoring.terminal.dashboard import Dashboard
 from pipeline.monitoring.view import View
-from pipeline.render.single import Axis, Order, check_out, stylize_file, targets
-from pipeline.render.single import sweep as render_grid
+from pipeline.render.single import Axis, Order, check_out, render_grid, stylize_file, targets
 from pipeline.system.paths import is_file, real_path
 
 
@@ -38,10 +37,10 @@ def build_order(
     flags: Mapping[str, str | None],
     out: Path | None = None,
 ) -> Order:
-    """Check all arguments; the suffix of ``out`` decides the output format.
+    """Check all arguments and build the order; the suffix of ``out`` decides the output format.
 
     Raises:
-        UsageError: Naming the flag or argument.
+        UsageError: An argument is wrong; the error names it.
     """
     if preset not in PRESETS:
         raise UsageError(f"no preset {preset!r}", where="--preset", hint=", ".join(PRESETS))
@@ -52,7 +51,7 @@ def build_order(
         styles=tuple(zip(paintings, _parse_shares(shares, len(paintings)), strict=True)),
         transfer=_with_absolute_init(resolve_transfer(preset, parse_flags(Transfer, flags))),
         enhance=parse_flags(Enhance, flags),
-        output=_output_format(out, flags),
+        output=_parse_output_format(out, flags),
         weights=_find_weights(weights),
         seed=seed,
         device=device,
@@ -60,11 +59,11 @@ def build_order(
 
 
 def resolve_style_names(styles: list[str], config: Path | None) -> list[str]:
-    """STYLE arguments, with names of the config's styles replaced by their (only) painting.
+    """Replace names of styles of the config among the STYLE arguments by their only painting.
 
     Raises:
-        ConfigError: When the config is wrong.
-        UsageError: A name stands for a blend; its paintings and ``--shares`` must be given instead.
+        ConfigError: The config is wrong.
+        UsageError: A name stands for a blend; give its paintings and ``--shares`` instead.
     """
     if config is None:
         return styles
@@ -79,32 +78,32 @@ def _only_painting(style: Style) -> str:
     return str(style.images[0][0])
 
 
-def stylize(wanted: Order, out: Path, as_json: bool) -> int:
-    """Paint one picture; returns the exit code."""
+def run_stylize(wanted: Order, out: Path, as_json: bool) -> int:
+    """Render one picture; return the exit code."""
     targets(wanted, out)
     with show_progress(
         wanted.content, wanted.transfer, wanted.device, out, silent=as_json
     ) as display:
-        result = stylize_file(wanted, out, display.progress)
-        display.done(result)
+        result = stylize_file(wanted, out, display.update_progress)
+        display.end_job(result)
     if as_json:
-        print(json.dumps(report(result)))
+        print(json.dumps(result_report(result)))
     return 0
 
 
-def sweep(wanted: Order, folder: Path, rows: str, columns: str) -> int:
-    """Paint the grid; returns the exit code."""
+def run_sweep(wanted: Order, folder: Path, rows: str, columns: str) -> int:
+    """Render the grid; return the exit code."""
     axes = _parse_axis(rows, "--rows"), _parse_axis(columns, "--columns")
     with show_progress(wanted.content, wanted.transfer, wanted.device, folder) as display:
-        sheet = render_grid(wanted, folder, *axes, display.progress, display.done)
+        sheet = render_grid(wanted, folder, *axes, display.update_progress, display.end_job)
         display.dashboard.line(f"contact sheet: {sheet}")
     return 0
 
 
-# --- arguments into values ------------------------------------------------------------------
+# --- parsing arguments ------------------------------------------------------------------
 
 
-def _output_format(out: Path | None, flags: Mapping[str, str | None]) -> OutputFormat:
+def _parse_output_format(out: Path | None, flags: Mapping[str, str | None]) -> OutputFormat:
     if out is not None:
         check_out(out)
     wanted = format_of(out.name) if out else None
@@ -174,7 +173,7 @@ def _parse_axis(text: str, flag: str) -> Axis:
 
 
 class _ProgressDisplay:
-    """The dashboard of orders that run without a service."""
+    """Shows orders, which run without a service, on the dashboard."""
 
     def __init__(
         self, content: Path, transfer: Transfer, device: str, out: Path, dashboard: Dashboard
@@ -189,13 +188,13 @@ class _ProgressDisplay:
             started_at=time.time(),
         )
 
-    def progress(self, job: Job, progress: Progress) -> None:
+    def update_progress(self, job: Job, progress: Progress) -> None:
         if all(lane.job != job.id for lane in self.view.running):
             self.view.begin_job(job.id, job.content, job.style, self.view.device)
         self.view.update_progress(progress)
         self.dashboard.update(self.view, time.time())
 
-    def done(self, result: JobResult) -> None:
+    def end_job(self, result: JobResult) -> None:
         self.view.end_job(result, time.time())
         self.dashboard.update(self.view, time.time())
 
@@ -204,20 +203,20 @@ class _ProgressDisplay:
 def show_progress(
     content: Path, transfer: Transfer, device: str, out: Path, silent: bool = False
 ) -> Iterator[_ProgressDisplay]:
-    """The dashboard, while pictures are rendered."""
+    """Show the dashboard while pictures are rendered."""
     with Dashboard(silent=silent) as dashboard:
         display = _ProgressDisplay(content, transfer, device, out, dashboard)
         try:
             yield display
         except PipelineError:
-            # The reason follows on stderr.
-            display.view.message = "not painted"
+            # `main` prints the reason to stderr.
+            display.view.message = "not rendered"
             dashboard.update(display.view, time.time())
             raise
 
 
-def report(result: JobResult) -> dict[str, Any]:
-    """What `--json` prints about a picture."""
+def result_report(result: JobResult) -> dict[str, Any]:
+    """What `--json` prints about a rendered picture."""
     return {
         "outputs": [asdict(output) for output in result.outputs],
         "seconds": round(result.seconds, 3),

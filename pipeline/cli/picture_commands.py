@@ -30,8 +30,9 @@ ContentArgument = Annotated[Path, typer.Argument(help="The photo.", metavar="CON
 class OptionsCommand(TyperCommand):
     """A command that takes every transfer, enhancement and output option as a flag.
 
-    The models of these options are imported when such a command is called, not before: importing
-    them takes longer than all the rest of `--help`. The flags' values are in the context's ``obj``.
+    The models of these options are imported only when such a command is called: importing them
+    takes longer than all the rest of `--help`. The values of the flags are in ``obj`` of the
+    context.
     """
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -42,7 +43,7 @@ class OptionsCommand(TyperCommand):
         return [*own, *option_flags(), help_option]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the help of the parameters in groups: the command's own, then by model."""
+        """Write the help in groups: the command's own parameters, then those of each model."""
         from pipeline.cli.flags import option_groups
 
         groups = {"Options": super().get_params(ctx), **option_groups()}
@@ -53,7 +54,7 @@ class OptionsCommand(TyperCommand):
                 formatter.write_dl([p.get_help_record(ctx) for p in parameters])
 
     def invoke(self, ctx: Any) -> Any:
-        """Call the command with its own parameters."""
+        """Call the command with its own parameters; the flags go into the context."""
         own = {parameter.name for parameter in self.params}
         ctx.obj = {name: ctx.params.pop(name) for name in list(ctx.params) if name not in own}
         return super().invoke(ctx)
@@ -83,7 +84,7 @@ def stylize(
     timelapse: Annotated[
         Path | None,
         typer.Option(
-            help="Also write an animation of how it develops: .webp, .gif or .mp4.", metavar="FILE"
+            help="Also write an animation of the optimisation: .webp, .gif or .mp4.", metavar="FILE"
         ),
     ] = None,
     force: ForceOption = False,
@@ -102,7 +103,7 @@ def stylize(
         content, styles, shares, preset, seed, device, weights, flags.obj, out
     )
     order = replace(order, film=timelapse, force=force, config=config)
-    raise typer.Exit(ordering.stylize(order, out, as_json))
+    raise typer.Exit(ordering.run_stylize(order, out, as_json))
 
 
 @app.command(cls=OptionsCommand)
@@ -137,4 +138,4 @@ def sweep(
     (style,) = ordering.resolve_style_names([style], config)
     order = ordering.build_order(content, [style], "", preset, seed, device, weights, flags.obj)
     order = replace(order, force=force, config=config)
-    raise typer.Exit(ordering.sweep(order, out, rows, columns))
+    raise typer.Exit(ordering.run_sweep(order, out, rows, columns))

@@ -1,22 +1,36 @@
-"""What `status` and `explain` share: pairs, failures and quarantined files as report rows."""
+"""Rows of reports that `status` and `explain` share: pairs, failures, versions, quarantined files.
 
+Functions that end in ``_row`` return plain data for JSON; those that end in ``_line`` format such a
+row as text.
+"""
+
+import os
+import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from pipeline.config.loading import Loaded
 from pipeline.inbox.quarantine import QuarantinedPhoto
 from pipeline.ledger.ledger import FILE, Ledger
-from pipeline.ledger.records import Pair
+from pipeline.ledger.records import Pair, Version
 from pipeline.system.text import encodable, format_duration
 
 Report = dict[str, Any]
 
 
-def _ledger(loaded: Loaded) -> Ledger:
+def open_ledger(loaded: Loaded) -> Ledger:
+    """Open the ledger for reading only."""
     return Ledger(loaded.config.state / FILE, read_only=True)
 
 
-def _pair(pair: Pair) -> Report:
+def failure_row(failure: Any) -> Report | None:
+    """Code and message of a failure; None when there is none."""
+    return {"code": failure.code, "message": encodable(failure.message)} if failure else None
+
+
+def pair_row(pair: Pair) -> Report:
+    """A pair of photo and style as the ledger has it."""
     return {
         "job": pair.job,
         "content": encodable(pair.content),
@@ -28,27 +42,14 @@ def _pair(pair: Pair) -> Report:
         "device": pair.device,
         "outputs": [asdict(output) | {"path": encodable(output.path)} for output in pair.outputs],
         "losses": dict(pair.losses),
-        "error": _failure(pair.failure),
+        "error": failure_row(pair.failure),
         "updated": pair.updated,
         "closed": pair.closed,
     }
 
 
-def _held(one: QuarantinedPhoto) -> Report:
-    error = {"code": one.code, "message": encodable(one.message)} if one.code else None
-    return {"content": encodable(one.content), "path": encodable(str(one.path)), "error": error}
-
-
-def _held_line(file: Report) -> str:
-    error = file["error"]
-    return f"{file['path']}" + (f"  {error['code']}: {error['message']}" if error else "")
-
-
-def _failure(failure: Any) -> Report | None:
-    return {"code": failure.code, "message": encodable(failure.message)} if failure else None
-
-
-def _pair_line(pair: Report) -> str:
+def pair_line(pair: Report) -> str:
+    """A pair with its progress, its result or its failure."""
     head = f"{pair['job']}  {pair['state']:8}{pair['content']} x {pair['style']}"
     if pair["error"]:
         return f"{head}  {pair['error']['code']}: {pair['error']['message']}"
@@ -60,7 +61,49 @@ def _pair_line(pair: Report) -> str:
         )
         return f"{head}  {progress.get('fraction', 0):.0%} on {progress['device']}{left}"
     if pair["state"] == "running":
-        return head.rstrip()  # at hand for later
+        return head.rstrip()  # a slot has taken it in advance and has not begun it
     outputs = ", ".join(output["path"] for output in pair["outputs"])
     gone = "  (its photo has left the inbox; these pictures stay)" if pair["closed"] else ""
     return f"{head}  {pair['seconds']:.0f} s  {outputs}{gone}".rstrip()
+
+
+def quarantine_row(file: QuarantinedPhoto) -> Report:
+    """A file in quarantine, and why it is there."""
+    error = {"code": file.code, "message": encodable(file.message)} if file.code else None
+    return {"content": encodable(file.content), "path": encodable(str(file.path)), "error": error}
+
+
+def quarantine_line(file: Report) -> str:
+    """Where a quarantined file is, and why."""
+    error = file["error"]
+    return f"{file['path']}" + (f"  {error['code']}: {error['message']}" if error else "")
+
+
+def version_row(outbox: Path, version: Version) -> Report:
+    """An earlier version of a pair's pictures, and which of its files still exist."""
+    existing = [o for o in version.outputs if os.path.lexists(outbox / o.path)]
+    return {
+        "version": version.id,
+        "style": version.style,
+        "made": version.made,
+        "replaced": version.kept,
+        "job": version.job or None,
+        "recipe": version.recipe or None,
+        "summary": encodable(version.summary),
+        "bytes": version.bytes,
+        "outputs": [asdict(output) | {"path": encodable(output.path)} for output in existing],
+        "missing": [encodable(o.path) for o in version.outputs if o not in existing],
+    }
+
+
+def version_line(version: Report) -> str:
+    """When a version was made, how, and which files it has."""
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(version["made"]))
+    size = format_size(version["bytes"])
+    files = ", ".join(output["path"] for output in version["outputs"]) or "files are gone"
+    return f"{version['version']}  {when}  {version['summary']}  {size}  {files}"
+
+
+def format_size(count: int) -> str:
+    """A number of bytes in kB or MB."""
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"

@@ -1,4 +1,4 @@
-"""`explain` of a finished picture: how it was made, and rendering it again."""
+"""`explain` of a finished picture: reports how it was made, and renders it again."""
 
 import json
 import os
@@ -22,13 +22,13 @@ Report = dict[str, Any]
 # --- how it was made ------------------------------------------------------------------------
 
 
-def explain_picture(file: Path, config: Path) -> Report | None:
+def picture_report(file: Path, config: Path) -> Report | None:
     """How a picture was made; None for a file in the inbox, and for one that is not a picture.
 
     Raises:
         UsageError: The picture holds no record of this program.
     """
-    if not is_file(file) or format_of(file.name) is None or _in_inbox(file, config):
+    if not is_file(file) or format_of(file.name) is None or _is_in_inbox(file, config):
         return None
     if (made := read_provenance(file)) is None:
         what = "is not in the inbox, and holds no record of how it was made"
@@ -36,7 +36,7 @@ def explain_picture(file: Path, config: Path) -> Report | None:
     return {"file": str(file), "made": made.model_dump(mode="json")}
 
 
-def text(report: Report) -> str:
+def picture_text(report: Report) -> str:
     """The report for people."""
     made = report["made"]
     kind = f"the {made['kind']} picture of {made['photo']['name']} in the style {made['style']}"
@@ -46,26 +46,26 @@ def text(report: Report) -> str:
         f"  {kind}",
         f"  made by {made['program']}, engine {made['engine']}, torch {made['torch'] or 'unknown'}",
         f"  recipe {made['recipe']}, seed {made['seed']}, weights {made['weights']}",
-        *(f"  {role:9} {_ingredient(part)}" for role, part in parts),
-        *(f"  {key:9} {_options(made[key])}" for key in ("transfer", "enhance", "output")),
+        *(f"  {role:9} {_format_source(part)}" for role, part in parts),
+        *(f"  {key:9} {_format_options(made[key])}" for key in ("transfer", "enhance", "output")),
         "  `explain FILE --again OUT` renders it again",
     ]
     return "\n".join(map(visible, lines))
 
 
-def _ingredient(part: Report) -> str:
+def _format_source(part: Report) -> str:
     share = f"{part['weight']:.0%}  " if "weight" in part else ""
     return f"{part['name']}  {share}sha256 {part['sha256']}"
 
 
-def _options(options: Any) -> str:
+def _format_options(options: Any) -> str:
     if not isinstance(options, dict):
         return json.dumps(options)
-    said = (f"{key}: {json.dumps(value)}" for key, value in options.items() if value is not None)
-    return ", ".join(said) or "defaults"
+    chosen = (f"{key}: {json.dumps(value)}" for key, value in options.items() if value is not None)
+    return ", ".join(chosen) or "defaults"
 
 
-def _in_inbox(file: Path, config: Path) -> bool:
+def _is_in_inbox(file: Path, config: Path) -> bool:
     if not is_file(config):
         return False
     root = real_path(load_config(config).inbox)
@@ -87,11 +87,11 @@ def render_again(
     as_json: bool,
     force: bool = False,
 ) -> int:
-    """Render a finished picture again, as ``out``; returns the exit code.
+    """Render a finished picture again, as ``out``; return the exit code.
 
     Raises:
-        UsageError: It holds no record, one of its source files is not found, or this version of
-            the program would render another picture.
+        UsageError: The picture holds no record, a source file is not found, or this version of the
+            program would render a different picture.
     """
     made = read_provenance(file) if is_file(file) else None
     if made is None:
@@ -101,11 +101,11 @@ def render_again(
     if format_of(out.name) != job.recipe.output.format:
         hint = f"name it {' or '.join(SUFFIXES[job.recipe.output.format])}"
         raise UsageError(f"{file.name} is {job.recipe.output.format}", where="--again", hint=hint)
-    place = target(out, (file, config, *_inputs(job)), force=force)
+    place = target(out, (file, config, *_list_inputs(job)), force=force)
     return _render(job, made, place, device, as_json)
 
 
-def _inputs(job: Job) -> Iterator[Path]:
+def _list_inputs(job: Job) -> Iterator[Path]:
     """All files that a job reads."""
     recipe = job.recipe
     yield from (job.path, *(image.path for image in recipe.images))
@@ -114,7 +114,7 @@ def _inputs(job: Job) -> Iterator[Path]:
 
 
 def _render(job: Job, made: Provenance, place: Target, device: str, as_json: bool) -> int:
-    from pipeline.cli import order as ordering  # it imports torch, which explaining must not
+    from pipeline.cli import order as ordering  # imports torch, which `explain` need not load
     from pipeline.render.single import check_out, stylize_one
 
     out = place.path
@@ -122,8 +122,8 @@ def _render(job: Job, made: Provenance, place: Target, device: str, as_json: boo
     with ordering.show_progress(
         job.path, job.recipe.transfer, device, out, silent=as_json
     ) as display:
-        result = stylize_one(job, made.kind, device, place, display.progress)
-        display.done(result)
+        result = stylize_one(job, made.kind, device, place, display.update_progress)
+        display.end_job(result)
     if as_json:
-        print(json.dumps(ordering.report(result)))
+        print(json.dumps(ordering.result_report(result)))
     return 0

@@ -1,4 +1,4 @@
-"""`restore`: which earlier pictures were brought back, as JSON and for people."""
+"""`restore`: reports which earlier versions were restored, as JSON and for people."""
 
 from pipeline.cli.report_rows import Report
 from pipeline.daemon.restore import Restored
@@ -6,7 +6,7 @@ from pipeline.system.text import encodable, visible
 
 
 def restore_report(done: Restored) -> Report:
-    """What was done, as JSON has it."""
+    """What was restored, as plain data for JSON."""
     restored = [
         {"version": v.id, "content": encodable(v.content), "style": v.style} for v in done.versions
     ]
@@ -17,11 +17,11 @@ def restore_text(report: Report) -> str:
     """The report for people."""
     if not report["restored"]:
         return "there are no earlier versions"
-    verb = "will be brought back" if report["by"] else "brought back"
+    verb = "will be restored" if report["by"] else "restored"
     by = f" by {report['by']}" if report["by"] else ""
     lines = [
         f"{verb}{by}: {one['content']} x {one['style']}, version {one['version']}"
         for one in report["restored"]
     ]
-    lines.append("`retry FILE` has a picture made again as the config says")
+    lines.append("`retry FILE` renders a picture again as configured")
     return "\n".join(map(visible, lines))

@@ -1,4 +1,4 @@
-"""`retry` and `accept`: what failed is wanted again, and an inbox on another disk is the inbox."""
+"""`retry` puts failed jobs back into the queue; `accept` accepts an inbox on another disk."""
 
 import os
 from collections.abc import Iterable
@@ -17,64 +17,71 @@ from pipeline.ledger.ledger import FILE, Ledger
 from pipeline.system.paths import is_folder, real_path
 
 
-def retry(loaded: Loaded, jobs: list[str] | None) -> int:
-    """Put jobs and files back into the queue; returns how many. A running instance takes them up.
+def retry_jobs(loaded: Loaded, jobs: list[str] | None) -> int:
+    """Put jobs and files back into the queue, where a running instance finds them; return how many.
 
-    Photos in quarantine come back into their place in the inbox.
+    Moves quarantined photos back to their place in the inbox.
 
     Args:
         loaded: The config.
-        jobs: Ids of jobs, or files of the inbox or the quarantine; None: all that failed.
+        jobs: Ids of jobs, or files of the inbox or the quarantine; None: all failed ones.
 
     Raises:
-        UsageError: Another file stands in the place of a photo in quarantine; all others are back.
+        UsageError: Another file now has the name of a quarantined photo. All other photos have
+            been moved back.
     """
     config = loaded.config
     refuse_shared(config.state)
-    aside = quarantined_photos(config.quarantine)
-    named = None if jobs is None else [*jobs, *_contents(loaded, jobs, aside)]
+    quarantined = quarantined_photos(config.quarantine)
+    named = None if jobs is None else [*jobs, *_find_contents(loaded, jobs, quarantined)]
     with Ledger(config.state / FILE) as ledger:
         pairs = ledger.pairs()
         wanted = named and {*named, *(pair.content for pair in pairs if pair.job in named)}
-        # The ledger first: a photo that is back before it is wanted again is put aside again.
-        count = ledger.retry(_failed(config, ledger, aside) if named is None else named)
-    back = [one for one in aside if wanted is None or one.content in wanted]
-    blocked = [one for one in back if not _restored(one, config.inbox)]
+        # The ledger first: a photo that returns before its job is queued is quarantined again.
+        count = ledger.retry(_find_failed(config, ledger, quarantined) if named is None else named)
+    returning = [file for file in quarantined if wanted is None or file.content in wanted]
+    blocked = [file for file in returning if not _put_back(file, config.inbox)]
     if blocked:
-        raise _taken(blocked)
-    return count + len({one.content for one in back} - {pair.content for pair in pairs})
+        raise _name_taken_error(blocked)
+    return count + len({file.content for file in returning} - {pair.content for pair in pairs})
 
 
-def lies_there(config: Config, aside: Iterable[QuarantinedPhoto], content: str) -> bool:
-    """Whether a photo lies in the inbox, or where we put it aside."""
-    inside = os.path.lexists(config.inbox / content)
-    return inside or any(one.content == content for one in aside)
+def still_exists(config: Config, quarantined: Iterable[QuarantinedPhoto], content: str) -> bool:
+    """Whether a photo is in the inbox or in quarantine."""
+    in_inbox = os.path.lexists(config.inbox / content)
+    return in_inbox or any(file.content == content for file in quarantined)
 
 
-def _failed(config: Config, ledger: Ledger, aside: list[QuarantinedPhoto]) -> list[str] | None:
-    """Jobs and files that failed and were not taken away since; None: all, the inbox is gone."""
+def _find_failed(
+    config: Config, ledger: Ledger, quarantined: list[QuarantinedPhoto]
+) -> list[str] | None:
+    """Find failed jobs and files that still exist; None (all failed ones) without an inbox."""
     if not is_folder(config.inbox):
         return None
     pairs = ledger.pairs(JobState.FAILED)
-    jobs = [pair.job for pair in pairs if lies_there(config, aside, pair.content)]
+    jobs = [pair.job for pair in pairs if still_exists(config, quarantined, pair.content)]
     files = [seen.content for seen in ledger.files.refusals() if seen.status == "failed"]
-    return jobs + [file for file in files if lies_there(config, aside, file)]
+    return jobs + [file for file in files if still_exists(config, quarantined, file)]
 
 
-def accept(loaded: Loaded) -> str:
-    """Take the inbox for the inbox, though nothing in it is known; returns where it lies."""
+def accept_inbox(loaded: Loaded) -> str:
+    """Record the present inbox as the right one; return which file system it is on."""
     config = loaded.config
     if not is_folder(config.inbox):
-        raise UsageError("no such folder", where=f"inbox: {config.inbox}", hint="make or mount it")
+        raise UsageError(
+            "no such folder", where=f"inbox: {config.inbox}", hint="create or mount it"
+        )
     refuse_shared(config.state)
     with Ledger(config.state / FILE) as ledger:
         remember(config.inbox, ledger)
     return mount_word(config.inbox)
 
 
-def _contents(loaded: Loaded, names: list[str], aside: list[QuarantinedPhoto]) -> list[str]:
-    """Those names that may be files of the inbox or of the quarantine, relative to the inbox."""
-    places = {real_path(one.path): one.content for one in aside}
+def _find_contents(
+    loaded: Loaded, names: list[str], quarantined: list[QuarantinedPhoto]
+) -> list[str]:
+    """Names that may be files of the inbox or the quarantine, as paths relative to the inbox."""
+    places = {real_path(file.path): file.content for file in quarantined}
     found = []
     for name in names:
         with suppress(UsageError):
@@ -84,16 +91,19 @@ def _contents(loaded: Loaded, names: list[str], aside: list[QuarantinedPhoto]) -
     return found
 
 
-def _restored(one: QuarantinedPhoto, inbox: Path) -> bool:
+def _put_back(file: QuarantinedPhoto, inbox: Path) -> bool:
+    """Move a quarantined photo back into the inbox; False when another file has its name."""
     try:
-        return restore(one, inbox)
+        return restore(file, inbox)
     except OSError as error:
         what = f"cannot be put back: {os.strerror(error.errno or 0).lower()}"
-        raise PipelineError(what, where=str(one.path), hint="then `retry` again") from error
+        raise PipelineError(
+            what, where=str(file.path), hint="repair that, then `retry` again"
+        ) from error
 
 
-def _taken(blocked: list[QuarantinedPhoto]) -> UsageError:
+def _name_taken_error(blocked: list[QuarantinedPhoto]) -> UsageError:
     more = f" (and {len(blocked) - 1} more)" if len(blocked) > 1 else ""
-    hint = f"move that one away and `retry` again; the failed one lies in {blocked[0].path}"
-    what = f"another file stands in its place in the inbox{more}"
+    hint = f"move that file away and `retry` again; the failed photo is {blocked[0].path}"
+    what = f"another file has its name in the inbox{more}"
     return UsageError(what, where=blocked[0].content, hint=hint)

@@ -1,7 +1,7 @@
-"""The systemd unit or launchd agent that runs `watch` permanently, made from a config.
+"""Builds the systemd unit or launchd agent that runs `watch` permanently with a config.
 
-Which folders may be written to, and whether network and accelerator are needed, follow from the
-config. What is not needed is denied.
+The config decides which folders are writable, and whether the service gets network and accelerator.
+Everything else is denied.
 """
 
 import getpass
@@ -16,56 +16,58 @@ from pipeline.system.paths import is_folder, real_path
 
 KINDS = ("systemd", "launchd")
 LABEL = "org.pipeline.watch"
-WATCHDOG_SECONDS = 120  # one tick of the loop may take this long before it counts as hung
+WATCHDOG_SECONDS = 120  # a tick of the loop that takes longer counts as hung
 RESTART_SECONDS = 30  # between two starts; with an invalid config each costs one log line
 STOP_SECONDS = 90  # jobs stop at their next step, then a running hook may finish
 _HOMES = ("/home", "/root", "/run/user")
 
 
-def text(kind: str, config: Config, path: Path, *, user: bool = False, account: str = "") -> str:
-    """The unit or agent file.
+def build_service_file(
+    kind: str, config: Config, path: Path, *, user: bool = False, account: str = ""
+) -> str:
+    """Build the text of the unit or agent file.
 
     Args:
         kind: One of KINDS.
         config: The config at ``path``.
-        path: As given; made absolute in the file.
+        path: The config file; the result holds its absolute path.
         user: systemd only: a unit for ``systemctl --user``.
         account: systemd only: the user it runs as; the inbox's owner when empty.
     """
     path = real_path(path)
-    for place in (path, Path(sys.executable), *_written(config), config.inbox):
+    for place in (path, Path(sys.executable), *_writable_folders(config), config.inbox):
         if not str(place).isprintable():
             hint = "rename it: service managers do not accept such names"
             raise UsageError("a name with control characters", where=ascii(str(place)), hint=hint)
     if kind == "launchd":
-        return plist(config, path)
+        return _launchd_agent(config, path)
     if user:
         return _unit(config, path, _user_sandbox(config), "default.target", "")
-    account = account or _owner(config.inbox)
-    return _unit(config, path, _sandbox(config, path), "multi-user.target", account)
+    account = account or _find_owner(config.inbox)
+    return _unit(config, path, _system_sandbox(config, path), "multi-user.target", account)
 
 
 # --- systemd --------------------------------------------------------------------------------
 
 
 def _unit(config: Config, path: Path, sandbox: list[str], target: str, account: str) -> str:
-    command = " ".join(map(_argument, _command(path)))
-    mounts = " ".join(map(_path, dict.fromkeys([config.inbox, *_written(config)])))
+    command = " ".join(map(_quote_argument, _watch_command(path)))
+    mounts = " ".join(map(_quote_path, dict.fromkeys([config.inbox, *_writable_folders(config)])))
     network = ["After=network-online.target", "Wants=network-online.target"]
     lines = [
         "# Made by `pipeline service systemd`; print it again when folders in the config change.",
         "[Unit]",
         "Description=Pipeline: paints what is dropped into its inbox",
         f"RequiresMountsFor={mounts}",
-        *(network if _online(config) else []),
-        "# It is restarted without limit: a disk may be mounted late, a config be corrected.",
+        *(network if _needs_internet(config) else []),
+        "# It is restarted without limit: a disk may be mounted late, a config may be corrected.",
         "StartLimitIntervalSec=0",
         "",
         "[Service]",
         "Type=notify",
         "NotifyAccess=main",
         f"ExecStart={command}",
-        f"WorkingDirectory={_specifiers(str(path.parent))}",
+        f"WorkingDirectory={_escape_specifiers(str(path.parent))}",
         *([f"User={account}"] if account else []),
         "Environment=PYTHONUNBUFFERED=1",
         "UMask=0027",
@@ -77,8 +79,8 @@ def _unit(config: Config, path: Path, sandbox: list[str], target: str, account: 
         "KillMode=mixed",
         "Restart=always",
         f"RestartSec={RESTART_SECONDS}",
-        "# 1: a clean stop after which some photos had failed. 2 is restarted, too: a painting",
-        "# that was moved, a missing disk and an invalid config can be corrected meanwhile.",
+        "# 1: a clean stop after some photos had failed. After 2 it is restarted too: a moved",
+        "# painting, a missing disk and an invalid config can be corrected meanwhile.",
         "SuccessExitStatus=1",
         "",
         "# What it may use. A worker that uses too much is killed, not the service.",
@@ -110,25 +112,31 @@ _EVERYWHERE = (
 
 
 def _user_sandbox(config: Config) -> list[str]:
-    return ["# What it may do.", *_EVERYWHERE, _families(config)]
+    return ["# What it may do.", *_EVERYWHERE, _allowed_address_families(config)]
 
 
-def _sandbox(config: Config, path: Path) -> list[str]:
-    """Read-only except for its own folders; no privileges, no other processes, no network."""
-    places = [path, Path(sys.executable), Path(sys.prefix), config.inbox, *_written(config)]
+def _system_sandbox(config: Config, path: Path) -> list[str]:
+    """Only its own folders are writable; no privileges, no other processes, no network."""
+    places = [
+        path,
+        Path(sys.executable),
+        Path(sys.prefix),
+        config.inbox,
+        *_writable_folders(config),
+    ]
     at_home = any(str(place).startswith(_HOMES) for place in places)
-    writable = " ".join(map(_path, _written(config)))
+    writable = " ".join(map(_quote_path, _writable_folders(config)))
     return [
         "# What it may do: write to its own folders, and nothing else.",
         *_EVERYWHERE,
-        _families(config),
+        _allowed_address_families(config),
         *(["IPAddressDeny=any", "IPAddressAllow=localhost"] if _local_only(config) else []),
-        *(["PrivateNetwork=yes"] if not _networked(config) else []),
+        *(["PrivateNetwork=yes"] if not _needs_network(config) else []),
         "ProtectSystem=strict",
         f"ProtectHome={'read-only' if at_home else 'yes'}",
         f"ReadWritePaths={writable}",
         "PrivateTmp=yes",
-        *_devices(config),
+        *_allowed_devices(config),
         "PrivateIPC=yes",
         "ProtectClock=yes",
         "ProtectControlGroups=yes",
@@ -144,7 +152,7 @@ def _sandbox(config: Config, path: Path) -> list[str]:
     ]
 
 
-def _devices(config: Config) -> list[str]:
+def _allowed_devices(config: Config) -> list[str]:
     if config.device == "cpu" or config.device == ("cpu",):
         return ["PrivateDevices=yes"]
     kinds = ("char-nvidia", "char-nvidia-uvm", "char-nvidia-caps", "char-drm")
@@ -155,30 +163,30 @@ def _devices(config: Config) -> list[str]:
     ]
 
 
-def _families(config: Config) -> str:
+def _allowed_address_families(config: Config) -> str:
     families = ["AF_UNIX"]
-    if _networked(config):
+    if _needs_network(config):
         families += ["AF_INET", "AF_INET6"]
-    if _online(config):
+    if _needs_internet(config):
         families.append("AF_NETLINK")
     return f"RestrictAddressFamilies={' '.join(families)}"
 
 
-def _online(config: Config) -> bool:
-    """Whether other machines are contacted: by Ray, by a download, perhaps by a hook."""
+def _needs_internet(config: Config) -> bool:
+    """Whether the service contacts other machines: through Ray, a download, or perhaps a hook."""
     hooks = config.hooks.on_done or config.hooks.on_failed or config.hooks.on_batch
     return bool(config.engine == "ray" or config.weights == "torchvision" or hooks)
 
 
-def _networked(config: Config) -> bool:
-    return _online(config) or config.metrics.listen is not None
+def _needs_network(config: Config) -> bool:
+    return _needs_internet(config) or config.metrics.listen is not None
 
 
 def _local_only(config: Config) -> bool:
-    return _networked(config) and not (_online(config) or config.metrics.anywhere)
+    return _needs_network(config) and not (_needs_internet(config) or config.metrics.anywhere)
 
 
-def _written(config: Config) -> list[Path]:
+def _writable_folders(config: Config) -> list[Path]:
     """Folders that the service writes to."""
     places = [config.outbox, config.state]
     if config.after != "keep" or config.failed == "quarantine":
@@ -191,45 +199,45 @@ def _written(config: Config) -> list[Path]:
     return list(dict.fromkeys(places))
 
 
-def _command(path: Path) -> list[str]:
+def _watch_command(path: Path) -> list[str]:
     return module_command("pipeline", "watch", "--config", str(path))
 
 
-def _specifiers(text: str) -> str:
+def _escape_specifiers(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def _owner(folder: Path) -> str:
-    """The owner of a folder, who may write there."""
+def _find_owner(folder: Path) -> str:
+    """The owner of a folder, who may write to it."""
     try:
         return folder.owner()
     except (OSError, KeyError, NotImplementedError):  # no such account; Windows has no owners
         return getpass.getuser()
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
-def _argument(word: str) -> str:
+def _quote_argument(word: str) -> str:
     """One argument of a command line, in which systemd would expand variables."""
-    return _quoted(_specifiers(word).replace("$", "$$"))
+    return _quote(_escape_specifiers(word).replace("$", "$$"))
 
 
-def _path(path: Path) -> str:
-    return _quoted(_specifiers(str(path)))
+def _quote_path(path: Path) -> str:
+    return _quote(_escape_specifiers(str(path)))
 
 
 # --- launchd --------------------------------------------------------------------------------
 
 
-def plist(config: Config, path: Path) -> str:
+def _launchd_agent(config: Config, path: Path) -> str:
     """A launchd agent, for ~/Library/LaunchAgents."""
     log = str(config.state / "logs" / "launchd.log")
     agent = {
         "Label": LABEL,
-        "ProgramArguments": _command(path),
+        "ProgramArguments": _watch_command(path),
         "WorkingDirectory": str(path.parent),
         "RunAtLoad": True,
         # Restarted whatever the exit code, after an invalid config too; at most once a minute.
@@ -250,6 +258,6 @@ def plist(config: Config, path: Path) -> str:
     return plistlib.dumps(agent, sort_keys=False).decode()
 
 
-def missing(config: Config) -> list[Path]:
-    """Folders that must exist before a service manager can build the sandbox."""
-    return [place for place in (config.inbox, *_written(config)) if not is_folder(place)]
+def find_missing_folders(config: Config) -> list[Path]:
+    """Folders that must exist before a service manager can start the sandboxed service."""
+    return [place for place in (config.inbox, *_writable_folders(config)) if not is_folder(place)]

@@ -22,18 +22,18 @@ from pipeline.system.text import format_count
 @app.command()
 def styles(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """List the styles, with their paintings."""
-    from pipeline.cli import styles as style_list
-    from pipeline.config import loading
+    from pipeline.cli.styles import styles_report, styles_text
+    from pipeline.config.loading import load
 
-    print_report(style_list.styles(loading.load(config)), as_json, style_list.styles_text)
+    print_report(styles_report(load(config)), as_json, styles_text)
 
 
 @app.command()
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Validate config.yaml and the files that it names."""
-    from pipeline.config import loading
+    from pipeline.config.loading import load
 
-    loaded = loading.load(config)
+    loaded = load(config)
     styles, rules = len(loaded.manifest.styles), len(loaded.manifest.rules)
     print(f"{config}: good; {format_count(styles, 'style')}, {format_count(rules, 'match rule')}")
 
@@ -50,11 +50,11 @@ def schema(config: ConfigOption = DEFAULT_CONFIG) -> None:
 @app.command()
 def doctor(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Check machine, folders, weights and device by using them."""
-    from pipeline.cli import doctor as examination
-    from pipeline.config import loading
+    from pipeline.cli.doctor import doctor_report, doctor_text
+    from pipeline.config.loading import load
 
-    report = examination.examine(loading.load(config))
-    print_report(report, as_json, examination.text)
+    report = doctor_report(load(config))
+    print_report(report, as_json, doctor_text)
     raise typer.Exit(OK if report["healthy"] else FAILED)
 
 
@@ -68,20 +68,20 @@ def service(
         bool, typer.Option("--user", help="systemd: a unit for your own account, without root.")
     ] = False,
     account: Annotated[
-        str, typer.Option(help="systemd: the user it runs as; otherwise the inbox's owner.")
+        str, typer.Option(help="systemd: the user it runs as; default: the owner of the inbox.")
     ] = "",
 ) -> None:
     """Print a systemd unit or a launchd agent for this config.
 
-    It runs `watch` permanently with this Python and this config, and allows the service to write to
-    the config's folders and little else.
+    The service runs `watch` permanently with this Python and this config. It may write to the
+    folders of the config and to little else.
     """
-    from pipeline.cli import service_units as units
-    from pipeline.config import loading
+    from pipeline.cli.service_units import KINDS, build_service_file, find_missing_folders
+    from pipeline.config.loading import load
 
-    loaded = loading.load(config)
-    if kind not in units.KINDS:
+    loaded = load(config)
+    if kind not in KINDS:
         raise UsageError(f"no such kind: {kind}", where="service", hint="systemd or launchd")
-    print(units.text(kind, loaded.config, config, user=user, account=account), end="")
-    for folder in units.missing(loaded.config):
+    print(build_service_file(kind, loaded.config, config, user=user, account=account), end="")
+    for folder in find_missing_folders(loaded.config):
         print(f"create this folder before the service starts: {folder}", file=sys.stderr)

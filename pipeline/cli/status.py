@@ -1,22 +1,20 @@
-"""`status`, `explain` and `styles`: what the ledger and the manifest say, in words."""
+"""`status`: what is running, waiting, done, failed and refused, as JSON and for people."""
 
-import os
 import time
-from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
 from pipeline import __version__
 from pipeline.cli.report_rows import (
     Report,
-    _failure,
-    _held,
-    _held_line,
-    _ledger,
-    _pair,
-    _pair_line,
+    failure_row,
+    format_size,
+    open_ledger,
+    pair_line,
+    pair_row,
+    quarantine_line,
+    quarantine_row,
 )
-from pipeline.cli.retry import lies_there
+from pipeline.cli.retry import still_exists
 from pipeline.config.loading import Loaded
 from pipeline.daemon import hold as holding
 from pipeline.daemon.gate import next_opening
@@ -25,88 +23,103 @@ from pipeline.inbox.backlog import count_backlog
 from pipeline.inbox.quarantine import quarantined_photos
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import Pair, SeenFile, Version
+from pipeline.ledger.records import Pair, SeenFile
 from pipeline.monitoring.health import find_trouble
 from pipeline.system.clock import MACHINE_ZONE
 from pipeline.system.text import encodable, format_duration, visible
 
-RECENT = 10
-# What the running instance says of its work; null while there is none.
-_OF_THE_QUEUE = (
-    *("queued", "settling", "slots", "left_out", "busy", "per_hour", "seconds_left", "ticked"),
+MAX_RECENT = 10
+# What the running instance reports about its queue; null while no instance runs.
+QUEUE_KEYS = (
+    "queued",
+    "settling",
+    "slots",
+    "left_out",
+    "busy",
+    "per_hour",
+    "seconds_left",
+    "ticked",
 )
 
 
-def status(loaded: Loaded) -> Report:
-    """Jobs by state, now running, last results, what waits, files refused, files put aside."""
-    with _ledger(loaded) as ledger:
-        found = count_backlog(loaded.config, ledger)
+def status_report(loaded: Loaded) -> Report:
+    """Jobs by state, running jobs, last results, waiting files, refused and quarantined files."""
+    with open_ledger(loaded) as ledger:
+        backlog = count_backlog(loaded.config, ledger)
         counts = ledger.counts()
-        refusals, failed = _still_there(loaded, ledger, found.trouble)
+        refusals, failed = _find_current_failures(loaded, ledger, backlog.trouble)
         counts[JobState.FAILED] = len(failed)
         instance = holder(loaded.config.state)
-        lanes = _lanes(instance)
+        progress = _take_progress(instance)
+        version_count, version_bytes = ledger.history.size_of_earlier()
         return {
             "version": __version__,
             "inbox": str(loaded.config.inbox),
             "outbox": str(loaded.config.outbox),
             "instance": instance,
             "health": find_trouble(instance, time.time()) or "well",
-            "held": _why_held(loaded, instance),
+            "held": _find_pause(loaded, instance),
             "next_opening": next_opening(loaded.config.schedule, time.time()),
-            "queue": {key: (instance or {}).get(key) for key in _OF_THE_QUEUE},
-            "waiting": {"files": found.waiting, "at_least": not found.whole},
-            "trouble": "; ".join(filter(None, (found.trouble, _trouble(instance)))),
+            "queue": {key: (instance or {}).get(key) for key in QUEUE_KEYS},
+            "waiting": {"files": backlog.waiting, "at_least": not backlog.whole},
+            "trouble": "; ".join(filter(None, (backlog.trouble, _get_trouble(instance)))),
             "jobs": {state.value: counts.get(state, 0) for state in JobState},
             "running": [
-                _pair(p) | {"progress": lanes.get(p.job)} for p in ledger.pairs(JobState.RUNNING)
+                pair_row(pair) | {"progress": progress.get(pair.job)}
+                for pair in ledger.pairs(JobState.RUNNING)
             ],
-            "recent": [_pair(p) for p in ledger.pairs(JobState.DONE, limit=RECENT)],
-            "failed": [_pair(pair) for pair in failed],
+            "recent": [pair_row(p) for p in ledger.pairs(JobState.DONE, limit=MAX_RECENT)],
+            "failed": [pair_row(pair) for pair in failed],
             "refused": [
-                {"content": encodable(r.content), "status": r.status, "error": _failure(r.failure)}
-                for r in refusals
+                {
+                    "content": encodable(file.content),
+                    "status": file.status,
+                    "error": failure_row(file.failure),
+                }
+                for file in refusals
             ],
-            "quarantine": [_held(one) for one in quarantined_photos(loaded.config.quarantine)],
-            "versions": dict(
-                zip(("count", "bytes"), ledger.history.size_of_earlier(), strict=True)
-            ),
+            "quarantine": [
+                quarantine_row(file) for file in quarantined_photos(loaded.config.quarantine)
+            ],
+            "versions": {"count": version_count, "bytes": version_bytes},
         }
 
 
-def _still_there(loaded: Loaded, ledger: Ledger, trouble: str) -> tuple[list[SeenFile], list[Pair]]:
-    """What was refused and what failed, without what people have taken away since."""
+def _find_current_failures(
+    loaded: Loaded, ledger: Ledger, trouble: str
+) -> tuple[list[SeenFile], list[Pair]]:
+    """Refused files and failed pairs, without those whose photo was removed since."""
     refusals, failed = ledger.files.refusals(), ledger.pairs(JobState.FAILED)
-    if trouble:  # the inbox cannot be read: nothing is taken for gone
+    if trouble:  # the inbox cannot be read, so no file counts as removed
         return refusals, failed
-    there = partial(lies_there, loaded.config, quarantined_photos(loaded.config.quarantine))
+    exists = partial(still_exists, loaded.config, quarantined_photos(loaded.config.quarantine))
     gone = {seen.content for seen in refusals if seen.status == "failed"}
-    gone = {content for content in gone if not there(content)}
+    gone = {content for content in gone if not exists(content)}
     kept = [seen for seen in refusals if seen.content not in gone]
-    return kept, [pair for pair in failed if there(pair.content)]
+    return kept, [pair for pair in failed if exists(pair.content)]
 
 
-def _why_held(loaded: Loaded, instance: Report | None) -> str | None:
-    """Why nothing is begun now: what the running instance says, or a pause that waits for one."""
-    told = instance and (instance.get("paused") or instance.get("closed"))
+def _find_pause(loaded: Loaded, instance: Report | None) -> str | None:
+    """Why no job is started now, as the running instance reports it or as `pause` recorded it."""
+    reported = instance and (instance.get("paused") or instance.get("closed"))
     wall, schedule = time.time(), loaded.config.schedule
     found = holding.held(loaded.config.state, wall)
     zone = schedule.zone if schedule else MACHINE_ZONE
-    return told or (found.words(wall, zone) if found else None)
+    return reported or (found.words(wall, zone) if found else None)
 
 
-def _trouble(instance: Report | None) -> str:
-    """What the running instance cannot do just now, while it does the rest."""
+def _get_trouble(instance: Report | None) -> str:
+    """What the running instance cannot do at the moment, while it does the rest."""
     return str((instance or {}).get("trouble") or "")
 
 
-def health(loaded: Loaded, within: float) -> str:
+def find_health_problem(loaded: Loaded, within: float) -> str:
     """What is wrong with the running instance; "" when it is well. Reads no database."""
     return find_trouble(holder(loaded.config.state), time.time(), within)
 
 
-def _lanes(instance: Report | None) -> dict[str, Report]:
-    """What the running instance says of each job it makes."""
+def _take_progress(instance: Report | None) -> dict[str, Report]:
+    """Remove the progress of running jobs from the instance's record; return it by job id."""
     lanes = (instance or {}).pop("lanes", None)
     return {lane["job"]: lane for lane in lanes} if isinstance(lanes, list) else {}
 
@@ -114,12 +127,12 @@ def _lanes(instance: Report | None) -> dict[str, Report]:
 def status_text(report: Report) -> str:
     """The report for people."""
     instance = report["instance"]
-    working = (
-        f"`pipeline {instance['command']}` works on it (process {instance['pid']})"
+    running = (
+        f"`pipeline {instance['command']}` is running (process {instance['pid']})"
         if instance and "pid" in instance
-        else "nobody works on it now"
+        else "no instance is running"
     )
-    lines = [f"{report['inbox']} -> {report['outbox']}; {working}"]
+    lines = [f"{report['inbox']} -> {report['outbox']}; {running}"]
     if instance and instance.get("paused"):
         lines.append(f"paused: {instance['paused']}")
     elif report["held"]:
@@ -133,18 +146,18 @@ def status_text(report: Report) -> str:
     if queue["left_out"]:
         lines.append(f"left out: {queue['left_out']}")
     if instance and instance.get("watching"):
-        lines.append(f"new files are noticed by {instance['watching']}")
+        lines.append(f"new files are detected by {instance['watching']}")
     if report["trouble"]:
         lines.append(report["trouble"])
-    lines += ["  ".join(f"{count} {state}" for state, count in report["jobs"].items())]
+    lines.append("  ".join(f"{count} {state}" for state, count in report["jobs"].items()))
     waiting = report["waiting"]
     if waiting["files"]:
         least = "at least " if waiting["at_least"] else ""
-        lines.append(f"in the inbox and not begun: {least}{waiting['files']} files")
+        lines.append(f"waiting in the inbox: {least}{waiting['files']} files")
     for title, key in (("running", "running"), ("last results", "recent"), ("failed", "failed")):
         if report[key]:
             lines += ["", f"{title}:"]
-            lines += [f"  {_pair_line(pair)}" for pair in report[key]]
+            lines += [f"  {pair_line(pair)}" for pair in report[key]]
     if report["refused"]:
         lines += ["", "files not taken:"]
         lines += [
@@ -153,36 +166,9 @@ def status_text(report: Report) -> str:
             for file in report["refused"]
         ]
     if report["quarantine"]:
-        lines += ["", f"in quarantine: {len(report['quarantine'])}; `retry FILE` brings one back:"]
-        lines += [f"  {_held_line(file)}" for file in report["quarantine"]]
+        lines += ["", f"in quarantine: {len(report['quarantine'])}; `retry FILE` retries one:"]
+        lines += [f"  {quarantine_line(file)}" for file in report["quarantine"]]
     if (kept := report["versions"])["count"]:
-        size = _size(kept["bytes"])
+        size = format_size(kept["bytes"])
         lines += ["", f"earlier versions kept: {kept['count']}, {size}; see `explain FILE`"]
     return "\n".join(map(visible, lines))
-
-
-def _version(outbox: Path, version: Version) -> Report:
-    there = [o for o in version.outputs if os.path.lexists(outbox / o.path)]
-    return {
-        "version": version.id,
-        "style": version.style,
-        "made": version.made,
-        "replaced": version.kept,
-        "job": version.job or None,
-        "recipe": version.recipe or None,
-        "summary": encodable(version.summary),
-        "bytes": version.bytes,
-        "outputs": [asdict(output) | {"path": encodable(output.path)} for output in there],
-        "missing": [encodable(o.path) for o in version.outputs if o not in there],
-    }
-
-
-def _version_line(version: Report) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(version["made"]))
-    size = _size(version["bytes"])
-    files = ", ".join(output["path"] for output in version["outputs"]) or "files are gone"
-    return f"{version['version']}  {when}  {version['summary']}  {size}  {files}"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"

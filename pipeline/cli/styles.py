@@ -7,7 +7,7 @@ from pipeline.config.model import BUILTIN
 from pipeline.system.text import visible
 
 
-def styles(loaded: Loaded) -> Report:
+def styles_report(loaded: Loaded) -> Report:
     """The styles of the config, and the starter styles to choose from."""
     return {
         "starters": [f"{BUILTIN}{name}" for name in starter_styles()],
@@ -26,12 +26,12 @@ def styles(loaded: Loaded) -> Report:
 
 
 def styles_text(report: Report) -> str:
-    """The report as text."""
+    """The report for people."""
     lines = []
     for style in report["styles"]:
-        shares = [f"{image['origin']} ({image['weight']:.0%})" for image in style["images"]]
-        only = len(shares) == 1
-        origin = style["images"][0]["origin"] if only else ", ".join(shares)
+        images = style["images"]
+        shares = [f"{image['origin']} ({image['weight']:.0%})" for image in images]
+        origin = images[0]["origin"] if len(images) == 1 else ", ".join(shares)
         lines.append(f"{style['name']:20}{origin}")
     lines += ["", "starter styles that can be named in config.yaml:"]
     lines += [f"  {name}" for name in report["starters"]]

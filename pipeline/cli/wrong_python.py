@@ -1,14 +1,14 @@
-"""Which Python runs this, and what to type when it is the wrong one.
+"""Checks which Python runs the program, and says what to type when it is the wrong one.
 
-This file, ``__init__`` and ``__main__`` can be parsed by any Python, however old: only then can an
-old one print the error. Hence no annotations, no f-strings and no pathlib in them.
+Any Python, however old, can parse this file, ``__init__`` and ``__main__``; otherwise an old Python
+could not print the error. Therefore they have no annotations, no f-strings and no pathlib.
 """
 
 import os
 import sys
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # for the comments that stand for annotations
+if TYPE_CHECKING:  # for the type comments
     from collections.abc import Sequence  # noqa: F401
     from typing import NoReturn  # noqa: F401
 
@@ -18,14 +18,14 @@ CLONE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__
 
 def refuse(why):
     # type: (str) -> NoReturn
-    """One clear line, and the exit code of wrong usage."""
+    """Print one clear line and exit with the code of wrong usage."""
     sys.stderr.write("error: " + why + "\n")
     sys.exit(2)
 
 
 def refuse_path():
     # type: () -> NoReturn
-    """For files of the package that are started by path."""
+    """Refuse to run when a file of the package was started by its path."""
     where = _how_to_activate("`python -m pipeline`")
     refuse("pipeline is not started by the path of one of its files: " + where)
 

@@ -104,7 +104,7 @@ class Observers:
         view = service.view
         self._take_up(service.config)
         self.health.observe(view.running, now)
-        stuck = self.health.stuck(now)
+        stuck = self.health.find_stuck(now)
         if not self._ready:
             self._ready = True
             self.notifier.ready()
@@ -116,10 +116,10 @@ class Observers:
             self.notifier.status(stuck or _status(view))
         self._note_changes(service, stuck)
         if self.exporter:
-            self._export(service, not (stuck or self.health.failing()), now, wall)
+            self._export(service, not (stuck or self.health.find_failing()), now, wall)
         if now >= self._next_card:
             self._next_card = now + CARD_SECONDS
-            self.card.tell(**_told(service, wall), stuck=stuck, failing=self.health.failing())
+            self.card.tell(**_told(service, wall), stuck=stuck, failing=self.health.find_failing())
         self._notify(service, self.batch.check(view, bool(service.held), now, wall))
 
     def stopping(self) -> None:
@@ -164,7 +164,7 @@ class Observers:
         self._changed("watching", watching, "watching", how=watching)
         for name, words in (
             ("stuck", stuck),
-            ("failing", self.health.failing()),
+            ("failing", self.health.find_failing()),
             ("hook", service.hooks.trouble),
             ("metrics", self.exporter.trouble if self.exporter else ""),
         ):

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pipeline.jobs.job import Job, JobResult
-from pipeline.monitoring.estimate import Estimate, Rates, estimate, pairs_per_hour, work_of
+from pipeline.monitoring.estimate import Estimate, Rates, estimate_work, pairs_per_hour, work_of
 from pipeline.monitoring.view import View
 
 Line = dict[str, Any]
@@ -54,7 +54,7 @@ class RunStatistics:
         self.figures.end(result, now)
         if result.status == "done" and result.seconds > 0:
             work = work_of(result.job.recipe.transfer)
-            self.rates.learn(result.device, work, result.seconds)
+            self.rates.add_duration(result.device, work, result.seconds)
             if now >= self._saved_at + SAVE_SECONDS:
                 self._saved_at = now
                 self.rates.save()
@@ -91,7 +91,7 @@ class RunStatistics:
         return counts | self.figures.summary(self.slots())
 
     def _estimate(self, works: Mapping[str, int]) -> Estimate:
-        return estimate(works, self.rates, self.devices, self.slots())
+        return estimate_work(works, self.rates, self.devices, self.slots())
 
 
 def _counts(view: View) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The gallery's page: markup, style and program in one file, beside the pictures or served."""
+"""Builds the gallery's page from its assets: markup, style and scripts in one file."""
 
 import hashlib
 from base64 import b64encode
@@ -7,38 +7,41 @@ from pathlib import Path
 
 from pipeline.system.safe_files import read_bounded
 
-PAGE = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("entries.js", "wall.js", "zoom.js", "viewer.js", "page.js")
-MARK = b"<!doctype html>\n<!-- pipeline gallery "  # by which our own page is known
+MARK = b"<!doctype html>\n<!-- pipeline gallery "  # identifies a page that this program wrote
 
 
 @cache
-def page(live: bool = False) -> bytes:
-    """The whole page: style and program put into the markup, and nothing else allowed to run.
+def build_page(live: bool = False) -> bytes:
+    """Build the whole page, with style and scripts inside the markup; nothing else may run.
 
-    With ``live`` as `pipeline serve` sends it: it polls what is being rendered, and accepts photos.
+    With ``live``, the page is the one that `pipeline serve` sends: it polls the progress of running
+    jobs and accepts uploads.
     """
-    style = "".join(_part(name) for name in ("gallery.css", *["live.css"] * live))
-    body = "".join(_part(name) for name in (*SCRIPTS, *["live.js"] * live))
+    style, body = _read("gallery.css"), "".join(_read(name) for name in SCRIPTS)
+    if live:
+        style += _read("live.css")
+        body += _read("live.js")
     script = f'"use strict";\n(() => {{\n{body}}})();\n'
-    # Scripts and pictures are loaded from beside the page only; no text of a file name or of the
-    # log can become a program.
-    beside, asks = ("'self'", "'self'") if live else ("'self' file:", "'none'")
+    # The page loads scripts and pictures only from its own folder or server; no text from a file
+    # name or the log can run as a script.
+    own, requests = ("'self'", "'self'") if live else ("'self' file:", "'none'")
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; "
-        f"img-src {beside} data:; media-src {beside}; connect-src {asks}; "
-        f"style-src '{_hash(style)}'; script-src '{_hash(script)}' {beside}"
+        f"img-src {own} data:; media-src {own}; connect-src {requests}; "
+        f"style-src '{_hash(style)}'; script-src '{_hash(script)}' {own}"
     )
-    text = _part("gallery.html")
-    parts = {"LIVE": _part("live.html") if live else "", "POLICY": policy}
+    text = _read("gallery.html")
+    parts = {"LIVE": _read("live.html") if live else "", "POLICY": policy}
     for name, value in (parts | {"STYLE": style, "SCRIPT": script}).items():
         text = text.replace(f"@{name}@", value)
     content = text.encode()
     return MARK + hashlib.sha256(content).hexdigest()[:12].encode() + b" -->\n" + content
 
 
-def _part(name: str) -> str:
-    return read_bounded(PAGE / name, 1 << 20, follow=True).decode("utf-8")
+def _read(name: str) -> str:
+    return read_bounded(ASSETS / name, 1 << 20, follow=True).decode("utf-8")
 
 
 def _hash(text: str) -> str:

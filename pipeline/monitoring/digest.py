@@ -1,4 +1,4 @@
-"""Batches: all results from the first photo until the queue is empty, in one summary."""
+"""Summarizes a batch: all results from the first photo until the queue is empty."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,25 +8,25 @@ from pipeline.monitoring.estimate import pairs_per_hour
 from pipeline.monitoring.view import View
 from pipeline.system.text import timestamp
 
-FIRST_FAILED = 10
-LONGEST = 200  # characters of a name or a message
+MAX_FAILED = 10  # failures listed in a digest
+MAX_TEXT = 200  # characters of a name or a message
 
 Why = Literal["drained", "run_ended", "stopped"]
 Digest = dict[str, Any]
 
 
 class Batch:
-    """Collects results; gives a digest once the queue has been empty for a while.
+    """Collects results, and returns a digest once the queue has been empty for a while.
 
     Args:
-        quiet_seconds: For how long (``hooks.batch_seconds``).
+        quiet_seconds: How long it must be empty (``hooks.batch_seconds``).
     """
 
     def __init__(self, quiet_seconds: float) -> None:
         self.quiet_seconds = quiet_seconds
-        self._renew()
+        self._reset()
 
-    def _renew(self) -> None:
+    def _reset(self) -> None:
         self._counts: Counter[str] = Counter()
         self._codes: Counter[str] = Counter()
         self._failed: list[Digest] = []
@@ -36,7 +36,7 @@ class Batch:
         self._run = ""
 
     def add_line(self, line: Mapping[str, Any], wall: float) -> None:
-        """A line of the run log. ``wall``: seconds since 1970."""
+        """Add a line of the run log. ``wall``: seconds since 1970."""
         if not self._counts:
             self._began = wall - float(line["seconds"])
         self._ended, self._idle_since, self._run = wall, None, line["run"]
@@ -44,15 +44,15 @@ class Batch:
         self._pictures += line["status"] == "done"
         if line["status"] == "failed":
             self._codes[line["error"]["code"]] += 1
-            if len(self._failed) < FIRST_FAILED:
+            if len(self._failed) < MAX_FAILED:
                 self._failed.append(_failure(line))
 
     def check(self, view: View, held: bool, now: float, wall: float) -> Digest | None:
-        """The digest of a batch that has just ended.
+        """Return the digest when the batch has just ended; otherwise None.
 
         Args:
             view: What is left to do.
-            held: Whether work waits for a disk, an hour or a person: the batch goes on after it.
+            held: Whether work waits for a disk, an hour or a person: the batch continues then.
             now: Monotonic seconds.
             wall: Seconds since 1970.
         """
@@ -63,7 +63,7 @@ class Batch:
         return self.end("drained", wall) if now - self._idle_since >= self.quiet_seconds else None
 
     def end(self, why: Why, wall: float) -> Digest | None:
-        """The digest of what there is; None where nothing was made and nothing failed."""
+        """End the batch and return its digest; None when nothing was rendered or failed."""
         if not (self._counts["done"] or self._counts["failed"]):
             return None
         lasted = max(self._ended - self._began, 0.001)
@@ -81,15 +81,15 @@ class Batch:
             "first_failed": self._failed,
             "pairs_per_hour": round(rate, 1),
         }
-        self._renew()
+        self._reset()
         return digest
 
 
 def _failure(line: Mapping[str, Any]) -> Digest:
     error = line["error"]
     return {
-        "content": line["content"][:LONGEST],
+        "content": line["content"][:MAX_TEXT],
         "style": line["style"],
         "code": str(error["code"]),
-        "message": error["message"][:LONGEST],
+        "message": error["message"][:MAX_TEXT],
     }

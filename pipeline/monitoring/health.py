@@ -1,4 +1,4 @@
-"""Whether the service works: its loop ticks, its workers report progress, its jobs succeed."""
+"""Checks whether the service is healthy: it ticks, workers report progress, jobs succeed."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,32 +7,38 @@ from typing import Any
 from pipeline.errors import Reason
 from pipeline.monitoring.view import Lane
 
-TICK_SECONDS = 60.0  # a loop silent for so long hangs; a tick takes at most a second
-# An executor ends a worker that is silent for ten times its limit or its longest silence. Has that
-# not happened within this time, the executor itself is stuck: only a new start helps.
+TICK_SECONDS = 60.0  # a loop that has not ticked for this long hangs; a tick takes about a second
+# An executor ends a worker that is silent for ten times its limit or its longest silence. If that
+# has not happened this much later, the executor itself is stuck, and only a restart helps.
 GRACE_SECONDS = 60.0
 PATIENCE = 10.0
-FAILING = 5  # so many failures in a row that are no photo's fault
-_OF_THE_MACHINE = frozenset(
-    {Reason.ENGINE_ERROR, Reason.OUT_OF_MEMORY, Reason.WORKER_CRASHED, Reason.STALLED}
-    | {Reason.IO_ERROR, Reason.OUTPUT_INVALID}
+FAILING = 5  # this many failures in a row that no photo caused
+_MACHINE_REASONS = frozenset(
+    {
+        Reason.ENGINE_ERROR,
+        Reason.OUT_OF_MEMORY,
+        Reason.WORKER_CRASHED,
+        Reason.STALLED,
+        Reason.IO_ERROR,
+        Reason.OUTPUT_INVALID,
+    }
 )
 
 
 @dataclass(slots=True)
 class _Reports:
-    """Of one device: when it last reported, and its longest silence so far."""
+    """The reports of one device: when the last one came, and its longest silence so far."""
 
-    progress: frozenset[tuple[str, float]]  # its jobs, and how far each has come
+    progress: frozenset[tuple[str, float]]  # its jobs and the progress of each
     at: float
     longest: float = 0.0
 
 
 class HealthMonitor:
-    """Follows lanes and results. Times are monotonic seconds.
+    """Watches running jobs and results. Times are monotonic seconds.
 
     Args:
-        stall_seconds: For how long a worker may be silent (``limits.stall_seconds``).
+        stall_seconds: How long a worker may be silent (``limits.stall_seconds``).
     """
 
     def __init__(self, stall_seconds: float) -> None:
@@ -41,17 +47,17 @@ class HealthMonitor:
         self._codes: list[str] = []
 
     def observe(self, lanes: Iterable[Lane], now: float) -> None:
-        """Note which devices have reported progress since the last call."""
+        """Record which devices have reported progress since the last call."""
         reported: dict[str, set[tuple[str, float]]] = {}
         for lane in lanes:
             seconds = lane.progress.seconds if lane.progress else -1.0
             reported.setdefault(lane.device, set()).add((lane.job, seconds))
         self._reports = {
-            device: self._after(self._reports.get(device), frozenset(progress), now)
+            device: self._update(self._reports.get(device), frozenset(progress), now)
             for device, progress in reported.items()
         }
 
-    def _after(
+    def _update(
         self, before: _Reports | None, progress: frozenset[tuple[str, float]], now: float
     ) -> _Reports:
         if before is None:
@@ -61,14 +67,14 @@ class HealthMonitor:
         return _Reports(progress, now, max(before.longest, now - before.at))
 
     def add_line(self, line: Mapping[str, Any]) -> None:
-        """A line of the run log."""
+        """Add a line of the run log."""
         code = (line["error"] or {}).get("code", "")
         if line["status"] == "done":
             self._codes.clear()
-        elif line["status"] == "failed" and code in _OF_THE_MACHINE:
+        elif line["status"] == "failed" and code in _MACHINE_REASONS:
             self._codes = [*self._codes, code][-FAILING:]
 
-    def stuck(self, now: float) -> str:
+    def find_stuck(self, now: float) -> str:
         """What hangs and will not recover by itself; "" when nothing does."""
         for device, reports in self._reports.items():
             allowed = PATIENCE * max(self.stall_seconds, reports.longest) + GRACE_SECONDS
@@ -76,7 +82,7 @@ class HealthMonitor:
                 return f"no report from {device or 'a device'} for {now - reports.at:.0f} s"
         return ""
 
-    def failing(self) -> str:
+    def find_failing(self) -> str:
         """What keeps failing, photo after photo; "" when nothing does."""
         if len(self._codes) < FAILING:
             return ""
@@ -84,20 +90,20 @@ class HealthMonitor:
 
 
 def find_trouble(card: Mapping[str, Any] | None, wall: float, within: float = TICK_SECONDS) -> str:
-    """What is wrong with the instance that wrote a card (`lock.holder`); "" when it is well.
+    """What is wrong with a running instance, by its record; "" when it is well.
 
     A pause (a full disk, hours of the schedule) is no trouble: a restart would not end it.
 
     Args:
-        card: None when nobody holds the state folder.
+        card: The record that the instance writes; None when no instance is running.
         wall: Seconds since 1970.
-        within: How long ago its loop may have ticked last.
+        within: The most seconds since its loop last ticked.
     """
     if card is None:
-        return "nobody works on it"
+        return "no instance is running"
     ticked = card.get("ticked")
     if not isinstance(ticked, int | float):
-        return "it has not begun to work"
+        return "it has not started to work"
     if abs(wall - ticked) > within:
         return f"its loop has not ticked for {wall - ticked:.0f} s"
     return str(card.get("stuck") or card.get("failing") or "")

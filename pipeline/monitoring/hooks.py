@@ -1,7 +1,7 @@
-"""Runs the user's programs for results. They may be slow, fail or hang: the loop goes on.
+"""Runs the user's programs for results. A slow, failing or hanging program does not stop the loop.
 
-The program and its arguments come from the config, never from a file name; no shell reads them.
-The run log line of the result goes to its stdin and, in parts, to its environment.
+The program and its arguments come from the config, never from a file name, and run without a shell.
+The program gets the result's line of the run log on stdin, and parts of it in its environment.
 """
 
 import json
@@ -21,8 +21,8 @@ from pipeline.system.safe_files import open_regular
 
 Line = Mapping[str, Any]
 
-MOST_WAITING = 1000  # results whose hooks have not run yet; older ones are dropped
-_PIPE = 60_000  # bytes that a pipe takes without anybody reading
+MAX_WAITING = 1000  # results whose hooks have not run yet; the oldest are dropped
+_PIPE_BYTES = 60_000  # what a pipe holds before somebody reads it
 
 log = logging.getLogger("pipeline.hooks")  # the name operators see
 
@@ -34,23 +34,23 @@ class _Call:
 
 
 class HookRunner:
-    """Runs one hook at a time, beside the loop.
+    """Runs one hook at a time, without blocking the loop.
 
     Args:
-        hooks: The config's.
-        log: Where what they print goes; None: nowhere.
+        hooks: The hooks of the config.
+        log: The file for their output; None: it is discarded.
     """
 
     def __init__(self, hooks: Hooks, log: Path | None = None) -> None:
         self.hooks, self.log = hooks, log
-        self._waiting: deque[_Call] = deque(maxlen=MOST_WAITING)
+        self._waiting: deque[_Call] = deque(maxlen=MAX_WAITING)
         self._running: subprocess.Popen[bytes] | None = None
         self._until = 0.0
         self._name = ""
-        self.trouble = ""  # of the last one that did not end well
+        self.trouble = ""  # why the last hook failed; "" when it succeeded
 
     def configure(self, hooks: Hooks) -> None:
-        """Take up other hooks; what runs goes on."""
+        """Use other hooks from now on; a running hook continues."""
         self.hooks = hooks
 
     @property
@@ -64,15 +64,15 @@ class HookRunner:
         return bool(self._running or self._waiting)
 
     def queue_result(self, line: Line) -> None:
-        """Have the hook for this result run, if there is one."""
+        """Queue the hook for this result, if there is one."""
         program = {"done": self.hooks.on_done, "failed": self.hooks.on_failed}.get(line["status"])
-        self._call(program or (), line)
+        self._queue(program or (), line)
 
     def queue_batch(self, digest: Line) -> None:
-        """Have the hook for a finished batch run, if there is one."""
-        self._call(self.hooks.on_batch, digest)
+        """Queue the hook for a finished batch, if there is one."""
+        self._queue(self.hooks.on_batch, digest)
 
-    def _call(self, program: tuple[str, ...], line: Line) -> None:
+    def _queue(self, program: tuple[str, ...], line: Line) -> None:
         if program:
             self._waiting.append(_Call(program, line))
 
@@ -83,21 +83,21 @@ class HookRunner:
             if code is None and now < self._until:
                 return
             if code is None:
-                self._kill(f"took longer than {self.hooks.timeout_seconds:g} s and was ended")
+                self._kill(f"took longer than {self.hooks.timeout_seconds:g} s and was killed")
             else:
-                self._say(f"ended with {code}" if code else "")
+                self._report(f"ended with {code}" if code else "")
                 self._running = None
         if self._waiting:
             self._start(self._waiting.popleft(), now)
 
     def close(self) -> None:
-        """End the running hook and forget the others."""
+        """Kill the running hook and drop the others."""
         self._waiting.clear()
         if self._running is not None:
-            self._kill("was ended with the pipeline")
+            self._kill("was killed when the pipeline stopped")
 
-    def _say(self, trouble: str) -> None:
-        # Never its arguments: they may hold a password.
+    def _report(self, trouble: str) -> None:
+        # Without its arguments: they may contain a password.
         self.trouble = f"hook {self._name} {trouble}" if trouble else ""
         facts = {"program": self._name, "how": trouble or "ended well"}
         level = logging.WARNING if trouble else logging.DEBUG
@@ -113,27 +113,27 @@ class HookRunner:
         self._until = now + self.hooks.timeout_seconds
         self._name = ascii(call.program[0])
         try:
-            with _closing(self._output()) as output:
+            with _close_after(self._open_output()) as output:
                 self._running = subprocess.Popen(  # noqa: S603  # the program of the config
                     call.program,
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=output,
                     env={**os.environb, **{os.fsencode(k): v for k, v in facts.items()}},
-                    start_new_session=True,  # so that all it starts can be ended with it
+                    start_new_session=True,  # so that its children can be killed with it
                 )
         except (OSError, ValueError) as error:
-            self._say(f"cannot be started: {error}")
+            self._report(f"cannot be started: {error}")
             return
-        assert self._running.stdin is not None  # noqa: S101  # it was asked for
-        with suppress(OSError):  # it need not read
-            if len(text) <= _PIPE:
+        assert self._running.stdin is not None  # noqa: S101  # requested above
+        with suppress(OSError):  # the program may close its stdin unread
+            if len(text) <= _PIPE_BYTES:
                 self._running.stdin.write(text)
         with suppress(OSError):
             self._running.stdin.close()
 
-    def _output(self) -> int:
-        """A descriptor for what hooks print; it is to be closed once they have it."""
+    def _open_output(self) -> int:
+        """Open a descriptor for the output of hooks; the caller closes it."""
         if self.log is not None:
             with suppress(OSError):
                 self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -142,15 +142,15 @@ class HookRunner:
 
     def _kill(self, how: str) -> None:
         process, self._running = self._running, None
-        assert process is not None  # noqa: S101  # asked only while one runs
-        self._say(how)
+        assert process is not None  # noqa: S101  # called only while one runs
+        self._report(how)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 @contextmanager
-def _closing(fd: int) -> Iterator[int]:
+def _close_after(fd: int) -> Iterator[int]:
     try:
         yield fd
     finally:

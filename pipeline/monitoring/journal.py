@@ -1,7 +1,7 @@
-"""What the service itself did, for operators: the standard library's logging as JSON lines.
+"""The service's own log for operators: the standard library's logging as JSON lines.
 
-Any module may call ``logging.getLogger(__name__)``; what reaches the logger ``pipeline`` while a
-`Journal` is open is written down. It informs and decides nothing: a full disk costs lines only.
+Any module may call ``logging.getLogger(__name__)``; an open `Journal` writes every record that
+reaches the logger ``pipeline``. Nothing depends on it: a full disk loses lines of the log only.
 """
 
 import json
@@ -25,17 +25,17 @@ class Journal:
     """Writes the log of a run while it is open. A context manager.
 
     Args:
-        options: The config's.
-        state: The state folder, where the log lies unless the options say otherwise.
+        options: The log options of the config.
+        state: The state folder, which holds the log unless the options name a file.
     """
 
     def __init__(self, options: Log, state: Path) -> None:
         self._logger = logging.getLogger(ROOT)
         self._before = self._logger.level
-        self._handler: _File | None = None
+        self._handler: _LogFile | None = None
         if options.level != "off":
             path = options.file or state / NAME
-            self._handler = _File(path, options.bytes, options.keep, follow=bool(options.file))
+            self._handler = _LogFile(path, options.bytes, options.keep, follow=bool(options.file))
             self._level = logging.getLevelNamesMapping()[options.level.upper()]
 
     def __enter__(self) -> Self:
@@ -48,7 +48,7 @@ class Journal:
         if self._handler:
             self._logger.removeHandler(self._handler)
             self._logger.setLevel(self._before)
-            with suppress(OSError):  # what a full disk did not take
+            with suppress(OSError):  # the disk is full
                 self._handler.close()
 
     @property
@@ -57,14 +57,14 @@ class Journal:
         return self._handler.lost if self._handler else 0
 
 
-class _File(RotatingFileHandler):
+class _LogFile(RotatingFileHandler):
     """Appends lines; never raises, never prints."""
 
     def __init__(self, path: Path, size: int, keep: int, *, follow: bool) -> None:
         super().__init__(path, maxBytes=size, backupCount=keep, encoding="ascii", delay=True)
-        self.setFormatter(_AsJson())
+        self.setFormatter(_JsonFormatter())
         self.lost = 0
-        self._follow = follow  # a link that the user named
+        self._follow = follow  # the user may name a link
 
     def _open(self) -> Any:
         path = Path(self.baseFilename)
@@ -72,10 +72,10 @@ class _File(RotatingFileHandler):
         fd = open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, follow=self._follow)
         stream = os.fdopen(fd, "a", encoding=self.encoding)
         if self.lost:
-            stream.write("\n")  # what came last may be half a line
+            stream.write("\n")  # the last line may be incomplete
         return stream
 
-    def handleError(self, _record: logging.LogRecord) -> None:  # the name is logging's own
+    def handleError(self, _record: logging.LogRecord) -> None:  # a method of logging
         self.lost += 1
         stream, self.stream = self.stream, None
         with suppress(OSError, ValueError):
@@ -83,11 +83,11 @@ class _File(RotatingFileHandler):
                 stream.close()
 
 
-class _AsJson(logging.Formatter):
-    """One ASCII object: when, how grave, who, what happened, and its facts."""
+class _JsonFormatter(logging.Formatter):
+    """Formats a record as one JSON object in ASCII."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as a line."""
+        """Format a record as one line."""
         line = {
             "ts": timestamp(record.created),
             "level": record.levelname.lower(),
@@ -103,12 +103,10 @@ class _AsJson(logging.Formatter):
 
 
 def sanitize_facts(facts: Any) -> Any:
-    """Facts without secrets, whose texts do nothing to the terminal that shows them one day."""
+    """Remove secrets, and characters that could control the terminal that shows the log."""
     if isinstance(facts, dict):
         return {
-            str(key): "***"
-            if any(word in str(key).lower() for word in _SECRET)
-            else sanitize_facts(fact)
+            str(key): "***" if _is_secret(str(key)) else sanitize_facts(fact)
             for key, fact in facts.items()
         }
     if isinstance(facts, list | tuple):
@@ -123,5 +121,5 @@ def _is_secret(key: str) -> bool:
 
 
 def note(event: str, level: int = logging.INFO, name: str = ROOT, **facts: object) -> None:
-    """One line of the log: a short, stable word and what belongs to it."""
+    """Log an event by its short, stable name, with its facts."""
     logging.getLogger(name).log(level, event, extra={"facts": facts})

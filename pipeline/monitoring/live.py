@@ -1,8 +1,8 @@
-"""Live progress for those who request it: the dashboard's view, as a small file.
+"""Live progress on request, for the gallery: the dashboard's view as a small JSON file.
 
-``state/live.wanted`` is touched by readers, ``state/live.json`` is written by the instance that
-works, whole and at most twice a second, while there was a request within the last seconds. Without
-requests it costs one stat of a file that does not exist.
+Readers touch ``state/live.wanted``. The running instance writes ``state/live.json``, at most twice
+a second, while somebody has requested it within the last seconds. Without requests it costs one
+stat of a file that does not exist.
 """
 
 import json
@@ -16,59 +16,59 @@ from pipeline.monitoring.view import Lane, View
 from pipeline.system.redaction import Redactor
 from pipeline.system.safe_files import open_regular, read_bounded, write_whole
 
-ASKED, TOLD = "live.wanted", "live.json"
-TELL_SECONDS = 0.5
-INTEREST_SECONDS = 10.0  # after the last question
+REQUEST_FILE, DOCUMENT_FILE = "live.wanted", "live.json"
+WRITE_SECONDS = 0.5
+REQUEST_SECONDS = 10.0  # how long a request counts
 STALE_SECONDS = 5.0  # an older document is out of date
-MOST_LANES = 16
-MOST_BYTES = 4 << 20  # 16 previews and their text
+MAX_LANES = 16
+MAX_BYTES = 4 << 20  # 16 previews and their text
 
-Told = dict[str, Any]
+Document = dict[str, Any]
 
 
 class LivePublisher:
-    """Writes the live document, for the instance that works."""
+    """Writes the live document, for the running instance."""
 
     def __init__(self, state: Path) -> None:
-        self._asked, self._told = state / ASKED, state / TOLD
+        self._request, self._document = state / REQUEST_FILE, state / DOCUMENT_FILE
         self._next = 0.0
 
     def publish(self, view: View, wall: float) -> None:
-        """Write the view, if there was a request lately; a full disk writes nothing."""
+        """Write the view, if it was requested recently; on a full disk, write nothing."""
         if wall < self._next:
             return
-        self._next = wall + TELL_SECONDS
+        self._next = wall + WRITE_SECONDS
         with suppress(OSError):
-            if abs(wall - self._asked.stat().st_mtime) < INTEREST_SECONDS:
+            if abs(wall - self._request.stat().st_mtime) < REQUEST_SECONDS:
                 text = json.dumps(live_document(view, wall))
-                write_whole(self._told, text.encode(), spare=self._told.with_suffix(".new"))
+                write_whole(self._document, text.encode(), spare=self._document.with_suffix(".new"))
 
     def close(self) -> None:
-        """Remove the document: no work goes on."""
+        """Remove the document when the instance ends."""
         with suppress(OSError):
-            self._told.unlink(missing_ok=True)
+            self._document.unlink(missing_ok=True)
 
 
-def request_live(state: Path, wall: float) -> Told | None:
-    """Request the live document, and read it; None when no instance works or has written it yet.
+def request_live(state: Path, wall: float) -> Document | None:
+    """Request the live document and read it; None when no instance has written it.
 
-    Reads and touches only these two files.
+    Accesses only these two files.
     """
     with suppress(OSError):
-        fd = open_regular(state / ASKED, os.O_WRONLY | os.O_CREAT)
+        fd = open_regular(state / REQUEST_FILE, os.O_WRONLY | os.O_CREAT)
         try:
-            os.utime(fd if os.utime in os.supports_fd else state / ASKED, (wall, wall))
+            os.utime(fd if os.utime in os.supports_fd else state / REQUEST_FILE, (wall, wall))
         finally:
             os.close(fd)
     try:
-        told = json.loads(read_bounded(state / TOLD, MOST_BYTES))
-        fresh = abs(wall - told["at"]) < STALE_SECONDS
+        document = json.loads(read_bounded(state / DOCUMENT_FILE, MAX_BYTES))
+        fresh = abs(wall - document["at"]) < STALE_SECONDS
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    return told if fresh else None
+    return document if fresh else None
 
 
-def live_document(view: View, wall: float) -> Told:
+def live_document(view: View, wall: float) -> Document:
     """A view as plain JSON, for visitors of the gallery."""
     folders = [Path(folder) for folder in (view.inbox, view.outbox) if folder]
     return {
@@ -78,12 +78,12 @@ def live_document(view: View, wall: float) -> Told:
         "settling": view.settling,
         "done": view.done,
         "failed": view.failed,
-        "lanes": [_lane(lane) for lane in view.running[:MOST_LANES]],
+        "lanes": [_lane(lane) for lane in view.running[:MAX_LANES]],
     }
 
 
-def _lane(lane: Lane) -> Told:
-    """``preview``: width, height and sRGB bytes in base 64; no encoder is needed to make one."""
+def _lane(lane: Lane) -> Document:
+    """A running job. ``preview``: width, height, and sRGB bytes in base64, without an encoder."""
     height, width, rgb = lane.preview or (0, 0, b"")
     return {
         "job": lane.job,

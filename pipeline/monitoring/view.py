@@ -1,4 +1,8 @@
-"""The state that the dashboard shows, as plain data: the service fills it, others draw it."""
+"""The state that the dashboard shows, as plain data. `terminal.frame` draws it.
+
+The service fills a `View`; dashboard, gallery (`live`), metrics and `status` read it. To change how
+the dashboard looks, see `terminal/frame.py`. To show a new value, add it to `View` first.
+"""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -9,7 +13,7 @@ from pipeline.monitoring.estimate import pairs_per_hour
 from pipeline.monitoring.terminal.preview import Preview
 from pipeline.system.text import format_duration
 
-REMEMBERED = 100  # results kept for showing; the counts go on
+MAX_RESULTS = 100  # results kept to be shown; the counts include older ones
 
 
 @dataclass(slots=True)
@@ -21,18 +25,18 @@ class Lane:
     style: str
     device: str = ""
     progress: Progress | None = None
-    preview: Preview | None = None  # the last one sent; most looks at a job bring none
-    rate: float = 0.0  # steps/s of late
-    slot: int = 0  # its place among the lanes: the lowest that is free when it begins
+    preview: Preview | None = None  # the last one sent; most progress messages have none
+    rate: float = 0.0  # recent steps/s
+    slot: int = 0  # its place among the lanes: the lowest one free when the job starts
 
     def update(self, progress: Progress) -> None:
-        """Take over the job's progress."""
+        """Store the latest progress of the job."""
         before, self.progress = self.progress, progress
         self.preview = progress.preview or self.preview
         seconds = progress.seconds - (before.seconds if before else 0)
         steps = progress.step - (before.step if before else 0)
         if seconds > 0 and steps >= 0:
-            # Smoothed, yet forgetful: a step at the next scale costs about four times as much.
+            # Smoothed over few values: a step at the next scale costs about four times as much.
             self.rate += (steps / seconds - self.rate) * (0.3 if self.rate else 1.0)
 
     @property
@@ -42,17 +46,17 @@ class Lane:
 
     @property
     def seconds_left(self) -> float | None:
-        """What the job itself expects; None before its first word."""
+        """The job's own estimate; None before its first progress."""
         return self.progress.seconds_left if self.progress else None
 
     @property
     def left(self) -> str:
-        """Time left, in words."""
+        """Time left, as text."""
         return format_duration(self.seconds_left)
 
     @property
     def details(self) -> list[str]:
-        """What else there is to say, the most wanted first."""
+        """Further facts, the most useful first."""
         now = self.progress
         if now is None:
             return ["starting"]
@@ -81,7 +85,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast the whole queue is worked off; None where that is unknown."""
+    """How fast the whole queue is processed; None where that is unknown."""
 
     per_hour: float | None  # pairs
     seconds_left: float | None
@@ -89,7 +93,7 @@ class Pace:
 
 @dataclass(slots=True)
 class View:
-    """All that is shown. Times are seconds since the epoch; None: not known yet.
+    """Everything that is shown. Times are seconds since the epoch; None: not known yet.
 
     ``done``, ``failed`` and ``skipped`` count this run's results: see ``add_result``.
     """
@@ -108,8 +112,8 @@ class View:
     per_hour: float | None = None  # pairs
     seconds_left: float | None = None  # for the whole queue
     running: list[Lane] = field(default_factory=list)
-    recent: deque[Result] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
-    failures: deque[Result] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    recent: deque[Result] = field(default_factory=lambda: deque(maxlen=MAX_RESULTS))
+    failures: deque[Result] = field(default_factory=lambda: deque(maxlen=MAX_RESULTS))
     preview: Preview | None = None  # the last picture, kept until the next one arrives
 
     @property
@@ -119,10 +123,9 @@ class View:
 
     @property
     def working(self) -> list[Lane]:
-        """Lanes whose device is at work on them, or will be at once; a row's place is its device's.
+        """Lanes that have the device, or are about to get it, sorted by device.
 
-        Executors take jobs in advance: those of a device that has reported progress of another job
-        wait.
+        Executors take jobs in advance: a job waits while its device reports progress of another.
         """
         busy = {lane.device for lane in self.running if lane.progress}
         lanes = (lane for lane in self.running if lane.progress or lane.device not in busy)
@@ -130,48 +133,48 @@ class View:
 
     @property
     def ahead(self) -> list[Lane]:
-        """Lanes of jobs that were taken in advance."""
+        """Lanes of jobs that an executor has taken in advance."""
         working = {lane.job for lane in self.working}
         return [lane for lane in self.running if lane.job not in working]
 
     @property
     def pace(self) -> Pace:
-        """The service's figures; else those of the last results and the running lanes."""
-        took = [result.seconds for result in self.recent if result.status == "done"] or [
+        """The service's figures, or else an estimate from last results and running lanes."""
+        durations = [result.seconds for result in self.recent if result.status == "done"] or [
             lane.progress.seconds + lane.progress.seconds_left
             for lane in self.working
             if lane.progress
         ]
         lanes = max(1, len(self.working))
-        mean = sum(took) / len(took) if took else 0.0
+        mean = sum(durations) / len(durations) if durations else 0.0
         per_hour, left = self.per_hour, self.seconds_left
         if per_hour is None:
             per_hour = pairs_per_hour(lanes, mean)
         if left is None and mean > 0 and (self.queued or self.running):
-            begun = sum(lane.seconds_left or mean for lane in self.working)
-            left = ((self.queued + len(self.ahead)) * mean + begun) / lanes
+            started = sum(lane.seconds_left or mean for lane in self.working)
+            left = ((self.queued + len(self.ahead)) * mean + started) / lanes
         return Pace(per_hour, left)
 
     def begin_job(self, job: str, content: str, style: str, device: str = "") -> None:
-        """A device slot has taken a job: its lane stands where the slot's last one stood."""
+        """Add a lane for a job that a device slot has taken, at the lowest free place."""
         taken = {lane.slot for lane in self.running}
         slot = next(number for number in count() if number not in taken)
         self.running.append(Lane(job, content, style, device, slot=slot))
         self.running.sort(key=lambda lane: lane.slot)
 
     def update_progress(self, progress: Progress) -> None:
-        """A running job has said how far it is."""
+        """Store the progress of a running job."""
         for lane in self.running:
             if lane.job == progress.job_id:
                 lane.update(progress)
                 self.preview = progress.preview or self.preview
 
     def remove_job(self, job: str) -> None:
-        """A job left its slot without a result: interrupted, or back in the queue."""
+        """Remove the lane of a job without result: it was interrupted or is back in the queue."""
         self.running = [lane for lane in self.running if lane.job != job]
 
     def end_job(self, result: JobResult, at: float) -> None:
-        """A job has ended, well or not."""
+        """Remove the lane of a job that ended, and add its result."""
         job, error = result.job, result.error
         self.remove_job(job.id)
         self.add_result(
@@ -189,7 +192,7 @@ class View:
         )
 
     def add_result(self, result: Result) -> None:
-        """Remembers and counts a result; a file that never became a job comes straight here."""
+        """Store and count a result; a file that never became a job comes straight here."""
         self.recent.append(result)
         if result.status == "failed":
             self.failures.append(result)
@@ -200,11 +203,11 @@ class View:
             self.done += 1
 
 
-def summary(view: View, now: float) -> str:
-    """The run in one line."""
+def summarize_run(view: View, now: float) -> str:
+    """Summarize the run in one line."""
     if not view.ended:
         return view.message or "nothing was done"
     counts = ((view.done, "done"), (view.failed, "failed"), (view.skipped, "skipped"))
-    said = ", ".join(f"{count} {status}" for count, status in counts if count)
+    results = ", ".join(f"{count} {status}" for count, status in counts if count)
     where = f"; pictures in {view.outbox}" if view.done else ""
-    return f"{said} in {format_duration(now - view.started_at)}{where}"
+    return f"{results} in {format_duration(now - view.started_at)}{where}"

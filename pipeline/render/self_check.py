@@ -1,4 +1,4 @@
-"""Checks of decoder, weights and devices by using them; for `doctor`."""
+"""Checks decoder, weights and devices by using them, for `doctor` and before a worker starts."""
 
 from pipeline.config.sections import Limits
 from pipeline.errors import EngineError
@@ -6,7 +6,7 @@ from pipeline.imaging.sandbox import KNOWN_GOOD, Decoder
 
 
 def check_decoder(limits: Limits) -> str:
-    """Start one, as for a photo, and have it decode a picture."""
+    """Start a decoder, as for a photo, and decode a picture with it."""
     decoder = Decoder(limits, preallocated=0)
     try:
         decoder.start()
@@ -17,17 +17,23 @@ def check_decoder(limits: Limits) -> str:
 
 
 def check_weights(source: str) -> str:
+    """Load the weights and compare them with their checksum."""
     from pipeline.nst.weights import load_weights
 
     count = sum(tensor.numel() for tensor in load_weights(source).values())
     return f"{source}: {count:,} numbers, verified"
 
 
-def check_device(name: str) -> str:
-    """Use each device that a name stands for; `auto` may stand for several."""
-    from pipeline.nst.devices import find_devices
+def list_devices(name: str) -> tuple[tuple[str, int], ...]:
+    """List the devices that a name stands for, each with its free memory in bytes."""
+    from pipeline.nst.devices import find_devices  # loads torch
 
-    found = find_devices(name)
+    return find_devices(name)
+
+
+def check_device(name: str) -> str:
+    """Compute on each device that a name stands for; `auto` may stand for several."""
+    found = list_devices(name)
     several = f"{len(found)} devices, each a worker: " if len(found) > 1 else ""
     return several + "; ".join(_use_device(*device) for device in found)
 

@@ -225,7 +225,7 @@ def grid(rows: Axis, columns: Axis) -> Iterator[dict[str, Any]]:
         yield {rows[0]: row, columns[0]: column}
 
 
-def sweep(
+def render_grid(
     order: Order,
     folder: Path,
     rows: Axis,

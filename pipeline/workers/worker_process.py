@@ -120,11 +120,11 @@ def prepare_engine(
     if place.do is not None:
         do = place.do if getattr(place.do, "takes_turns", False) else _in_turn(place.do)
         return do, place.find(device) if place.find else ((device, 0),)
-    from pipeline.render.machine import find_devices
     from pipeline.render.run_job import run_job, use_threads
+    from pipeline.render.self_check import list_devices
 
     use_threads(threads)
-    return run_job, (place.find or find_devices)(device)
+    return run_job, (place.find or list_devices)(device)
 
 
 def _in_turn(do: RunJob) -> RunJob:

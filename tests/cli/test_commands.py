@@ -376,7 +376,7 @@ def test_doctor_finds_what_is_wrong(pipeline, folder):
 def test_status_of_a_new_project_is_all_zero(pipeline, folder):
     report = json.loads(pipeline("status", "--json").out)
     assert set(report["jobs"].values()) == {0}
-    assert "nobody works on it" in pipeline("status").out
+    assert "no instance is running" in pipeline("status").out
     assert not (folder / ".state").exists()  # looking leaves nothing behind
 
 
@@ -426,7 +426,7 @@ def test_pause_and_resume_say_what_they_did_and_status_tells(pipeline, folder):
     assert "paused by you until " in pipeline("pause", "--until", "8h", "--now").out
     assert "paused by you until " in json.loads(pipeline("status", "--json").out)["held"]
     assert held(folder / ".state", 0.0).at_once
-    assert pipeline("resume").out == "goes on\n"
+    assert pipeline("resume").out == "resumed\n"
     assert pipeline("resume").out == "was not paused\n"
     assert json.loads(pipeline("status", "--json").out)["held"] is None
 

@@ -28,7 +28,7 @@ def test_no_suffix_stands_for_two_kinds() -> None:
 def test_a_photo_name_is_one_for_inbox_upload_and_side_file_in_either_case(suffix: str) -> None:
     for name in ("a" + suffix, "A" + suffix.upper()):
         assert folder.InboxTree(Path()).check_name(name) is None
-        assert uploads.cleaned(name) == name
+        assert uploads.clean_name(name) == name
         assert sidecar.is_side_file(f"{name}.yaml")
         assert kinds.is_photo_name(name)
 
@@ -45,17 +45,17 @@ def test_other_names_are_refused_everywhere_with_the_same_list(name: str) -> Non
     if not name.startswith("."):
         assert refused.message.endswith(kinds.PHOTOS_LISTED)
     with pytest.raises(InputError) as caught:
-        uploads.cleaned(name)
+        uploads.clean_name(name)
     assert caught.value.hint.endswith(kinds.PHOTOS_LISTED)
 
 
 def test_every_suffix_that_can_be_written_is_served_with_its_media_type() -> None:
     for suffixes in formats.SUFFIXES.values():
         for suffix in suffixes:
-            assert shelf._media("a" + suffix).startswith("image/")
+            assert shelf._media_type("a" + suffix).startswith("image/")
             assert formats.format_of("a" + suffix) is not None
     assert {s for kind in kinds.KINDS for s in kind.suffixes} >= thumbnails.SHOWN
-    assert shelf._media("index.html") == ""
+    assert shelf._media_type("index.html") == ""
 
 
 def test_every_kind_of_photo_has_a_decoder() -> None:

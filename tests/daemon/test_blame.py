@@ -403,7 +403,9 @@ def test_doctor_says_of_weights_and_paintings_what_the_work_says(tmp_path):
     (tmp_path / "painting.png").write_bytes(photo(tmp_path / "x.png").read_bytes()[:40])
     config = tmp_path / "config.yaml"
     config.write_text("weights: w.pth\nstyles: {half: {image: painting.png}}\n")
-    said = {found["name"]: found["says"] for found in doctor.examine(load(config))["findings"]}
+    said = {
+        found["name"]: found["says"] for found in doctor.doctor_report(load(config))["findings"]
+    }
     weights = ended(real_job(tmp_path, weights=str(tmp_path / "w.pth")), tmp_path)
     assert weights.error.message == said["style half"]  # met first
     photo(tmp_path / "painting.png", seed=3)

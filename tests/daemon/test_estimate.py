@@ -8,7 +8,7 @@ from pipeline.config.transfer import Transfer, resolve_transfer
 from pipeline.daemon.run_statistics import RunFigures, RunStatistics, words
 from pipeline.errors import Reason
 from pipeline.jobs.job import JobResult
-from pipeline.monitoring.estimate import NAME, Estimate, Rates, estimate, work_of
+from pipeline.monitoring.estimate import NAME, Estimate, Rates, estimate_work, work_of
 from pipeline.monitoring.view import View
 
 DRAFT = work_of(resolve_transfer("draft"))
@@ -24,8 +24,8 @@ def result(seconds: float, content: str = "a.jpg", device: str = "cpu") -> JobRe
 
 def test_rates_outlast_the_process_and_belong_to_device_and_size(tmp_path):
     rates = Rates(tmp_path)
-    rates.learn("cuda:0", DRAFT, 2.0)
-    rates.learn("cpu", DRAFT, 60.0)
+    rates.add_duration("cuda:0", DRAFT, 2.0)
+    rates.add_duration("cpu", DRAFT, 60.0)
     rates.save()
     kept = Rates(tmp_path)
     assert kept.seconds(["cuda:1"], DRAFT) == 2.0
@@ -38,11 +38,11 @@ def test_rates_outlast_the_process_and_belong_to_device_and_size(tmp_path):
 def test_a_rate_follows_a_machine_that_became_slower_and_no_single_job_throws_it(tmp_path):
     rates = Rates(tmp_path)
     for _ in range(20):
-        rates.learn("cpu", DRAFT, 10.0)
-    rates.learn("cpu", DRAFT, 100.0)
+        rates.add_duration("cpu", DRAFT, 10.0)
+    rates.add_duration("cpu", DRAFT, 100.0)
     assert 10 < rates.seconds(["cpu"], DRAFT) < 30
     for _ in range(30):
-        rates.learn("cpu", DRAFT, 20.0)
+        rates.add_duration("cpu", DRAFT, 20.0)
     assert rates.seconds(["cpu"], DRAFT) == pytest.approx(20, rel=0.01)
 
 
@@ -57,7 +57,7 @@ def test_rates_that_cannot_be_read_are_measured_anew(tmp_path, text):
 def test_rates_that_cannot_be_written_stop_nothing(tmp_path):
     (tmp_path / "state").write_text("a file where a folder must be")
     rates = Rates(tmp_path / "state")
-    rates.learn("cpu", DRAFT, 1.0)
+    rates.add_duration("cpu", DRAFT, 1.0)
     rates.save()
     assert rates.seconds(["cpu"], DRAFT) == 1.0
 
@@ -67,20 +67,20 @@ def test_rates_that_cannot_be_written_stop_nothing(tmp_path):
 
 def test_an_estimate_sums_over_kinds_of_work_and_divides_among_slots(tmp_path):
     rates = Rates(tmp_path)
-    rates.learn("cpu", DRAFT, 10.0)
-    rates.learn("cpu", FINE, 100.0)
-    found = estimate({DRAFT: 6, FINE: 2}, rates, ["cpu"], slots=2)
+    rates.add_duration("cpu", DRAFT, 10.0)
+    rates.add_duration("cpu", FINE, 100.0)
+    found = estimate_work({DRAFT: 6, FINE: 2}, rates, ["cpu"], slots=2)
     assert found == Estimate(8, 130.0)
     assert found.words() == "8 pairs to do, about 2:10"
 
 
 def test_what_was_never_measured_is_said_to_be_unknown(tmp_path):
     rates = Rates(tmp_path)
-    assert estimate({DRAFT: 1}, rates, ["cpu"], 1).words() == (
+    assert estimate_work({DRAFT: 1}, rates, ["cpu"], 1).words() == (
         "1 pair to do; how long is unknown until the first is done"
     )
-    rates.learn("cpu", DRAFT, 10.0)
-    assert "unknown for 2 of them" in estimate({DRAFT: 1, FINE: 2}, rates, ["cpu"], 1).words()
+    rates.add_duration("cpu", DRAFT, 10.0)
+    assert "unknown for 2 of them" in estimate_work({DRAFT: 1, FINE: 2}, rates, ["cpu"], 1).words()
 
 
 def test_a_kind_of_work_is_told_apart_by_what_takes_time():

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from support.studio import Studio
 
-from pipeline.cli.dry_run import dry_run
-from pipeline.cli.explain import explain, explain_text
+from pipeline.cli.dry_run import print_dry_run
+from pipeline.cli.explain import explain_report, explain_text
 from pipeline.config.loading import Loaded
 from pipeline.daemon import preview as previewing
 from pipeline.errors import Failure, Reason
@@ -70,8 +70,8 @@ def test_a_run_its_dry_run_and_explain_agree_on_every_file(studio, capsys):
     loaded = Loaded(studio.root / "config.yaml", studio.config, studio.manifest)
     files = sorted(path for path in studio.inbox.rglob("*") if path.is_file())
     before = studio.ledger.revision()
-    reports = [explain(loaded, path) for path in files]
-    dry_run(loaded, as_json=True)
+    reports = [explain_report(loaded, path) for path in files]
+    print_dry_run(loaded, as_json=True)
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert studio.ledger.revision() == before, "looking wrote something"
 
@@ -96,10 +96,10 @@ def test_a_run_its_dry_run_and_explain_agree_on_every_file(studio, capsys):
 
 def test_explain_does_not_say_that_a_file_is_not_taken_which_is_taken_again(studio):
     loaded = Loaded(studio.root / "config.yaml", studio.config, studio.manifest)
-    said = explain_text(explain(loaded, Path("unreadable-then.png")))
+    said = explain_text(explain_report(loaded, Path("unreadable-then.png")))
     assert "mosaic: will be made: new" in said
     assert "not taken" not in said
-    said = explain_text(explain(loaded, Path("broken-for-good.png")))
+    said = explain_text(explain_report(loaded, Path("broken-for-good.png")))
     assert "not taken: truncated" in said
 
 
@@ -112,7 +112,7 @@ def test_explain_reads_only_the_file_that_it_is_asked_about(studio, monkeypatch)
         return hash_file(path, *given)
 
     monkeypatch.setattr(previewing, "hash_file", recorded)
-    explain(loaded, studio.inbox / "new.png")
+    explain_report(loaded, studio.inbox / "new.png")
     assert read == ["new.png"]
-    explain(loaded, studio.inbox / "done.png")
+    explain_report(loaded, studio.inbox / "done.png")
     assert read == ["new.png"], "what the ledger knows is not read again"

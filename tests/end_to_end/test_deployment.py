@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
-from pipeline.cli.service_units import missing, text
+from pipeline.cli.service_units import build_service_file, find_missing_folders
 from pipeline.config.loading import load_config
 from pipeline.errors import UsageError
 
@@ -34,7 +34,9 @@ def a_config(folder: Path, more: str = "") -> Path:
 
 
 def unit(path: Path, user: bool = False) -> str:
-    return text("systemd", load_config(path), path, user=user, account="" if user else "daemon")
+    return build_service_file(
+        "systemd", load_config(path), path, user=user, account="" if user else "daemon"
+    )
 
 
 def keys(unit: str) -> dict[str, str]:
@@ -153,7 +155,7 @@ def test_a_name_that_no_unit_can_hold_is_refused(tmp_path):
 def test_folders_that_are_not_there_yet_are_named(tmp_path):
     """systemd builds its walls around folders that exist."""
     path = a_config(tmp_path, "after: archive\n")
-    assert missing(load_config(path)) == [tmp_path / "archive"]
+    assert find_missing_folders(load_config(path)) == [tmp_path / "archive"]
 
 
 # --- launchd --------------------------------------------------------------------------------
@@ -163,7 +165,7 @@ def test_folders_that_are_not_there_yet_are_named(tmp_path):
 def test_the_agent_is_a_property_list_that_names_this_config(tmp_path, name):
     """Absolute paths, as they are: launchd puts nothing into them."""
     path = a_config(tmp_path / name)
-    agent = plistlib.loads(text("launchd", load_config(path), path).encode())
+    agent = plistlib.loads(build_service_file("launchd", load_config(path), path).encode())
     command = [sys.executable, "-P", "-m", "pipeline", "watch", "--config", str(path)]
     assert agent["ProgramArguments"] == command
     assert agent["WorkingDirectory"] == str(tmp_path / name)
@@ -178,7 +180,7 @@ def test_the_agent_is_a_property_list_that_names_this_config(tmp_path, name):
 def test_macos_itself_finds_nothing_wrong_with_the_agent(tmp_path):
     file = tmp_path / "agent.plist"
     path = a_config(tmp_path)
-    file.write_text(text("launchd", load_config(path), path))
+    file.write_text(build_service_file("launchd", load_config(path), path))
     subprocess.run(["plutil", "-lint", str(file)], check=True, timeout=60)
 
 
@@ -373,7 +375,7 @@ def test_a_real_daemon_tells_systemd_and_whoever_asks_how_it_is(manager):
     systemd.daemon.send_signal(signal.SIGTERM)
     systemd.hear("STOPPING=1")
     assert systemd.daemon.wait(60) == 1  # one file had failed
-    assert systemd.healthy().stdout == "nobody works on it\n"
+    assert systemd.healthy().stdout == "no instance is running\n"
     digest = json.loads((systemd.folder / "told").read_text())
     assert (digest["why"], digest["failed"]) == ("drained", 1)
     assert digest["failures"] == {"unsupported_format": 1}

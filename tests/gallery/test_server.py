@@ -25,11 +25,11 @@ from pipeline.errors import InputError, OutputError, Reason
 from pipeline.gallery.server import GalleryServer, Site, uploads
 from pipeline.gallery.server.access import Guard, is_loopback
 from pipeline.gallery.server.server import MOST_CONNECTIONS
-from pipeline.gallery.server.uploads import cleaned, receive
+from pipeline.gallery.server.uploads import clean_name, receive
 from pipeline.gallery.writer import FOLDER, PICTURES, Gallery
 from pipeline.inbox.scanner import Inbox
 from pipeline.jobs.job import Progress
-from pipeline.monitoring.live import ASKED, TOLD, LivePublisher, request_live
+from pipeline.monitoring.live import DOCUMENT_FILE, REQUEST_FILE, LivePublisher, request_live
 from pipeline.monitoring.view import View
 from pipeline.outbox.thumbnails import small_name
 
@@ -375,13 +375,13 @@ def test_uploads_can_be_switched_off(tmp_path: Path) -> None:
      ("x" * 300 + ".jpg", "x" * 120 + ".jpg")],
 )  # fmt: skip
 def test_names_are_made_harmless(name: str, kept: str) -> None:
-    assert cleaned(name) == kept
+    assert clean_name(name) == kept
 
 
 @given(st.text(max_size=300), st.sampled_from([".jpg", ".PNG", "", ".tiff", ".sh"]))
 def test_no_name_leads_out_of_the_inbox_or_hides_in_it(name: str, suffix: str) -> None:
     try:
-        kept = cleaned(name + suffix)
+        kept = clean_name(name + suffix)
     except InputError:
         return
     assert kept == Path(kept).name
@@ -441,7 +441,7 @@ def test_on_every_file_system_a_file_comes_whole_and_takes_nobodys_name(
 def test_what_a_killed_server_left_is_swept(tmp_path: Path) -> None:
     (tmp_path / ".upload-1234.part").touch()
     (tmp_path / "a.part").touch()
-    uploads.sweep(tmp_path)
+    uploads.remove_partial_uploads(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.part"]
 
 
@@ -467,11 +467,11 @@ def test_who_asks_is_told_what_goes_on(tmp_path: Path) -> None:
     now = request_live(tmp_path, 100.5)
     assert (now["queued"], now["lanes"][0]["fraction"]) == (3, 0.25)
     assert now["lanes"][0]["preview"] == [2, 1, "AAECAwQF"]
-    assert {path.name for path in tmp_path.iterdir()} == {ASKED, TOLD}
+    assert {path.name for path in tmp_path.iterdir()} == {REQUEST_FILE, DOCUMENT_FILE}
 
 
 def test_telling_is_bounded_and_ends_when_nobody_asks(tmp_path: Path) -> None:
-    publisher, path = LivePublisher(tmp_path), tmp_path / TOLD
+    publisher, path = LivePublisher(tmp_path), tmp_path / DOCUMENT_FILE
     request_live(tmp_path, 100.0)
     publisher.publish(busy_view(), 100.0)
     first = path.stat().st_ino
@@ -486,7 +486,7 @@ def test_telling_is_bounded_and_ends_when_nobody_asks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"at": "x"}', "\xff"])
 def test_a_damaged_word_is_no_word(tmp_path: Path, text: str) -> None:
-    (tmp_path / TOLD).write_text(text)
+    (tmp_path / DOCUMENT_FILE).write_text(text)
     assert request_live(tmp_path, 100.0) is None
 
 

@@ -20,8 +20,8 @@ from support.gallery_stock import (
 )
 
 from pipeline.errors import OutputError
-from pipeline.gallery.entries import POINTS, make_entry, url
-from pipeline.gallery.page import page
+from pipeline.gallery.entries import POINTS, make_entry, relative_url
+from pipeline.gallery.page import build_page
 from pipeline.gallery.writer import CHUNK, FOLDER, PICTURES, Gallery
 from pipeline.outbox.thumbnails import NAME, before_name, large_name, small_name
 
@@ -190,9 +190,9 @@ def test_a_page_that_is_not_ours_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_the_page_of_an_earlier_version_is_replaced(tmp_path: Path) -> None:
     Gallery(tmp_path).update()
-    (tmp_path / "index.html").write_bytes(page()[:60] + b"<p>older</p>")
+    (tmp_path / "index.html").write_bytes(build_page()[:60] + b"<p>older</p>")
     Gallery(tmp_path).update()
-    assert (tmp_path / "index.html").read_bytes() == page()
+    assert (tmp_path / "index.html").read_bytes() == build_page()
 
 
 @pytest.mark.parametrize("name", [FOLDER, f"{FOLDER}/{PICTURES}"])
@@ -387,7 +387,7 @@ def test_a_short_curve_is_told_whole_as_finely_as_a_plot_can_show() -> None:
     ],
 )
 def test_an_address_spells_every_byte_of_a_name(path: str, address: str) -> None:
-    assert url(path) == address
+    assert relative_url(path) == address
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "//evil.example/a.png", "../a.png", "", "a\0.png",
@@ -428,7 +428,7 @@ def test_a_failure_is_told_with_its_reason() -> None:
 
 
 def test_the_page_is_one_file_that_loads_nothing_from_elsewhere() -> None:
-    text = page().decode()
+    text = build_page().decode()
     assert not re.search(r"https?://(?!www\.w3\.org/)", text)  # the name of SVG is no address
     assert not re.search(r"@(POLICY|STYLE|SCRIPT)@", text)
     assert text.count("<script>") == text.count("</script>") == 1
@@ -436,6 +436,6 @@ def test_the_page_is_one_file_that_loads_nothing_from_elsewhere() -> None:
 
 
 def test_the_same_version_gives_the_same_page_byte_for_byte() -> None:
-    first = page()
-    page.cache_clear()
-    assert page() == first
+    first = build_page()
+    build_page.cache_clear()
+    assert build_page() == first

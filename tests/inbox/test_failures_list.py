@@ -7,8 +7,8 @@ import pytest
 from support.stock import read_log
 from support.studio import CONFIG, Studio
 
-from pipeline.cli.retry import retry
-from pipeline.cli.status import status
+from pipeline.cli.retry import retry_jobs
+from pipeline.cli.status import status_report
 from pipeline.config.loading import load
 from pipeline.errors import Reason
 from pipeline.inbox.backlog import Backlog
@@ -20,7 +20,7 @@ BROKEN = b"no picture at all"
 
 
 def report(studio: Studio) -> dict:
-    return status(load(studio.root / "config.yaml"))
+    return status_report(load(studio.root / "config.yaml"))
 
 
 def failures(studio: Studio) -> list[str]:
@@ -78,7 +78,7 @@ def test_a_failed_photo_that_is_deleted_leaves_the_list_of_failures(make_studio)
         (studio.inbox / name).unlink()
     assert failures(studio) == []  # also while nobody works on it
     assert report(studio)["jobs"]["failed"] == 0
-    assert retry(load(studio.root / "config.yaml"), None) == 0
+    assert retry_jobs(load(studio.root / "config.yaml"), None) == 0
     studio.until_idle()
     assert set(last_words(studio).values()) == {("skipped", "vanished")}
     lines = len(read_log(studio.outbox))
@@ -108,7 +108,7 @@ def test_what_was_put_aside_stays_a_failure_until_it_is_tried_again(make_studio)
     assert sorted(p.name for p in studio.inbox.iterdir()) == []
     assert [one["content"] for one in report(studio)["quarantine"]] == [*with_failures_put_aside]
     assert last_words(studio)["hopeless.png"] == ("failed", "engine_error")
-    assert retry(load(studio.root / "config.yaml"), None) == 2
+    assert retry_jobs(load(studio.root / "config.yaml"), None) == 2
     studio.until_idle()
     assert studio.states()["hopeless.png"] == "done"
 

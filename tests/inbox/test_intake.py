@@ -15,10 +15,10 @@ from support.fake_work import done, failed, photo
 from support.stock import make_job
 from support.studio import CONFIG, Studio
 
-from pipeline.cli.dry_run import dry_run
-from pipeline.cli.explain import explain, explain_text
-from pipeline.cli.retry import accept, retry
-from pipeline.cli.status import status, status_text
+from pipeline.cli.dry_run import print_dry_run
+from pipeline.cli.explain import explain_report, explain_text
+from pipeline.cli.retry import accept_inbox, retry_jobs
+from pipeline.cli.status import status_report, status_text
 from pipeline.config.loading import load
 from pipeline.config.sections import Limits
 from pipeline.errors import ChangedError, InboxError, JobError, OutputError, Reason, UsageError
@@ -90,7 +90,7 @@ def test_a_moved_inbox_is_accepted_by_command_while_the_daemon_waits(make_studio
     studio = make_studio()
     unmounted(studio, lies_on)
     studio.tick()
-    assert accept(loaded(studio)) == "ext4 at /"
+    assert accept_inbox(loaded(studio)) == "ext4 at /"
     studio.good_one_survives()
 
 
@@ -124,9 +124,9 @@ def test_nothing_is_said_of_a_missing_disk_as_if_it_were_empty(make_studio, lies
     studio = make_studio()
     unmounted(studio, lies_on)
     with pytest.raises(InboxError, match=r"mount its disk.*pipeline accept") as caught:
-        dry_run(loaded(studio), as_json=False)
+        print_dry_run(loaded(studio), as_json=False)
     assert caught.value.exit_code == 2
-    report = status(loaded(studio))
+    report = status_report(loaded(studio))
     assert "lay on nfs4" in report["trouble"]
     assert "lay on nfs4" in status_text(report)
 
@@ -198,7 +198,7 @@ def test_retry_brings_a_photo_back_from_quarantine_and_it_is_made(make_studio, h
     path = put_aside(studio)
     (pair,) = studio.ledger.pairs()
     jobs = {"all": None, "content": ["sub/a.png"], "path": [str(path)], "job": [pair.job]}[how]
-    assert retry(loaded(studio), jobs) == 1
+    assert retry_jobs(loaded(studio), jobs) == 1
     assert (studio.inbox / "sub/a.png").exists()
     assert quarantined_photos(studio.config.quarantine) == []
     assert not path.with_name("a.png.reason.json").exists()
@@ -216,7 +216,7 @@ def test_retry_brings_back_a_file_that_never_became_a_job(make_studio):
     (one,) = quarantined_photos(studio.config.quarantine)
     assert (one.content, one.code) == ("broken.png", "truncated")
     one.path.write_bytes(whole)  # mended where it lies
-    assert retry(loaded(studio), ["broken.png"]) == 1
+    assert retry_jobs(loaded(studio), ["broken.png"]) == 1
     studio.until_idle()
     assert studio.states() == {"broken.png": "done"}
 
@@ -230,7 +230,7 @@ def test_nothing_is_overwritten_by_what_comes_back_and_the_rest_is_brought(make_
     studio.until_idle()
     (studio.inbox / "sub/a.png").write_bytes(b"another")
     with pytest.raises(UsageError, match=r"sub/a\.png: another file stands in its place"):
-        retry(loaded(studio), None)
+        retry_jobs(loaded(studio), None)
     assert (studio.inbox / "sub/a.png").read_bytes() == b"another"
     assert path.exists()
     assert (studio.inbox / "b.png").exists()
@@ -242,7 +242,7 @@ def test_a_return_that_a_kill_cut_between_its_two_names_is_ended_by_the_next_ret
     (studio.inbox / "sub/a.png").hardlink_to(path)  # linked, not yet removed
     studio.until_idle()
     assert "sub/a.png" in {r.content for r in studio.ledger.files.refusals()}
-    assert retry(loaded(studio), ["sub/a.png"]) == 1
+    assert retry_jobs(loaded(studio), ["sub/a.png"]) == 1
     studio.until_idle()
     assert studio.states() == {"sub/a.png": "done"}
 
@@ -258,7 +258,7 @@ def test_a_photo_comes_back_over_to_another_disk_whole(make_studio, tmp_path):
         studio.until_running()
         studio.fail(Reason.ENGINE_ERROR)
         studio.until_idle()
-        assert retry(loaded(studio), None) == 1
+        assert retry_jobs(loaded(studio), None) == 1
         assert (studio.inbox / "a.png").read_bytes() == before
         assert sorted(p.name for p in studio.inbox.iterdir()) == ["a.png"]
         assert list(other.iterdir()) == []
@@ -331,17 +331,17 @@ def test_status_counts_what_waits_and_what_is_put_aside(make_studio):
     studio.put("c.png", seed=7)
     studio.put("d.png", seed=8)
     (studio.inbox / "list.txt").write_text("no picture")
-    report = status(loaded(studio))
+    report = status_report(loaded(studio))
     assert report["waiting"] == {"files": 2, "at_least": False}
     assert [one["content"] for one in report["quarantine"]] == ["sub/a.png"]
     text = status_text(report)
-    assert "in the inbox and not begun: 2 files" in text
+    assert "waiting in the inbox: 2 files" in text
     assert "in quarantine: 1" in text
     assert "engine_error" in text
-    told = explain_text(explain(loaded(studio), Path("sub/a.png")))
+    told = explain_text(explain_report(loaded(studio), Path("sub/a.png")))
     assert "in quarantine: " in told
     studio.until_idle()
-    assert status(loaded(studio))["waiting"] == {"files": 0, "at_least": False}
+    assert status_report(loaded(studio))["waiting"] == {"files": 0, "at_least": False}
 
 
 def test_a_photo_that_was_replaced_waits_again(make_studio):
@@ -524,7 +524,7 @@ def test_the_loop_survives_a_hole_of_terabytes_and_reads_none_of_it(make_studio)
             file.truncate(1 << 42)
         except OSError:
             pytest.skip("needs a disk for sparse files")
-    dry_run(loaded(studio), as_json=True)
+    print_dry_run(loaded(studio), as_json=True)
     studio.until_idle()
     assert studio.codes()["endless.png"] == Reason.TOO_LARGE
     studio.good_one_survives()

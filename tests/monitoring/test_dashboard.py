@@ -22,7 +22,7 @@ from pipeline.monitoring.terminal.frame import Painter, _half_block, picture
 from pipeline.monitoring.terminal.layout import elide
 from pipeline.monitoring.terminal.preview import LEVELS, Preview, resize
 from pipeline.monitoring.terminal.screen import Look, Screen
-from pipeline.monitoring.view import summary
+from pipeline.monitoring.view import summarize_run
 from pipeline.system.text import format_duration
 
 NOW = 1_700_000_000.0
@@ -315,8 +315,8 @@ def test_a_result_ends_its_lane_and_is_counted():
 
 def test_the_summary_is_one_line():
     """It counts what there is, and says where the pictures are if there are any."""
-    assert summary(a_view(), NOW) == "1 done, 1 failed, 1 skipped in 1:05; pictures in outbox"
-    assert summary(View(message="nothing to do"), NOW) == "nothing to do"
+    assert summarize_run(a_view(), NOW) == "1 done, 1 failed, 1 skipped in 1:05; pictures in outbox"
+    assert summarize_run(View(message="nothing to do"), NOW) == "nothing to do"
 
 
 class Sheet(io.StringIO):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.jobs.job import Progress
-from pipeline.monitoring.digest import FIRST_FAILED, Batch
+from pipeline.monitoring.digest import MAX_FAILED, Batch
 from pipeline.monitoring.health import FAILING, GRACE_SECONDS, HealthMonitor, find_trouble
 from pipeline.monitoring.systemd import Notifier
 from pipeline.monitoring.view import View
@@ -41,11 +41,11 @@ def test_a_silent_worker_is_the_executors_matter_first():
     view, health = a_view(), HealthMonitor(stall_seconds=600)
     for second in (0, 5000, 6000 + GRACE_SECONDS):
         health.observe(view.running, second)
-        assert health.stuck(second) == ""
-    assert "cpu" in health.stuck(6001 + GRACE_SECONDS)
+        assert health.find_stuck(second) == ""
+    assert "cpu" in health.find_stuck(6001 + GRACE_SECONDS)
     spoke(view, 1.0)
     health.observe(view.running, 7000)
-    assert health.stuck(7000) == ""
+    assert health.find_stuck(7000) == ""
 
 
 def test_a_worker_of_long_steps_is_given_time():
@@ -55,8 +55,8 @@ def test_a_worker_of_long_steps_is_given_time():
     spoke(view, 50.0)
     health.observe(view.running, 50)
     health.observe(view.running, 540)
-    assert health.stuck(540) == ""
-    assert health.stuck(50 + 500 + GRACE_SECONDS + 1)
+    assert health.find_stuck(540) == ""
+    assert health.find_stuck(50 + 500 + GRACE_SECONDS + 1)
 
 
 def test_a_job_taken_in_advance_may_wait_as_long_as_the_one_before_it_takes():
@@ -66,7 +66,7 @@ def test_a_job_taken_in_advance_may_wait_as_long_as_the_one_before_it_takes():
     for second in range(0, 1000, 5):
         spoke(view, float(second))
         health.observe(view.running, second)
-        assert health.stuck(second) == ""
+        assert health.find_stuck(second) == ""
 
 
 def test_a_job_that_ended_is_no_longer_waited_for():
@@ -74,29 +74,29 @@ def test_a_job_that_ended_is_no_longer_waited_for():
     health.observe(view.running, 0)
     view.remove_job("job1")
     health.observe(view.running, 1)
-    assert health.stuck(10_000) == ""
+    assert health.find_stuck(10_000) == ""
 
 
 def test_job_after_job_failing_is_an_ailment_unless_the_photos_are_at_fault():
     health = HealthMonitor(600)
     for _ in range(50):
         health.add_line(a_line("failed", "truncated"))
-    assert health.failing() == ""
+    assert health.find_failing() == ""
     for _ in range(FAILING):
-        assert health.failing() == ""
+        assert health.find_failing() == ""
         health.add_line(a_line("failed", "out_of_memory"))
-    assert "out_of_memory" in health.failing()
+    assert "out_of_memory" in health.find_failing()
     health.add_line(a_line("skipped", "no_match"))
-    assert health.failing()
+    assert health.find_failing()
     health.add_line(a_line("done"))
-    assert health.failing() == ""
+    assert health.find_failing() == ""
 
 
 @pytest.mark.parametrize(
     ("card", "words"),
     [
-        (None, "nobody works on it"),
-        ({}, "not begun"),
+        (None, "no instance is running"),
+        ({}, "not started"),
         ({"ticked": NOW - 61}, "not ticked for 61 s"),
         ({"ticked": NOW + 3600}, "not ticked"),
         ({"ticked": NOW, "stuck": "the worker hangs"}, "the worker hangs"),
@@ -230,5 +230,5 @@ def test_ten_thousand_failures_make_a_short_digest():
     digest = batch.end("run_ended", NOW)
     assert digest is not None
     assert digest["failures"] == {"truncated": 10_000}
-    assert len(digest["first_failed"]) == FIRST_FAILED
+    assert len(digest["first_failed"]) == MAX_FAILED
     assert len(json.dumps(digest)) < 60_000

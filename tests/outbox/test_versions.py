@@ -13,10 +13,10 @@ from support.fake_work import done
 from support.stock import books, bring_back, make, make_job, pictures, publish, read_log, render
 from support.studio import CONFIG, STYLES, Studio
 
-from pipeline.cli.dry_run import dry_run
-from pipeline.cli.explain import explain, explain_text
-from pipeline.cli.retry import retry
-from pipeline.cli.status import status
+from pipeline.cli.dry_run import print_dry_run
+from pipeline.cli.explain import explain_report, explain_text
+from pipeline.cli.retry import retry_jobs
+from pipeline.cli.status import status_report
 from pipeline.config.loading import Loaded
 from pipeline.config.sections import Versions as Bounds
 from pipeline.daemon import restore as restoring
@@ -330,18 +330,18 @@ def test_a_dry_run_reports_what_will_be_replaced(studio, capsys):
     studio.until_idle()
     studio.put("c.png", 3)  # new: it replaces nothing
     studio.configure(SMALL)
-    dry_run(loaded(studio), as_json=False)
+    print_dry_run(loaded(studio), as_json=False)
     said = capsys.readouterr()
     assert len(said.out.splitlines()) == 3
     assert "replaces 2 finished pictures, 64 -> 32 px; the earlier ones go to .versions" in said.err
     studio.configure(SMALL + "keep: latest\n")
-    dry_run(loaded(studio), as_json=False)
+    print_dry_run(loaded(studio), as_json=False)
     assert "64 -> 32 px; the earlier ones are not kept" in capsys.readouterr().err
     (studio.outbox.root / "a--mosaic.png").unlink()
-    dry_run(loaded(studio), as_json=False)
+    print_dry_run(loaded(studio), as_json=False)
     assert "replaces 1 finished picture," in capsys.readouterr().err
     studio.configure(LARGE)
-    dry_run(loaded(studio), as_json=False)
+    print_dry_run(loaded(studio), as_json=False)
     assert "replaces" not in capsys.readouterr().err
 
 
@@ -383,10 +383,10 @@ def test_what_was_restored_stays_until_retry(studio):
     reconfigure(studio, SMALL + "seed: 5\n")  # whatever is configured
     studio.until_idle()
     assert len(studio.executor.begun) == begun
-    report = explain(loaded(studio), Path("a.png"))
+    report = explain_report(loaded(studio), Path("a.png"))
     assert [(pair["why"], pair["will_be_made"]) for pair in report["plan"]] == [("restored", False)]
     assert "`retry FILE` makes it as configured" in explain_text(report)
-    assert retry(loaded(studio), ["a.png"]) == 1
+    assert retry_jobs(loaded(studio), ["a.png"]) == 1
     studio.until_idle(lambda job, staging: done(job, staging, "small"))
     assert marks(studio) == [True, False]
 
@@ -398,7 +398,7 @@ def test_another_photo_in_its_place_is_rendered_though_an_earlier_version_was_re
     studio.put("a.png", 7)
     studio.until_idle(lambda job, staging: done(job, staging, "small"))
     assert marks(studio) == [True, True]
-    assert len(explain(loaded(studio), Path("a.png"))["versions"]) == 2
+    assert len(explain_report(loaded(studio), Path("a.png"))["versions"]) == 2
 
 
 def test_the_original_is_not_consumed_for_an_earlier_version(studio):
@@ -438,7 +438,7 @@ def test_a_pair_that_is_being_rendered_gives_way_to_the_earlier_version(studio):
 
 def test_versions_are_named_by_id_job_file_photo_and_picture(studio):
     changed_mind(studio)
-    first = explain(loaded(studio), Path("a.png"))["versions"][0]
+    first = explain_report(loaded(studio), Path("a.png"))["versions"][0]
     outbox = studio.outbox.root
     for name in (
         lambda v: v["version"],
@@ -448,16 +448,16 @@ def test_versions_are_named_by_id_job_file_photo_and_picture(studio):
         lambda v: str(outbox / "a--mosaic.enhanced.png"),
     ):
         with stopped(studio):
-            (version,) = explain(loaded(studio), Path("a.png"))["versions"]
+            (version,) = explain_report(loaded(studio), Path("a.png"))["versions"]
             back = restoring.restore(loaded(studio), [name(version)], everything=False)
             assert [v.id for v in back.versions] == [version["version"]]
-    assert explain(loaded(studio), Path("a.png"))["versions"][0]["job"] != first["job"]
+    assert explain_report(loaded(studio), Path("a.png"))["versions"][0]["job"] != first["job"]
 
 
 def test_the_gallery_shows_the_current_pictures_and_no_earlier_version(studio):
     changed_mind(studio)
     shelf = OutboxFiles(studio.outbox.root)
-    (version,) = explain(loaded(studio), Path("a.png"))["versions"]
+    (version,) = explain_report(loaded(studio), Path("a.png"))["versions"]
     assert shelf.open(version["outputs"][0]["path"]) is None
     shown = shelf.open("a--mosaic.png")
     assert shown is not None
@@ -468,7 +468,7 @@ def test_the_gallery_shows_the_current_pictures_and_no_earlier_version(studio):
 
 def test_explain_lists_when_what_how_large_and_where(studio):
     changed_mind(studio)
-    report = explain(loaded(studio), Path("a.png"))
+    report = explain_report(loaded(studio), Path("a.png"))
     (version,) = report["versions"]
     assert version["summary"].startswith("mosaic (builtin:mosaic), 64 x 48 px, steps 2, seed 0")
     assert version["missing"] == []
@@ -476,12 +476,12 @@ def test_explain_lists_when_what_how_large_and_where(studio):
     assert f"  {version['version']}  " in text
     assert version["outputs"][0]["path"] in text
     assert json.loads(json.dumps(report)) == report
-    assert status(loaded(studio))["versions"]["count"] == 2
+    assert status_report(loaded(studio))["versions"]["count"] == 2
 
 
 def test_what_cannot_be_restored_is_refused_with_its_cause(studio):
     changed_mind(studio)
-    (version,) = explain(loaded(studio), Path("a.png"))["versions"]
+    (version,) = explain_report(loaded(studio), Path("a.png"))["versions"]
     (studio.outbox.root / version["outputs"][0]["path"]).write_text("changed")
     with stopped(studio):
         for name, words in (

@@ -17,7 +17,7 @@ from support.stock import pictures
 from support.studio import CONFIG, STYLES, Studio
 
 from pipeline.cli import main as cli
-from pipeline.cli.explain import explain, explain_text
+from pipeline.cli.explain import explain_report, explain_text
 from pipeline.config.loading import load
 from pipeline.daemon.instance import Card
 from pipeline.daemon.observers import Observers
@@ -70,7 +70,9 @@ def test_a_painting_that_is_gone_holds_its_own_style_back_and_no_other(make, gon
     assert ("b.png", "harbour", "style waits") in {
         (pair.content, pair.style, pair.why) for pair in preview(loaded).plan.pairs
     }
-    assert "harbour: waits until its painting" in explain_text(explain(loaded, Path("b.png")))
+    assert "harbour: waits until its painting" in explain_text(
+        explain_report(loaded, Path("b.png"))
+    )
 
     if gone == "folder":
         painting.rmdir()

@@ -19,8 +19,8 @@ from support.fake_work import done, photo
 from support.stock import pictures, read_log
 from support.studio import CONFIG, Studio
 
-from pipeline.cli.explain import explain, explain_text
-from pipeline.cli.status import status, status_text
+from pipeline.cli.explain import explain_report, explain_text
+from pipeline.cli.status import status_report, status_text
 from pipeline.config.loading import load
 from pipeline.errors import Reason
 from pipeline.gallery.writer import Gallery
@@ -255,13 +255,13 @@ def test_both_photos_of_a_name_are_in_explain_status_run_log_and_gallery(tmp_pat
     gallery = Gallery(studio.outbox.root)
     gallery.update()
     assert gallery._head is not None
-    hung = [entry["pictures"][0]["url"] for entry in gallery._shown_entries(gallery._head.chunks)]
+    hung = [entry["pictures"][0]["url"] for entry in gallery._current_entries(gallery._head.chunks)]
     studio.close()
     loaded = load(tmp_path / "config.yaml")
-    report = explain(loaded, Path("image.png"))
+    report = explain_report(loaded, Path("image.png"))
     assert logged == names
     assert sorted(hung) == sorted(f"./{name}" for name in names)
-    for text in (explain_text(report), status_text(status(loaded))):
+    for text in (explain_text(report), status_text(status_report(loaded))):
         assert all(name in text for name in names), text
         assert text.count("its photo has left the inbox") == 2
 
@@ -275,7 +275,7 @@ def test_a_picture_that_is_made_again_hangs_once(tmp_path):
     gallery = Gallery(studio.outbox.root)
     gallery.update()
     assert gallery._head is not None
-    hung = list(gallery._shown_entries(gallery._head.chunks))
+    hung = list(gallery._current_entries(gallery._head.chunks))
     studio.close()
     assert len(hung) == 2
     assert len(pictures(studio.outbox)) == 4

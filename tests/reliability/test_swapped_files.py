@@ -19,8 +19,8 @@ import pytest
 from support.fake_work import FakeExecutor, photo
 from support.stock import read_log
 
-from pipeline.cli.explain import explain
-from pipeline.cli.status import status
+from pipeline.cli.explain import explain_report
+from pipeline.cli.status import status_report
 from pipeline.daemon import run as running
 from pipeline.errors import PipelineError
 from pipeline.gallery.server.files import OutboxFiles
@@ -149,8 +149,8 @@ def look(root: Path) -> None:
             found.file.close()
     live.request_live(root / ".state", time.time())
     loaded = running.load(root / "config.yaml")
-    status(loaded)
-    explain(loaded, root / "inbox/b.png")
+    status_report(loaded)
+    explain_report(loaded, root / "inbox/b.png")
 
 
 def swap(path: Path, kind) -> None:

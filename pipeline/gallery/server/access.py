@@ -1,4 +1,4 @@
-"""Who may ask, and from where: host names, origins, the token. Pure functions of the headers."""
+"""Access control: checks host names, origins and the token. Pure functions of the headers."""
 
 import hashlib
 import hmac
@@ -13,13 +13,13 @@ Headers = Message | dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What a request must present.
+    """Decides whether a request is allowed.
 
     Attributes:
-        token: The secret that it must know; None: no secret.
-        names: Host names, besides localhost and numbers, that stand for this server.
-        cookie: Name of the cookie that stands for the token. Cookies know no ports, so servers on
-            other ports of the machine need other names.
+        token: The secret that a request must present; None: no secret is needed.
+        names: Host names of this server, besides localhost and IP addresses.
+        cookie: Name of the cookie that replaces the token. Cookies ignore ports, so servers on
+            different ports of a machine need different names.
     """
 
     token: str | None = None
@@ -27,46 +27,46 @@ class Guard:
     cookie: str = "pipeline"
 
     def knows_host(self, host: str | None) -> bool:
-        """Whether the request was meant for us.
+        """Whether the request names this server as its host.
 
-        A foreign page can make its own name resolve to this address (DNS rebinding) and then read
-        our answers as its own. It cannot do so with an address or with one of our names.
+        A foreign page can make its own host name resolve to this address (DNS rebinding) and then
+        read our responses. It cannot do so with an IP address or with one of our names.
         """
-        name = _name(host or "")
-        return name == "localhost" or name in self.names or _is_number(name)
+        name = _strip_port(host or "")
+        return name == "localhost" or name in self.names or _is_ip_address(name)
 
     def is_cross_site(self, headers: Headers) -> bool:
-        """Whether another site's page asks, other than by a link that somebody follows."""
+        """Whether a page of another site sent the request, and not a user who followed a link."""
         site = headers.get("Sec-Fetch-Site", "none")
-        followed = headers.get("Sec-Fetch-Mode") == "navigate"
-        return site not in ("same-origin", "none") and not followed
+        navigates = headers.get("Sec-Fetch-Mode") == "navigate"
+        return site not in ("same-origin", "none") and not navigates
 
     def may_change(self, headers: Headers) -> bool:
-        """Whether a request that changes something comes from our own page, or from no page."""
+        """Whether a request may change something: it comes from our own page, or from no page."""
         site = headers.get("Sec-Fetch-Site", "none")
         origin = headers.get("Origin")
         ours = origin is None or urlsplit(origin).netloc.lower() == headers.get("Host", "").lower()
         return ours and site in ("same-origin", "none")
 
-    def admits(self, headers: Headers) -> bool:
-        """Whether the token, or the cookie that was given for it, came along."""
+    def is_authorized(self, headers: Headers) -> bool:
+        """Whether the request holds the token, or the cookie that was set for it."""
         if self.token is None:
             return True
         kind, _, word = headers.get("Authorization", "").partition(" ")
-        return (kind.lower() == "bearer" and self.is_token(word)) or _same(
-            self._cookie_of(headers), self.pass_word
-        )
+        if kind.lower() == "bearer" and self.is_token(word):
+            return True
+        return _equal(self._read_cookie(headers), self.cookie_value)
 
     def is_token(self, word: str) -> bool:
-        """Whether this is the token; takes equally long for any word."""
-        return self.token is not None and _same(word, self.token)
+        """Whether this is the token, compared in constant time."""
+        return self.token is not None and _equal(word, self.token)
 
     @property
-    def pass_word(self) -> str:
-        """What the cookie holds: it admits here, and does not reveal the token."""
+    def cookie_value(self) -> str:
+        """The value of the cookie: it gives access to this server without revealing the token."""
         return hmac.digest((self.token or "").encode(), b"cookie", hashlib.sha256).hex()
 
-    def _cookie_of(self, headers: Headers) -> str:
+    def _read_cookie(self, headers: Headers) -> str:
         try:
             found = SimpleCookie(headers.get("Cookie", "")).get(self.cookie)
         except CookieError:
@@ -75,11 +75,11 @@ class Guard:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches that address."""
-    return host == "localhost" or (_is_number(host) and ipaddress.ip_address(host).is_loopback)
+    """Whether only this machine can reach that address."""
+    return host == "localhost" or (_is_ip_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
-def _name(host: str) -> str:
+def _strip_port(host: str) -> str:
     """``[::1]:80`` -> ``::1``, ``Name:80`` -> ``name``."""
     try:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".")
@@ -87,7 +87,7 @@ def _name(host: str) -> str:
         return ""
 
 
-def _is_number(name: str) -> bool:
+def _is_ip_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -95,5 +95,5 @@ def _is_number(name: str) -> bool:
     return True
 
 
-def _same(one: str, other: str) -> bool:
+def _equal(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(errors="replace"), other.encode())

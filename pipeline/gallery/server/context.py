@@ -1,4 +1,4 @@
-"""What all connections share: the site that is served, and the server's own state."""
+"""What all connections share: the site that is served, and the server's interface."""
 
 import socket
 from collections.abc import Callable
@@ -24,12 +24,12 @@ class Site:
 
 
 class Host(Protocol):
-    """The server, as a connection sees it."""
+    """The part of the server that a connection uses."""
 
     site: Site
     files: OutboxFiles
-    note: Callable[[str], None]
+    log: Callable[[str], None]
 
     def expect(self, connection: socket.socket, seconds: float) -> None:
-        """End the connection unless it comes to its next stage within so many seconds."""
+        """Close the connection unless it reaches its next stage within this time."""
         ...

@@ -1,7 +1,7 @@
-"""The sockets: a thread for each of a bounded number of connections, each with a deadline.
+"""The HTTP server: one thread per connection, a limited number of them, each with a deadline.
 
-The standard library's server, because all that is wanted is few files for few visitors, and what
-has to be bounded can be seen here. For more than that put a web server in front.
+It uses the standard library's server, which is enough to send few files to few visitors and lets
+this module set every limit. For more visitors, put a web server in front of it.
 """
 
 import socket
@@ -23,20 +23,20 @@ _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Lengt
 
 
 class GalleryServer(ThreadingHTTPServer):
-    """Listens from the moment it is built.
+    """Serves the gallery; listens as soon as it is created.
 
     Args:
         address: Host and port; port 0 takes one that is free.
         site: What is served.
         clock: Monotonic seconds; deadlines are kept by it.
-        note: Called with a line for people, now and then, from any thread.
+        log: Called from any thread with a line for people.
 
     Raises:
-        OSError: When the address cannot be had.
+        OSError: The server cannot listen at the address.
     """
 
     daemon_threads = True
-    block_on_close = False  # a client that stays connected must not keep the program from ending
+    block_on_close = False  # a connected client must not keep the program from ending
     request_queue_size = 64
 
     def __init__(
@@ -44,9 +44,9 @@ class GalleryServer(ThreadingHTTPServer):
         address: tuple[str, int],
         site: Site,
         clock: Callable[[], float] = time.monotonic,
-        note: Callable[[str], None] = lambda _: None,
+        log: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.site, self.clock, self.note = site, clock, note
+        self.site, self.clock, self.log = site, clock, log
         self.files = OutboxFiles(site.outbox)
         self._slots = BoundedSemaphore(MOST_CONNECTIONS)
         self._deadlines: dict[socket.socket, float] = {}
@@ -61,21 +61,21 @@ class GalleryServer(ThreadingHTTPServer):
         return int(self.server_address[1])
 
     def server_bind(self) -> None:
-        """Like the library's, without asking the network for our own name."""
+        """Like the library's method, but without a network query for the host name."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = "localhost", self.port
 
-    # --- bounds -------------------------------------------------------------------------
+    # --- limits -------------------------------------------------------------------------
 
     def expect(self, connection: socket.socket, seconds: float) -> None:
-        """The connection is ended unless it comes to its next stage within so many seconds."""
+        """Close the connection unless it reaches its next stage within this time."""
         with self._lock:
             self._deadlines[connection] = self.clock() + seconds
 
     def service_actions(self) -> None:
-        """Called twice a second: end what takes too long, however busily."""
+        """Close connections that are past their deadline; called twice a second."""
         now = self.clock()
         with self._lock:
             late = [each for each, deadline in self._deadlines.items() if now > deadline]
@@ -84,7 +84,7 @@ class GalleryServer(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """A thread for the connection, if there is room for one more."""
+        """Start a thread for the connection, if the limit allows one more."""
         if not self._slots.acquire(blocking=False):
             with suppress(OSError):
                 request.settimeout(1)
@@ -94,7 +94,7 @@ class GalleryServer(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve the connection, in its thread."""
+        """Serve the connection; runs in its thread."""
         try:
             super().process_request_thread(request, client_address)
         finally:
@@ -103,7 +103,7 @@ class GalleryServer(ThreadingHTTPServer):
             self._slots.release()
 
     def handle_error(self, *_: Any) -> None:
-        """A client that disconnected is no error; anything else is reported in one line."""
+        """Ignore a client that disconnected; report any other error in one line."""
         error = sys.exc_info()[1]
         if not isinstance(error, ConnectionError | TimeoutError):
-            self.note(f"unexpected {type(error).__name__}: {error}")
+            self.log(f"unexpected {type(error).__name__}: {error}")

@@ -1,8 +1,8 @@
-"""An untrusted upload becomes a new file in the inbox, whole or not at all.
+"""Saves untrusted uploads as new files in the inbox, whole or not at all.
 
-Until the last byte is on the disk the file has no name, so neither the inbox's scanner nor any
-other program sees half of one, and a cut connection or a crash leaves nothing. Where the system has
-no nameless files, a hidden name that the scanner ignores does instead.
+Until the last byte is on the disk the file has no name, so neither the scanner of the inbox nor any
+other program sees half of it, and a lost connection or a crash leaves nothing behind. On systems
+without nameless files, it gets a hidden name that the scanner ignores.
 """
 
 import os
@@ -18,31 +18,31 @@ from pipeline.errors import InputError, OutputError, Reason
 from pipeline.system.safe_files import NO_LINKS, disk_errors, new_file, opened_folder
 
 BLOCK = 1 << 16
-LONGEST_STEM = 120  # bytes; room for the style's name in the outbox
-MOST_OF_A_NAME = 10_000
+LONGEST_STEM = 120  # bytes; leaves room for the style's name in the outbox
+MAX_NUMBER = 10_000  # tried for a name that is taken
 HIDDEN, PART = ".upload-", ".part"
 
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 _WRITE = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
-Read = Callable[[int], bytes]  # up to so many bytes; none at the end
+Read = Callable[[int], bytes]  # returns at most this many bytes; none at the end
 
 
 def receive(inbox: Path, name: str, length: int, read: Read, limits: Limits) -> str:
-    """Put an uploaded picture into the inbox; returns the name it got there.
+    """Save an uploaded picture in the inbox; return the name it got there.
 
     Args:
         inbox: The folder.
         name: As the visitor gave it: any text.
-        length: How many bytes are announced.
-        read: Where they come from.
+        length: How many bytes were announced.
+        read: Reads the next bytes.
         limits: How large a file may be, and how much of the disk stays free.
 
     Raises:
-        InputError: It is no picture by its name, too large, or ends early.
-        OutputError: The disk is full, or does not take it.
+        InputError: Its name is not that of a picture, or it is too large or ends early.
+        OutputError: The disk is full, or the file cannot be written.
     """
-    wanted = cleaned(name)
+    wanted = clean_name(name)
     if length > limits.bytes:
         what = f"more than the {limits.bytes / 1e6:.0f} MB allowed"
         raise InputError(what, where=wanted, code=Reason.TOO_LARGE)
@@ -50,21 +50,21 @@ def receive(inbox: Path, name: str, length: int, read: Read, limits: Limits) -> 
         free = os.fstatvfs(folder)
         if free.f_bavail * free.f_frsize < length + limits.free_bytes:
             raise OutputError("the disk is full", where=wanted, code=Reason.DISK_FULL)
-        with _unseen(folder) as (fd, place):
-            _fill(fd, wanted, length, read)
-            return _under_free_name(place, folder, wanted)
+        with _open_unnamed(folder) as (fd, place):
+            _write_all(fd, wanted, length, read)
+            return _link_free_name(place, folder, wanted)
 
 
-def cleaned(name: str) -> str:
-    """A file name fit for any system, of a name that may hold anything.
+def clean_name(name: str) -> str:
+    """Turn a name that may hold anything into a file name that is valid on any system.
 
     Raises:
         InputError: It is not the name of a picture.
     """
     last = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2]
-    # Controls, signs that turn the line around, halves of signs; then what Windows keeps.
-    plain = "".join(sign for sign in last if not unicodedata.category(sign).startswith("C"))
-    plain = "".join("_" if sign in '<>:"|?*' else sign for sign in plain)
+    # Remove control characters, direction marks and surrogates; replace what Windows reserves.
+    plain = "".join(char for char in last if not unicodedata.category(char).startswith("C"))
+    plain = "".join("_" if char in '<>:"|?*' else char for char in plain)
     path = PurePath(plain.strip())
     if path.suffix.lower() not in PHOTOS:
         hint = f"accepted: {PHOTOS_LISTED}"
@@ -75,19 +75,19 @@ def cleaned(name: str) -> str:
     return stem + path.suffix
 
 
-def sweep(inbox: Path) -> None:
-    """Remove what a server that was killed left unfinished."""
+def remove_partial_uploads(inbox: Path) -> None:
+    """Remove unfinished files that a killed server left behind."""
     with suppress(OSError):
         for path in inbox.glob(f"{HIDDEN}*{PART}"):
             path.unlink(missing_ok=True)
 
 
 @contextmanager
-def _unseen(folder: int) -> Iterator[tuple[int, str]]:
+def _open_unnamed(folder: int) -> Iterator[tuple[int, str]]:
     """A new file without a visible name: its descriptor, and the path by which it can be linked."""
     try:
         fd = os.open(".", _WRITE | _NAMELESS, 0o644, dir_fd=folder) if _NAMELESS else -1
-    except OSError:  # this file system, or this kernel, has none
+    except OSError:  # not supported by this file system or kernel
         fd = -1
     if fd >= 0:
         try:
@@ -105,7 +105,7 @@ def _unseen(folder: int) -> Iterator[tuple[int, str]]:
             os.unlink(name, dir_fd=folder)
 
 
-def _fill(fd: int, name: str, length: int, read: Read) -> None:
+def _write_all(fd: int, name: str, length: int, read: Read) -> None:
     left = length
     while left and (block := read(min(BLOCK, left))):
         left -= len(block)
@@ -113,21 +113,21 @@ def _fill(fd: int, name: str, length: int, read: Read) -> None:
         while view:
             view = view[os.write(fd, view) :]
     if left or not length:
-        what = "it ended before its end" if left else "it is empty"
+        what = "it ended early" if left else "it is empty"
         raise InputError(what, where=name, code=Reason.TRUNCATED)
     os.fsync(fd)
 
 
-def _under_free_name(place: str, folder: int, wanted: str) -> str:
-    """Name the finished file; never over another one."""
+def _link_free_name(place: str, folder: int, wanted: str) -> str:
+    """Give the finished file a name that is free; return it."""
     path = PurePath(wanted)
-    for number in range(1, MOST_OF_A_NAME):
+    for number in range(1, MAX_NUMBER):
         name = f"{path.stem}-{number}{path.suffix}" if number > 1 else wanted
         with suppress(FileExistsError):
             _link(place, folder, name)
             os.fsync(folder)
             return name
-    raise OutputError("every such name is taken", where=wanted, code=Reason.PUBLISH_CONFLICT)
+    raise OutputError("all such names are taken", where=wanted, code=Reason.PUBLISH_CONFLICT)
 
 
 def _link(place: str, folder: int, name: str) -> None:
@@ -139,6 +139,6 @@ def _link(place: str, folder: int, name: str) -> None:
     except OSError as error:
         if error.errno not in NO_LINKS or place.startswith("/proc/"):
             raise
-        # No hard links here (FAT, some shares): the name is taken first, then filled.
+        # No hard links here (FAT, some shares): reserve the name, then move the file there.
         new_file(name, folder=folder).close()
         os.replace(place, name, src_dir_fd=folder, dst_dir_fd=folder)

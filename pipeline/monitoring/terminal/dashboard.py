@@ -17,7 +17,7 @@ from typing import Protocol, Self, TextIO
 
 from pipeline.monitoring.terminal.frame import Painter, render
 from pipeline.monitoring.terminal.screen import Screen, in_foreground
-from pipeline.monitoring.view import Lane, Result, View, summary
+from pipeline.monitoring.view import Lane, Result, View, summarize_run
 from pipeline.system.text import visible
 
 __all__ = ["Dashboard", "Lane", "Result", "View", "render"]
@@ -152,7 +152,7 @@ class Live:
         encoding = self._painter.look.encoding
         for failure in islice(view.failures, max(0, len(view.failures) - LAST_FAILURES), None):
             self._screen.above(visible(f"failed: {_ending(failure)}", encoding))
-        self._screen.above(visible(summary(view, now), encoding))
+        self._screen.above(visible(summarize_run(view, now), encoding))
 
 
 class PlainLines:
@@ -192,8 +192,8 @@ class PlainLines:
 
     def close(self, view: View, now: float) -> None:
         """The run in one line, unless that was just said."""
-        if summary(view, now) != self._message:
-            self._write(now, "summary", summary(view, now))
+        if summarize_run(view, now) != self._message:
+            self._write(now, "summary", summarize_run(view, now))
 
     def _report_progress(self, lane: Lane, now: float) -> None:
         if lane.job not in self._reported:

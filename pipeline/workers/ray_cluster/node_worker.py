@@ -207,9 +207,9 @@ def _prepare_engine(
     try:
         do, devices = prepare_engine(device, threads, place)
         if place.do is None and weights:
-            from pipeline.render.machine import load_weights
+            from pipeline.render.self_check import check_weights
 
-            load_weights(weights)
+            check_weights(weights)
     except (PipelineError, ImportError) as error:
         raise RuntimeError(f"{error}") from None
     return do, devices[0][0]
