@@ -107,13 +107,13 @@ class Observers:
         stuck = self.health.find_stuck(now)
         if not self._ready:
             self._ready = True
-            self.notifier.ready()
+            self.notifier.notify_ready()
             self._remember_success(service)
         if not stuck:
-            self.notifier.alive(now)
+            self.notifier.notify_alive(now)
         if now >= self._next_status:
             self._next_status = now + STATUS_SECONDS
-            self.notifier.status(stuck or _status(view))
+            self.notifier.notify_status(stuck or _status(view))
         self._note_changes(service, stuck)
         if self.exporter:
             self._export(service, not (stuck or self.health.find_failing()), now, wall)
@@ -124,7 +124,7 @@ class Observers:
 
     def stopping(self) -> None:
         """The service was asked to end."""
-        self.notifier.stopping()
+        self.notifier.notify_stopping()
         note("stopping", command=self.command)
 
     def finish(self, service: Service, stopped: bool, hurry: Callable[[], bool]) -> None:
@@ -192,7 +192,7 @@ class Observers:
         exporter.set_pause(service.paused.cause if service.paused else _closed(service))
         if now < float("inf"):
             exporter.update(service.view, now, wall)
-        if exporter.due(now):
+        if exporter.is_due(now):
             exporter.update_totals(service.ledger.counts(), _free(self.config))
 
 

@@ -1,6 +1,6 @@
-"""What Prometheus may know: a text file, replaced whole, and an address on this machine.
+"""Metrics for Prometheus: a text file, always replaced whole, and an address on this machine.
 
-Labels come from short fixed lists (states, codes, presets, sizes, devices); never from a file name.
+Labels come from short fixed lists (states, codes, presets, sizes, devices), never from file names.
 """
 
 import platform
@@ -27,23 +27,23 @@ from pipeline.system.safe_files import error_text, opened, write_whole
 
 SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200)
 SIZES = (256, 512, 1024, 2048, 4096, 8192)
-MOST_DEVICES = 64  # further ones are summed up as "other"
+MAX_DEVICES = 64  # further ones are summed up as "other"
 CAUSES = ("disk", "inbox", "outbox", "database", "machine", "person", "schedule")
 STATUSES = ("done", "failed", "skipped")
-MARK = b"# HELP pipeline_"  # how a file of these metrics begins
-FOREIGN = "this program did not write the file that stands there, and does not replace it"
+MARK = b"# HELP pipeline_"  # the start of every metrics file of this program
+FOREIGN = "this program did not write the existing file, and does not replace it"
 
 
 class Exporter:
-    """Keeps the figures of a run and shows them. A context manager.
+    """Collects and exports the metrics of a run. A context manager.
 
     Args:
-        options: The config's.
+        options: The metrics options of the config.
         preset: The config's preset, a label of job times.
 
     Raises:
-        ConfigError: On entering, when the address cannot be listened on, or another program's or
-            person's file has the name of the metrics file.
+        ConfigError: On entering, when it cannot listen on the address, or the metrics file exists
+            and this program did not write it.
     """
 
     def __init__(self, options: Metrics, preset: str) -> None:
@@ -52,7 +52,7 @@ class Exporter:
         self._server: Any = None
         self._next = self._last = 0.0
         self._devices: set[str] = set()
-        # A registry of its own: two runs in one process do not meet.
+        # A separate registry, so that two runs in one process do not share metrics.
         self.registry = registry = CollectorRegistry()
         self.jobs = _gauge("jobs", "Pairs of photo and style in the ledger.", registry, "state")
         self.results = _counter("results", "Results since the start.", registry, "status")
@@ -90,7 +90,7 @@ class Exporter:
         except (OSError, OverflowError) as error:
             what = f"cannot listen there: {getattr(error, 'strerror', None) or error}"
             where = f"metrics.listen: {self.options.listen}"
-            hint = "choose another port, or end who holds it"
+            hint = "choose another port, or stop the program that uses it"
             raise ConfigError(what, where=where, hint=hint) from None
         return self
 
@@ -102,45 +102,40 @@ class Exporter:
         self._write()
 
     @property
-    def wanted(self) -> bool:
-        """Whether anybody may look."""
-        return bool(self.options.file or self.options.listen)
-
-    @property
     def port(self) -> int | None:
-        """Where it is listened on; of use where the config said 0."""
+        """The port that it listens on, which the config may leave open with 0."""
         return self._server.server_port if self._server else None
 
     def count_line(self, line: Mapping[str, Any], wall: float) -> None:
-        """A line of the run log."""
+        """Count a line of the run log."""
         self.results.labels(line["status"]).inc()
         if line["status"] == "failed":
-            self.failures.labels(_code(line["error"]["code"])).inc()
+            self.failures.labels(_code_label(line["error"]["code"])).inc()
         if line["status"] == "done" and line["outputs"]:
             side = max(max(output["width"], output["height"]) for output in line["outputs"])
-            self.seconds.labels(self.preset, _size(side)).observe(line["seconds"])
+            self.seconds.labels(self.preset, _size_label(side)).observe(line["seconds"])
             self.success.set(wall)
 
     def update(self, view: View, now: float, wall: float) -> None:
-        """A turn of the loop. ``now``: monotonic seconds; ``wall``: seconds since 1970."""
+        """Update after a tick. ``now``: monotonic seconds; ``wall``: seconds since 1970."""
         passed, self._last = max(0.0, now - self._last) if self._last else 0.0, now
         for lane in view.working:
-            self.busy.labels(self._device(lane.device)).inc(passed)
+            self.busy.labels(self._device_label(lane.device)).inc(passed)
         self.queue.set(view.queued + len(view.ahead))
         self.settling.set(view.settling)
         self.running.set(len(view.working))
         self.remaining.set(view.pace.seconds_left or 0.0)
         self.ticked.set(wall)
 
-    def due(self, now: float) -> bool:
-        """Whether it is time for what costs something: the ledger, the disks, the file."""
+    def is_due(self, now: float) -> bool:
+        """Whether it is time to query ledger and disks and to write the file."""
         if now < self._next:
             return False
         self._next = now + self.options.seconds
         return True
 
     def update_totals(self, jobs: Mapping[JobState, int], free: Mapping[str, float]) -> None:
-        """What ledger and disks say; writes the file."""
+        """Set job counts and free space, and write the file."""
         for state in JobState:
             self.jobs.labels(state.value).set(jobs.get(state, 0))
         for folder, space in free.items():
@@ -148,7 +143,7 @@ class Exporter:
         self._write()
 
     def set_pause(self, cause: str | None) -> None:
-        """Why nothing is begun, one of CAUSES; None: work goes on."""
+        """Set why no job is started, one of CAUSES; None: no pause."""
         for known in CAUSES:
             self.paused.labels(known).set(known == cause)
 
@@ -166,25 +161,25 @@ class Exporter:
         self.trouble = trouble and f"metrics.file: {self.options.file}: {trouble}"
 
     def _refuse_foreign_file(self) -> None:
-        """At the start a foreign file is a wrong config; later, or unreadable, only trouble."""
+        """At the start a foreign file is a config error; later, it is only reported as trouble."""
         file = self.options.file
         with suppress(OSError):
             if file is not None and _is_foreign(file):
                 hint = "choose another name, or move that file away"
                 raise ConfigError(FOREIGN, where=f"metrics.file: {file}", hint=hint)
 
-    def _device(self, name: str) -> str:
-        if name not in self._devices and len(self._devices) >= MOST_DEVICES:
+    def _device_label(self, name: str) -> str:
+        if name not in self._devices and len(self._devices) >= MAX_DEVICES:
             return "other"
         self._devices.add(name)
         return name
 
 
 def _is_foreign(path: Path) -> bool:
-    """Whether a file has the name that this program did not write, and must not replace.
+    """Whether the file exists and this program did not write it, and so must not replace it.
 
     Raises:
-        OSError: No regular file stands there, or it cannot be read.
+        OSError: It is no regular file, or cannot be read.
     """
     try:
         with opened(path) as file:
@@ -201,11 +196,11 @@ def _counter(name: str, words: str, registry: CollectorRegistry, *labels: str) -
     return Counter(f"pipeline_{name}", words, labels, registry=registry)
 
 
-def _code(code: str) -> str:
+def _code_label(code: str) -> str:
     with suppress(ValueError):
         return Reason(code).value
     return "other"
 
 
-def _size(side: int) -> str:
+def _size_label(side: int) -> str:
     return next((str(size) for size in SIZES if side <= size), "larger")

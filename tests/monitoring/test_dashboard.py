@@ -18,7 +18,7 @@ from pipeline.errors import Failure, Reason
 from pipeline.jobs.job import Job, JobResult, Output, Progress
 from pipeline.jobs.recipe import Recipe
 from pipeline.monitoring.terminal.dashboard import Dashboard, Lane, Live, Result, View, render
-from pipeline.monitoring.terminal.frame import Painter, _half_block, picture
+from pipeline.monitoring.terminal.frame import Painter, draw_half_block, draw_picture
 from pipeline.monitoring.terminal.layout import elide
 from pipeline.monitoring.terminal.preview import LEVELS, Preview, resize
 from pipeline.monitoring.terminal.screen import Look, Screen
@@ -220,7 +220,7 @@ def test_long_names_lose_their_middle():
 
 
 def segments(preview: Preview, columns: int, rows: int, colors: bool = True) -> list[list[Segment]]:
-    return [list(row) for row in picture(preview, columns, rows, colors)]  # type: ignore[arg-type]
+    return [list(row) for row in draw_picture(preview, columns, rows, colors)]  # type: ignore[arg-type]
 
 
 def test_the_preview_has_the_colours_of_the_picture():
@@ -470,8 +470,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch, encoding: str = "utf-8", **variables:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     # A rich style remembers the codes of the first terminal it was drawn on.
-    picture.cache_clear()
-    _half_block.cache_clear()
+    draw_picture.cache_clear()
+    draw_half_block.cache_clear()
     file = Sheet(True, encoding)
     live = Live(Screen(file, lambda: (80, 24)), Painter(file))
     live.update(a_view(preview=a_picture(RED, BLUE)), NOW)

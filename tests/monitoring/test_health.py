@@ -135,11 +135,11 @@ def heard(ear: socket.socket) -> list[str]:
 def test_systemd_is_told_three_times_in_its_patience(manager):
     """Ready once, alive every ten of thirty seconds, its status when it changes, stopping."""
     notifier = Notifier({"NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "30000000"})
-    notifier.ready()
+    notifier.notify_ready()
     for second in range(1, 30):
-        notifier.alive(100.0 + second)
-        notifier.status("1 queued\nREADY=0" if second < 20 else "none queued")
-    notifier.stopping()
+        notifier.notify_alive(100.0 + second)
+        notifier.notify_status("1 queued\nREADY=0" if second < 20 else "none queued")
+    notifier.notify_stopping()
     assert heard(manager) == [
         "READY=1", "WATCHDOG=1", "STATUS=1 queued READY=0", "WATCHDOG=1", "STATUS=none queued",
         "WATCHDOG=1", "STOPPING=1",
@@ -158,17 +158,17 @@ def test_systemd_is_told_three_times_in_its_patience(manager):
 def test_nobody_asked_nobody_is_told(manager, environment):
     """Without a watchdog, or where the watchdog means another process, nothing is sent."""
     notifier = Notifier({"NOTIFY_SOCKET": manager.getsockname(), **environment})
-    notifier.alive(1.0)
+    notifier.notify_alive(1.0)
     assert heard(manager) == []
-    Notifier(environment).ready()
+    Notifier(environment).notify_ready()
 
 
 def test_a_manager_that_is_gone_or_deaf_stops_nothing(tmp_path, manager):
     """Neither an address that is not there nor one whose queue is full is waited for."""
-    Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).ready()
+    Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).notify_ready()
     notifier = Notifier({"NOTIFY_SOCKET": manager.getsockname()})
     for _ in range(5000):
-        notifier.ready()
+        notifier.notify_ready()
     assert heard(manager)
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pipeline.config.sections import Metrics
 from pipeline.errors import ConfigError
 from pipeline.jobs.job import JobState, Progress
-from pipeline.monitoring.metrics import MOST_DEVICES, Exporter
+from pipeline.monitoring.metrics import MAX_DEVICES, Exporter
 from pipeline.monitoring.view import View
 
 NOW = 1_700_000_000.0
@@ -101,14 +101,14 @@ def test_no_name_of_a_file_becomes_a_label(exporter):
         exporter.count_line(line | {"content": f"{number}.jpg"}, NOW)
         exporter.count_line(a_line(side=16 + 40 * number), NOW)
     view = View()
-    for number in range(2 * MOST_DEVICES):
+    for number in range(2 * MAX_DEVICES):
         view.begin_job(f"job{number}", HOSTILE, HOSTILE, f"node-{number}")
     exporter.update(view, 1.0, NOW)
     exporter.update(view, 2.0, NOW)
     found = written(exporter)
     assert found["pipeline_failures_total"] == {("other",): 500}
     assert len(found["pipeline_job_duration_seconds_count"]) <= 7
-    assert len(found["pipeline_device_busy_seconds_total"]) == MOST_DEVICES + 1
+    assert len(found["pipeline_device_busy_seconds_total"]) == MAX_DEVICES + 1
     assert sum(map(len, found.values())) < 400
     assert "\x1b" not in exporter.options.file.read_text()
 
@@ -166,7 +166,7 @@ def test_figures_do_not_replace_what_is_no_file(tmp_path, kind):
 
 def test_the_ledger_is_asked_once_in_a_while(exporter):
     """However often the loop turns."""
-    turns = [exporter.due(second / 4) for second in range(241)]
+    turns = [exporter.is_due(second / 4) for second in range(241)]
     assert sum(turns) == 5  # at 0, 15, 30, 45 and 60 s
 
 

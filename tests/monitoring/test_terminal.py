@@ -169,8 +169,8 @@ def test_a_log_line_goes_above_the_rows_and_stays():
     glass, screen = a_screen(rows=4)
     screen.show(["row 1", "row 2"])
     for number in range(5):
-        screen.above(f"line {number}")
-    screen.above("a line that is longer than the screen")
+        screen.write_above(f"line {number}")
+    screen.write_above("a line that is longer than the screen")
     assert glass.seen == [
         *(f"line {number}" for number in range(5)),
         "a line that is longe", "r than the screen",
@@ -230,7 +230,7 @@ def test_a_terminal_that_went_away_does_not_end_the_run():
 
     screen = Screen(Gone(), lambda: (80, 24))
     screen.show(["row"])
-    screen.above("line")
+    screen.write_above("line")
     screen.close()
 
 

@@ -1,1 +1,1 @@
-"""The console dashboard."""
+"""The console dashboard: `frame` lays it out, `dashboard` runs it, `screen` draws on a terminal."""

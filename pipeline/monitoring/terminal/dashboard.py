@@ -1,5 +1,8 @@
-"""Shows a ``View``: as rows that change in place on a terminal, as plain lines elsewhere, and
-not at all with ``--json``. It draws, it decides nothing; what a frame holds is in `frame`.
+"""Runs the dashboard: live rows on a terminal, else plain lines. `frame` lays out the rows.
+
+With ``--json`` nothing is shown. To change what the rows contain or how they look, see `frame`; the
+values come from `pipeline.monitoring.view`. This module decides only where and when to draw, and
+writes the plain lines.
 """
 
 import io
@@ -24,11 +27,11 @@ __all__ = ["Dashboard", "Lane", "Result", "View", "render"]
 
 FRAME_SECONDS = 0.25  # at most four frames a second: the engine needs the cores
 PROGRESS_SECONDS = 10.0  # between two plain progress lines of one job
-LAST_FAILURES = 10  # failures named again at the end
+LAST_FAILURES = 10  # failures listed again at the end
 
 
 class Display(Protocol):
-    """One way to show a view."""
+    """A way to show a view."""
 
     def update(self, view: View, now: float) -> None: ...
     def line(self, text: str, now: float) -> None: ...
@@ -37,15 +40,15 @@ class Display(Protocol):
 
 
 class Dashboard:
-    """Shows a view and chooses how by itself. A context manager.
+    """Shows a view, in the way that fits the output. A context manager.
 
-    After it nothing is drawn, the cursor is back, and a plain summary stays.
+    On exit it restores the cursor and leaves a plain summary.
 
     Args:
-        file: Where to draw; standard output.
-        silent: Draw nothing at all (``--json``: the service prints its events itself).
-        plain: Where lines go instead, where nothing can be drawn.
-        clock: Seconds since the epoch, for what comes without a time of its own.
+        file: Where to draw; standard output by default.
+        silent: Draw nothing (``--json``: the service prints its events itself).
+        plain: Where plain lines go when ``file`` is no terminal to draw on.
+        clock: Seconds since the epoch, for lines without a time of their own.
     """
 
     def __init__(
@@ -61,14 +64,14 @@ class Dashboard:
         )
         self._clock = clock
         self._view = View()
-        self._caught = ExitStack()
+        self._cleanup = ExitStack()
         self._suspend_requested = False
 
     def __enter__(self) -> Self:
         if isinstance(self._display, Live):
-            # What anybody prints goes above the rows instead of through them.
-            self._caught.enter_context(redirect_stdout(_Lines(self.line)))
-            self._caught.enter_context(redirect_stderr(_Lines(self.line)))
+            # Output of other code goes above the rows instead of into them.
+            self._cleanup.enter_context(redirect_stdout(_Lines(self.line)))
+            self._cleanup.enter_context(redirect_stderr(_Lines(self.line)))
             self._handle_ctrl_z()
         return self
 
@@ -76,7 +79,7 @@ class Dashboard:
         self.close()
 
     def update(self, view: View, now: float) -> None:
-        """Shows ``view``. Cheap to call often: frames come four times a second at most."""
+        """Show ``view``. Cheap to call often: it draws at most four frames a second."""
         self._view = view
         if self._suspend_requested:
             self._suspend()
@@ -84,7 +87,7 @@ class Dashboard:
             self._display.update(view, now)
 
     def line(self, text: str) -> None:
-        """A line of the log: above the rows, or among the plain lines."""
+        """Write a line of the log above the rows, or among the plain lines."""
         if self._display:
             self._display.line(text, self._clock())
 
@@ -94,10 +97,10 @@ class Dashboard:
             self._display.pause()
 
     def _handle_ctrl_z(self) -> None:
-        # Stopped at once, we would leave the shell without cursor and echo, and our rows about.
+        # Stopping at once would leave the shell without cursor and echo, and our rows on screen.
         if sys.platform != "win32" and current_thread() is main_thread():
             before = signal.signal(signal.SIGTSTP, self._request_suspend)
-            self._caught.callback(signal.signal, signal.SIGTSTP, before)
+            self._cleanup.callback(signal.signal, signal.SIGTSTP, before)
 
     def _request_suspend(self, *_: object) -> None:
         self._suspend_requested = True
@@ -108,9 +111,9 @@ class Dashboard:
         os.kill(os.getpid(), signal.SIGSTOP)  # until `fg`
 
     def close(self) -> None:
-        """Wipes the rows and writes the summary; from then on nothing is drawn."""
+        """Clear the rows and write the summary; nothing is drawn afterwards."""
         display, self._display = self._display, None
-        self._caught.close()
+        self._cleanup.close()
         if display:
             display.close(self._view, self._clock())
 
@@ -123,44 +126,44 @@ def _choose_display(file: TextIO, plain: io.TextIOBase | TextIO | None) -> Displ
 
 
 class Live:
-    """Frames in the lowest rows of a terminal."""
+    """Draws frames in the lowest rows of a terminal."""
 
     def __init__(self, screen: Screen, painter: Painter) -> None:
         self._screen, self._painter = screen, painter
         self._drawn_at = -math.inf
 
     def update(self, view: View, now: float) -> None:
-        """A new frame, unless the last one is too young."""
+        """Draw a new frame, unless the last one is too recent."""
         if 0 <= now - self._drawn_at < FRAME_SECONDS:
             return
         self._drawn_at = now
         columns, rows = self._screen.size()
-        # The last column stays free: with wrapping off, clearing behind it would clear it.
-        self._screen.show(self._painter.frame(view, columns - 1, rows - 1, now))
+        # The last column stays empty: with wrapping off, clearing the row's end would clear it.
+        self._screen.show(self._painter.draw_frame(view, columns - 1, rows - 1, now))
 
     def line(self, text: str, now: float) -> None:
-        """A line above the rows."""
-        self._screen.above(self._painter.log_line(text, now))
+        """Write a line above the rows."""
+        self._screen.write_above(self._painter.draw_log_line(text, now))
 
     def pause(self) -> None:
-        """Wipes the rows."""
+        """Clear the rows."""
         self._screen.close()
 
     def close(self, view: View, now: float) -> None:
-        """Wipes the rows and leaves the run in a few lines."""
+        """Clear the rows and write the last failures and the summary."""
         self._screen.close()
         encoding = self._painter.look.encoding
         for failure in islice(view.failures, max(0, len(view.failures) - LAST_FAILURES), None):
-            self._screen.above(visible(f"failed: {_ending(failure)}", encoding))
-        self._screen.above(visible(summarize_run(view, now), encoding))
+            self._screen.write_above(visible(f"failed: {_format_result(failure)}", encoding))
+        self._screen.write_above(visible(summarize_run(view, now), encoding))
 
 
 class PlainLines:
-    """What is new in a view since the last update, one line each:
+    """Writes what is new in a view since the last update, one line each:
 
         2025-11-23T08:45:10+01:00 started  cat.jpg x mosaic [3fa2b1c0d9e8] on cpu
 
-    Time, word and pair keep their places and the words do not change, so that grep finds them.
+    The order of time, word and pair and the words themselves never change, so that grep finds them.
     """
 
     def __init__(self, file: io.TextIOBase | TextIO) -> None:
@@ -170,82 +173,82 @@ class PlainLines:
         self._message = ""
 
     def update(self, view: View, now: float) -> None:
-        """Lines for the jobs that started, went on or ended, and for a new message."""
+        """Write lines for jobs that started, progressed or ended, and for a new message."""
         if view.message not in ("", self._message):
             self._message = view.message
             self.line(view.message, now)
         new, self._ended = view.ended - self._ended, view.ended
         for result in islice(view.recent, max(0, len(view.recent) - new), None):
             self._reported.pop(result.job, None)  # a second attempt starts again
-            self._write(result.at, result.status, _ending(result))
-        for lane in _begun(view):
+            self._write(result.at, result.status, _format_result(result))
+        for lane in _list_started(view):
             self._report_progress(lane, now)
         running = {lane.job for lane in view.running}
         self._reported = {job: at for job, at in self._reported.items() if job in running}
 
     def line(self, text: str, now: float) -> None:
-        """A line of the log."""
+        """Write a line of the log."""
         self._write(now, "info", text)
 
     def pause(self) -> None:
-        """Nothing to leave."""
+        """Nothing to clear."""
 
     def close(self, view: View, now: float) -> None:
-        """The run in one line, unless that was just said."""
+        """Write the run's summary, unless it was the last message."""
         if summarize_run(view, now) != self._message:
             self._write(now, "summary", summarize_run(view, now))
 
     def _report_progress(self, lane: Lane, now: float) -> None:
         if lane.job not in self._reported:
             self._reported[lane.job] = now
-            self._write(now, "started", f"{_pair(lane)} on {lane.device}")
+            self._write(now, "started", f"{_format_pair(lane)} on {lane.device}")
         elif lane.progress and now - self._reported[lane.job] >= PROGRESS_SECONDS:
             self._reported[lane.job] = now
             facts = [f"{lane.fraction:.0%}", *lane.details, f"{lane.left} left"]
-            self._write(now, "progress", f"{_pair(lane)} {', '.join(facts)}")
+            self._write(now, "progress", f"{_format_pair(lane)} {', '.join(facts)}")
 
     def _write(self, at: float, word: str, text: str) -> None:
         time = datetime.fromtimestamp(at).astimezone().isoformat(timespec="seconds")
         encoding = self._file.encoding or "utf-8"
-        with suppress(OSError):  # a reader that went away must not end a night's run
+        with suppress(OSError):  # a closed pipe must not end the run
             self._file.write(f"{time} {word:<8} {visible(text, encoding)}\n")
             self._file.flush()
 
 
-def _begun(view: View) -> list[Lane]:
-    """Lanes at work, and the first of each device that has reported nothing yet.
+def _list_started(view: View) -> list[Lane]:
+    """Running lanes, and the first lane of each device that has reported nothing yet.
 
-    The others were taken in advance: they start when the one before them ends.
+    The others were taken in advance: they start when the job before them ends.
     """
-    heard = {lane.device for lane in view.running if lane.progress}
+    reporting = {lane.device for lane in view.running if lane.progress}
     first = {lane.device: lane for lane in reversed(view.running)}
     return [
         lane
         for lane in view.running
-        if lane.progress or (lane.device not in heard and first[lane.device] is lane)
+        if lane.progress or (lane.device not in reporting and first[lane.device] is lane)
     ]
 
 
-def _pair(of: Lane | Result) -> str:
+def _format_pair(of: Lane | Result) -> str:
     style = f" x {of.style}" if of.style else ""
     return f"{of.content}{style}" + (f" [{of.job}]" if of.job else "")
 
 
-def _ending(result: Result) -> str:
+def _format_result(result: Result) -> str:
     if result.status == "done":
-        return f"{_pair(result)} in {result.seconds:.1f} s: {', '.join(result.outputs)}"
-    return f"{_pair(result)} {result.code}: {result.message}"
+        return f"{_format_pair(result)} in {result.seconds:.1f} s: {', '.join(result.outputs)}"
+    return f"{_format_pair(result)} {result.code}: {result.message}"
 
 
 class _Lines(io.TextIOBase):
-    """A stream that hands on whole lines."""
+    """A stream that passes on whole lines."""
 
-    def __init__(self, take: Callable[[str], None]) -> None:
-        self._take = take
+    def __init__(self, pass_on: Callable[[str], None]) -> None:
+        self._pass_on = pass_on
         self._rest = ""
 
     def write(self, text: str) -> int:
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
-            self._take(line)
+            self._pass_on(line)
         return len(text)

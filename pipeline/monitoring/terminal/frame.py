@@ -1,7 +1,7 @@
-"""Renders a view as one frame of the dashboard: rows of styled text and picture. Pure functions.
+"""Lays out the dashboard: renders a view as one frame of styled rows. Pure functions.
 
-To change what the dashboard shows, change this module; the table of running pairs is in
-`jobs_table`. These two and `layout` are the only modules that import rich.
+To change the dashboard, change this module; only the table of running pairs is in `jobs_table`, and
+new values come from `pipeline.monitoring.view`. These two modules and `layout` alone import rich.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from pipeline.monitoring.terminal.jobs_table import lanes
+from pipeline.monitoring.terminal.jobs_table import draw_running_jobs
 from pipeline.monitoring.terminal.layout import (
     ACCENT,
     BAD,
@@ -36,16 +36,62 @@ from pipeline.monitoring.terminal.screen import Look
 from pipeline.monitoring.view import Result, View
 from pipeline.system.text import format_duration, visible
 
-ROOM_FOR_CLOCK = 48  # columns of a result; with fewer the name needs them
-ROOM_FOR_HEADINGS = 10  # rows of results and failures
+MIN_CLOCK_WIDTH = 48  # columns of a result; with fewer, the name needs the space of the clock
+MIN_HEADING_HEIGHT = 10  # rows of results and failures; with fewer, no heading for failures
 
 MARGIN = " "
 
 Row = Sequence[Text | Segment]
 
 
-def _head(view: View, width: int, now: float, look: Look) -> list[Text]:
-    """From where to where, on what; how many; how far the whole run is."""
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The rows of a frame, as something that rich can print."""
+
+    rows: Sequence[Row]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in self.rows:
+            yield Segment(MARGIN)
+            for part in line:
+                if isinstance(part, Text):
+                    style = console.get_style(part.style)
+                    yield from Segment.apply_style(part.render(console), style)
+                else:
+                    yield part
+            yield Segment.line()
+
+
+def render(view: View, width: int, height: int, now: float, look: Look | None = None) -> Frame:
+    """Lay out one frame of at most ``height`` rows and ``width`` columns.
+
+    From top to bottom: the head, the running pairs, then previews and results.
+    """
+    look, width = look or Look(), width - len(MARGIN)
+    head = _draw_head(view, width, now, look)
+    running = draw_running_jobs(view, width, max(2, (height - len(head)) * 3 // 5), look)
+    above: list[Row] = [[line] for line in (*head, *running)]
+    return Frame([*above, *_draw_body(view, width, height - len(above), look)][:height])
+
+
+def _draw_body(view: View, width: int, height: int, look: Look) -> Sequence[Row]:
+    """Pictures and results: side by side, or one above the other on a narrow terminal."""
+    if height < 2:
+        return []
+    of_lanes = [lane.preview for lane in view.running if lane.preview]
+    previews = (of_lanes or [view.preview] if view.preview else [])[: max(1, width // 70)]
+    if not previews or height < 5:
+        return _draw_results(view, width, height, look)
+    if width < 70:
+        left = _draw_pictures(previews, width, height * 3 // 5, look)
+        return [*left, [Text()], *_draw_results(view, width, height - len(left) - 1, look)]
+    left = _draw_pictures(previews, width // 2, height, look)
+    indent = len(left[0]) + 3
+    return _put_beside(left, _draw_results(view, width - indent, height, look), indent)
+
+
+def _draw_head(view: View, width: int, now: float, look: Look) -> list[Text]:
+    """Folders, preset and device; counts; progress of the whole run."""
     inbox, outbox = (
         elide(visible(name, look.encoding), max(8, width // 4), look.glyphs.cut)
         for name in (view.inbox, view.outbox)
@@ -55,14 +101,14 @@ def _head(view: View, width: int, now: float, look: Look) -> list[Text]:
     message = elide(visible(view.message, look.encoding), width // 2, look.glyphs.cut)
     return [
         row(where, joined([fact for fact in facts if fact], width // 2, look), width),
-        row(_counts(view, width - cell_len(message) - 2, look), Text(message, QUIET), width),
-        *_queue(view, width, look),
+        row(_draw_counts(view, width - cell_len(message) - 2, look), Text(message, QUIET), width),
+        *_draw_queue(view, width, look),
         Text(),
     ]
 
 
-def _counts(view: View, width: int, look: Look) -> Text:
-    """Queue, running and done always; the others once there are any, so that they are news."""
+def _draw_counts(view: View, width: int, look: Look) -> Text:
+    """Queued, running and done always; other counts only when they are not zero."""
     text = Text()
     for number, word, color, always in (
         (view.queued + len(view.ahead), "queued", "", True),
@@ -80,7 +126,7 @@ def _counts(view: View, width: int, look: Look) -> Text:
     return text
 
 
-def _queue(view: View, width: int, look: Look) -> list[Text]:
+def _draw_queue(view: View, width: int, look: Look) -> list[Text]:
     total = view.queued + len(view.running) + view.ended
     if not total:
         return []
@@ -93,39 +139,41 @@ def _queue(view: View, width: int, look: Look) -> list[Text]:
     return [row(bar(fraction, width - aside.cell_len - 2, look, GOOD), aside, width)]
 
 
-def _results(view: View, width: int, height: int, look: Look) -> Sequence[Row]:
+def _draw_results(view: View, width: int, height: int, look: Look) -> Sequence[Row]:
     """The latest results and, below them, the latest failures with their reasons."""
-    below = _failures(view, width, height // 3, look)
-    if below and height >= ROOM_FOR_HEADINGS:
+    below = _draw_failures(view, width, height // 3, look)
+    if below and height >= MIN_HEADING_HEIGHT:
         below = [Text(), Text("Failed", style=f"bold {BAD}"), *below]
     others = (result for result in reversed(view.recent) if result.status != "failed")
-    rows = [_result(r, width, look) for r in islice(others, max(1, height - len(below) - 1))]
+    rows = [_draw_result(r, width, look) for r in islice(others, max(1, height - len(below) - 1))]
     rows = rows or [Text("nothing yet", style=QUIET)]
     return [[row] for row in (Text("Latest", style="bold"), *rows, *below)][:height]
 
 
-def _result(result: Result, width: int, look: Look) -> Text:
+def _draw_result(result: Result, width: int, look: Look) -> Text:
     done = result.status == "done"
     sign = (f"{look.glyphs.done} ", GOOD) if done else (f"{look.glyphs.skipped} ", QUIET)
-    clock = datetime.fromtimestamp(result.at).strftime("%H:%M  ") if width >= ROOM_FOR_CLOCK else ""
+    clock = (
+        datetime.fromtimestamp(result.at).strftime("%H:%M  ") if width >= MIN_CLOCK_WIDTH else ""
+    )
     aside = Text(format_duration(result.seconds) if done else visible(result.code), style=QUIET)
     room = width - len(clock) - aside.cell_len - 4
     name = pair(result.content, result.style, room, look)
     return row(Text.assemble(sign, (clock, QUIET), name), aside, width)
 
 
-def _failures(view: View, width: int, height: int, look: Look) -> list[Text]:
-    """The newest failure in full, older ones as long as they fit into ``height`` rows."""
+def _draw_failures(view: View, width: int, height: int, look: Look) -> list[Text]:
+    """The newest failure in full, then older ones that fit into ``height`` rows."""
     rows: list[Text] = []
     for failure in reversed(view.failures):
-        more = _failure(failure, width, look)
+        more = _draw_failure(failure, width, look)
         if len(rows) + len(more) > height:
             return rows or more[: max(1, height)]
         rows += more
     return rows
 
 
-def _failure(result: Result, width: int, look: Look) -> list[Text]:
+def _draw_failure(result: Result, width: int, look: Look) -> list[Text]:
     code = Text(visible(result.code, look.encoding), style=BAD)
     name = pair(result.content, result.style, width - code.cell_len - 4, look)
     message = visible(result.message, look.encoding)
@@ -137,30 +185,35 @@ def _failure(result: Result, width: int, look: Look) -> list[Text]:
     return [row(Text.assemble(sign, name), code, width), *why]
 
 
-@lru_cache(maxsize=16)  # the picture changes about once a second, the frame four times
-def picture(preview: Preview, columns: int, rows: int, colors: bool = True) -> Sequence[Row]:
-    """The preview as large as it fits: two pixels a character, the upper one its foreground."""
+@lru_cache(maxsize=16)  # pictures change about once a second, frames four times
+def draw_picture(preview: Preview, columns: int, rows: int, colors: bool = True) -> Sequence[Row]:
+    """The preview as large as fits: two pixels per character, the upper one in the foreground."""
     columns, rows = character_size(preview, columns, rows)
     pixels = resize(preview, columns, rows * 2)
     return [
-        [_half_block(*pair) if colors else Segment(shade(*pair)) for pair in zip(*two, strict=True)]
+        [
+            draw_half_block(*pair) if colors else Segment(shade(*pair))
+            for pair in zip(*two, strict=True)
+        ]
         for two in zip(pixels[::2], pixels[1::2], strict=True)
     ]
 
 
 @lru_cache(maxsize=16384)
-def _half_block(upper: Pixel, lower: Pixel) -> Segment:
+def draw_half_block(upper: Pixel, lower: Pixel) -> Segment:
     return Segment("▀", Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower)))
 
 
-def _pictures(previews: list[Preview], width: int, height: int, look: Look) -> Sequence[Row]:
-    """Pictures side by side in equal shares of ``width``; each part of a row is one column."""
+def _draw_pictures(previews: list[Preview], width: int, height: int, look: Look) -> Sequence[Row]:
+    """Pictures side by side, equally wide; each part of a row is one column."""
     each = (width - 2 * (len(previews) - 1)) // len(previews)
-    images = [picture(preview, each, height, look.colors and look.unicode) for preview in previews]
-    return reduce(lambda left, right: _beside(left, right, len(left[0]) + 2), images)
+    images = [
+        draw_picture(preview, each, height, look.colors and look.unicode) for preview in previews
+    ]
+    return reduce(lambda left, right: _put_beside(left, right, len(left[0]) + 2), images)
 
 
-def _beside(left: Sequence[Row], right: Sequence[Row], indent: int) -> list[Row]:
+def _put_beside(left: Sequence[Row], right: Sequence[Row], indent: int) -> list[Row]:
     none: Row = ()
     return [
         [*a, *[Segment(" ")] * (indent - len(a)), *b] if b else a
@@ -168,51 +221,8 @@ def _beside(left: Sequence[Row], right: Sequence[Row], indent: int) -> list[Row]
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """Rows of text and picture, one below the other."""
-
-    rows: Sequence[Row]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for line in self.rows:
-            yield Segment(MARGIN)
-            for part in line:
-                if isinstance(part, Text):
-                    style = console.get_style(part.style)
-                    yield from Segment.apply_style(part.render(console), style)
-                else:
-                    yield part
-            yield Segment.line()
-
-
-def render(view: View, width: int, height: int, now: float, look: Look | None = None) -> Frame:
-    """One frame: at most ``height`` rows of at most ``width`` columns."""
-    look, width = look or Look(), width - len(MARGIN)
-    head = _head(view, width, now, look)
-    running = lanes(view, width, max(2, (height - len(head)) * 3 // 5), look)
-    above: list[Row] = [[line] for line in (*head, *running)]
-    return Frame([*above, *_body(view, width, height - len(above), look)][:height])
-
-
-def _body(view: View, width: int, height: int, look: Look) -> Sequence[Row]:
-    """Pictures and results: side by side, or one above the other where it is narrow."""
-    if height < 2:
-        return []
-    of_lanes = [lane.preview for lane in view.running if lane.preview]
-    previews = (of_lanes or [view.preview] if view.preview else [])[: max(1, width // 70)]
-    if not previews or height < 5:
-        return _results(view, width, height, look)
-    if width < 70:
-        left = _pictures(previews, width, height * 3 // 5, look)
-        return [*left, [Text()], *_results(view, width, height - len(left) - 1, look)]
-    left = _pictures(previews, width // 2, height, look)
-    indent = len(left[0]) + 3
-    return _beside(left, _results(view, width - indent, height, look), indent)
-
-
 class Painter:
-    """Frames as rows of text with the escape codes that ``file`` understands."""
+    """Turns frames into rows of text with the escape codes that ``file`` understands."""
 
     def __init__(self, file: TextIO) -> None:
         self._console = Console(file=file, highlight=False, markup=False, emoji=False)
@@ -221,19 +231,19 @@ class Painter:
 
     @property
     def can_draw(self) -> bool:
-        """Whether rows can change in place there (not TERM=dumb, not the oldest Windows)."""
+        """Whether the terminal can change rows in place (not TERM=dumb, not the oldest Windows)."""
         return self._console.is_interactive and not self._console.legacy_windows
 
-    def frame(self, view: View, width: int, height: int, now: float) -> list[str]:
-        """The rows of ``render``."""
-        return self._styled(render(view, width, height, now, self.look)).split("\n")
+    def draw_frame(self, view: View, width: int, height: int, now: float) -> list[str]:
+        """Draw the rows of `render`."""
+        return self._to_text(render(view, width, height, now, self.look)).split("\n")
 
-    def log_line(self, text: str, now: float) -> str:
-        """A line of the log, with the time of day."""
+    def draw_log_line(self, text: str, now: float) -> str:
+        """Draw a line of the log with the time of day."""
         clock = datetime.fromtimestamp(now).strftime("%H:%M:%S  ")
-        return self._styled(Text.assemble((clock, QUIET), visible(text, self.look.encoding)))
+        return self._to_text(Text.assemble((clock, QUIET), visible(text, self.look.encoding)))
 
-    def _styled(self, what: RenderableType) -> str:
+    def _to_text(self, rows: RenderableType) -> str:
         with self._console.capture() as capture:
-            self._console.print(what, end="", soft_wrap=True)
+            self._console.print(rows, end="", soft_wrap=True)
         return capture.get().rstrip("\n")

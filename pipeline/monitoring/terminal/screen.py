@@ -1,7 +1,7 @@
 """Draws rows that change in place in the lowest rows of a terminal.
 
-Rows are drawn over their predecessors without erasing them first, and only where they differ:
-that is why nothing flickers. The standard library only; colours and layout come from elsewhere.
+Rows are drawn over the previous ones without erasing them first, and only where they differ, so
+nothing flickers. Uses the standard library only; colours and layout come from `frame`.
 """
 
 import os
@@ -20,9 +20,9 @@ except ImportError:  # Windows
     termios = None  # type: ignore[assignment]
 
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
-# A row never wraps, even where the terminal thinks a character wider than we do.
+# A row never wraps, even if the terminal counts a character as wider than we do.
 NO_WRAP, WRAP = "\x1b[?7l", "\x1b[?7h"
-# Terminals that know synchronized output show a frame at once; the others ignore the request.
+# Terminals with synchronized output show a frame at once; others ignore these codes.
 BEGIN, END = "\x1b[?2026h", "\x1b[?2026l"
 CLEAR_ROW, CLEAR_BELOW = "\x1b[K", "\x1b[J"
 
@@ -31,7 +31,7 @@ _SGR = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """The few signs that are not letters."""
+    """The few symbols that are not letters."""
 
     arrow: str = "→"
     times: str = "×"
@@ -47,55 +47,55 @@ class Glyphs:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a terminal can show."""
+    """What a terminal can display."""
 
     encoding: str = "utf-8"
-    colors: bool = True  # 256 of them or more; fewer make no picture
+    colors: bool = True  # at least 256; a picture needs as many
 
     @property
     def unicode(self) -> bool:
-        """Whether there is more than letters."""
+        """Whether the encoding has all symbols."""
         return self.encoding.lower().replace("-", "") == "utf8"
 
     @property
     def glyphs(self) -> Glyphs:
-        """The signs that the encoding has."""
+        """The symbols that the encoding has."""
         if self.unicode:
             return Glyphs()
         return Glyphs("->", "x", "|", "~", "=", "=", "-", "+", "!", "-")
 
 
 class Screen:
-    """The lowest rows of a terminal. Opens with the first rows shown, leaves nothing behind.
+    """The lowest rows of a terminal. Opens with the first rows shown; `close` clears them.
 
     Args:
         file: The terminal.
-        size: Its columns and rows, read again for each frame: a resize needs no signal.
+        size: Returns its columns and rows; called for each frame, so a resize needs no signal.
     """
 
     def __init__(self, file: TextIO, size: Callable[[], tuple[int, int]] | None = None) -> None:
         self._file = file
         self.size = size or (lambda: terminal_size(file))
         self._rows: list[str] = []
-        self._drawn_at = (0, 0)  # columns and rows when the last frame was drawn
+        self._drawn_size = (0, 0)  # columns and rows when the last frame was drawn
         self._open = False
         self._keyboard = _Keyboard(file)
         self._lock = RLock()  # a watcher thread may log while the main thread draws
 
     def show(self, rows: list[str]) -> None:
-        """Puts ``rows`` (styled text without line ends) where the earlier ones stood."""
+        """Replace the rows on screen by ``rows`` (styled text without line ends)."""
         with self._lock:
             if not self._open:
                 self._open = True
                 self._keyboard.mute()
                 self._write(HIDE_CURSOR)
             size = self.size()
-            if rows != self._rows or size != self._drawn_at:
-                self._draw(rows, all_rows=size != self._drawn_at)
-            self._drawn_at = size
+            if rows != self._rows or size != self._drawn_size:
+                self._draw(rows, all_rows=size != self._drawn_size)
+            self._drawn_size = size
 
-    def above(self, text: str) -> None:
-        """Puts a line above the rows, where it stays and scrolls away with the rest."""
+    def write_above(self, text: str) -> None:
+        """Write a line above the rows; it stays there and scrolls away with the rest."""
         with self._lock:
             top = self._top() if self._rows else ""
             self._write(f"{top}{text}{CLEAR_ROW if top else ''}\r\n")
@@ -104,7 +104,7 @@ class Screen:
                 self._draw(rows, all_rows=True)
 
     def close(self) -> None:
-        """Wipes the rows; gives cursor and keyboard back. ``show`` opens the screen again."""
+        """Clear the rows, restore cursor and keyboard. `show` opens the screen again."""
         with self._lock:
             if self._open:
                 top = self._top() if self._rows else "\r"
@@ -119,25 +119,25 @@ class Screen:
             for i, row in enumerate(rows)
         ]
         top = self._top() + (CLEAR_BELOW if all_rows else "") if before else ""
-        # Lower rows of a longer predecessor are cleared from the start of the row below.
+        # If the previous frame had more rows, clear from the start of the row below.
         rest = f"\r\n{CLEAR_BELOW}\x1b[A" if len(before) > len(rows) else ""
         self._write(f"{BEGIN}{NO_WRAP}{top}" + "\r\n".join(drawn) + f"{rest}\r{WRAP}{END}")
         self._rows = rows
 
     def _top(self) -> str:
-        """From the last row to the first. A narrower terminal has folded rows in two or more."""
+        """Moves from the last row to the first. A terminal made narrower has wrapped rows."""
         width = max(1, self.size()[0])
-        folds = sum(max(0, _cells(row) - 1) // width for row in self._rows)
+        folds = sum(max(0, _count_cells(row) - 1) // width for row in self._rows)
         up = len(self._rows) - 1 + folds
         return f"\r\x1b[{up}A" if up else "\r"
 
     def _write(self, text: str) -> None:
-        with suppress(OSError):  # a terminal that went away must not end a night's run
+        with suppress(OSError):  # a closed terminal must not end the run
             self._file.write(text)
             self._file.flush()
 
 
-def _cells(row: str) -> int:
+def _count_cells(row: str) -> int:
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
         for c in _SGR.sub("", row)
@@ -145,7 +145,7 @@ def _cells(row: str) -> int:
 
 
 class _Keyboard:
-    """Keeps typed keys (and the ^C of Ctrl-C) from being echoed into the rows."""
+    """Prevents the echo of typed keys (and the ^C of Ctrl-C) within the rows."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -159,7 +159,7 @@ class _Keyboard:
             self._before = termios.tcgetattr(self._file.fileno())
             silent = [*self._before]
             silent[3] &= ~termios.ECHO
-            # Ctrl-C and Ctrl-Z would throw away what is written and not yet shown: half a frame.
+            # Otherwise Ctrl-C and Ctrl-Z discard output that is not shown yet: half a frame.
             silent[3] |= termios.NOFLSH
             termios.tcsetattr(self._file.fileno(), termios.TCSADRAIN, silent)
 
@@ -167,7 +167,7 @@ class _Keyboard:
         if self._before is None or not in_foreground(self._file):
             return
         with suppress(OSError, termios.error):
-            # Keys typed meanwhile were not meant for the shell: they are discarded.
+            # Keys typed meanwhile were not meant for the shell: discard them.
             termios.tcsetattr(self._file.fileno(), termios.TCSAFLUSH, self._before)
         self._before = None
 
@@ -178,7 +178,7 @@ def terminal_size(file: TextIO) -> tuple[int, int]:
         columns, rows = os.get_terminal_size(file.fileno())
     except (OSError, ValueError):
         return 80, 24
-    return columns or 80, rows or 24  # a serial line says 0 x 0
+    return columns or 80, rows or 24  # a serial line reports 0 x 0
 
 
 def in_foreground(file: TextIO) -> bool:
