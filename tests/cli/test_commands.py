@@ -1,19 +1,16 @@
-"""The command line: every command, its words, its exit code, and its one clear line of error."""
+"""The commands: help, pictures, and what they report."""
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from support.command_line import SMALL
 
-from pipeline.cli import main as cli
 from pipeline.daemon.hold import held
 from pipeline.errors import PipelineError
 from pipeline.render.single import contact_sheet
@@ -22,48 +19,6 @@ COMMANDS = [
     "run", "watch", "serve", "pause", "resume", "status", "explain", "retry", "restore", "accept",
     "stylize", "sweep", "styles", "check", "schema", "doctor", "service",
 ]  # fmt: skip
-SMALL = ["--size", "48", "--steps", "2"]
-
-
-@dataclass
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
-Pipeline = Callable[..., Ended]
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
-    """A project folder to stand in: a photo and a text in the inbox, two styles."""
-    (tmp_path / "inbox").mkdir()
-    image = Image.new("RGB", (64, 48), "#c08040")
-    image.paste("#2050a0", (0, 0, 32, 24))
-    image.save(tmp_path / "inbox" / "cup.jpg")
-    (tmp_path / "inbox" / "notes.jpg").write_text("milk, eggs")
-    (tmp_path / "config.yaml").write_text(
-        'styles:\n  mosaic: {image: "builtin:mosaic"}\n'
-        '  mix: {images: {"builtin:watercolor": 3, "builtin:ink_hatching": 1}}\n'
-    )
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def pipeline(folder, monkeypatch, capfd) -> Pipeline:
-    """Call the program within this process, standing in the project folder."""
-
-    def call(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["pipeline", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Ended(ended.value.code, out, err)
-
-    return call
 
 
 # --- help -----------------------------------------------------------------------------------
@@ -121,122 +76,6 @@ def test_help_loads_nothing_slow(folder):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
-
-
-# --- errors ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "swallowed", ["raise", "raise RuntimeError('of a class') from None", "exec('raise')", "pass"]
-)
-@pytest.mark.parametrize("module", ["typer", "pydantic"])
-def test_ctrl_c_while_the_program_is_being_loaded_gives_130_in_one_line(folder, module, swallowed):
-    """Also where the library that is being loaded swallows it or makes another error of it."""
-    program = f"""
-import os, signal, sys
-sys.argv = ["pipeline", "run"]
-class Pressed:
-    def find_spec(self, name, *_):
-        if name == "{module}":
-            try:
-                signal.raise_signal(signal.SIGINT)
-            except KeyboardInterrupt:
-                {swallowed}
-sys.meta_path.insert(0, Pressed())
-from pipeline.__main__ import main
-main()
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 130
-    assert done.stderr in ("", "error: interrupted\n")
-    assert "started" not in done.stdout
-
-
-WRONG = {
-    "bogus": ["No such command 'bogus'", "--help"],
-    "run --nope": ["--nope", "run --help"],
-    "run --limit 0": ["--limit"],
-    "run --config none.yaml": ["none.yaml", "no such file"],
-    "retry": ["retry", "--all"],
-    "retry 0123456789ab": ["0123456789ab", "no such job", "status"],
-    "retry 0123456789ab --all": ["retry"],
-    "explain /etc/passwd": ["/etc/passwd", "not in the inbox"],
-    "stylize": ["CONTENT"],
-    "stylize inbox/cup.jpg builtin:mosaic": ["--out"],
-    "stylize inbox/none.jpg builtin:mosaic -o o.png": ["inbox/none.jpg", "no such image"],
-    "stylize inbox/cup.jpg builtin:mosiac -o o.png": ["mosiac", "did you mean builtin:mosaic"],
-    "stylize inbox/cup.jpg builtin:mosaic -o o.bmp": ["o.bmp", ".png"],
-    "stylize inbox/cup.jpg builtin:mosaic -o none/o.png": ["none", "make the folder"],
-    "stylize inbox/cup.jpg builtin:mosaic -o o.png --preset drat": ["--preset", "draft"],
-    "stylize inbox/cup.jpg builtin:mosaic -o o.png --size 3": ["--size", "16"],
-    "stylize inbox/cup.jpg builtin:mosaic -o o.png --optimizer sgd": ["--optimizer", "adam"],
-    "stylize inbox/cup.jpg builtin:mosaic -o o.png --content-weight x": ["--content-weight", "'x'"],
-    "stylize inbox/cup.jpg builtin:mosaic -o o.png --style-layers relu9_1": ["relu5_1"],
-    "stylize inbox/cup.jpg builtin:mosaic -o o.png --init none.png": ["--init", "none.png"],
-    "stylize inbox/cup.jpg builtin:mosaic -o o.png --shares 1,2": ["--shares", "1 styles"],
-    "stylize inbox/cup.jpg builtin:mosaic -o o.png --device foo": ["--device", "foo"],
-    "stylize inbox/cup.jpg builtin:mosaic -o o.png --weights none.pth": ["--weights", "none.pth"],
-    "sweep inbox/cup.jpg builtin:mosaic -o d --rows foo=1": ["--rows", "foo=1"],
-    "sweep inbox/cup.jpg builtin:mosaic -o d --columns tv_weight=": ["--columns"],
-    "sweep inbox/cup.jpg builtin:mosaic -o d --columns tv_weight=x": ["--columns", "tv_weight"],
-}
-
-
-@pytest.mark.parametrize("line", WRONG)
-def test_wrong_usage_is_one_line_that_names_the_place_and_exit_code_2(pipeline, folder, line):
-    before = sorted(path.name for path in folder.iterdir())
-    said = pipeline(*line.split())
-    assert said.code == 2
-    assert said.out == ""
-    assert len(said.err.splitlines()) == 1
-    assert said.err.startswith("error: ")
-    for word in WRONG[line]:
-        assert word in said.err
-    assert sorted(p.name for p in folder.iterdir() if p.name != ".state") == before
-
-
-def test_a_wrong_config_is_named_with_file_line_and_nearest_key(pipeline, folder):
-    (folder / "config.yaml").write_text('stiles: {a: {image: "builtin:mosaic"}}\n')
-    for command in ("run", "watch", "check", "status", "styles", "doctor"):
-        said = pipeline(command)
-        assert said.code == 2
-        assert said.err.splitlines() == [
-            "error: config.yaml:1: unknown key 'stiles' (did you mean 'styles'?)"
-        ]
-
-
-def test_a_photo_that_is_none_is_a_failed_job_not_wrong_usage(pipeline, folder):
-    said = pipeline("stylize", "inbox/notes.jpg", "builtin:mosaic", "-o", "o.png", *SMALL)
-    assert said.code == 1
-    assert len(said.err.splitlines()) == 1
-    assert "notes.jpg" in said.err
-    assert not list(folder.glob("*.png"))
-
-
-def test_debug_shows_where_and_nothing_else_does(pipeline):
-    quiet = pipeline("run", "--config", "none.yaml")
-    assert "Traceback" not in quiet.err
-    for words in (["--debug", "run"], ["run", "--debug"]):
-        loud = pipeline(*words, "--config", "none.yaml")
-        assert "Traceback" in loud.err
-        assert loud.err.splitlines()[-1] == quiet.err.strip()
-
-
-def test_an_error_cannot_play_tricks_on_the_terminal(pipeline):
-    said = pipeline("run", "--config", "\x1b[31mred\nconfig.yaml")
-    assert "\x1b" not in said.err
-    assert len(said.err.splitlines()) == 1
-
-
-@pytest.mark.parametrize("command", ["--help", "schema"])
-def test_a_reader_that_went_away_is_no_error(folder, command):
-    reader, writer = os.pipe()
-    os.close(reader)
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline", command], stdout=writer, stderr=subprocess.PIPE
-    )
-    os.close(writer)
-    assert (done.returncode, done.stderr) == (0, b"")
 
 
 # --- one picture ----------------------------------------------------------------------------

@@ -1,0 +1,75 @@
+"""A full disk or a missing outbox pauses the work, and no attempt is counted."""
+
+from support.studio import CONFIG
+
+from pipeline.daemon import pauses as pause
+from pipeline.errors import OutputError, Reason
+from pipeline.outbox.publisher import Outbox
+
+
+def test_a_full_disk_pauses_before_an_attempt_is_made_and_goes_on_by_itself(
+    make_studio, monkeypatch
+):
+    studio = make_studio(CONFIG.replace("free_bytes: 0", "free_bytes: 1000000"))
+    free = 999_999
+    monkeypatch.setattr(pause.too_full, "__defaults__", (lambda _: (free, 10**9),))
+    monkeypatch.setattr(pause.is_over, "__defaults__", (lambda _: (free, 10**9),))
+    studio.put("a.png")
+    for _ in range(300):
+        studio.tick(0.01)
+        if studio.service.paused:
+            break
+    assert "goes on at 1.2 MB" in studio.view.message
+    assert studio.executor.begun == []
+    free = 1_200_000  # enough to work, not enough to begin again
+    studio.tick(100)
+    assert studio.service.paused
+    free = 1_250_000
+    studio.until_idle()
+    assert studio.states() == {"a.png": "done"}
+    assert studio.ledger.pairs()[0].attempt == 1
+
+
+def test_a_disk_that_fills_while_publishing_keeps_what_is_staged_and_burns_no_attempt(
+    studio, monkeypatch
+):
+    studio.put("a.png")
+    studio.until_running()
+    full = OutputError("cannot be written", code=Reason.DISK_FULL)
+    with monkeypatch.context() as broken:
+        broken.setattr(Outbox, "publish", lambda *_: (_ for _ in ()).throw(full))
+        studio.executor.end()
+        studio.tick()
+        assert studio.states() == {"a.png": "staged"}
+        assert studio.service.paused
+        studio.tick()
+    studio.tick(pause.AGAIN_SECONDS)
+    studio.until_idle()
+    assert studio.states() == {"a.png": "done"}
+    assert len(studio.executor.begun) == 1
+
+
+def test_a_worker_that_finds_the_disk_full_burns_no_attempt(studio):
+    studio.put("a.png")
+    studio.until_running()
+    studio.executor.fail(Reason.DISK_FULL)
+    studio.tick()
+    assert studio.service.paused
+    studio.tick(pause.AGAIN_SECONDS)
+    studio.until_idle()
+    assert studio.states() == {"a.png": "done"}
+    assert studio.ledger.pairs()[0].attempt == 1
+
+
+def test_an_outbox_that_vanishes_is_waited_for(studio):
+    studio.put("a.png")
+    studio.until_running()
+    studio.outbox.root.rename(studio.root / "unmounted")
+    studio.executor.fail(Reason.IO_ERROR)
+    studio.tick(30)
+    studio.tick(10)
+    assert studio.service.paused
+    assert studio.service.paused.cause == "outbox"
+    (studio.root / "unmounted").rename(studio.outbox.root)
+    studio.until_idle()
+    assert studio.states() == {"a.png": "done"}

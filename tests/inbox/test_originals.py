@@ -1,0 +1,88 @@
+"""What becomes of originals: left, archived, deleted, or put into quarantine."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from support.stock import pictures
+from support.studio import CONFIG
+
+from pipeline.errors import Reason
+
+
+def test_by_default_no_original_is_touched(studio):
+    good, bad = studio.put("a.png"), studio.put("b.png")
+    bad.write_bytes(bad.read_bytes()[:60])
+    before = [path.stat() for path in (good, bad)]
+    studio.until_idle()
+    assert [path.stat().st_ctime_ns for path in (good, bad)] == [s.st_ctime_ns for s in before]
+
+
+def test_an_original_is_archived_once_its_pictures_are_verified(make_studio):
+    studio = make_studio(CONFIG + "after: archive\n")
+    content = studio.put("sub/a.png").read_bytes()
+    studio.until_idle()
+    assert not (studio.inbox / "sub/a.png").exists()
+    assert (studio.root / "archive/sub/a.png").read_bytes() == content
+    studio.put("sub/a.png", seed=9)
+    studio.until_idle()
+    assert (studio.root / "archive/sub/a~2.png").exists()
+    assert (studio.root / "archive/sub/a.png").read_bytes() == content
+
+
+@pytest.mark.parametrize("after", ["archive", "delete"])
+def test_an_original_whose_pictures_were_spoiled_or_that_changed_stays(make_studio, after):
+    studio = make_studio(CONFIG)
+    studio.put("a.png")
+    studio.until_idle()
+    (studio.outbox.root / "a--mosaic.enhanced.png").write_text("spoiled")
+    studio.configure(CONFIG + f"after: {after}\n")
+    studio.again()
+    studio.until_idle()
+    studio.service.finish_original("a.png")
+    assert (studio.inbox / "a.png").exists()
+
+
+def test_an_original_is_deleted_only_when_all_its_styles_are_done(make_studio):
+    two = CONFIG.replace("styles:\n", 'styles:\n  waves: {image: "builtin:woodcut_waves"}\n')
+    studio = make_studio(two + "after: delete\n")
+    studio.put("a.png")
+    studio.until_running()
+    studio.executor.end()
+    studio.until_running()
+    assert (studio.inbox / "a.png").exists()
+    studio.until_idle()
+    assert not (studio.inbox / "a.png").exists()
+    assert len(pictures(studio.outbox)) == 4
+
+
+def test_an_archive_on_another_disk_gets_a_whole_copy(make_studio, tmp_path):
+    shm = Path("/dev/shm")
+    if not shm.is_dir() or shm.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs a second disk")
+    archive = shm / f"archive-{tmp_path.name}"
+    try:
+        studio = make_studio(CONFIG + f"after: archive\narchive: {archive}\n")
+        content = studio.put("a.png").read_bytes()
+        studio.until_idle()
+        assert [p.name for p in archive.iterdir()] == ["a.png"]
+        assert (archive / "a.png").read_bytes() == content
+        assert not (studio.inbox / "a.png").exists()
+    finally:
+        shutil.rmtree(archive, ignore_errors=True)
+
+
+def test_what_failed_is_quarantined_with_its_reason_if_so_configured(make_studio):
+    studio = make_studio(CONFIG + "failed: quarantine\n")
+    path = studio.put("sub/broken.png")
+    path.write_bytes(path.read_bytes()[:60])
+    studio.put("hopeless.png", seed=3)
+    studio.until_running()
+    studio.fail(Reason.ENGINE_ERROR)
+    studio.until_idle()
+    told = json.loads((studio.root / "quarantine/sub/broken.png.reason.json").read_text())
+    assert told["error"]["code"] == "truncated"
+    assert (studio.root / "quarantine/hopeless.png").exists()
+    assert [p.name for p in studio.inbox.rglob("*.png")] == []
+    studio.good_one_survives()

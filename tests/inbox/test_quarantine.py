@@ -1,0 +1,147 @@
+"""Photos come back from quarantine whole, also where the return is killed."""
+
+import errno
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+import pytest
+from support.inbox_project import QUARANTINE, loaded, put_aside
+
+from pipeline.cli.retry import retry_jobs
+from pipeline.errors import Reason, UsageError
+from pipeline.inbox import quarantine
+from pipeline.inbox.quarantine import QuarantinedPhoto, quarantined_photos, restore
+
+
+@pytest.mark.parametrize("how", ["all", "content", "path", "job"])
+def test_retry_brings_a_photo_back_from_quarantine_and_it_is_made(make_studio, how):
+    studio = make_studio(QUARANTINE)
+    path = put_aside(studio)
+    (pair,) = studio.ledger.pairs()
+    jobs = {"all": None, "content": ["sub/a.png"], "path": [str(path)], "job": [pair.job]}[how]
+    assert retry_jobs(loaded(studio), jobs) == 1
+    assert (studio.inbox / "sub/a.png").exists()
+    assert quarantined_photos(studio.config.quarantine) == []
+    assert not path.with_name("a.png.reason.json").exists()
+    studio.until_idle()
+    assert studio.states() == {"sub/a.png": "done"}
+    studio.good_one_survives()
+
+
+def test_retry_brings_back_a_file_that_never_became_a_job(make_studio):
+    studio = make_studio(QUARANTINE)
+    path = studio.put("broken.png")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:60])
+    studio.until_idle()
+    (one,) = quarantined_photos(studio.config.quarantine)
+    assert (one.content, one.code) == ("broken.png", "truncated")
+    one.path.write_bytes(whole)  # mended where it lies
+    assert retry_jobs(loaded(studio), ["broken.png"]) == 1
+    studio.until_idle()
+    assert studio.states() == {"broken.png": "done"}
+
+
+def test_nothing_is_overwritten_by_what_comes_back_and_the_rest_is_brought(make_studio):
+    studio = make_studio(QUARANTINE)
+    path = put_aside(studio)
+    studio.put("b.png", seed=5)
+    studio.until_running()
+    studio.fail(Reason.ENGINE_ERROR)
+    studio.until_idle()
+    (studio.inbox / "sub/a.png").write_bytes(b"another")
+    with pytest.raises(UsageError, match=r"sub/a\.png: another file stands in its place"):
+        retry_jobs(loaded(studio), None)
+    assert (studio.inbox / "sub/a.png").read_bytes() == b"another"
+    assert path.exists()
+    assert (studio.inbox / "b.png").exists()
+
+
+def test_a_return_that_a_kill_cut_between_its_two_names_is_ended_by_the_next_retry(make_studio):
+    studio = make_studio(QUARANTINE)
+    path = put_aside(studio)
+    (studio.inbox / "sub/a.png").hardlink_to(path)  # linked, not yet removed
+    studio.until_idle()
+    assert "sub/a.png" in {r.content for r in studio.ledger.files.refusals()}
+    assert retry_jobs(loaded(studio), ["sub/a.png"]) == 1
+    studio.until_idle()
+    assert studio.states() == {"sub/a.png": "done"}
+
+
+def test_a_photo_comes_back_over_to_another_disk_whole(make_studio, tmp_path):
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs a second disk")
+    other = Path(tempfile.mkdtemp(dir=memory))
+    try:
+        studio = make_studio(QUARANTINE + f"quarantine: {other}\n")
+        before = studio.put("a.png").read_bytes()
+        studio.until_running()
+        studio.fail(Reason.ENGINE_ERROR)
+        studio.until_idle()
+        assert retry_jobs(loaded(studio), None) == 1
+        assert (studio.inbox / "a.png").read_bytes() == before
+        assert sorted(p.name for p in studio.inbox.iterdir()) == ["a.png"]
+        assert list(other.iterdir()) == []
+    finally:
+        shutil.rmtree(other)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process at this very point."""
+
+
+def test_a_return_from_another_disk_may_be_killed_anywhere_and_is_ended_by_the_next(
+    tmp_path, monkeypatch
+):
+    """Each call that changes a folder is the last one of a process, once."""
+    monkeypatch.setattr(os, "link", across_disks(os.link))
+    for last in count():
+        root, calls = tmp_path / str(last), count()
+        for name in ("inbox", "quarantine"):
+            (root / name).mkdir(parents=True)
+        path = root / "quarantine/a.png"
+        path.write_bytes(b"the photo")
+        with monkeypatch.context() as patch, suppress(Killed):
+            for name in ("link", "unlink", "replace", "fsync", "open"):
+                patch.setattr(os, name, last_call(getattr(os, name), calls, last))
+            assert restore(QuarantinedPhoto("a.png", path), root / "inbox")
+            break
+        assert [p.read_bytes() for p in (root / "inbox").glob("[!.]*")] in ([], [b"the photo"])
+        assert all(restore(one, root / "inbox") for one in quarantined_photos(root / "quarantine"))
+        assert (root / "inbox/a.png").read_bytes() == b"the photo"
+        assert not path.exists()
+    assert last > 5
+
+
+def across_disks(link):
+    """Links, but for the inbox and the quarantine being on two disks."""
+
+    def linked(source, name, *, src_dir_fd, dst_dir_fd, **how):
+        if not os.path.sameopenfile(src_dir_fd, dst_dir_fd):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        link(source, name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd, **how)
+
+    return linked
+
+
+def last_call(real, calls, last):
+    def counted(*args, **how):
+        if next(calls) >= last:
+            raise Killed
+        return real(*args, **how)
+
+    return counted
+
+
+@pytest.mark.parametrize("place", ["../../stolen.png", "/stolen.png"])
+def test_a_note_in_quarantine_cannot_send_a_photo_out_of_the_inbox(make_studio, place):
+    studio = make_studio(QUARANTINE)
+    (one,) = [quarantine.QuarantinedPhoto(place, put_aside(studio))]
+    with pytest.raises(OSError, match="leaves the folder"):
+        restore(one, studio.inbox)
+    assert one.path.exists()
