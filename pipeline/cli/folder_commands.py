@@ -99,21 +99,21 @@ def pause(
 ) -> None:
     """Start no more jobs until `resume`, even after a restart."""
     from pipeline.config.loading import load
-    from pipeline.daemon import hold as holding
+    from pipeline.daemon.planned_pauses import UserPause, save_user_pause
 
     loaded = load(config, complete=False)
-    found = holding.Hold(_parse_time(until, loaded.config.schedule), now)
-    holding.hold(loaded.config.state, found)
-    print(found.words(time.time(), _get_zone(loaded.config.schedule)))
+    user_pause = UserPause(_parse_time(until, loaded.config.schedule), now)
+    save_user_pause(loaded.config.state, user_pause)
+    print(user_pause.describe(time.time(), _get_zone(loaded.config.schedule)))
 
 
 @app.command()
 def resume(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """End a pause."""
     from pipeline.config.loading import load
-    from pipeline.daemon import hold as holding
+    from pipeline.daemon.planned_pauses import remove_user_pause
 
-    paused = holding.resume(load(config, complete=False).config.state)
+    paused = remove_user_pause(load(config, complete=False).config.state)
     print("resumed" if paused else "was not paused")
 
 

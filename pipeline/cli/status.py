@@ -16,9 +16,8 @@ from pipeline.cli.report_rows import (
 )
 from pipeline.cli.retry import still_exists
 from pipeline.config.loading import Loaded
-from pipeline.daemon import hold as holding
-from pipeline.daemon.gate import next_opening
 from pipeline.daemon.instance import holder
+from pipeline.daemon.planned_pauses import next_opening, read_user_pause
 from pipeline.inbox.backlog import count_backlog
 from pipeline.inbox.quarantine import quarantined_photos
 from pipeline.jobs.job import JobState
@@ -103,9 +102,9 @@ def _find_pause(loaded: Loaded, instance: Report | None) -> str | None:
     """Why no job is started now, as the running instance reports it or as `pause` recorded it."""
     reported = instance and (instance.get("paused") or instance.get("closed"))
     wall, schedule = time.time(), loaded.config.schedule
-    found = holding.held(loaded.config.state, wall)
+    found = read_user_pause(loaded.config.state, wall)
     zone = schedule.zone if schedule else MACHINE_ZONE
-    return reported or (found.words(wall, zone) if found else None)
+    return reported or (found.describe(wall, zone) if found else None)
 
 
 def _get_trouble(instance: Report | None) -> str:

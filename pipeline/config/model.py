@@ -197,8 +197,8 @@ class Config(Options):
         return resolve_transfer(self.preset, self.transfer, self.styles[style].transfer)
 
     @property
-    def bounds(self) -> Versions | None:
-        """How many pictures that were replaced are kept; None: none."""
+    def version_limits(self) -> Versions | None:
+        """How many replaced pictures are kept; None: none."""
         return self.versions if self.keep == "replaced" else None
 
     @model_validator(mode="after")

@@ -154,12 +154,12 @@ class Stretch:
     since: float
     until: float
 
-    def holds(self, wall: float) -> bool:
+    def contains(self, wall: float) -> bool:
         """Whether a moment lies within it."""
         return self.since <= wall < self.until
 
 
-def stretch(schedule: Schedule, now: datetime) -> Stretch:
+def find_stretch(schedule: Schedule, now: datetime) -> Stretch:
     """Whether work is allowed at a moment, and the span around it in which that stays so."""
     at = now.timestamp()
     before, after = float("-inf"), float("inf")

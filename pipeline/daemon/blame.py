@@ -1,10 +1,9 @@
-"""Which part a failure is blamed on: the photo only if the same style works with another one.
+"""Decides what a failure is blamed on: a photo only if the same recipe works with another photo.
 
-What fails may be the photo, the painting, or the machine, and seldom does the error say which. So
-no pair fails for good before a check: its own recipe, with one step a scale, on a photo that ships
-with the package. Where the check works, the pair is tried once more, and has failed if it fails
-again. Where the check fails too, no photo is to blame: all pairs of that recipe wait, and are tried
-again by themselves.
+A photo, a painting or the machine may cause a failure, and the error rarely says which. So before a
+pair fails for good there is a check: the same recipe, with one step a scale, on a photo that ships
+with the package. If the check succeeds, the pair is tried once more, and fails if that fails. If
+the check fails too, no photo is to blame: all pairs of the recipe wait, and are tried again later.
 """
 
 from collections.abc import Collection
@@ -16,13 +15,13 @@ from pipeline.jobs.job import Job, JobResult
 from pipeline.jobs.recipe import digest
 from pipeline.jobs.retry_policy import BLAME, Blame, is_due, repair_wait_seconds
 
-CHECK = ".self-check"  # stands for a photo's name; no photo in the inbox has one like it
-KNOWN_GOOD = "watercolor"  # of the starter styles, the smallest file
+CHECK = ".self-check"  # in place of a photo's path; photos with a dot in front are ignored
+KNOWN_GOOD = "watercolor"  # the starter style with the smallest file, used as the photo
 
 
 @dataclass(slots=True)
-class _HeldRecipe:
-    """Why the pairs of a recipe wait, and until what time of day."""
+class _Wait:
+    """Why the pairs of a recipe wait, and until when (seconds since 1970)."""
 
     style: str
     why: str
@@ -30,47 +29,46 @@ class _HeldRecipe:
     times: int = 1
 
 
-class HeldRecipes:
+class WaitingRecipes:
     """Recipes whose pairs wait, because their paintings or the engine cannot be used."""
 
     def __init__(self) -> None:
-        self._holds: dict[str, _HeldRecipe] = {}  # by the recipe's digest
+        self._waits: dict[str, _Wait] = {}  # by the recipe's digest
 
     def __contains__(self, job: Job) -> bool:
-        return bool(self._holds) and job.recipe.digest in self._holds
+        return bool(self._waits) and job.recipe.digest in self._waits
 
-    def hold(self, job: Job, why: str, wall: float) -> None:
+    def add(self, job: Job, why: str, wall: float) -> None:
         """Let the pairs of a job's recipe wait, longer each time."""
-        before = self._holds.get(job.recipe.digest)
+        before = self._waits.get(job.recipe.digest)
         if before is None:
-            self._holds[job.recipe.digest] = _HeldRecipe(
-                job.style, why, wall + repair_wait_seconds(1)
-            )
-        elif is_due(before.until, wall):  # others of the same try say nothing new
+            until = wall + repair_wait_seconds(1)
+            self._waits[job.recipe.digest] = _Wait(job.style, why, until)
+        elif is_due(before.until, wall):  # not due: another job of the same try has failed
             before.why, before.times = why, before.times + 1
             before.until = wall + repair_wait_seconds(before.times)
 
-    def holds(self, job: Job, wall: float) -> bool:
-        """Whether a job is not to be begun now."""
-        found = self._holds.get(job.recipe.digest) if self._holds else None
+    def must_wait(self, job: Job, wall: float) -> bool:
+        """Whether a job may not start now."""
+        found = self._waits.get(job.recipe.digest) if self._waits else None
         return found is not None and not is_due(found.until, wall)
 
-    def release(self, recipe: str) -> None:
-        """A picture was made with this recipe."""
-        self._holds.pop(recipe, None)
+    def remove(self, recipe: str) -> None:
+        """Let the pairs of a recipe start: a picture was made with it."""
+        self._waits.pop(recipe, None)
 
-    def keep(self, recipes: Collection[str]) -> None:
-        """Forget recipes that no pair asks for any more: their painting is another one now."""
-        self._holds = {key: hold for key, hold in self._holds.items() if key in recipes}
+    def keep_only(self, recipes: Collection[str]) -> None:
+        """Forget recipes that no pair needs any more: their painting is another one now."""
+        self._waits = {digest: wait for digest, wait in self._waits.items() if digest in recipes}
 
-    @property
-    def words(self) -> str:
-        """What waits, and why; "" where nothing does."""
-        whys: dict[str, list[str]] = {}
-        for hold in self._holds.values():
-            names = whys.setdefault(hold.why, [])
-            names += [hold.style] * (hold.style not in names)
-        return "; ".join(f"style {', '.join(names)} waits: {why}" for why, names in whys.items())
+    def describe(self) -> str:
+        """Which styles wait, and why; "" where none does."""
+        styles: dict[str, list[str]] = {}  # by reason
+        for wait in self._waits.values():
+            names = styles.setdefault(wait.why, [])
+            if wait.style not in names:
+                names.append(wait.style)
+        return "; ".join(f"style {', '.join(names)} waits: {why}" for why, names in styles.items())
 
 
 @dataclass(slots=True)
@@ -81,17 +79,17 @@ class _Check:
 
 
 class Checks:
-    """Pairs that would fail for good, each recipe with its check."""
+    """The open checks, each with the failed results that wait for it."""
 
     def __init__(self) -> None:
         self._checks: dict[str, _Check] = {}  # by the check's id
         self._passed: set[str] = set()  # jobs that failed once where their check worked
 
     def failed_again(self, result: JobResult) -> bool:
-        """Its check works. Whether the pair has failed for good; else it is to be tried again.
+        """Whether a pair whose check has succeeded fails for good; otherwise it is tried again.
 
-        The machine may have been repaired between the failure and the check: only what fails once
-        more is to blame.
+        The machine may have been repaired between the failure and the check. So only a pair that
+        fails once more is to blame.
         """
         if result.job.id in self._passed:
             self._passed.discard(result.job.id)
@@ -105,38 +103,38 @@ class Checks:
         self._checks.setdefault(check.id, _Check(check)).results.append(result)
 
     def next(self) -> Job | None:
-        """A check that is to be begun."""
-        return next((t.check for t in self._checks.values() if not t.begun), None)
+        """A check that has not started yet; None where there is none."""
+        return next((one.check for one in self._checks.values() if not one.begun), None)
 
-    def begin_check(self, check: Job) -> None:
-        """A check is begun."""
+    def mark_begun(self, check: Job) -> None:
+        """Record that a check has started."""
         self._checks[check.id].begun = True
 
     def put_off(self, check: Job) -> None:
-        """A check came back undone: it is to be begun again."""
+        """Start a check again later: it was given back without a result."""
         self._checks[check.id].begun = False
 
-    def is_check(self, job: Job) -> bool:
-        """Whether a job is the check of an open trial."""
+    def is_open(self, job: Job) -> bool:
+        """Whether a job is one of the open checks."""
         return job.id in self._checks
 
     def close(self, check: Job) -> list[JobResult]:
-        """The check has ended: the results that waited for it."""
+        """Remove a check that has ended; returns the results that waited for it."""
         return self._checks.pop(check.id).results
 
     def close_all(self) -> list[JobResult]:
-        """Nothing more is begun: the results that waited for checks."""
+        """Remove all checks, because no job starts any more; returns the results that waited."""
         checks, self._checks = self._checks, {}
-        return [result for check in checks.values() for result in check.results]
+        return [result for one in checks.values() for result in one.results]
 
     @property
     def waiting(self) -> list[Job]:
         """The jobs whose results wait for a check."""
-        return [result.job for trial in self._checks.values() for result in trial.results]
+        return [result.job for one in self._checks.values() for result in one.results]
 
 
 def check_of(job: Job) -> Job:
-    """A job's own recipe and profile of caution, in few steps, on a photo known to be good."""
+    """The check of a job: its recipe and degree of caution, in few steps, on a good photo."""
     path = starter_styles()[KNOWN_GOOD]
     steps = (1,) * len(job.recipe.transfer.steps)
     recipe = replace(job.recipe, transfer=job.recipe.transfer.model_copy(update={"steps": steps}))
@@ -144,10 +142,10 @@ def check_of(job: Job) -> Job:
 
 
 def needs_check(failure: Failure) -> bool:
-    """Whether a failure may be the machine's or the painting's as well as the photo's."""
+    """Whether the machine or the painting may have caused a failure as well as the photo."""
     return BLAME[failure.code] is Blame.PAIR and failure.code is not Reason.PUBLISH_CONFLICT
 
 
 def is_check(job: Job) -> bool:
-    """Whether a job is a check and no photo's."""
+    """Whether a job is a check instead of a photo's job."""
     return job.content == CHECK

@@ -1,4 +1,4 @@
-"""What happened, brought once into every book: ledger, outbox, run log, dashboard, hooks."""
+"""Records every result once in each place: ledger, outbox, run log, gallery, dashboard, hooks."""
 
 import logging
 import uuid
@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.sections import Versions as Bounds
+from pipeline.config.sections import Versions as VersionLimits
 from pipeline.daemon.planner import Gone
 from pipeline.errors import Failure, OutputError, Reason
 from pipeline.gallery.writer import Gallery
@@ -19,7 +19,7 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair, Staged
 from pipeline.monitoring.journal import note
 from pipeline.monitoring.view import Result, View
-from pipeline.outbox.names import RUN_LOG, candidate_names
+from pipeline.outbox.names import RUN_LOG, candidate_names, staging_name
 from pipeline.outbox.publisher import Outbox
 from pipeline.outbox.run_log import RunLog, run_log_line
 from pipeline.outbox.thumbnails import STAGED
@@ -28,22 +28,22 @@ from pipeline.system.redaction import Redactor
 from pipeline.system.text import timestamp
 
 Line = dict[str, Any]
-FLUSH_SECONDS = 1.0  # between two writings of the run log: each waits for the disk
-USUAL = Bounds()  # the defaults
-NAMES_TRIED = 5  # when strangers keep taking the names of a result
-_OF_THE_DISK = frozenset({Reason.DISK_FULL, Reason.IO_ERROR})
+FLUSH_SECONDS = 1.0  # between two writes of the run log: each waits for the disk
+DEFAULT_LIMITS = VersionLimits()  # the defaults
+NAMES_TRIED = 5  # while other programs keep taking the names of a result
+_DISK_REASONS = frozenset({Reason.DISK_FULL, Reason.IO_ERROR})
 
 
 class Bookkeeping:
-    """Keeps the books of one run.
+    """Records the results of one run.
 
     Args:
-        ledger: The one that counts; whatever it does not hold yet may be brought in again.
-        outbox: Where pictures and run log stand.
+        ledger: It decides: what it does not hold yet may be recorded again.
+        outbox: Holds pictures and run log.
         view: The dashboard's.
-        tell: Called with each line of the run log as it happens.
-        bounds: How much is kept of pictures that are replaced; None: nothing.
-        roots: Folders that no message in the run log is to name, besides the outbox.
+        on_line: Called with each line of the run log as it happens.
+        version_limits: How many replaced pictures are kept; None: none.
+        roots: Folders that the run log must not name, besides the outbox.
     """
 
     def __init__(
@@ -51,15 +51,15 @@ class Bookkeeping:
         ledger: Ledger,
         outbox: Outbox,
         view: View,
-        tell: Callable[[Line], None],
-        bounds: Bounds | None = USUAL,
+        on_line: Callable[[Line], None],
+        version_limits: VersionLimits | None = DEFAULT_LIMITS,
         roots: Iterable[Path] = (),
     ) -> None:
         self._redactor = Redactor([outbox.root, *roots])
-        self.bounds, self._versions = bounds, Versions(outbox.root)
-        self._kept_some = True  # whether there may be more earlier pictures than the bounds allow
+        self.version_limits, self._versions = version_limits, Versions(outbox.root)
+        self._kept_some = True  # whether there may be more earlier pictures than the limits allow
         self._revision: tuple[int, int] | None = None
-        self.ledger, self.outbox, self.view, self._tell = ledger, outbox, view, tell
+        self.ledger, self.outbox, self.view, self._on_line = ledger, outbox, view, on_line
         self.run_id = uuid.uuid4().hex[:12]
         self.unpublished = True  # whether the ledger may hold results that are not in the outbox
         self._log = RunLog(outbox.root / RUN_LOG)
@@ -68,11 +68,11 @@ class Bookkeeping:
         self._flushed_at = float("-inf")
 
     def known(self, content: str, style: str, sha256: str = "") -> Pair | None:
-        """What the ledger holds of a pair, of the photo with these bytes if that is known."""
+        """The ledger's record of a pair; of the photo with this SHA-256, if it is given."""
         return self.ledger.pair(content, style, sha256)
 
     def refuse(self, refused: Refused, wall: float) -> None:
-        """A file is not processed; told once for each version of it."""
+        """Record that a file is not taken, once for each version of it."""
         failure, status = refused.failure, refused.status
         line = self._redactor.redact_line(_file_line(refused, self.run_id, wall))
         if self.ledger.files.refuse(refused.content, refused.version, status, failure, line):
@@ -80,33 +80,33 @@ class Bookkeeping:
             self.view.add_result(
                 Result(wall, refused.content, "", status, code=code, message=message)
             )
-            self._tell(line)
+            self._on_line(line)
 
     def record_gone(self, gone: Gone, wall: float) -> None:
-        """What was taken out of the inbox is closed; what of it had failed is a failure no more."""
+        """Close the pairs of removed photos; those that had failed count as failed no longer."""
         self.ledger.close_missing(gone.present)
         self.ledger.files.forget_refusals(gone.present)
         for content in gone.files:
-            self.ledger.log.add(_file_line(_left(content), self.run_id, wall))
+            self.ledger.log.add(_file_line(_removed(content), self.run_id, wall))
         for pair in gone.pairs:
-            line = _file_line(_left(pair.content), self.run_id, wall) | {
+            line = _file_line(_removed(pair.content), self.run_id, wall) | {
                 "event": "job_skipped",
                 "job": pair.job,
                 "style": pair.style,
                 "content_sha256": pair.sha256,
                 "recipe": pair.recipe,
             }
-            self.ledger.skip_removed(pair, _LEFT, line)
+            self.ledger.skip_removed(pair, _REMOVED, line)
 
     def settle(self, result: JobResult, wall: float) -> None:
-        """A pair ended without pictures."""
+        """Record that a pair has ended without pictures."""
         line = self._redactor.redact_line(run_log_line(result, self.run_id, timestamp(wall)))
         self.ledger.settle(result, line)
         self.view.end_job(result, wall)
-        self._tell(line)
+        self._on_line(line)
 
     def stage(self, result: JobResult, wall: float) -> None:
-        """A pair is rendered: what it will be published as is settled."""
+        """Record that a pair is rendered, and decide the names of its pictures."""
         job = result.job
         self.ledger.stage(
             result,
@@ -117,69 +117,80 @@ class Bookkeeping:
         self.unpublished = True
 
     def publish_all(self, wall: float) -> Iterator[tuple[Staged, bool]]:
-        """Publish what the ledger holds as rendered: of now, of a crash, of before a pause.
+        """Publish all staged pairs: new ones, and those of before a crash or a pause.
 
-        Yields each pair once it has come to its end, and whether that is to be made again because
-        it could not be published. Who does not go on asking publishes no more.
+        Yields each pair once it has ended, and whether it must be rendered again because it could
+        not be published. The next pair is published when the caller asks for it.
 
         Raises:
-            OutputError: The disk is full or fails; what is staged is kept and may be tried again.
+            OutputError: The disk is full or fails; staged pairs are kept and may be tried again.
         """
         for staged in self.ledger.staged():
             again = False
             try:
                 self._publish(staged, wall)
             except OutputError as error:
-                if error.code in _OF_THE_DISK:
+                if error.code in _DISK_REASONS:
                     raise
-                again = self._unpublishable(staged, error, wall)
+                again = self._handle_unpublishable(staged, error, wall)
             yield staged, again
         self.unpublished = False
 
-    def look_for_restored(self) -> None:
-        """See whether another process (`restore`) has asked for an earlier version."""
+    def check_for_restores(self) -> None:
+        """Notice when another process (`restore`) has asked for an earlier version."""
         revision = self.ledger.revision()
         others = self._revision is None or revision[0] != self._revision[0]
         self._revision = revision
         self.unpublished = self.unpublished or (others and bool(self.ledger.staged()))
 
-    def sweep(self) -> None:
-        """Remove what a crash left among the earlier pictures."""
+    def clean_up_after_crash(self) -> None:
+        """Correct rows, queue interrupted jobs again, remove outbox files without an owner."""
+        self.outbox.prepare()
+        for words in self.ledger.repair():
+            note("row_corrected", logging.WARNING, what=words)
+        self.ledger.requeue_interrupted()
+        self.sweep_staging()
         self._versions.sweep(self.ledger.history.current_ids())
 
+    def sweep_staging(self) -> None:
+        """Remove staging folders that belong to no staged pair."""
+        kept = {staging_name(staged.job, staged.attempt) for staged in self.ledger.staged()}
+        self.outbox.sweep(kept)
+
     def flush(self, now: float, force: bool = False) -> None:
-        """Write the run log, at most once in a while."""
+        """Write run log and gallery, at most every FLUSH_SECONDS unless forced."""
         if force or now >= self._flushed_at + FLUSH_SECONDS:
             self._flushed_at = now
             self.ledger.log.flush(self._log.append)
             self._prune()
-            with self._showing():
+            with self._gallery_errors():
                 self._gallery.update()
                 if force:
                     self._gallery.remove_unused_copies(self._kept_pictures())
 
     def _kept_pictures(self) -> Iterator[str]:
-        """SHA-256 of all earlier pictures; read only if somebody wants to know them."""
+        """SHA-256 of all earlier pictures; read lazily, because they are rarely needed."""
         for version in self.ledger.history.earlier():
             yield from (output.sha256 for output in version.outputs)
 
     def _prune(self) -> None:
-        """Let the oldest pictures go that are beyond the bounds."""
-        if self._kept_some and self.bounds is not None:
+        """Remove the oldest earlier pictures beyond the limits."""
+        limits = self.version_limits
+        if self._kept_some and limits is not None:
             wanted = {staged.restores for staged in self.ledger.staged()}
-            for version in self.ledger.history.surplus(self.bounds.per_pair, self.bounds.bytes):
+            for version in self.ledger.history.surplus(limits.per_pair, limits.bytes):
                 if version.id not in wanted:
                     self._versions.remove(version.outputs)
                     self.ledger.history.forget(version)
         self._kept_some = False
 
     def _keep(self, staged: Staged) -> tuple[Output, ...]:
-        """Keep the pictures that are about to be replaced, where that is wanted."""
+        """Keep the pictures that are about to be replaced, if the config says so."""
         new = {output.sha256 for output in staged.outputs}
         standing = self.ledger.history.current(staged.content, staged.style, staged.life)
         earlier = tuple(output for output in staged.previous if output.sha256 not in new)
         before = standing.outputs if standing else earlier
-        if self.bounds is None or {output.sha256 for output in before} <= new:
+        if self.version_limits is None or {output.sha256 for output in before} <= new:
             return ()
         self._kept_some = True
         return self._versions.keep(before, standing.id if standing else staged.job)
@@ -193,24 +204,24 @@ class Bookkeeping:
             except OutputError as error:
                 if error.code is not Reason.PUBLISH_CONFLICT or not left:
                     raise
-                staged = self._renamed(staged)
+                staged = self._rename(staged)
         if not staged.restores:
-            with self._showing():
+            with self._gallery_errors():
                 shown = {output.sha256 for output in (*outputs, *kept)}
                 replaced = {output.sha256 for output in staged.previous} - shown
                 self._gallery.take_copies(Path(staged.outputs[0].path).parent / STAGED, replaced)
         line = self.ledger.finish(staged, outputs, kept)
-        self._cleared(staged)
+        self._clear(staged)
         if line is None:
             return
         if staged.restores:
             note("restored", content=staged.content, style=staged.style, job=staged.job)
         else:
-            self._ended(staged, line, wall)
+            self._report(staged, line, wall)
 
     @contextmanager
-    def _showing(self) -> Iterator[None]:
-        """The gallery never costs a picture: what it cannot do now it says, and does later."""
+    def _gallery_errors(self) -> Iterator[None]:
+        """Report errors of the gallery as `trouble`: they fail no pair, and it is updated later."""
         try:
             yield
         except OutputError as error:
@@ -218,8 +229,8 @@ class Bookkeeping:
         else:
             self.trouble = ""
 
-    def _renamed(self, staged: Staged) -> Staged:
-        """A stranger has taken the name since it was settled."""
+    def _rename(self, staged: Staged) -> Staged:
+        """Give a pair another name: another program has taken its own since it was decided."""
         return self.ledger.rename(
             staged,
             self._stems(staged.content, staged.style),
@@ -230,8 +241,8 @@ class Bookkeeping:
         folder, lives = self.outbox.folder_of(content), self.ledger.count_lives(content, style)
         return candidate_names(content, style, lives, folder)
 
-    def _unpublishable(self, staged: Staged, error: OutputError, wall: float) -> bool:
-        """Staged pictures are damaged or their place is unfit; whether they are made again."""
+    def _handle_unpublishable(self, staged: Staged, error: OutputError, wall: float) -> bool:
+        """Handle staged pictures that cannot be published; returns whether to render them again."""
         if staged.restores:
             note("restore_failed", logging.WARNING, content=staged.content, why=str(error))
             self.ledger.cancel_restore(staged)
@@ -245,18 +256,18 @@ class Bookkeeping:
         else:
             message = self._redactor.redact_text(failure.message)
             line = self.ledger.reject(staged, replace(failure, message=message))
-        self._cleared(staged)
+        self._clear(staged)
         if line is not None:
-            self._ended(staged, line, wall)
+            self._report(staged, line, wall)
         return again
 
-    def _cleared(self, staged: Staged) -> None:
+    def _clear(self, staged: Staged) -> None:
         if staged.restores:
             self._versions.remove(relative_paths(self.outbox.root, staged.outputs))
         self.outbox.discard(staged.job, staged.attempt)
         self.view.remove_job(staged.job)
 
-    def _ended(self, staged: Staged, line: Line, wall: float) -> None:
+    def _report(self, staged: Staged, line: Line, wall: float) -> None:
         error = line["error"] or {}
         self.view.add_result(
             Result(
@@ -271,14 +282,14 @@ class Bookkeeping:
                 job=staged.job,
             )
         )
-        self._tell(line)
+        self._on_line(line)
 
 
-_LEFT = Failure(Reason.VANISHED, "it failed, and was taken out of the inbox")
+_REMOVED = Failure(Reason.VANISHED, "it failed, and was taken out of the inbox")
 
 
-def _left(content: str) -> Refused:
-    return Refused(content, Path(content), _LEFT, "skipped")
+def _removed(content: str) -> Refused:
+    return Refused(content, Path(content), _REMOVED, "skipped")
 
 
 def _file_line(refused: Refused, run: str, wall: float) -> Line:

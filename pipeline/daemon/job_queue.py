@@ -68,11 +68,11 @@ class JobQueue:
         self,
         wall: float,
         busy: Collection[tuple[str, str]],
-        held: Callable[[Job, float], bool] = lambda _job, _wall: False,
+        must_wait: Callable[[Job, float], bool] = lambda _job, _wall: False,
     ) -> Job | None:
         """The first job that need not wait, for a time or for its own pair's earlier version.
 
-        ``held`` says of a job whether it waits for something else.
+        ``must_wait`` says of a job whether it waits for something else.
         """
         for until, job in list(self._later.values()):
             if is_due(until, wall):
@@ -82,7 +82,7 @@ class JobQueue:
             (
                 job
                 for job in self._jobs
-                if (job.content, job.style) not in busy and not held(job, wall)
+                if (job.content, job.style) not in busy and not must_wait(job, wall)
             ),
             None,
         )

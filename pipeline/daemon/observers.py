@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from pipeline import __version__
 from pipeline.config.model import Config
+from pipeline.daemon.fault_pauses import measure_space
 from pipeline.daemon.instance import Card
-from pipeline.daemon.pauses import space
 from pipeline.daemon.service import Service
 from pipeline.jobs.job import JobState
 from pipeline.monitoring.digest import Batch, Digest, Why
@@ -120,7 +120,7 @@ class Observers:
         if now >= self._next_card:
             self._next_card = now + CARD_SECONDS
             self.card.tell(**_told(service, wall), stuck=stuck, failing=self.health.find_failing())
-        self._notify(service, self.batch.check(view, bool(service.held), now, wall))
+        self._notify(service, self.batch.check(view, bool(service.pause_reason), now, wall))
 
     def stopping(self) -> None:
         """The service was asked to end."""
@@ -158,7 +158,7 @@ class Observers:
 
     def _note_changes(self, service: Service, stuck: str) -> None:
         """A line for each thing that is not as it was."""
-        held = service.held
+        held = service.pause_reason
         self._changed("held", held, "pause" if held else "resume", why=held)
         watching = str(self.card.facts.get("watching") or "")
         self._changed("watching", watching, "watching", how=watching)
@@ -189,7 +189,9 @@ class Observers:
         assert exporter is not None  # noqa: S101  # asked before
         exporter.slots.set(service.executor.slots)
         exporter.healthy.set(healthy)
-        exporter.set_pause(service.paused.cause if service.paused else _closed(service))
+        exporter.set_pause(
+            service.fault_pause.cause if service.fault_pause else _planned_cause(service)
+        )
         if now < float("inf"):
             exporter.update(service.view, now, wall)
         if exporter.is_due(now):
@@ -205,15 +207,15 @@ def _exporter(config: Config) -> Any:
     return Exporter(config.metrics, config.preset)
 
 
-def _closed(service: Service) -> str | None:
-    return service.closed.cause if service.closed else None
+def _planned_cause(service: Service) -> str | None:
+    return service.planned_pause.cause if service.planned_pause else None
 
 
 def _free(config: Config) -> dict[str, float]:
     found = {}
     for name in ("inbox", "outbox", "state"):
         with suppress(OSError):
-            found[name] = float(space(getattr(config, name))[0])
+            found[name] = float(measure_space(getattr(config, name))[0])
     return found
 
 

@@ -1,7 +1,7 @@
-"""What becomes of a job that has ended: published, tried again, failed, or given back.
+"""Handles jobs that have ended: they are published, tried again, given back, or fail.
 
-Events are handled in order and forgotten only once the ledger has them, so that a full disk may
-stop this anywhere, and it goes on from there. What an end means for the plan, the queue and the
+Events are handled in order and removed only once the ledger has them: a full disk may stop this
+anywhere, and the next call goes on from there. What the end of a job means for plan, queue and
 original is returned as an `Outcome`; the service acts on it.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.daemon.blame import Checks, HeldRecipes, needs_check
+from pipeline.daemon.blame import Checks, WaitingRecipes, needs_check
 from pipeline.daemon.bookkeeping import Bookkeeping
 from pipeline.errors import Failure, OutputError, PlaceError, Reason
 from pipeline.inbox.originals import version_at
@@ -23,14 +23,14 @@ from pipeline.workers.executor import GivenBack
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the end of a job means for those who plan and hand out work."""
+    """What the end of a job means for the plan, the queue and the original."""
 
-    job: Job | None = None  # None: of an earlier run
+    job: Job | None = None  # None: a job of an earlier run
     content: str = ""  # the photo of a job that has ended
-    again: bool = False  # something is to be planned again
-    finished: bool = False  # a pair has ended: what becomes of the original?
-    changed: Path | None = None  # a file holds something else than was planned with
-    retry_at: float | None = None  # the job is tried again after this time of day
+    again: bool = False  # the pair must be planned again
+    finished: bool = False  # the pair has ended: the original may have to be handled
+    changed: Path | None = None  # this file holds something else than the plan says
+    retry_at: float | None = None  # the job is tried again after this time (seconds since 1970)
 
 
 class Outcomes:
@@ -38,24 +38,24 @@ class Outcomes:
 
     Args:
         bookkeeping: Ledger, outbox, run log and dashboard.
-        checkpoints: What interrupted jobs have left.
+        checkpoints: Those of interrupted jobs.
     """
 
     def __init__(self, bookkeeping: Bookkeeping, checkpoints: Checkpoints) -> None:
         self.bookkeeping, self.checkpoints = bookkeeping, checkpoints
         self.events: deque[JobResult | GivenBack] = deque()  # not in the ledger yet
-        self.checks, self.holds = Checks(), HeldRecipes()
-        self._versions: dict[str, str] = {}  # of the photos of running jobs, when they were begun
+        self.checks, self.waiting_recipes = Checks(), WaitingRecipes()
+        self._versions: dict[str, str] = {}  # of the photos of running jobs, by job id
 
-    def begun(self, job: Job, version: str) -> None:
-        """Remember which version of its photo a job is about."""
+    def remember_version(self, job: Job, version: str) -> None:
+        """Remember the version that a job's photo had when the job began."""
         self._versions[job.id] = version
 
     def settle(self, wall: float) -> Iterator[Outcome]:
-        """Record all events; may be cut short and called again.
+        """Record all events. After an error the next call goes on with those that are left.
 
         Raises:
-            OutputError, DiskFullError: The disk takes nothing now.
+            OutputError, DiskFullError: The disk cannot be written now.
             PlaceError: The machine is at fault; the job is given back.
         """
         while self.events:
@@ -66,14 +66,14 @@ class Outcomes:
         """Publish what is staged.
 
         Raises:
-            OutputError, DiskFullError: The disk takes nothing now.
+            OutputError, DiskFullError: The disk cannot be written now.
         """
         for staged, again in self.bookkeeping.publish_all(wall):
             yield Outcome(content=staged.content, again=again, finished=True)
 
     def _settle(self, event: JobResult | GivenBack, wall: float) -> Iterator[Outcome]:
         job = event.job
-        if self.checks.is_check(job):
+        if self.checks.is_open(job):
             yield from self._settle_check(event, wall)
             return
         known = self.bookkeeping.known(job.content, job.style, job.sha256)
@@ -84,7 +84,7 @@ class Outcomes:
             yield self._give_back(job)
         elif event.status == "done":
             yield from self._stage(event, wall)
-            self.holds.release(job.recipe.digest)
+            self.waiting_recipes.remove(job.recipe.digest)
         else:
             yield from self._fail(event, wall)
         self._versions.pop(job.id, None)
@@ -95,7 +95,7 @@ class Outcomes:
         except OutputError as error:
             if error.code in (Reason.DISK_FULL, Reason.IO_ERROR):
                 raise
-            # Its place in the outbox cannot be used: nobody's fault but this pair's.
+            # Its place in the outbox cannot be used, which concerns this pair alone.
             failure = Failure(error.code, str(error))
             failed = replace(result, status="failed", outputs=(), error=failure)
             yield from self._fail(failed, wall)
@@ -103,7 +103,7 @@ class Outcomes:
             yield Outcome(result.job, result.job.content)
 
     def _replaced(self, job: Job) -> bool:
-        """Whether another picture lies under the photo's name since the job was begun."""
+        """Whether the photo's file was replaced since the job began."""
         begun = self._versions.get(job.id, "")
         now = version_at(job.path)
         return bool(begun and now and now != begun)
@@ -119,13 +119,14 @@ class Outcomes:
         assert failure is not None  # noqa: S101  # a failed result has one
         if BLAME[failure.code] is Blame.MACHINE:
             yield self._give_back(job)
-            raise _of_the_place(failure)
+            raise _machine_error(failure)
         if BLAME[failure.code] is Blame.STYLE:
             yield self._give_back(job)
-            self.holds.hold(job, failure.message, wall)
+            self.waiting_recipes.add(job, failure.message, wall)
             return
         if failure.code is Reason.VANISHED:
-            # Not failed: the same photo may come back. It is accounted for, and made when it does.
+            # Not failed: the same photo may come back, and is then rendered. Until then the run log
+            # has a line for it.
             yield self._give_back(job)
             gone = Refused(job.content, job.path, failure, "skipped", job.sha256)
             self.bookkeeping.refuse(gone, wall)
@@ -146,7 +147,7 @@ class Outcomes:
         self.bookkeeping.outbox.discard(job.id, job.attempt)
 
     def _end(self, result: JobResult, wall: float) -> Outcome:
-        """A pair has failed for good."""
+        """Record that a pair has failed for good."""
         self.checkpoints.drop(result.job.id)
         self.bookkeeping.settle(result, wall)
         return Outcome(result.job, result.job.content, finished=True)
@@ -154,7 +155,7 @@ class Outcomes:
     # --- checks -------------------------------------------------------------------------
 
     def _settle_check(self, event: JobResult | GivenBack, wall: float) -> Iterator[Outcome]:
-        """A check has ended: its photo is good, so what failed in it is no photo's fault."""
+        """Handle the end of a check: its photo is good, so its failure is no photo's fault."""
         check = event.job
         self.bookkeeping.outbox.discard(check.id, check.attempt)
         if isinstance(event, GivenBack) and event.changed is None:
@@ -175,20 +176,20 @@ class Outcomes:
         if failure is None:
             return
         if BLAME[failure.code] is Blame.MACHINE:
-            raise _of_the_place(failure)
-        self.holds.hold(waiting[0].job, _of_a_check(failure), wall)
+            raise _machine_error(failure)
+        self.waiting_recipes.add(waiting[0].job, _describe_check(failure), wall)
 
     def release(self) -> Iterator[Outcome]:
-        """The end is near: what waits for a check goes back into the queue."""
+        """Give back the jobs whose results wait for a check, because no check can begin now."""
         for result in self.checks.close_all():
             yield self._give_back(result.job)
 
 
-def _of_the_place(failure: Failure) -> OutputError | PlaceError:
+def _machine_error(failure: Failure) -> OutputError | PlaceError:
     if failure.code is Reason.DISK_FULL:
         return OutputError(failure.message, code=failure.code)
     return PlaceError(failure.message, code=failure.code)
 
 
-def _of_a_check(failure: Failure) -> str:
+def _describe_check(failure: Failure) -> str:
     return f"a photo known to be good fails too: {failure.code}: {failure.message}"

@@ -1,13 +1,13 @@
-"""What is to be done next: the inbox is read, and a plan is made of it. Nothing is written here.
+"""Reads the inbox and plans what to do next. Nothing is written here.
 
-The service acts on what is returned, in two steps. `Planner.look_at_inbox` and
-`Planner.take_answers` return `Findings`, which go into the ledger; only then `Planner.make_plan`
-returns a `Plan`: what is due, refused, a duplicate or ended. `run`, `run --dry-run` and `explain`
-(see `pipeline.daemon.preview`) differ in what they do with it, not in how it is made.
+The service acts on the results in two steps. `Planner.look_at_inbox` and `Planner.take_answers`
+return `Findings`, which are recorded in the ledger; then `Planner.make_plan` returns a `Plan`: the
+jobs that are due, and the photos that are refused, duplicates or done with. `run`, `run --dry-run`
+and `explain` (see `pipeline.daemon.preview`) make the same plan, and use it differently.
 """
 
 from collections import Counter, deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,8 +29,8 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair
 from pipeline.monitoring.estimate import work_of
 
-# Between two plans while many new files are examined; for a queue of a thousand twice as long, and
-# so on: the more waits, the less does it matter what comes behind it, and the longer a plan takes.
+# Seconds between two plans while many new files are examined; twice as long for a queue of 1000
+# jobs, and so on: with a long queue a plan takes longer, and new jobs are less urgent.
 PLAN_SECONDS, PLAN_PAIRS = 1.0, 1000
 
 _ENDED = frozenset({"done", "failed before"})
@@ -40,18 +40,18 @@ Finished = dict[tuple[str, str, str], str]
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """What people have taken out of the inbox since the last look."""
+    """What users have removed from the inbox since the last look."""
 
-    present: Collection[str]  # everything that lies in the inbox now
-    files: Collection[str] = ()  # refused as failures before, and not put aside by us
-    pairs: Collection[Pair] = ()  # the same of pairs
+    present: Collection[str]  # all files in the inbox now
+    files: Collection[str] = ()  # removed files that had been refused as failures
+    pairs: Collection[Pair] = ()  # failed pairs of removed photos
 
 
 @dataclass(slots=True)
 class Findings:
-    """What was found in the inbox, for the ledger."""
+    """What was found in the inbox, to be recorded in the ledger."""
 
-    recognised: bool = False  # files were seen for the first time: this disk is the inbox's
+    recognised: bool = False  # first files seen: the mount of the inbox is to be recorded
     gone: Gone | None = None
     files: deque[Accepted | Refused] = field(default_factory=deque)  # in the order of finding
     unexamined: list[Found] = field(default_factory=list)
@@ -60,15 +60,15 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done about every photo that is examined, and what is not to be done."""
+    """What to do, and what not to do, about every examined photo."""
 
     pairs: list[Planned]  # all of them, each with its reason
-    due: list[Job]  # pictures to be made
+    due: list[Job]  # to be rendered
     accepted: list[Accepted]  # refused before, and now planned
-    refused: list[Refused]  # photos that nothing gives a style, and those with a wrong side file
+    refused: list[Refused]  # photos without a style, and those with an invalid side file
     duplicates: list[JobResult]  # pairs to be linked to the pictures of the same photo
     returned: set[tuple[str, str]]  # photos (content, SHA-256) that had left, and are back
-    ended: list[str]  # photos all of whose pairs have ended: what becomes of the original?
+    ended: list[str]  # photos whose pairs have all ended: their originals are to be handled
     replaced: Replacing | None = None  # of the first plan: finished pictures that it replaces
 
 
@@ -88,8 +88,8 @@ class Planner:
         self.missing_files = ""  # which styles wait for files that are gone
         self.next_scan = 0.0
         self.stale = True  # a plan is wanted, whatever the next look finds
-        self._twins: set[str] = set()  # photos for whose results the same photo elsewhere waits
-        self._held_back = False  # whether a job waits until a file of its recipe is still
+        self._twins: set[str] = set()  # photos whose results the same photo elsewhere waits for
+        self._jobs_wait = False  # whether a job waits until a file of its recipe has settled
         self._first_plan = True
         self._basis: object = None
         self._ended: set[tuple[str, str]] = set()  # versions of photos that were given as ended
@@ -98,15 +98,24 @@ class Planner:
     @property
     def unfinished(self) -> bool:
         """Whether another look or plan may find more to do."""
-        return bool(self.settling or self._twins or self.stale or self._held_back)
+        return bool(self.settling or self._twins or self.stale or self._jobs_wait)
+
+    @property
+    def files(self) -> Mapping[str, Found]:
+        """The settled photos of the last look, by their path in the inbox."""
+        return self.intake.files
+
+    def version(self, content: str) -> str:
+        """The version of a photo as of the last look; "" where it has not settled or is gone."""
+        return self.intake.version(content)
 
     def wake(self, stale: bool = False) -> None:
-        """Look at the inbox at the next tick."""
+        """Read the inbox at the next tick."""
         self.next_scan = 0.0
         self.stale = self.stale or stale
 
     def doubt(self, job: Job, path: Path) -> None:
-        """A job found something else in a file than was planned with: it is read again."""
+        """Read a file again, because a job found another content than planned in it."""
         if path == job.path:
             self.intake.doubt(job.content)
         else:
@@ -115,19 +124,19 @@ class Planner:
         self.wake(stale=True)
 
     def job_ended(self, content: str) -> None:
-        """A job of this photo has ended: those that wait for its result are planned again."""
+        """Plan again if the same photo elsewhere waits for the result of this one."""
         if content in self._twins:
             self.wake(stale=True)
 
     # --- what there is ------------------------------------------------------------------
 
     def look_at_inbox(self, now: float, wall: float, scan_seconds: float) -> Findings:
-        """Read the inbox. A plan is wanted if it, the ledger or a painting has changed.
+        """Read the inbox. If it, the ledger or a painting has changed, the plan is stale.
 
         Args:
             now: Monotonic seconds.
             wall: Seconds since 1970.
-            scan_seconds: When to look again at the latest.
+            scan_seconds: Look again after this time at the latest.
 
         Raises:
             StateError: When the inbox is not there.
@@ -136,7 +145,7 @@ class Planner:
         scan = self.intake.scan(now, wall)
         self.next_scan = min(now + scan_seconds, scan.next_look or float("inf"))
         self.settling = len(scan.unsettled)
-        # A style whose painting was taken away waits until it is back; the others go on.
+        # A style without its painting waits until the file is back; the others go on.
         recipes = [self.intake.recipes.recipe_if_readable(s) for s in self.manifest.styles.values()]
         self.missing_files = self.intake.recipes.trouble
         self.recipe_files.compare(filter(None, recipes), now)
@@ -153,7 +162,7 @@ class Planner:
         )
 
     def take_answers(self, answers: Iterable[Examination]) -> Findings:
-        """Take in what the examiner found; what a fault of the machine hides is asked again."""
+        """Take the examiner's results; files that a fault of the machine hides are asked again."""
         findings = Findings()
         for answer in answers:
             failure = answer.failure
@@ -168,18 +177,18 @@ class Planner:
         return findings
 
     def plan_is_due(self, now: float, queued: int, examining: int) -> bool:
-        """Whether to plan with what was found, or to wait for more of it.
+        """Whether to plan with the results so far, or to wait for more.
 
         Args:
             now: Monotonic seconds.
             queued: How many jobs wait.
             examining: How many files are still to be examined.
         """
-        pause = PLAN_SECONDS * (1 + queued / PLAN_PAIRS)
-        return not queued or not examining or now >= self._planned_at + pause
+        interval = PLAN_SECONDS * (1 + queued / PLAN_PAIRS)
+        return not queued or not examining or now >= self._planned_at + interval
 
     def unexamined_works(self) -> Counter[str]:
-        """How many jobs of each kind of work the photos not yet examined will come to."""
+        """How many jobs of each kind of work the photos not yet examined will give."""
         works: Counter[str] = Counter()
         refused = {seen.content for seen in self.ledger.files.refusals()}
         for content in self.intake.files:
@@ -190,7 +199,7 @@ class Planner:
         return works
 
     def _gone(self, scan: Scan) -> Gone:
-        """What failed and was taken away is no failure any more; what we put aside still is."""
+        """Failed files and pairs whose photos users removed; those in quarantine do not count."""
         names = scan.names
         refused = [seen for seen in self.ledger.files.refusals() if seen.status == "failed"]
         files = [seen.content for seen in refused if seen.content not in names]
@@ -215,8 +224,8 @@ class Planner:
         recipe_of, known = self.intake.recipes.recipe_if_readable, self.ledger.known()
         pairs = plan_jobs(photos, self.manifest, recipe_of, known, finished)
         wanted = [p.job for p in pairs if p.due and p.job and p.job.id not in running]
-        due = [job for job in wanted if not self.recipe_files.holds_back(job)]
-        self._held_back = len(due) < len(wanted)
+        due = [job for job in wanted if not self.recipe_files.must_wait(job)]
+        self._jobs_wait = len(due) < len(wanted)
         refused += [self.intake.refuse_unmatched(p.content) for p in pairs if p.why == "no match"]
         plan = Plan(
             pairs=pairs,
@@ -232,9 +241,9 @@ class Planner:
         return plan
 
     def ending_of(self, content: str) -> Ending | None:
-        """How all pairs of a photo have ended; None while one has not, or has for another reason.
+        """How all pairs of a photo have ended, done or failed; None if one has not.
 
-        Reads the ledger for this photo alone: a batch ends ten thousand of them.
+        Reads the ledger for this photo alone: a batch may have ten thousand.
         """
         photo = self.intake.photo(content) if Originals.wanted(self.config) else None
         if photo is None:
@@ -246,7 +255,7 @@ class Planner:
         whys = {pair.why for pair in pairs}
         if not whys or not whys <= _ENDED:
             return None
-        # For a twin the pictures of the other name stand.
+        # A duplicate has the pictures of the same photo under its other name.
         known = [self.ledger.pair(p.same_as or p.content, p.style, photo.sha256) for p in pairs]
         ended = tuple(pair for pair in known if pair is not None)
         version = self.intake.version(content)
@@ -261,14 +270,14 @@ class Planner:
         if not self._first_plan or not self.intake.files:
             return None
         self._first_plan = False
-        kept = self.config.bounds is not None
+        kept = self.config.version_limits is not None
         replaced = replacing(pairs, self.ledger.history, self.config.outbox, kept=kept)
         return replaced if replaced.pictures else None
 
     def _returned(self, photos: list[Photo]) -> set[tuple[str, str]]:
-        """Photos that came back with the bytes they had: a change in their place is theirs again.
+        """Photos that left the inbox and are back with the same bytes: their pairs open again.
 
-        Not so while the same photo is gone under another name, where these pictures are kept.
+        Not if the same photo is also gone under another name: then the pictures are kept there.
         """
         closed = self.ledger.closed()
         present = {(photo.content, photo.sha256) for photo in photos} if closed else set()
@@ -276,10 +285,10 @@ class Planner:
         return {one for one in closed & present if one[1] not in gone}
 
     def _newly_ended(self, pairs: list[Planned]) -> list[str]:
-        """Photos that have ended, also before: a kill may have left their originals behind.
+        """Photos that have ended, also in earlier runs: a kill may have left their originals.
 
-        Each once in the life of a planner, for what stays has its reason: pictures that were
-        removed or spoiled are not read again and again.
+        Each is reported once by a planner. If its original stays, there is a reason (pictures that
+        were removed or changed), and the pictures need not be read again and again.
         """
         if not Originals.wanted(self.config):
             return []
@@ -291,7 +300,7 @@ class Planner:
         return [content for content, _ in new]
 
     def _duplicates(self, pairs: list[Planned], finished: Finished) -> list[JobResult]:
-        """The same photo under another name: linked to the earlier result once there is one."""
+        """Pairs of a photo that exists twice: linked to the result of the other one."""
         self._twins, duplicates = set(), []
         for pair in pairs:
             if pair.why != "duplicate" or pair.job is None:

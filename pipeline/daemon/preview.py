@@ -1,7 +1,7 @@
-"""The plan as `run` would make it now, without writing anything: for `--dry-run` and `explain`.
+"""Makes the plan that `run` would make now, without writing: for `--dry-run` and `explain`.
 
-Made by the same `Planner` as the service's, over a ledger that is only read. It differs in two
-things: every file is taken to be still, and files not examined yet are read but not decoded.
+The same `Planner` makes it, with a ledger that is only read. There are two differences: every file
+counts as settled, and files not examined yet are read but not decoded.
 """
 
 import time
@@ -37,7 +37,7 @@ class Preview:
         return self.plan.replaced or Replacing()
 
     def due(self) -> list[Planned]:
-        """The pairs to be made, in the order of the queue."""
+        """The pairs to render, in the order of the queue."""
         photos: dict[str, list[Planned]] = {}
         for pair in self.plan.pairs:
             if pair.due:
@@ -47,16 +47,16 @@ class Preview:
 
 
 def preview(loaded: Loaded, only: str | None = None) -> Preview:
-    """Plan what lies in the inbox.
+    """Plan the photos in the inbox.
 
     Args:
         loaded: The config.
-        only: The one file that may be read, relative to the inbox; of all others only what is
-            known of them is planned. So a copy of a photo that was never examined is not seen to
-            be one. None: every new file is read.
+        only: The only new file that is read, relative to the inbox; other files are planned as far
+            as they are known, so a copy of a photo that was never examined is not recognised as
+            one. None: every new file is read.
 
     Raises:
-        StateError: When the inbox is not there, or not the one it was.
+        StateError: When the inbox is not there, or is another one than before.
     """
     watch = loaded.config.watch.model_copy(update={"settle_seconds": 0.0})
     config = loaded.config.model_copy(update={"watch": watch})
@@ -68,7 +68,7 @@ def preview(loaded: Loaded, only: str | None = None) -> Preview:
         findings = planner.take_answers(answers)
         refused = tuple(file for file in findings.files if isinstance(file, Refused))
         plan = planner.make_plan(now)
-        return Preview(plan, refused, planner.intake.files, config)
+        return Preview(plan, refused, planner.files, config)
 
 
 def _read(found: Found, config: Config) -> Examination:

@@ -54,7 +54,7 @@ class RecipeFiles:
         """When the first of them may be used again; infinity when there is none."""
         return min(self._until.values(), default=float("inf"))
 
-    def holds_back(self, job: Job) -> bool:
+    def must_wait(self, job: Job) -> bool:
         """Whether a job must wait for one of its files."""
         left_alone = self._until.keys() | self._doubted
         return bool(left_alone) and not left_alone.isdisjoint((job.path, *job.recipe.files))

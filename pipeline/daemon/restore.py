@@ -57,7 +57,11 @@ def restore(loaded: Loaded, names: Sequence[str], everything: bool) -> Restored:
         wanted = _latest(ledger.history.earlier()) if everything else _chosen(loaded, ledger, names)
         _check(config.outbox, wanted)
         bookkeeping = Bookkeeping(
-            ledger, Outbox(config.outbox), View(), lambda _: None, bounds=config.bounds
+            ledger,
+            Outbox(config.outbox),
+            View(),
+            lambda _: None,
+            version_limits=config.version_limits,
         )
         for version in wanted:
             settle(bookkeeping, version)

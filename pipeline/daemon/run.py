@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from pipeline.config.loading import Loaded, load
 from pipeline.config.model import Config
-from pipeline.daemon.gate import Gate
 from pipeline.daemon.instance import Card, instance_lock
 from pipeline.daemon.observers import Observers
+from pipeline.daemon.planned_pauses import PlannedPauses
 from pipeline.daemon.run_statistics import words
 from pipeline.daemon.service import Service
 from pipeline.daemon.signals import Asked, _signals
@@ -73,11 +73,13 @@ def run(
         Dashboard(silent=as_json, plain=out) as dashboard,
     ):
         tell = partial(_print_line, out) if as_json else _silent
-        gate = Gate(config.state, config.schedule, bulk=not keep_going, until=until, anyway=anyway)
+        planned_pauses = PlannedPauses(
+            config.state, config.schedule, bulk=not keep_going, until=until, anyway=anyway
+        )
         service = Service(
             *(config, loaded.manifest, ledger, executor, view, observers.listening(tell), limit),
             patient=keep_going,
-            gate=gate,
+            planned_pauses=planned_pauses,
             on_run=tell if as_json else lambda event: _say(event, dashboard),
         )
         loop = _Loop(service, loaded, asked, dashboard, card, observers)
@@ -91,7 +93,7 @@ def run(
         view.message = _last_word(service, view, asked)
         dashboard.update(view, time.time())
     if as_json:
-        _print_line(out, {"event": "run_ended", **summary, "held": service.held or None})
+        _print_line(out, {"event": "run_ended", **summary, "held": service.pause_reason or None})
     code = _exit_code(view, asked, keep_going)
     if service.waiting_styles and not keep_going:
         code = ConfigError.exit_code  # a painting went away: what it is for was not made
@@ -179,7 +181,7 @@ class _Loop:
 
     def _tick(self) -> None:
         self.service.tick(time.monotonic(), time.time(), TICK_SECONDS)
-        paused, closed = self.service.paused, self.service.closed
+        paused, closed = self.service.fault_pause, self.service.planned_pause
         self.card.tell(
             paused=paused and paused.why,
             closed=closed and closed.why,
@@ -303,9 +305,9 @@ def _last_word(service: Service, view: View, asked: Asked) -> str:
         return "stopped"
     if service.waiting_styles:
         return service.waiting_styles
-    if service.closed:
+    if service.planned_pause:
         waits = service.works().total()
-        return f"{service.held}; {waits} pair{'s' * (waits != 1)} left"
+        return f"{service.pause_reason}; {waits} pair{'s' * (waits != 1)} left"
     if view.ended:
         return ""
     failed = service.ledger.counts()[JobState.FAILED]

@@ -1,18 +1,17 @@
-"""start -> tick -> stop: what lies in the inbox becomes what stands in the outbox.
+"""The service's loop: each tick takes photos of the inbox one step further towards the outbox.
 
-The way of a photo, each step in one tick or another, and none that leads back: `_look` (the inbox
-is read, `Planner.look_at_inbox`), `_take_answers` (what the examiner found), `_plan` (the queue is
-filled), `_begin_jobs`, `_collect` (workers report), `Outcomes.settle` (ledger), `Outcomes.publish`
-(outbox), and `finish_original`. What is planned again starts at `_plan`.
+A photo goes through these steps, in one or several ticks: `_look` (the inbox is read,
+`Planner.look_at_inbox`), `_take_answers` (results of the examiner), `_plan` (the queue is filled),
+`_begin_jobs`, `_collect` (reports of the workers), `Outcomes.settle` (ledger), `Outcomes.publish`
+(outbox), and `finish_original`. A pair that must be planned again starts at `_plan`.
 
-A tick never waits, so tests move time by hand. A device that has come free gets its next job before
-anything else is done: ledger and pictures can wait for the disk, devices should not. A full disk
-or another fault of the place ends the tick where it is and pauses the work (`pipeline.daemon.
-pauses`); all that was not recorded by then is kept and recorded after the pause.
+A tick never waits, so tests move time by hand. A free device gets its next job before anything else
+is done: ledger and pictures may wait for the disk, devices should not. A full disk or another fault
+of the machine ends the tick where it is and pauses the work (`pipeline.daemon.fault_pauses`);
+whatever was not recorded by then is kept and recorded after the pause.
 """
 
-import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -20,28 +19,19 @@ from typing import Any
 
 from pipeline.config.manifest import Manifest
 from pipeline.config.model import Config
-from pipeline.daemon.blame import HeldRecipes, is_check
+from pipeline.daemon.blame import WaitingRecipes, is_check
 from pipeline.daemon.bookkeeping import Bookkeeping
-from pipeline.daemon.gate import Closed, Gate
+from pipeline.daemon.fault_pauses import PAUSING_ERRORS, FaultPause, FaultPauses
+from pipeline.daemon.findings import FindingsRecorder
 from pipeline.daemon.job_queue import JobQueue
 from pipeline.daemon.outcomes import Outcome, Outcomes
-from pipeline.daemon.pauses import PAUSING, Pause, Pauses
-from pipeline.daemon.planner import Findings, Planner
+from pipeline.daemon.planned_pauses import PlannedPause, PlannedPauses
+from pipeline.daemon.planner import Planner
 from pipeline.daemon.replacements import Replacing
 from pipeline.daemon.run_statistics import RunStatistics
-from pipeline.errors import (
-    Failure,
-    InboxError,
-    OutputError,
-    PipelineError,
-    PlaceError,
-    Reason,
-)
+from pipeline.errors import Failure, InboxError, OutputError, PipelineError, PlaceError, Reason
 from pipeline.inbox.examiner import Examiner
-from pipeline.inbox.intake import Accepted
-from pipeline.inbox.mount_guard import remember
 from pipeline.inbox.originals import Originals
-from pipeline.inbox.scanner import Refused
 from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.jobs.job import Job, JobResult, JobState, Progress
 from pipeline.jobs.retry_policy import MAX_ATTEMPTS
@@ -50,13 +40,12 @@ from pipeline.monitoring.estimate import Rates
 from pipeline.monitoring.hooks import HookRunner
 from pipeline.monitoring.journal import note
 from pipeline.monitoring.view import View
-from pipeline.outbox.names import staging_name
 from pipeline.outbox.publisher import Outbox
 from pipeline.workers.executor import Executor, GivenBack
 
 Line = dict[str, Any]
 FOLDERS = ("inbox", "state", "archive", "quarantine")
-EXAMINE_SECONDS = 0.05  # that an idle tick waits for the examiner
+EXAMINE_SECONDS = 0.05  # an idle tick waits this long for the examiner
 
 
 class Service:
@@ -65,14 +54,14 @@ class Service:
     Args:
         config, manifest: What is wanted.
         ledger: What was done.
-        executor: Where it is done.
+        executor: Runs the jobs.
         view: Filled for the dashboard.
         on_event: Called with each line of the run log as it happens.
-        limit: At most so many jobs are begun.
+        limit: Begin at most this many jobs.
         patient: Wait for an inbox or an outbox that has vanished, instead of raising.
-        gate: Whether jobs may be begun at a time of day; absent: as config and state have it.
-        on_run: Called with what a run promises before its first job, with the finished pictures
-            that a plan will replace, and with what a scheduled run has come to.
+        planned_pauses: When no job may begin; absent: as config and state folder say.
+        on_run: Called with the estimate before a run's first job, with the finished pictures that
+            a plan will replace, and with the summary of a scheduled run.
     """
 
     def __init__(
@@ -85,7 +74,7 @@ class Service:
         on_event: Callable[[Line], None] = lambda _: None,
         limit: int | None = None,
         patient: bool = False,
-        gate: Gate | None = None,
+        planned_pauses: PlannedPauses | None = None,
         on_run: Callable[[Line], None] = lambda _: None,
     ) -> None:
         self.ledger, self.executor, self.view, self._on_line = ledger, executor, view, on_event
@@ -96,15 +85,15 @@ class Service:
         self.hooks = HookRunner(config.hooks, config.state / "logs" / "hooks.log")
         roots = [getattr(config, name) for name in FOLDERS]
         self.bookkeeping = Bookkeeping(
-            ledger, self.outbox, view, self._report_line, config.bounds, roots
+            ledger, self.outbox, view, self._report_line, config.version_limits, roots
         )
-        self.gate = gate or Gate(config.state, config.schedule)
+        self.planned_pauses = planned_pauses or PlannedPauses(config.state, config.schedule)
         devices = [config.device] if isinstance(config.device, str) else config.device
         self.statistics = RunStatistics(
             view, Rates(config.state), devices, lambda: executor.slots, on_run
         )
-        self.pauses = Pauses(config, patient)
-        self.closed: Closed | None = None
+        self.fault_pauses = FaultPauses(config, patient)
+        self.planned_pause: PlannedPause | None = None
         self.polling = False  # whether nothing but the timer finds new files
         self.begun = 0
         self._stopping = False
@@ -113,17 +102,18 @@ class Service:
         self._on_run = on_run
         self.outcomes = Outcomes(self.bookkeeping, self.checkpoints)
         self.events = self.outcomes.events
-        self._findings: deque[Findings] = deque()  # of the inbox, not in the ledger yet
         self._apply(config, manifest)
+        self.findings = FindingsRecorder(config.inbox, self.bookkeeping, self.originals)
 
     def configure(self, config: Config, manifest: Manifest) -> None:
-        """Take up another config; the plan is made again at the next look."""
+        """Apply another config; the next look at the inbox makes a new plan."""
         self._apply(config, manifest)
-        self.outcomes.holds = HeldRecipes()
+        self.findings.originals = self.originals
+        self.outcomes.waiting_recipes = WaitingRecipes()
         self.hooks.configure(config.hooks)
-        self.pauses.free_bytes = config.limits.free_bytes
-        self.bookkeeping.bounds = config.bounds
-        self.gate.take_up(config.schedule)
+        self.fault_pauses.free_bytes = config.limits.free_bytes
+        self.bookkeeping.version_limits = config.version_limits
+        self.planned_pauses.use_schedule(config.schedule)
 
     def _apply(self, config: Config, manifest: Manifest) -> None:
         self.config = config
@@ -131,44 +121,39 @@ class Service:
         self.originals = Originals(config, self.ledger)
         self.queue = JobQueue(config.queue)
 
-    # --- life ---------------------------------------------------------------------------
+    # --- start, tick, stop --------------------------------------------------------------
 
     def start(self) -> None:
-        """Repair what a crash left: requeue what was cut short, clear what belongs to nobody."""
-        self.outbox.prepare()
-        for words in self.ledger.repair():
-            note("row_corrected", logging.WARNING, what=words)
-        self.ledger.requeue_interrupted()
-        self.outbox.sweep(self._staged_names())
-        self.bookkeeping.sweep()
+        """Clean up after a crash: queue interrupted jobs again, remove files without an owner."""
+        self.bookkeeping.clean_up_after_crash()
         self.checkpoints.sweep({pair.job for pair in self.ledger.pairs(JobState.QUEUED)})
 
     def tick(self, now: float, wall: float, timeout: float = 0.0) -> None:
-        """Collect what happened (waiting up to ``timeout`` s for it), look, hand out work.
+        """Collect events of the executor, record results, read the inbox, begin jobs.
 
         Args:
             now: Monotonic seconds.
             wall: Seconds since 1970.
-            timeout: Longest wait for the executor.
+            timeout: Longest wait for an event of the executor.
         """
-        if self.pauses.end(now):
+        if self.fault_pauses.end_if_over(now):
             self.bookkeeping.unpublished = True
             self.executor.renew()
             self.planner.wake(stale=True)
         self._collect(now, timeout)
         try:
             self._work(now, wall)
-        except PAUSING as error:
-            self.pauses.start(error, now)
+        except PAUSING_ERRORS as error:
+            self.fault_pauses.start(error, now)
         self.hooks.step(now)
         self._show(now)
 
     def _collect(self, now: float, timeout: float) -> None:
-        """Take the events of the executor."""
+        """Collect the events of the executor."""
         try:
             events = self.executor.poll(timeout)
         except PlaceError as error:
-            self.pauses.start(error, now)
+            self.fault_pauses.start(error, now)
             return
         for event in events:
             if isinstance(event, Progress):
@@ -177,33 +162,32 @@ class Service:
                 self._take_event(event, now)
 
     def _work(self, now: float, wall: float) -> None:
-        self._check_hours(wall)
-        if self.paused and self.paused.cause not in ("inbox", "machine"):
-            return  # neither ledger nor outbox takes anything now
+        self._check_planned_pause(wall)
+        cause = self.fault_pause.cause if self.fault_pause else None
+        if cause in ("disk", "outbox", "database"):
+            return  # neither ledger nor outbox can be written
         self._begin_jobs(now, wall)
         self._act_on(self.outcomes.settle(wall))
-        self.bookkeeping.look_for_restored()
+        self.bookkeeping.check_for_restores()
         if self.bookkeeping.unpublished:
             self._act_on(self.outcomes.publish(wall))
-        if self.paused and self.paused.cause == "machine":
+        if self.fault_pause and self.fault_pause.cause == "machine":
             self.bookkeeping.flush(now)
             return  # nothing can be examined or begun
-        self._record_findings(wall)
+        self.findings.record_waiting(wall)
         self._take_answers(now, wall)
         if now >= self.planner.next_scan:
             self._look(now, wall)
         self._begin_jobs(now, wall)
         self.bookkeeping.flush(now)
-        if self.gate.in_run and not (self.closed or self._busy() or self.waiting):
-            self.gate.done(wall)
-            self.statistics.finish()
+        self._end_bulk_run_if_done(wall)
 
     def _take_event(self, event: JobResult | GivenBack, now: float) -> None:
         self.events.append(event)
         if isinstance(event, JobResult) and not is_check(event.job):
             self.statistics.end(event, now)
             if event.status == "done":
-                self.pauses.job_done()
+                self.fault_pauses.reset_faults()
 
     def _show(self, now: float) -> None:
         """Fill the dashboard's view."""
@@ -212,27 +196,28 @@ class Service:
         self.statistics.show(self.queue.works, self.executor.running(), now)
 
     def wake(self) -> None:
-        """Look at the inbox at the next tick."""
+        """Read the inbox at the next tick."""
         self.planner.wake()
 
     @property
     def idle(self) -> bool:
-        """Nothing runs, and nothing more is begun: all is up to date, or may not be brought so."""
+        """Whether nothing runs, and nothing more will begin: all is done, or may not begin now."""
         if self._busy() or self.hooks.busy:
             return False
-        shut = self.closed is not None and not self.planner.stale
-        return self._limit_reached() or shut or not (self.waiting or self.paused)
+        paused = self.planned_pause is not None and not self.planner.stale
+        return self._limit_reached() or paused or not (self.waiting or self.fault_pause)
 
     @property
     def waiting(self) -> bool:
-        """Whether anything is still to be examined, planned or begun."""
-        ready = any(job not in self.outcomes.holds for job in self.queue)
+        """Whether anything must still be examined, planned or begun."""
+        ready = any(job not in self.outcomes.waiting_recipes for job in self.queue)
         return bool(ready or self.examiner.pending or self.planner.unfinished)
 
     @property
     def waiting_styles(self) -> str:
         """Which styles wait for their paintings or for the engine, and why; "" when none does."""
-        return "; ".join(filter(None, (self.planner.missing_files, self.outcomes.holds.words)))
+        whys = (self.planner.missing_files, self.outcomes.waiting_recipes.describe())
+        return "; ".join(filter(None, whys))
 
     def works(self) -> Counter[str]:
         """How many jobs of each kind of work there are, also those of photos not yet examined."""
@@ -240,63 +225,70 @@ class Service:
         return works + self.planner.unexamined_works() if self.examiner.pending else works
 
     @property
-    def paused(self) -> Pause | None:
-        """The pause in force."""
-        return self.pauses.present
+    def fault_pause(self) -> FaultPause | None:
+        """The fault pause in force."""
+        return self.fault_pauses.current
 
     @property
-    def held(self) -> str:
-        """Why nothing is begun just now; "" where work goes on."""
-        if self.paused:
-            return f"paused: {self.paused.why}"
-        return self.closed.why if self.closed else ""
+    def pause_reason(self) -> str:
+        """Why no job begins now; "" where jobs may begin."""
+        if self.fault_pause:
+            return f"paused: {self.fault_pause.why}"
+        return self.planned_pause.why if self.planned_pause else ""
 
     def stop(self) -> None:
-        """Ask running jobs to end; they go back into the queue."""
+        """Begin no more jobs, and ask running ones to end; they go back into the queue."""
         self.limit, self._stopping = self.begun, True
         self.executor.interrupt()
 
     def finish(self) -> None:
-        """Leave no temporary file behind, where the disk lets us."""
+        """Remove temporary files, unless a fault pause says that the disk does not allow it."""
         try:
             self._act_on(self.outcomes.release())
             self.statistics.rates.save()
             self.bookkeeping.flush(0.0, force=True)
-            self.outbox.sweep(self._staged_names())
-        except PAUSING:
-            if self.paused is None:
+            self.bookkeeping.sweep_staging()
+        except PAUSING_ERRORS:
+            if self.fault_pause is None:
                 raise
 
     def give_back_running(self) -> None:
-        """The process ends, and its workers with it: what they had is no attempt of its photo."""
-        with suppress(PipelineError):  # the database is out of reach: counted, and made again
+        """Do not count the attempts of running jobs: the process ends, and its workers with it."""
+        with suppress(PipelineError):  # the database cannot be reached: the attempts count
             for _, job in self.executor.running():
                 self.ledger.give_back(job)
 
     def close(self) -> None:
-        """End what runs beside the loop."""
+        """End the examiner's thread and the running hooks."""
         self.examiner.close()
         self.hooks.close()
 
-    # --- holding back -------------------------------------------------------------------
+    # --- pauses -------------------------------------------------------------------------
 
-    def _check_hours(self, wall: float) -> None:
-        """Whether jobs may be begun at this time of day, and what becomes of those that run."""
-        before, in_run = self.closed, self.gate.in_run
-        self.closed = self.gate.look(wall)
-        if before and not self.closed:
+    def _check_planned_pause(self, wall: float) -> None:
+        """Start or end the planned pause; interrupt running jobs if it says so."""
+        before, in_run = self.planned_pause, self.planned_pauses.in_bulk_run
+        self.planned_pause = self.planned_pauses.find(wall)
+        if before and not self.planned_pause:
             self.planner.wake(stale=True)
-        if self.gate.in_run and not in_run:
+        if self.planned_pauses.in_bulk_run and not in_run:
             self.statistics.renew()
-        put_off = self.closed is not None and self.closed.at_end == "checkpoint"
+        put_off = self.planned_pause is not None and self.planned_pause.at_end == "checkpoint"
         if put_off and not self._put_off and self.executor.running():
             self.executor.interrupt()
         self._put_off = put_off
 
+    def _end_bulk_run_if_done(self, wall: float) -> None:
+        if not self.planned_pauses.in_bulk_run or self.planned_pause:
+            return
+        if not (self._busy() or self.waiting):
+            self.planned_pauses.end_bulk_run(wall)
+            self.statistics.finish()
+
     def _status_line(self) -> str:
-        """What the dashboard shows below the jobs: why nothing is begun, or what is wrong."""
+        """The dashboard's line below the jobs: why no job begins, or what is wrong."""
         found = (self.executor.trouble, self.waiting_styles, self.hooks.trouble)
-        return self.held or next(
+        return self.pause_reason or next(
             filter(None, (*found, self.bookkeeping.trouble, self._message)), ""
         )
 
@@ -309,20 +301,19 @@ class Service:
             findings = self.planner.look_at_inbox(now, wall, pace)
         except InboxError as error:
             self.planner.next_scan = now + watch.poll_seconds
-            self.pauses.start_for_inbox(error, now)
+            self.fault_pauses.start_for_inbox(error, now)
             return
-        self._findings.append(findings)
-        self._record_findings(wall)
+        self.findings.add(findings, wall)
         for found in findings.unexamined:
             self.examiner.ask(found)
         if self.planner.stale:
             self._plan(now, wall)
 
     def _take_answers(self, now: float, wall: float) -> None:
-        """Take in what the examiner found, and plan with it now and then.
+        """Take the examiner's results; plan with them at once, or when more have come.
 
         Raises:
-            PlaceError: Nothing can be examined now; what waits is examined later.
+            PlaceError: Nothing can be examined now; the files that wait are examined later.
         """
         rest = 0.0 if self.executor.running() else EXAMINE_SECONDS
         answers = self.examiner.answers(rest) if self.examiner.pending else []
@@ -331,8 +322,7 @@ class Service:
         findings = self.planner.take_answers(answers)
         if findings.fault:
             self.examiner.drop()
-        self._findings.append(findings)
-        self._record_findings(wall)
+        self.findings.add(findings, wall)
         if self.planner.plan_is_due(now, len(self.queue), self.examiner.pending):
             self._plan(now, wall)
         else:
@@ -341,38 +331,15 @@ class Service:
             self.planner.stale = True
             raise findings.fault
 
-    def _record_findings(self, wall: float) -> None:
-        """Record what was found in the inbox, each thing once; may be cut short, and goes on."""
-        while self._findings:
-            findings = self._findings[0]
-            if findings.recognised:
-                remember(self.config.inbox, self.ledger)
-            if findings.gone:
-                self.bookkeeping.record_gone(findings.gone, wall)
-                findings.gone = None
-            while findings.files:
-                self._record_file(findings.files[0], wall)
-                findings.files.popleft()
-            self._findings.popleft()
-
-    def _record_file(self, file: Accepted | Refused, wall: float) -> None:
-        if isinstance(file, Accepted):
-            self.ledger.files.record_hash(file.content, file.version, file.sha256)
-        else:
-            self.bookkeeping.refuse(file, wall)
-            self.originals.put_aside(file)
-
     def _plan(self, now: float, wall: float) -> None:
-        """Fill the queue with what is due, and record what is not to be done."""
-        plan = self.planner.make_plan(now, self._unrecorded_ids())
+        """Fill the queue with jobs that are due, and record the rest of the plan."""
+        plan = self.planner.make_plan(now, {job.id for job in self._unrecorded()})
         if plan.replaced:
             self._announce(plan.replaced)
-        self.queue.fill(plan.due, self.planner.intake.files, self.ledger.retry_times())
-        self.outcomes.holds.keep({pair.job.recipe.digest for pair in plan.pairs if pair.job})
-        for accepted in plan.accepted:
-            self._record_file(accepted, wall)
-        for refused in plan.refused:
-            self._record_file(refused, wall)
+        self.queue.fill(plan.due, self.planner.files, self.ledger.retry_times())
+        recipes = {pair.job.recipe.digest for pair in plan.pairs if pair.job}
+        self.outcomes.waiting_recipes.keep_only(recipes)
+        self.findings.record_files([*plan.accepted, *plan.refused], wall)
         for duplicate in plan.duplicates:
             self.bookkeeping.settle(duplicate, wall)
             self.finish_original(duplicate.job.content)
@@ -386,7 +353,7 @@ class Service:
         self._on_run({"event": "replaces", **replaced.as_json(), "words": replaced.words()})
 
     def _act_on(self, outcomes: Iterable[Outcome]) -> None:
-        """What the ends of jobs mean for plan, queue and originals."""
+        """Update plan, queue and originals after jobs have ended."""
         for outcome in outcomes:
             if outcome.job and outcome.changed:
                 self.planner.doubt(outcome.job, outcome.changed)
@@ -399,38 +366,41 @@ class Service:
                 self.finish_original(outcome.content)
 
     def finish_original(self, content: str) -> None:
-        """A pair of this photo has ended: if all have, the original gets what the config says."""
+        """Archive, delete or quarantine a photo as the config says, if all its pairs have ended."""
         ending = self.planner.ending_of(content)
         if ending is not None:
             self.originals.finish(ending)
 
     def _begin_jobs(self, now: float, wall: float) -> None:
         self._begin_checks()
-        while self.executor.free() and not (self.paused or self.closed or self._limit_reached()):
+        while self.executor.free() and self._may_begin():
             busy = {(job.content, job.style) for job in self._unrecorded()}
-            job = self.queue.next(wall, busy, self.outcomes.holds.holds)
-            if job is None or not self.pauses.check_space():
+            job = self.queue.next(wall, busy, self.outcomes.waiting_recipes.must_wait)
+            if job is None or not self.fault_pauses.check_space():
                 return
             if not self.statistics.started:
                 self.statistics.start(self.works())
             self._begin(job, now)
             self.queue.take(job)
 
+    def _may_begin(self) -> bool:
+        return not (self.fault_pause or self.planned_pause or self._limit_reached())
+
     def _begin_checks(self) -> None:
-        """Checks come first, and whatever the limit: results wait for them."""
-        if self.closed:
+        """Begin checks before jobs and regardless of the limit: results wait for them."""
+        if self.planned_pause:
             self._act_on(self.outcomes.release())
-        while self.executor.free() and not (self.paused or self._stopping):
+        while self.executor.free() and not (self.fault_pause or self._stopping):
             check = self.outcomes.checks.next()
-            if check is None or not self.pauses.check_space():
+            if check is None or not self.fault_pauses.check_space():
                 return
             self._submit(check, self.outbox.make_staging_folder(check))
-            self.outcomes.checks.begin_check(check)
+            self.outcomes.checks.mark_begun(check)
 
     def _submit(self, job: Job, staging: Path) -> None:
         try:
             self.executor.submit(job, staging)
-        except OSError as error:  # no process can be had
+        except OSError as error:  # the system starts no process
             self.ledger.give_back(job)
             self.outbox.discard(job.id, job.attempt)
             what = f"no worker process can be started: {error.strerror or error}"
@@ -451,7 +421,7 @@ class Service:
         except OutputError:
             self.ledger.give_back(begun)
             raise
-        self.outcomes.begun(begun, self.planner.intake.version(begun.content))
+        self.outcomes.remember_version(begun, self.planner.version(begun.content))
         self._submit(begun, staging)
         self.begun += 1
         self.statistics.figures.begin(now)
@@ -464,15 +434,9 @@ class Service:
         self._on_line(line)
 
     def _unrecorded(self) -> list[Job]:
-        """Jobs whose end is not in the ledger yet: of their pairs no other may begin."""
+        """Jobs whose end is not in the ledger yet: no other job of their pairs may begin."""
         running = [job for _, job in self.executor.running()]
         return [*running, *(event.job for event in self.events), *self.outcomes.checks.waiting]
-
-    def _unrecorded_ids(self) -> set[str]:
-        return {job.id for job in self._unrecorded()}
-
-    def _staged_names(self) -> set[str]:
-        return {staging_name(staged.job, staged.attempt) for staged in self.ledger.staged()}
 
     def _busy(self) -> bool:
         open_ends = self.events or self.bookkeeping.unpublished or self.outcomes.checks.waiting

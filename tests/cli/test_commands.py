@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from support.command_line import SMALL
 
-from pipeline.daemon.hold import held
+from pipeline.daemon.planned_pauses import read_user_pause
 from pipeline.errors import PipelineError
 from pipeline.render.single import contact_sheet
 
@@ -264,7 +264,7 @@ def test_pause_and_resume_say_what_they_did_and_status_tells(pipeline, folder):
     assert "paused by you (" in pipeline("status").out
     assert "paused by you until " in pipeline("pause", "--until", "8h", "--now").out
     assert "paused by you until " in json.loads(pipeline("status", "--json").out)["held"]
-    assert held(folder / ".state", 0.0).at_once
+    assert read_user_pause(folder / ".state", 0.0).at_once
     assert pipeline("resume").out == "resumed\n"
     assert pipeline("resume").out == "was not paused\n"
     assert json.loads(pipeline("status", "--json").out)["held"] is None

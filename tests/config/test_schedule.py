@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.loading import load_config
-from pipeline.config.schedule import Schedule, next_run, stretch
+from pipeline.config.schedule import Schedule, find_stretch, next_run
 from pipeline.errors import ConfigError
 from pipeline.system.clock import MACHINE_ZONE, format_moment, local_timestamp, parse_moment
 
@@ -26,16 +26,16 @@ def at(seconds: float) -> datetime:
 
 
 def is_open(schedule: Schedule, now: datetime) -> bool:
-    found = stretch(schedule, now)
-    assert found.holds(now.timestamp())
+    found = find_stretch(schedule, now)
+    assert found.contains(now.timestamp())
     return found.open
 
 
 def opening(schedule: Schedule, after: datetime) -> tuple[datetime, datetime]:
     """Begin and end of the hours of work after a moment outside of them."""
-    closed = stretch(schedule, after)
+    closed = find_stretch(schedule, after)
     assert not closed.open
-    found = stretch(schedule, at(closed.until))
+    found = find_stretch(schedule, at(closed.until))
     assert found.since == closed.until
     return at(found.since), at(found.until)
 
@@ -110,7 +110,7 @@ def test_windows_that_touch_are_one_and_a_list_of_them_may_name_days_in_any_way(
 def test_without_hours_or_with_all_of_them_work_is_always_allowed():
     for schedule in (Schedule(), hours("00:00-24:00"), hours("22:00-21:59", "UTC")):
         assert is_open(schedule, utc(2026, 3, 29, 12))
-    assert stretch(Schedule(), utc(2026, 1, 1)).until == float("inf")
+    assert find_stretch(Schedule(), utc(2026, 1, 1)).until == float("inf")
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -122,11 +122,11 @@ def test_without_hours_or_with_all_of_them_work_is_always_allowed():
 def test_an_answer_holds_until_it_ends_and_the_opposite_follows(minutes, zone, text):
     schedule = hours(text, zone)
     now = utc(2026, 1, 1) + timedelta(minutes=minutes)
-    found = stretch(schedule, now)
+    found = find_stretch(schedule, now)
     for inside in (found.since, now.timestamp(), found.until - 0.001):
-        assert stretch(schedule, at(max(inside, now.timestamp() - 86400))).open == found.open
+        assert find_stretch(schedule, at(max(inside, now.timestamp() - 86400))).open == found.open
     if text != "00:00-24:00":
-        assert stretch(schedule, at(found.until)).open is not found.open
+        assert find_stretch(schedule, at(found.until)).open is not found.open
 
 
 def test_the_machines_own_clock_is_meant_where_no_zone_is_named():

@@ -17,7 +17,7 @@ from pipeline.config.loading import load
 from pipeline.config.sections import Limits
 from pipeline.config.transfer import Transfer
 from pipeline.daemon import run as running
-from pipeline.daemon.blame import HeldRecipes, check_of, needs_check
+from pipeline.daemon.blame import WaitingRecipes, check_of, needs_check
 from pipeline.errors import Failure, InputError, PlaceError, Reason, StateError
 from pipeline.imaging import sandbox as decoding
 from pipeline.imaging.sandbox import Decoder
@@ -218,7 +218,7 @@ def test_a_broken_painting_holds_its_own_style_only(make):
 
 def test_a_run_that_is_not_patient_ends_with_the_cause_after_a_few_tries(make):
     studio = filled(make())
-    studio.service.pauses.patient = False
+    studio.service.fault_pauses.patient = False
     machine = of_code(Reason.WEIGHTS_INVALID)(studio)
     with pytest.raises(PlaceError, match="as told"):
         machine.live(LONG)
@@ -267,12 +267,12 @@ def test_waits_for_a_repair_are_bounded_and_survive_a_clock_that_is_set_back():
     assert waits == sorted(waits)
     assert waits[0] == 5.0
     assert waits[-1] == LONGEST_REPAIR_WAIT
-    holds, job = HeldRecipes(), make_job()
-    holds.hold(job, "its painting is damaged", 2e9)
-    assert holds.holds(job, 2e9 + 1)
-    assert not holds.holds(job, 1e9)
-    holds.keep({"another recipe"})
-    assert (holds.words, job in holds) == ("", False)
+    recipes, job = WaitingRecipes(), make_job()
+    recipes.add(job, "its painting is damaged", 2e9)
+    assert recipes.must_wait(job, 2e9 + 1)
+    assert not recipes.must_wait(job, 1e9)
+    recipes.keep_only({"another recipe"})
+    assert (recipes.describe(), job in recipes) == ("", False)
 
 
 def test_a_check_is_the_recipe_itself_on_another_photo():

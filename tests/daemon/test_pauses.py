@@ -2,7 +2,7 @@
 
 from support.studio import CONFIG
 
-from pipeline.daemon import pauses as pause
+from pipeline.daemon import fault_pauses
 from pipeline.errors import OutputError, Reason
 from pipeline.outbox.publisher import Outbox
 
@@ -12,18 +12,18 @@ def test_a_full_disk_pauses_before_an_attempt_is_made_and_goes_on_by_itself(
 ):
     studio = make_studio(CONFIG.replace("free_bytes: 0", "free_bytes: 1000000"))
     free = 999_999
-    monkeypatch.setattr(pause.too_full, "__defaults__", (lambda _: (free, 10**9),))
-    monkeypatch.setattr(pause.is_over, "__defaults__", (lambda _: (free, 10**9),))
+    monkeypatch.setattr(fault_pauses.find_full_disk, "__defaults__", (lambda _: (free, 10**9),))
+    monkeypatch.setattr(fault_pauses.is_over, "__defaults__", (lambda _: (free, 10**9),))
     studio.put("a.png")
     for _ in range(300):
         studio.tick(0.01)
-        if studio.service.paused:
+        if studio.service.fault_pause:
             break
     assert "goes on at 1.2 MB" in studio.view.message
     assert studio.executor.begun == []
     free = 1_200_000  # enough to work, not enough to begin again
     studio.tick(100)
-    assert studio.service.paused
+    assert studio.service.fault_pause
     free = 1_250_000
     studio.until_idle()
     assert studio.states() == {"a.png": "done"}
@@ -41,9 +41,9 @@ def test_a_disk_that_fills_while_publishing_keeps_what_is_staged_and_burns_no_at
         studio.executor.end()
         studio.tick()
         assert studio.states() == {"a.png": "staged"}
-        assert studio.service.paused
+        assert studio.service.fault_pause
         studio.tick()
-    studio.tick(pause.AGAIN_SECONDS)
+    studio.tick(fault_pauses.AGAIN_SECONDS)
     studio.until_idle()
     assert studio.states() == {"a.png": "done"}
     assert len(studio.executor.begun) == 1
@@ -54,8 +54,8 @@ def test_a_worker_that_finds_the_disk_full_burns_no_attempt(studio):
     studio.until_running()
     studio.executor.fail(Reason.DISK_FULL)
     studio.tick()
-    assert studio.service.paused
-    studio.tick(pause.AGAIN_SECONDS)
+    assert studio.service.fault_pause
+    studio.tick(fault_pauses.AGAIN_SECONDS)
     studio.until_idle()
     assert studio.states() == {"a.png": "done"}
     assert studio.ledger.pairs()[0].attempt == 1
@@ -68,8 +68,8 @@ def test_an_outbox_that_vanishes_is_waited_for(studio):
     studio.executor.fail(Reason.IO_ERROR)
     studio.tick(30)
     studio.tick(10)
-    assert studio.service.paused
-    assert studio.service.paused.cause == "outbox"
+    assert studio.service.fault_pause
+    assert studio.service.fault_pause.cause == "outbox"
     (studio.root / "unmounted").rename(studio.outbox.root)
     studio.until_idle()
     assert studio.states() == {"a.png": "done"}

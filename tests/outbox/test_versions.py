@@ -80,7 +80,7 @@ def test_pictures_made_again_byte_by_byte_are_no_earlier_version(ledger, outbox)
 def test_keep_latest_keeps_none_and_leaves_what_was_kept(ledger, outbox):
     paint(ledger, outbox, "one", 0)
     paint(ledger, outbox, "two", 1)
-    paint(ledger, outbox, "three", 2, bounds=None)
+    paint(ledger, outbox, "three", 2, version_limits=None)
     assert kept(outbox) == ["one", "one"]
 
 
@@ -95,7 +95,7 @@ def test_what_somebody_deleted_or_retouched_is_not_kept_as_ours(ledger, outbox):
 
 def test_the_oldest_go_first_beyond_so_many_for_each_pair(ledger, outbox):
     for seed in range(5):
-        paint(ledger, outbox, f"{seed}", seed, bounds=Bounds(per_pair=2))
+        paint(ledger, outbox, f"{seed}", seed, version_limits=Bounds(per_pair=2))
     assert kept(outbox) == ["2", "2", "3", "3"]
     assert [version.line["seconds"] for version in ledger.history.earlier()] == [1.5, 1.5]
 
@@ -105,10 +105,10 @@ def test_the_oldest_go_first_beyond_so_many_bytes_of_all(ledger, outbox):
         for seed in (0, 1):
             make(ledger, outbox, make_job(name, seed=seed), mark=f"{name}-{seed}")
     _, size = ledger.history.size_of_earlier()
-    accounts = books(ledger, outbox, bounds=Bounds(bytes=size - 1))
+    accounts = books(ledger, outbox, version_limits=Bounds(bytes=size - 1))
     accounts.flush(0.0, force=True)
     assert {mark[0] for mark in kept(outbox)} == {"b", "c"}
-    accounts = books(ledger, outbox, bounds=Bounds(bytes=0))
+    accounts = books(ledger, outbox, version_limits=Bounds(bytes=0))
     accounts.flush(0.0, force=True)
     assert not (outbox.root / VERSIONS).exists()
     assert len(pictures(outbox)) == 6
@@ -118,7 +118,7 @@ def test_a_clock_that_was_set_back_does_not_make_the_newest_the_oldest(tmp_path,
     clock = iter(range(10**9, 0, -1000))
     with Ledger(tmp_path / "state" / "jobs.sqlite3", clock=lambda: next(clock)) as ledger:
         for seed in range(4):
-            paint(ledger, outbox, f"{seed}", seed, bounds=Bounds(per_pair=1))
+            paint(ledger, outbox, f"{seed}", seed, version_limits=Bounds(per_pair=1))
     assert kept(outbox) == ["2", "2"]
 
 

@@ -29,7 +29,7 @@ EXCEPTIONS = {
     "monitoring/hooks": {"subprocess": "the user's programs"},
     "workers/worker_process": {"multiprocessing": "its pipes only"},
     "workers/local": {"multiprocessing": "waits for pipes"},
-    "daemon/gate": {"open": "hours that are"},
+    "daemon/planned_pauses": {"open": "hours that are"},
     "imaging/decode": {
         "open": "Pillow, of an open file",
         "fdopen": "of a descriptor from `safe_files`",

@@ -145,7 +145,7 @@ def test_work_waits_for_a_backup_that_holds_the_database_and_goes_on(make, momen
         assert not studio.service.idle  # a run, too, waits for it
     studio.tick(3.0)
     studio.until_idle()
-    assert studio.service.paused is None
+    assert studio.service.fault_pause is None
     assert [line["status"] for line in studio.lines] == ["done"]
     assert len(studio.executor.begun) == 1
     assert studio.ledger.pairs()[0].attempt == 1

@@ -72,7 +72,7 @@ class Studio:
 
     def examined(self) -> None:
         """The examiner works in a thread: wait until it has seen all that it was given."""
-        while self.service.examiner.pending and not self.service.paused:
+        while self.service.examiner.pending and not self.service.fault_pause:
             self.tick(0.0)
 
     def until_running(self, count: int = 1) -> None:

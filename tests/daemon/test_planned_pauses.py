@@ -6,9 +6,16 @@ import pytest
 from support.studio import CONFIG, Studio
 
 from pipeline.config.schedule import Schedule
-from pipeline.daemon import hold as holding
-from pipeline.daemon.gate import RUNS, Gate, next_opening
-from pipeline.daemon.hold import Hold, held, hold, resume
+from pipeline.daemon.planned_pauses import (
+    BULK_RUNS,
+    USER_PAUSE,
+    PlannedPauses,
+    UserPause,
+    next_opening,
+    read_user_pause,
+    remove_user_pause,
+    save_user_pause,
+)
 
 NIGHT = CONFIG + 'schedule: {hours: "22:00-06:00", timezone: UTC}\n'
 NIGHTLY = CONFIG + 'schedule: {runs: ["0 2 * * *"], timezone: UTC}\n'
@@ -56,7 +63,7 @@ def test_outside_the_hours_files_are_seen_but_nothing_is_begun(make):
     studio.put("a.png")
     assert work(studio) == []
     assert studio.view.message == "outside the hours of work, goes on at 22:00"
-    assert studio.service.closed.cause == "schedule"
+    assert studio.service.planned_pause.cause == "schedule"
     assert studio.view.queued == 1
     studio.wall = clock(18, 22)
     assert work(studio) == ["a.png"]
@@ -96,13 +103,17 @@ def test_a_run_outside_the_hours_is_idle_and_anyway_works_all_the_same(make, tmp
     studio.put("a.png")
     assert work(studio) == []
     assert studio.service.idle
-    studio.service.gate = Gate(tmp_path / ".state", studio.config.schedule, bulk=True, anyway=True)
+    studio.service.planned_pauses = PlannedPauses(
+        tmp_path / ".state", studio.config.schedule, bulk=True, anyway=True
+    )
     assert work(studio) == ["a.png"]
 
 
 def test_a_time_limit_puts_running_jobs_off_and_ends_the_run(make, tmp_path):
     studio = make(CONFIG, clock(18, 12))
-    studio.service.gate = Gate(tmp_path / ".state", bulk=True, until=clock(18, 13))
+    studio.service.planned_pauses = PlannedPauses(
+        tmp_path / ".state", bulk=True, until=clock(18, 13)
+    )
     studio.put("a.png")
     studio.until_running()
     assert not studio.service.idle
@@ -208,7 +219,7 @@ def test_a_run_whose_time_lies_outside_the_hours_begins_with_them(make):
 def test_a_damaged_note_of_bulk_runs_doubles_nothing(make, tmp_path):
     studio = make(NIGHTLY, clock(18, 12))
     work(studio)
-    (tmp_path / ".state" / RUNS).write_text('{"considered": ')
+    (tmp_path / ".state" / BULK_RUNS).write_text('{"considered": ')
     studio.again()
     studio.put("a.png")
     assert work(studio) == []
@@ -224,24 +235,24 @@ def test_a_pause_is_seen_by_a_running_daemon_outlasts_a_restart_and_ends_by_resu
     state = tmp_path / ".state"
     studio.put("a.png")
     studio.until_running()
-    hold(state, Hold())
+    save_user_pause(state, UserPause())
     studio.put("b.png", seed=1)
     assert work(studio) == []
     assert studio.states() == {"a.png": "done"}  # what ran was finished
-    assert studio.service.closed.cause == "person"
+    assert studio.service.planned_pause.cause == "person"
     assert studio.view.message == "paused by you (`resume` goes on)"
     studio.again()
     assert work(studio) == []
-    assert resume(state)
+    assert remove_user_pause(state)
     assert work(studio) == ["b.png"]
-    assert not resume(state)
+    assert not remove_user_pause(state)
 
 
 def test_a_pause_at_once_puts_running_jobs_off_and_costs_no_attempt(make, tmp_path):
     studio = make(CONFIG, clock(18, 12))
     studio.put("a.png")
     studio.until_running()
-    hold(tmp_path / ".state", Hold(at_once=True))
+    save_user_pause(tmp_path / ".state", UserPause(at_once=True))
     studio.tick(0.01)
     studio.tick(0.01)
     assert studio.states() == {"a.png": "queued"}
@@ -251,11 +262,11 @@ def test_a_pause_at_once_puts_running_jobs_off_and_costs_no_attempt(make, tmp_pa
 def test_a_pause_until_a_time_ends_by_itself_and_for_good(make, tmp_path):
     studio = make(CONFIG, clock(18, 12))
     state = tmp_path / ".state"
-    hold(state, Hold(until=clock(18, 18)))
+    save_user_pause(state, UserPause(until=clock(18, 18)))
     studio.put("a.png")
     assert work(studio) == []
     assert studio.view.message.startswith("paused by you until ")
-    assert held(state, studio.wall) == Hold(until=clock(18, 18))
+    assert read_user_pause(state, studio.wall) == UserPause(until=clock(18, 18))
     studio.wall = clock(18, 18)
     assert work(studio) == ["a.png"]
     studio.wall = clock(18, 12)
@@ -265,13 +276,13 @@ def test_a_pause_until_a_time_ends_by_itself_and_for_good(make, tmp_path):
 
 def test_a_pause_that_cannot_be_read_is_a_pause(make, tmp_path):
     studio = make(CONFIG, clock(18, 12))
-    (tmp_path / ".state" / holding.NAME).write_text("{")
+    (tmp_path / ".state" / USER_PAUSE).write_text("{")
     studio.put("a.png")
     assert work(studio) == []
 
 
 def test_another_schedule_counts_at_once(tmp_path):
-    gate = Gate(tmp_path, Schedule(hours="22:00-06:00", timezone="UTC"))
-    assert gate.look(clock(18, 12)) is not None
-    gate.take_up(Schedule(hours="11:00-13:00", timezone="UTC"))
-    assert gate.look(clock(18, 12)) is None
+    pauses = PlannedPauses(tmp_path, Schedule(hours="22:00-06:00", timezone="UTC"))
+    assert pauses.find(clock(18, 12)) is not None
+    pauses.use_schedule(Schedule(hours="11:00-13:00", timezone="UTC"))
+    assert pauses.find(clock(18, 12)) is None

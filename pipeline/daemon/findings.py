@@ -1,0 +1,66 @@
+"""Findings of the inbox on their way into the ledger: recorded once, also after a full disk."""
+
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.daemon.bookkeeping import Bookkeeping
+from pipeline.daemon.planner import Findings
+from pipeline.inbox.intake import Accepted
+from pipeline.inbox.mount_guard import remember
+from pipeline.inbox.originals import Originals
+from pipeline.inbox.scanner import Refused
+
+
+class FindingsRecorder:
+    """Keeps findings until the ledger has them.
+
+    Args:
+        inbox: The folder.
+        bookkeeping: Records them in ledger, run log and dashboard.
+        originals: Quarantines files that were refused as failures, if the config says so.
+    """
+
+    def __init__(self, inbox: Path, bookkeeping: Bookkeeping, originals: Originals) -> None:
+        self._inbox, self._bookkeeping, self.originals = inbox, bookkeeping, originals
+        self._waiting: deque[Findings] = deque()
+
+    def add(self, findings: Findings, wall: float) -> None:
+        """Record findings, after those that still wait.
+
+        Raises:
+            StateError, OutputError: As :meth:`record_waiting`.
+        """
+        self._waiting.append(findings)
+        self.record_waiting(wall)
+
+    def record_waiting(self, wall: float) -> None:
+        """Record what waits. After an error the next call goes on with what is not recorded yet.
+
+        Raises:
+            StateError, OutputError: The disk is full, or the database is busy.
+        """
+        while self._waiting:
+            findings = self._waiting[0]
+            if findings.recognised:
+                remember(self._inbox, self._bookkeeping.ledger)
+            if findings.gone:
+                self._bookkeeping.record_gone(findings.gone, wall)
+                findings.gone = None
+            while findings.files:
+                self._record(findings.files[0], wall)
+                findings.files.popleft()
+            self._waiting.popleft()
+
+    def record_files(self, files: Iterable[Accepted | Refused], wall: float) -> None:
+        """Record files that a plan has accepted or refused; the next plan finds them again."""
+        for file in files:
+            self._record(file, wall)
+
+    def _record(self, file: Accepted | Refused, wall: float) -> None:
+        if isinstance(file, Accepted):
+            files = self._bookkeeping.ledger.files
+            files.record_hash(file.content, file.version, file.sha256)
+        else:
+            self._bookkeeping.refuse(file, wall)
+            self.originals.put_aside(file)
