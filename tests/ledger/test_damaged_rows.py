@@ -7,7 +7,7 @@ import pytest
 from support.stock import pictures, read_log
 from support.studio import CONFIG, Studio
 
-from pipeline.cli.explain import explain, explain_text
+from pipeline.cli.explain import explain_report, explain_text
 from pipeline.cli.status import status
 from pipeline.config.loading import load
 from pipeline.errors import Reason
@@ -92,7 +92,7 @@ def test_a_damaged_value_in_any_column_is_corrected_at_the_start(studio, table, 
         change(studio, f"UPDATE {table} SET {column} = ?", value)
         loaded = load(studio.root / "config.yaml")
         for name in ("done.png", "failed.png", "staged.png", "broken.png"):
-            assert explain_text(explain(loaded, studio.inbox / name))
+            assert explain_text(explain_report(loaded, studio.inbox / name))
         assert status(loaded)
         studio.open()
         studio.until_idle()

@@ -17,7 +17,7 @@ from pipeline.jobs.recipe import Recipe
 from pipeline.ledger.ledger import Ledger, Staged
 from pipeline.ledger.records import Version
 from pipeline.monitoring.view import View
-from pipeline.outbox.names import RUN_LOG, VERSIONS, candidate_names, staging_name
+from pipeline.outbox.names import RUN_LOG, VERSIONS, candidate_names
 from pipeline.outbox.publisher import Outbox, staged_output
 from pipeline.outbox.run_log import RunLog, run_log_line
 from pipeline.outbox.versions import Versions
@@ -68,9 +68,7 @@ def complete(ledger: Ledger, outbox: Outbox, staged: Staged) -> tuple[Output, ..
 
 def recover(ledger: Ledger, outbox: Outbox) -> None:
     """What a service does first."""
-    ledger.requeue_interrupted()
-    books(ledger, outbox).sweep()
-    outbox.sweep({staging_name(staged.job, staged.attempt) for staged in ledger.staged()})
+    books(ledger, outbox).clean_up_after_crash()
     publish(books(ledger, outbox))
 
 
