@@ -77,7 +77,7 @@ def test_an_input_is_never_written_over(call, folder, idle, out, force):
     code, err = call(*STYLIZE, "--init", "start.png", "-o", out, *force)
     assert code == 2, err
     assert "never written over" in err
-    assert read_user_pause(folder) == before
+    assert held(folder) == before
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_file_of_somebody_elses_is_not_replaced(call, folder, idle, command, t
     assert code == 2, err
     assert taken in err
     assert "--force" in err
-    assert read_user_pause(folder) == before
+    assert held(folder) == before
 
 
 def test_own_pictures_are_replaced_and_others_by_force(call, folder):

@@ -8,7 +8,7 @@ from support.stock import pictures, read_log
 from support.studio import CONFIG, Studio
 
 from pipeline.cli.explain import explain_report, explain_text
-from pipeline.cli.status import status
+from pipeline.cli.status import status_report
 from pipeline.config.loading import load
 from pipeline.errors import Reason
 from pipeline.ledger.database import MIGRATIONS
@@ -93,7 +93,7 @@ def test_a_damaged_value_in_any_column_is_corrected_at_the_start(studio, table, 
         loaded = load(studio.root / "config.yaml")
         for name in ("done.png", "failed.png", "staged.png", "broken.png"):
             assert explain_text(explain_report(loaded, studio.inbox / name))
-        assert status(loaded)
+        assert status_report(loaded)
         studio.open()
         studio.until_idle()
         assert studio.ledger.repair() == []
