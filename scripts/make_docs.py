@@ -49,7 +49,7 @@ def sections() -> str:
 
 def presets() -> str:
     """What each preset lays over the defaults."""
-    rows = ["| preset | what it sets |", "|---|---|"]
+    rows = ["| preset | options |", "|---|---|"]
     for name, options in PRESETS.items():
         said = ", ".join(f"`{key}: {_value(value)}`" for key, value in options.items())
         rows.append(f"| `{name}` | {said} |")
@@ -75,7 +75,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _table(model: type[BaseModel]) -> str:
-    rows = ["| key | what it says | accepted | default |", "|---|---|---|---|"]
+    rows = ["| key | meaning | accepted | default |", "|---|---|---|---|"]
     schema = model.model_json_schema()
     for name, field in model.model_fields.items():
         accepted = _words(schema["properties"][name], schema.get("$defs", {}))
@@ -187,7 +187,7 @@ def _command(name: str, command: Any) -> str:
         first, *_, last = option_flags()
         rows += [f"| `{_flag(first)}` ... `{_flag(last)}` | All options of `stylize`. |"]
     usage = " ".join(["python -m pipeline", name, "[OPTIONS]", *map(_usage, arguments)])
-    table = "\n\n| argument | what it says |\n|---|---|\n" + "\n".join(rows) if rows else ""
+    table = "\n\n| argument | meaning |\n|---|---|\n" + "\n".join(rows) if rows else ""
     return f"## {name}\n\n`{usage}`\n\n{command.help}{table}"
 
 

@@ -13,7 +13,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Neural style transfer on a watched folder: drop a photo in, get a painting out.",
+    help="Neural style transfer on a watched folder: drop in a photo, get a picture in your style.",
 )
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The config file.", metavar="FILE")]
@@ -23,7 +23,7 @@ ForceOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 EventsOption = Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")]
 DeviceOption = Annotated[
-    str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:1 or mps.")
+    str, typer.Option(help="The device to compute on: auto, cpu, cuda, cuda:1 or mps.")
 ]
 DEFAULT_CONFIG = Path("config.yaml")
 

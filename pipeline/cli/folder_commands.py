@@ -35,7 +35,8 @@ def run(
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many jobs.")] = None,
     until: Annotated[
-        str | None, typer.Option(help="Stop at this time, such as 06:00 or 8h.", metavar="TIME")
+        str | None,
+        typer.Option(help="Stop at a time (06:00) or after a while (8h).", metavar="TIME"),
     ] = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="Ignore schedule.hours.")] = False,
 ) -> None:
@@ -91,7 +92,8 @@ def serve(
 def pause(
     config: ConfigOption = DEFAULT_CONFIG,
     until: Annotated[
-        str | None, typer.Option(help="Resume at this time, such as 18:00 or 90m.", metavar="TIME")
+        str | None,
+        typer.Option(help="Resume at a time (18:00) or after a while (90m).", metavar="TIME"),
     ] = None,
     now: Annotated[
         bool, typer.Option("--now", help="Interrupt running jobs instead of finishing them.")
@@ -123,11 +125,11 @@ def status(
     as_json: JsonOption = False,
     healthy: Annotated[
         bool,
-        typer.Option("--healthy", help="Only check the running instance; exit code 0: well."),
+        typer.Option("--healthy", help="Only check the running instance: exit code 0 or 1."),
     ] = False,
     within: Annotated[
         float,
-        typer.Option(min=1, help="For --healthy: most seconds since the loop ticked."),
+        typer.Option(min=1, help="For --healthy: the loop must have run within this many seconds."),
     ] = 60.0,
 ) -> None:
     """Show jobs by state, running jobs and the last results.

@@ -162,46 +162,49 @@ UpscaleBy = Literal["transfer", "lanczos", "model"]
 
 
 class Enhance(Options):
-    """The enhancement: a preset, or a chain of steps of your own.
+    """The chain of steps that makes the enhanced picture: a preset, or your own.
 
-    A strength given by a step's name replaces the preset's; 0 leaves the step out.
+    A strength given under a step's name replaces that of the chain; 0 removes the step.
     """
 
-    preset: ChainName = Field("natural", description="The chain of steps; see docs/enhancement.md.")
+    preset: ChainName = Field(
+        "natural", description="The preset chain of steps; see docs/enhancement.md."
+    )
     steps: Annotated[Annotated[tuple[Step, ...], Field(max_length=LONGEST)] | None, FromList] = (
         Field(
             None,
-            description="Steps in an order of your own, instead of the preset's: `denoise`, "
-            "`denoise: 0.3` or `{step: grain, strength: 0.2, size: 2}`.",
+            description="Steps in your own order, instead of a preset. Each is written as "
+            "`denoise`, `denoise: 0.3` or `{step: grain, strength: 0.2, size: 2}`.",
         )
     )
     clean: Shortcut = Field(None, description="Removes specks and marks along the border.")
     denoise: Shortcut = Field(
-        None, description="Removes fine noise, mostly of colour; keeps brush edges."
+        None, description="Removes fine noise, mainly colour noise, and keeps brush edges."
     )
-    detail: Shortcut = Field(None, description="Brings back detail of the photo.")
+    detail: Shortcut = Field(None, description="Restores detail of the photo.")
     white_balance: Shortcut = Field(None, description="Removes a colour cast.")
     tone: Shortcut = Field(
         None, description="Moves the darkest and lightest tones towards black and white."
     )
     contrast: Shortcut = Field(None, description="Increases local contrast.")
     vibrance: Shortcut = Field(
-        None, description="Deepens muted colours more than strong ones; spares skin."
+        None, description="Deepens muted colours more than strong ones, and skin less."
     )
     sharpen: Shortcut = Field(None, description="Sharpens without halos.")
-    grain: Shortcut = Field(None, description="Adds grain as of film or paper.")
+    grain: Shortcut = Field(None, description="Adds grain like that of film or paper.")
     canvas: Shortcut = Field(None, description="Adds the weave of a canvas.")
     upscale: Literal[1, 2, 4] = Field(
-        1, description="Enlarges the picture: how many times as wide and high."
+        1, description="Enlarges the picture by this factor in width and height."
     )
     upscale_by: UpscaleBy = Field(
         "transfer",
-        description="What fills an enlarged picture: new brushwork (transfer), nothing new "
-        "(lanczos), or the output of a learned model (model).",
+        description="How the picture is enlarged: with new brushwork (transfer), by plain "
+        "interpolation (lanczos), or by a learned model (model).",
     )
     upscale_model: LocalPath | None = Field(
         None,
-        description="File of the learned model, .safetensors or .pth; needs the extra `[upscale]`.",
+        description="The file of the learned model, .safetensors or .pth; needs the extra "
+        "`[upscale]`.",
     )
 
     @model_validator(mode="after")

@@ -55,16 +55,18 @@ PositiveWeight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
 class StyleEntry(Options):
-    """One entry of ``styles``: a painting, or several blended by weight."""
+    """One style: a painting, or several blended by weight."""
 
     image: ImageSource | None = Field(
-        None, description="One painting: a path, or builtin:NAME for a starter style."
+        None, description="The painting: a path, or builtin:NAME for a starter style."
     )
     images: dict[str, PositiveWeight] | None = Field(
-        None, min_length=1, description="Instead of image: several paintings, each with its weight."
+        None, min_length=1, description="Several paintings instead of one, each with its weight."
     )
     transfer: Transfer = Field(
-        Transfer(), description="Transfer options for this style, over all others."
+        Transfer(),
+        description="Transfer options for this style. They override the preset and the "
+        "general transfer options.",
     )
 
     @model_validator(mode="after")
@@ -91,13 +93,13 @@ class StyleEntry(Options):
 
 
 class MatchRule(Options):
-    """Photos whose path in the inbox fits the pattern get these styles."""
+    """A rule: photos whose path in the inbox matches the pattern get these styles."""
 
     inbox: Pattern = Field(
-        "**", description="A glob pattern, relative to the inbox; ** spans folders."
+        "**", description="A glob pattern, relative to the inbox; ** also matches subfolders."
     )
     styles: Annotated[tuple[str, ...], FromList] = Field(
-        description="Names from styles; an empty list leaves the photos alone."
+        description="Names from styles. With an empty list, these photos are not painted."
     )
 
 
@@ -105,92 +107,103 @@ class Config(Options):
     """config.yaml, checked. Paths are absolute."""
 
     inbox: LocalPath = Field(
-        Path("inbox"), validate_default=True, description="The folder that photos are dropped into."
+        Path("inbox"), validate_default=True, description="The folder where you put photos."
     )
     outbox: LocalPath = Field(
-        Path("outbox"), validate_default=True, description="The folder that pictures appear in."
+        Path("outbox"),
+        validate_default=True,
+        description="The folder where finished pictures appear.",
     )
     state: LocalPath = Field(
         Path(".state"),
         validate_default=True,
-        description="Jobs database, caches and logs; must be on a local disk.",
+        description="The folder for the jobs database, caches and logs. It must be on a "
+        "local disk.",
     )
     weights: Annotated[str, _absolute_path_unless(*WEIGHTS_WORDS)] = Field(
         "embedded",
-        description="Where VGG-19 comes from: embedded (ships with the installation, offline), "
-        "torchvision (downloaded once) or the path of a state dictionary.",
+        description="The weights of VGG-19: embedded (part of the installation, no "
+        "download), torchvision (downloaded once) or the path of a state "
+        "dictionary.",
     )
     device: Annotated[Device | Devices, FromList] = Field(
         "auto",
-        description="Where pictures are computed: auto, cpu, cuda, cuda:1, mps, xpu, or a list; "
-        "each entry of a list is a worker of its own. auto takes every accelerator there is.",
+        description="The device that computes pictures: auto, cpu, cuda, cuda:1, mps, xpu, "
+        "or a list with one worker for each entry. auto uses every accelerator, "
+        "or else the CPU.",
     )
     slots: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
         "auto",
-        description="Workers for each entry of device. auto: one, and several where small "
-        "pictures fit together into the memory of an accelerator that device: auto found.",
+        description="Workers for each entry of device. auto: one, or several if device is "
+        "auto and small pictures fit together into the memory of an "
+        "accelerator.",
     )
     preset: PresetName = Field(
-        "balanced", description="Size and steps of pictures; see the presets below."
+        "balanced",
+        description="The size of pictures and the number of steps; see the presets below.",
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
-        0, description="Random seed; the same seed gives the same picture on the same device."
+        0, description="The random seed. The same seed gives the same picture on the same device."
     )
     after: Literal["keep", "archive", "delete"] = Field(
         "keep",
-        description="What happens to a photo once its pictures are verified. A change applies to "
-        "photos painted before, too.",
+        description="What happens to a photo when its pictures are finished and verified. A "
+        "change also applies to photos that were painted before.",
     )
     archive: LocalPath = Field(
-        Path("archive"), validate_default=True, description="Where `after: archive` moves photos."
+        Path("archive"),
+        validate_default=True,
+        description="The folder to which `after: archive` moves photos.",
     )
     failed: Literal["leave", "quarantine"] = Field(
-        "leave", description="What happens to a photo that failed for good."
+        "leave", description="What happens to a photo that has failed and is not retried."
     )
     quarantine: LocalPath = Field(
         Path("quarantine"),
         validate_default=True,
-        description="Where `failed: quarantine` moves photos.",
+        description="The folder to which `failed: quarantine` moves photos.",
     )
     keep: Literal["replaced", "latest"] = Field(
         "replaced",
-        description="What happens to finished pictures when newer ones of the same photo and style "
-        "replace them: replaced keeps them in outbox/.versions, where `restore` finds "
-        "them; latest does not keep them.",
+        description="What happens to finished pictures when newer ones of the same photo "
+        "and style replace them: replaced keeps them in outbox/.versions for "
+        "`restore`; latest does not keep them.",
     )
     versions: Versions = Field(
         Versions(), description="How many earlier pictures `keep: replaced` keeps."
     )
     transfer: Transfer = Field(
-        Transfer(), description="Transfer options for all styles, over the preset's."
+        Transfer(), description="Transfer options for all styles. They override the preset."
     )
-    enhance: Enhance = Field(Enhance(), description="Options of the enhancement.")
+    enhance: Enhance = Field(Enhance(), description="Options for the enhanced picture.")
     styles: dict[StyleName, StyleEntry] = Field(
-        min_length=1, description="The styles, by names of your own."
+        min_length=1, description="Your styles, each under a name that you choose."
     )
     match: Annotated[tuple[MatchRule, ...] | None, FromList] = Field(
         None,
-        description="Which photos get which styles: the first rule that fits decides. Absent: "
-        "every photo gets every style.",
+        description="Which photos get which styles. The first rule that matches a photo "
+        "applies. Absent: every photo gets every style.",
     )
     watch: Watch = Field(Watch(), description="How the inbox is watched.")
-    limits: Limits = Field(Limits(), description="What one file or job may use of this machine.")
-    hooks: Hooks = Field(Hooks(), description="Programs that are called with results.")
+    limits: Limits = Field(Limits(), description="Limits for one file or one job.")
+    hooks: Hooks = Field(Hooks(), description="Programs that are started for results.")
     output: OutputFormat = Field(
         OutputFormat(), description="The file format of finished pictures."
     )
-    timelapse: Timelapse = Field(Timelapse(), description="An animation of how a picture develops.")
-    schedule: Schedule | None = Field(
-        None, description="When work is done. Absent: whenever there is work."
+    timelapse: Timelapse = Field(
+        Timelapse(), description="An animation of how the picture develops."
     )
-    queue: Queue = Field(Queue(), description="The order in which photos are taken.")
+    schedule: Schedule | None = Field(
+        None, description="When jobs may run. Absent: whenever there is work."
+    )
+    queue: Queue = Field(Queue(), description="The order in which photos are painted.")
     metrics: Metrics = Field(Metrics(), description="Metrics for Prometheus.")
     log: Log = Field(Log(), description="The log of the service.")
-    serve: Serve = Field(Serve(), description="The gallery as a live local web page.")
+    serve: Serve = Field(Serve(), description="The live gallery (`pipeline serve`).")
     engine: Literal["local", "ray"] = Field(
-        "local", description="What runs the jobs: this machine, or a Ray cluster."
+        "local", description="Where jobs run: on this machine (local) or on a Ray cluster (ray)."
     )
-    ray: Cluster = Field(Cluster(), description="The Ray cluster, for `engine: ray`.")
+    ray: Cluster = Field(Cluster(), description="The Ray cluster for `engine: ray`.")
 
     def transfer_of(self, style: str) -> Transfer:
         """The transfer options of one style, before side files: see `pipeline.config.transfer`."""

@@ -25,23 +25,28 @@ class OutputFormat(Options):
     format: Format = Field("png", description="The file format; heif needs the extra `[heif]`.")
     quality: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None,
-        description="Quality of jpeg, webp, avif and heif. Absent: 92, 90, 80 and 80, which look "
-        "alike.",
+        description="The quality of jpeg, webp, avif and heif. Absent: 92, 90, 80 and 80, "
+        "which look equally good.",
     )
-    lossless: bool = Field(False, description="Lossless webp: larger files.")
+    lossless: bool = Field(False, description="Write webp without loss, in larger files.")
     depth: Literal[8, 16] = Field(8, description="Bits per channel; 16 only with png and tiff.")
     profile: Profile = Field(
         "srgb",
-        description="The colour space in which colours are computed and written; the file names "
-        "it. display-p3 keeps the stronger colours of photos and paintings that have them.",
+        description="The colour space in which the picture is computed and written; the "
+        "file names it. display-p3 keeps colours of photos and paintings that "
+        "sRGB cannot represent.",
     )
     metadata: Literal["keep", "none"] = Field(
-        "keep", description="Whether the photo's EXIF and XMP are carried over; see docs/files.md."
+        "keep",
+        description="Whether to copy the photo's EXIF and XMP into the picture; see docs/files.md.",
     )
-    gps: bool = Field(False, description="Also carry over where the photo was taken.")
-    provenance: bool = Field(True, description="Record in the file how it was made, for `explain`.")
+    gps: bool = Field(False, description="Also copy the place where the photo was taken.")
+    provenance: bool = Field(
+        True, description="Write into the file how it was made, for `explain`."
+    )
     ground: Ground = Field(
-        "white", description="Background where the format has no transparency: jpeg."
+        "white",
+        description="The background of transparent areas in a format without transparency (jpeg).",
     )
 
     @model_validator(mode="after")

@@ -112,23 +112,26 @@ AtEnd = Literal["checkpoint", "finish"]
 
 
 class Schedule(Options):
-    """When work is done; docs/bulk.md explains how the keys work together."""
+    """When jobs may run; docs/bulk.md explains how the keys work together."""
 
     runs: Annotated[tuple[Cron, ...], FromList] = Field(
-        (), description="Cron times at which a bulk run starts; between runs new files wait."
+        (), description="Cron times at which a bulk run begins. New files wait until the next run."
     )
     hours: Annotated[
         Hours | tuple[Hours, ...] | None, FromList, AfterValidator(_check_not_empty)
     ] = Field(
-        None, description='When work is allowed: "22:00-06:00", or a list: "mon-fri 22:00-06:00".'
+        None,
+        description='When work is allowed: "22:00-06:00", or a list of such ranges, also '
+        'with days: "mon-fri 22:00-06:00".',
     )
     timezone: Annotated[str, AfterValidator(_check_zone)] | None = Field(
-        None, description="Time zone of these times, such as Europe/Berlin. Absent: this machine's."
+        None,
+        description="The time zone of these times, such as Europe/Berlin. Absent: this machine's.",
     )
     at_end: AtEnd = Field(
         "checkpoint",
-        description="What happens to running jobs when the hours end: they are interrupted and "
-        "continued later (checkpoint), or finished first (finish).",
+        description="What happens to running jobs when the hours end: they are suspended "
+        "and continued later (checkpoint), or finished first (finish).",
     )
 
     @property

@@ -15,19 +15,20 @@ class Watch(Options):
     """How the inbox is watched."""
 
     settle_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
-        2.0, description="A file is taken once it has not changed for this long."
+        2.0, description="A file is taken when it has not changed for this many seconds."
     )
     scan_seconds: Annotated[float, Field(gt=0, le=86400)] = Field(
         30.0,
-        description="The inbox is scanned at least this often; file-system events only wake the "
-        "scan earlier.",
+        description="The inbox is scanned at least once in this many seconds, and earlier "
+        "after a file-system event.",
     )
     poll_seconds: Annotated[float, Field(gt=0, le=86400)] = Field(
         5.0,
-        description="The same, where the disk reports no changes (network and container mounts).",
+        description="The same for a disk that reports no file-system events (network and "
+        "container mounts).",
     )
     ignore: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], FromList] = Field(
-        (), description="File names to ignore, besides those listed in docs/reliability.md."
+        (), description="File names to ignore, in addition to those listed in docs/reliability.md."
     )
 
 
@@ -37,108 +38,127 @@ Seconds = Annotated[float, Field(gt=0, le=7 * 86400)]
 
 
 class Limits(Options):
-    """What one file or one job may use of this machine."""
+    """Limits for one file or one job. Sizes are in bytes, times in seconds."""
 
     pixels: Annotated[int, Field(ge=1, le=2**31)] = Field(
         120_000_000,
-        description="Largest photo, as width times height; of an animation one frame is read.",
+        description="Largest photo, as width times height. Of an animation only one frame counts.",
     )
-    bytes: Bytes = Field(512_000_000, description="Largest file of a photo.")
-    exif: Bytes = Field(1_000_000, description="EXIF and XMP larger than this are left out.")
-    icc: Bytes = Field(8_000_000, description="A colour profile larger than this is left out.")
+    bytes: Bytes = Field(512_000_000, description="Largest file size of a photo.")
+    exif: Bytes = Field(1_000_000, description="EXIF or XMP larger than this is ignored.")
+    icc: Bytes = Field(8_000_000, description="A colour profile larger than this is ignored.")
     animation: Literal["first", "refuse"] = Field(
-        "first", description="Of an animation the first frame is painted, or the file is refused."
+        "first",
+        description="What happens to an animation: its first frame is painted, or the file "
+        "is refused.",
     )
     damaged: Literal["refuse", "take"] = Field(
         "refuse",
-        description="A JPEG that ends early or decodes with errors is refused (`truncated`), or "
-        "taken: painted as viewers show it, with a note in the run log.",
+        description="What happens to a JPEG that ends early or decodes with errors: it is "
+        "refused (`truncated`), or taken and painted as viewers show it, with a "
+        "note in the run log.",
     )
     frames: Annotated[int, Field(ge=1, le=2**31)] = Field(
         10_000,
-        description="Most frames of an animation or pages of a TIFF; a file with more is refused.",
+        description="Largest number of frames in an animation or pages in a TIFF; a file "
+        "with more is refused.",
     )
     decode_seconds: Seconds = Field(60.0, description="Longest time to decode one photo.")
     decode_bytes: Bytes = Field(3 << 30, description="Most memory to decode one photo.")
     side: Annotated[int, Field(ge=16, le=32768)] = Field(
-        4096, description="Largest size, in px, that a side file may ask for."
+        4096, description="Largest size in px that a side file may request."
     )
     stall_seconds: Seconds = Field(
         600.0,
-        description="A worker that is silent for this long (or for 10 of its longest steps) is "
-        "stopped.",
+        description="A worker that sends nothing for this many seconds (or for ten times "
+        "its longest step) is stopped.",
     )
     free_bytes: Bytes = Field(
         100_000_000,
-        description="Work pauses below this much free space, or 5 % of a smaller disk.",
+        description="Work pauses when a disk has less free space than this, or less than 5 "
+        "% on a smaller disk.",
     )
 
 
 class Versions(Options):
-    """How many earlier pictures are kept in outbox/.versions; the oldest are removed first."""
+    """How many earlier pictures outbox/.versions keeps; the oldest are removed first."""
 
     per_pair: Annotated[int, Field(ge=1, le=1000)] = Field(
         3, description="At most this many earlier versions of each pair of photo and style."
     )
-    bytes: Bytes = Field(5_000_000_000, description="At most this many bytes for all of them.")
+    bytes: Bytes = Field(5_000_000_000, description="At most this many bytes in total.")
 
 
 class Hooks(Options):
-    """Programs called with results: an argument list, no shell; the result is JSON on stdin."""
+    """Programs started for results, without a shell. Each gets the result as JSON on stdin."""
 
     on_done: Annotated[tuple[SystemText, ...], FromList] = Field(
-        (), description="Program and arguments to call after a result."
+        (), description="Program to start after each finished pair, with its arguments."
     )
     on_failed: Annotated[tuple[SystemText, ...], FromList] = Field(
-        (), description="The same, after a failure."
+        (), description="Program to start after each failed pair, with its arguments."
     )
     on_batch: Annotated[tuple[SystemText, ...], FromList] = Field(
-        (), description="The same, once for all results of a batch; see docs/operations.md."
+        (),
+        description="Program to start once after each batch of results, with its arguments; "
+        "see docs/operations.md.",
     )
     batch_seconds: Annotated[float, Field(ge=0, le=86400)] = Field(
-        10.0, description="A batch ends when nothing has been left to do for this long."
+        10.0, description="A batch ends when there has been nothing to do for this many seconds."
     )
-    timeout_seconds: Seconds = Field(30.0, description="A program is stopped after this long.")
+    timeout_seconds: Seconds = Field(
+        30.0, description="A program that runs for longer than this many seconds is stopped."
+    )
 
 
 class Queue(Options):
-    """The order in which photos are taken. All jobs of one photo stay together."""
+    """The order in which photos are painted. All jobs of one photo stay together."""
 
     order: Literal["name", "newest", "oldest", "smallest"] = Field(
-        "name", description="By the photos' paths, the times of their files, or their sizes."
+        "name",
+        description="Sort by path (name), by the time of the file (newest, oldest) or by "
+        "file size (smallest).",
     )
     folders: dict[Pattern, Annotated[int, Field(ge=-1000, le=1000)]] = Field(
         {},
-        description="Priorities by pattern, relative to the inbox: higher ones first, 0 where no "
-        "pattern fits; the first pattern that fits decides.",
+        description="Priorities by pattern, relative to the inbox; higher numbers first. "
+        "The first pattern that matches a photo applies; without a match the "
+        "priority is 0.",
     )
     fair: bool = Field(
         True,
-        description="Folders take turns, photo by photo, so that a large folder does not hold up "
-        "the others.",
+        description="Folders take turns, photo by photo, so that a large folder does not "
+        "delay the others.",
     )
 
 
 class Timelapse(Options):
-    """An animation of how a picture develops, beside it. Not part of the recipe."""
+    """An animation of how the picture develops, in a file next to it. Not part of the recipe."""
 
     format: Literal["webp", "gif", "mp4", "none"] = Field(
-        "webp", description="An animated picture, a video (needs the extra mp4), or none."
+        "webp",
+        description="The file format: an animated webp or gif, a video (mp4, needs the "
+        "extra `[mp4]`), or none.",
     )
     side: Annotated[int, Field(ge=16, le=2048)] = Field(
-        320, description="Long side in px; never more than the picture's own."
+        320, description="Long side in px, at most that of the picture."
     )
     frames: Annotated[int, Field(ge=2, le=240)] = Field(
-        24, description="At most this many frames, spread evenly over the visible change."
+        24,
+        description="Largest number of frames, chosen so that each shows about the same "
+        "amount of change.",
     )
     seconds: Annotated[float, Field(ge=0.5, le=60)] = Field(
-        3.0, description="Duration; the finished picture is then shown for a moment."
+        3.0,
+        description="Duration in seconds. At the end the finished picture is shown for a "
+        "moment longer.",
     )
     stills: Annotated[
         tuple[Annotated[int, Field(ge=1, le=99_999)], ...], Field(max_length=64), FromList
     ] = Field(
         (),
-        description="Steps of the job whose picture is also kept, as STEM--STYLE.step-0040.png.",
+        description="Steps of the job at which the picture is also saved, as "
+        "STEM--STYLE.step-0040.png.",
     )
 
     @field_validator("format")
@@ -155,20 +175,21 @@ class Metrics(Options):
 
     file: LocalPath | None = Field(
         None,
-        description="A text file, replaced as a whole each time: NAME.prom in the folder of "
-        "node_exporter's textfile collector. Absent: none.",
+        description="File to write, replaced atomically each time: NAME.prom in the folder "
+        "of node_exporter's textfile collector. Absent: none.",
     )
     listen: Annotated[str, Field(pattern=r"^([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}$")] | None = Field(
         None,
-        description="HOST:PORT to serve metrics on, such as 127.0.0.1:9464. Absent: not served.",
+        description="HOST:PORT on which to serve the metrics, such as 127.0.0.1:9464. "
+        "Absent: not served.",
     )
     anywhere: bool = Field(
-        False, description="Whether listen may be an address that other machines can reach."
+        False, description="Allow listen to be an address that other machines can reach."
     )
     seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
         15.0,
-        description="Time between two readings of the ledger and the disks, and between two writes "
-        "of the file.",
+        description="The ledger and the disks are read, and the file is written, once in "
+        "this many seconds.",
     )
 
     @property
@@ -193,39 +214,43 @@ class Metrics(Options):
 
 
 class Log(Options):
-    """The log of the service, one JSON object a line; docs/operations.md lists the events."""
+    """The log of the service, one JSON object per line; docs/operations.md lists the events."""
 
     file: LocalPath | None = Field(
         None,
-        description="Where the log is written. Absent: logs/pipeline.jsonl in the state folder.",
+        description="The log file. Absent: logs/pipeline.jsonl in the state folder.",
     )
     level: Literal["debug", "info", "warning", "error", "off"] = Field(
         "info", description="The lowest level that is logged."
     )
     bytes: Annotated[int, Field(ge=10_000, le=1 << 40)] = Field(
-        10_000_000, description="A log file that would grow beyond this is rotated."
+        10_000_000, description="A log file is rotated before it grows larger than this."
     )
     keep: Annotated[int, Field(ge=1, le=100)] = Field(
-        3, description="How many rotated files are kept, as NAME.1 and so on."
+        3, description="How many rotated files are kept (NAME.1, NAME.2, ...)."
     )
 
 
 class Serve(Options):
-    """The gallery as a local web page, live (`pipeline serve`)."""
+    """The live gallery as a local web page (`pipeline serve`)."""
 
     host: Annotated[SystemText, Field(min_length=1)] = Field(
-        "127.0.0.1", description="Address to listen on; any but this machine's own needs a token."
+        "127.0.0.1",
+        description="The address to listen on. Any address other than this machine's own "
+        "requires a token.",
     )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
-        8765, description="The port; 0 takes any that is free."
+        8765, description="The port; 0 takes any free port."
     )
     token: Annotated[str, Field(min_length=16)] | None = Field(
         None,
-        description="The token that a visitor must present. Absent: none on this machine's own "
-        "address; elsewhere a new one at each start.",
+        description="The token that visitors must present. Absent: none on this machine's "
+        "own address, otherwise a new one at each start.",
     )
     names: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], FromList] = Field(
-        (), description="Host names that requests may use, besides localhost and IP addresses."
+        (),
+        description="Host names that requests may use, in addition to localhost, the "
+        "machine's name and IP addresses.",
     )
     upload: bool = Field(True, description="Whether visitors may upload photos into the inbox.")
 
@@ -238,28 +263,30 @@ def _is_loopback(host: str) -> bool:
 
 
 class Cluster(Options):
-    """The cluster of ``engine: ray``."""
+    """The Ray cluster for ``engine: ray``."""
 
     address: Annotated[
         str,
         Field(pattern=r"^(auto|local|(ray://)?[\w.-]+:\d{1,5}|(ray://)?\[[0-9a-f:]+\]:\d{1,5})$"),
     ] = Field(
         "auto",
-        description="auto: the cluster that this machine belongs to; local: one of this machine's "
-        "own, for as long as the run; HOST:PORT or ray://HOST:PORT: another one.",
+        description="auto: the cluster that this machine belongs to; local: a temporary "
+        "cluster on this machine, for the duration of the run; HOST:PORT or "
+        "ray://HOST:PORT: another cluster.",
     )
     connect_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
-        30.0, description="An address that does not answer within this time is an error."
+        30.0, description="An address that does not answer within this many seconds is an error."
     )
     cpus: Annotated[float, Field(gt=0, le=1024)] | None = Field(
         None,
-        description="CPUs declared for each worker. Absent: 1 beside a GPU, else all of a node.",
+        description="CPUs reserved for each worker. Absent: 1 for a worker with a GPU, "
+        "otherwise all CPUs of a node.",
     )
     gpus: Annotated[float, Field(ge=0, le=8)] | None = Field(
         None,
-        description="GPUs declared for each worker; 0.5: two share one. Absent: 1 where any node "
-        "has one, else 0.",
+        description="GPUs reserved for each worker; with 0.5, two workers share one. "
+        "Absent: 1 if any node has a GPU, otherwise 0.",
     )
     workers: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
-        None, description="At most this many workers. Absent: as many as the cluster has room for."
+        None, description="Largest number of workers. Absent: as many as fit on the cluster."
     )

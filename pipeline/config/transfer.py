@@ -65,88 +65,100 @@ class Transfer(Options):
     """Options of one style transfer (Gatys et al. 2015, 2016)."""
 
     size: Side | Literal["source"] = Field(
-        512, description="Long side of the result in px, or 'source' for the photo's own size."
+        512, description="Long side of the picture in px, or 'source' for the photo's own size."
     )
     scales: Annotated[tuple[Side, ...] | None, FromList] = Field(
         None,
-        description="Long sides in px, coarse to fine; the last is size. Absent: size, halved "
-        "until it is 128 px or near it (96 to 192).",
+        description="The scales as long sides in px, coarse to fine; the last one is size. "
+        "Absent: size, halved until it is close to 128 px (96 to 192).",
     )
     steps: Annotated[tuple[Steps, ...], Field(min_length=1), FromList] = Field(
         (50, 16, 14),
-        description="Optimiser steps at each scale, coarse to fine. The finest of several scales "
-        "takes the last value, and so do scales beyond the list; a single scale takes "
-        "the first.",
+        description="Optimiser steps at each scale, coarse to fine. The finest of several "
+        "scales and any scales beyond the list use the last value; a single "
+        "scale uses the first.",
     )
     depths: Depths = Field(
         (5, 5, 3),
-        description="Deepest VGG block whose style is compared, at each scale, aligned like steps; "
-        "content is compared down to content_depths. Fine scales need no deep layers: "
-        "coarser scales have settled what those see.",
+        description="Deepest VGG block in which style is compared, for each scale, in the "
+        "same order as steps. Fine scales need no deep blocks, because the "
+        "coarser scales have already matched what those represent. For content, "
+        "see content_depths.",
     )
     content_depths: Depths = Field(
         (5,),
-        description="Deepest VGG block whose content is compared, at each scale, aligned like "
-        "steps. Where depths leaves none of content_layers, two layers replace them: "
-        "the first of the deepest style block, and the first of this block (or of "
-        "content_layers' deepest, if that is less deep). A deep block at the finest "
-        "scale keeps eyes and mouths whole under strokes. [1]: faster steps, fainter "
-        "faces.",
+        description="Deepest VGG block in which content is compared, for each scale, in the "
+        "same order as steps. If depths excludes all content_layers at a scale, "
+        "two layers replace them: the first layer of the deepest style block, "
+        "and the first layer of this block (or of the deepest block in "
+        "content_layers, if that is less deep). A deep block at the finest "
+        "scale keeps eyes and mouths intact. [1] makes steps faster and faces "
+        "weaker.",
     )
-    content_weight: Weight = Field(0.3, description="How strongly the photo is kept.")
-    style_weight: Weight = Field(1.0, description="How strongly the style is followed.")
-    tv_weight: Weight = Field(0.02, description="Total variation: how strongly noise is smoothed.")
+    content_weight: Weight = Field(0.3, description="How strongly the picture follows the photo.")
+    style_weight: Weight = Field(1.0, description="How strongly the picture follows the style.")
+    tv_weight: Weight = Field(0.02, description="How strongly noise is smoothed (total variation).")
     content_layers: dict[LayerName, Weight] = Field(
-        {"relu4_2": 1.0}, min_length=1, description="Layers that describe the photo, with weights."
+        {"relu4_2": 1.0},
+        min_length=1,
+        description="Layers in which content is compared, with weights.",
     )
     content_target: Literal["adapted", "photo"] = Field(
         "adapted",
-        description="What the content loss compares with: `adapted`, the photo in the painting's "
-        "hues (with `colors: style`), its features given the painting's means and "
-        "deviations, so that content does not work against style; or `photo`, the "
-        "photo's own features (as in the paper).",
+        description="The target of the content loss. `adapted`: the features of the photo "
+        "in the painting's hues (with `colors: style`), shifted to the "
+        "painting's means and deviations, so that content does not work against "
+        "style. `photo`: the features of the photo, as in the paper.",
     )
     content_focus: Literal["detail", "even"] = Field(
         "detail",
-        description="Where the photo is kept: `detail`, where it has detail, which leaves skies "
-        "and walls to the painting's own motifs; or `even`, everywhere alike (as in the paper).",
+        description="Where the picture follows the photo. `detail`: where the photo has "
+        "detail, so that skies and walls can show the painting's own motifs. "
+        "`even`: everywhere equally, as in the paper.",
     )
     style_layers: dict[LayerName, Weight] = Field(
         {"relu1_1": 4.0, "relu2_1": 2.0, "relu3_1": 1.0, "relu4_1": 2.0, "relu5_1": 2.0},
         min_length=1,
-        description="Layers that describe the style, with weights.",
+        description="Layers in which style is compared, with weights.",
     )
     statistic: Literal["gram", "covariance", "mean_std", "wasserstein", "sliced", "histogram"] = (
-        Field("wasserstein", description="Which statistic of the painting's features is matched.")
+        Field(
+            "wasserstein",
+            description="The statistic of the painting's features that the picture must match.",
+        )
     )
     init: StartImage = Field(
         "content",
         min_length=1,
-        description="Where the picture starts: content, noise, style, or the path of an image.",
+        description="The image from which the optimisation starts: content, noise, style, "
+        "or the path of an image.",
     )
     optimizer: Literal["lbfgs", "adam"] = Field(
         "lbfgs", description="The optimiser: lbfgs or adam."
     )
     learning_rate: Annotated[float, Field(gt=0, le=100)] | None = Field(
-        None, description="Step size; absent: 1 for lbfgs, 0.05 for adam."
+        None, description="The step size. Absent: 1 for lbfgs, 0.05 for adam."
     )
     style_scale: Annotated[float, Field(ge=0.1, le=10)] = Field(
-        1.0, description="Stroke size: how large the painting is compared with the photo."
+        1.0,
+        description="The size of strokes: 2 shows the painting's strokes twice as large, "
+        "relative to the photo.",
     )
     colors: Literal["style", "content"] = Field(
         "style",
-        description="Whose colours the picture has: the painting's (style), or the photo's own "
-        "(content).",
+        description="The colours of the picture: those of the painting (style) or of the "
+        "photo (content).",
     )
     block: Annotated[int, Field(ge=64, le=32768)] | None = Field(
         None,
-        description="Compute in blocks of this side in px, for pictures larger than memory: the "
-        "same picture, more slowly. Absent: the whole picture at once.",
+        description="Compute in blocks of this side in px, for pictures that do not fit "
+        "into memory. The result is the same, but slower. Absent: the whole "
+        "picture at once.",
     )
     pooling: Literal["max", "l2", "average"] = Field(
         "max",
-        description="VGG-19's pooling: `max`, as it was trained; `l2`, the root mean square, which "
-        "makes calmer lines, keeps a little less of faces and takes a third more "
+        description="The pooling of VGG-19: `max`, as it was trained; `l2`, the root mean "
+        "square, for calmer lines, slightly weaker faces and a third more "
         "memory; or `average`.",
     )
 
