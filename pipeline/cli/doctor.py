@@ -27,9 +27,7 @@ def doctor_report(loaded: Loaded) -> dict[str, Any]:
     config = loaded.config
     findings = [
         _describe_machine(),
-        _check("inbox folder", _check_inbox, config.inbox),
-        _check("outbox folder", _check_output_folder, config.outbox),
-        _check("state folder", _check_output_folder, config.state),
+        *_check_folders(loaded),
         _check("decoder", check_decoder, config.limits),
         *_find_broken_paintings(loaded),
         _check("weights", check_weights, config.weights),
@@ -60,6 +58,19 @@ def _describe_machine() -> Finding:
     computer = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     says = f"{computer}, Python {platform.python_version()}, {packages}"
     return {"name": "machine", "good": True, "says": says}
+
+
+def _check_folders(loaded: Loaded) -> list[Finding]:
+    """Check the folders of the config, where there is one."""
+    if not loaded.found:
+        says = "none in this folder, so folders are not checked; `init DIR` makes one"
+        return [{"name": "config.yaml", "good": True, "says": says}]
+    config = loaded.config
+    return [
+        _check("inbox folder", _check_inbox, config.inbox),
+        _check("outbox folder", _check_output_folder, config.outbox),
+        _check("state folder", _check_output_folder, config.state),
+    ]
 
 
 def _check_inbox(folder: Path) -> str:

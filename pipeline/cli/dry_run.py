@@ -6,7 +6,9 @@ from collections import Counter
 
 from pipeline.config.loading import Loaded
 from pipeline.daemon.preview import preview
+from pipeline.inbox.mount_guard import worked_before
 from pipeline.monitoring.estimate import Rates, estimate_work, work_of
+from pipeline.system.paths import is_folder
 from pipeline.system.text import visible
 
 
@@ -15,6 +17,10 @@ def print_dry_run(loaded: Loaded, as_json: bool, limit: int | None = None) -> in
 
     The estimate goes to stderr, so that stdout has exactly one line per pair.
     """
+    inbox = loaded.config.inbox
+    if not is_folder(inbox) and not worked_before(loaded.config):
+        print(f"nothing to do: there is no {inbox} yet; `run` creates it", file=sys.stderr)
+        return 0
     found = preview(loaded)
     due = found.due()[:limit]
     for pair in (*due, *(pair for pair in found.plan.pairs if not pair.due)):

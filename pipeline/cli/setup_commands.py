@@ -1,7 +1,8 @@
-"""Commands that inspect the set-up: styles, check, schema, doctor, service."""
+"""Commands on the set-up: init, styles, check, schema, doctor, service."""
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,12 +21,33 @@ from pipeline.system.text import format_count
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="The folder to set up.", metavar="DIR")],
+    paintings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Pictures or folders of pictures, which are copied, or builtin:NAME.",
+            metavar="PAINTING",
+        ),
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Set up a folder with a config, an inbox and styles.
+
+    Nothing that is there already is changed. With --config the config gets this name.
+    """
+    from pipeline.config.new_studio import create_studio, created_text
+
+    print(created_text(create_studio(folder, paintings or [], config.name)))
+
+
+@app.command()
 def styles(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """List the styles, with their paintings."""
     from pipeline.cli.styles import styles_report, styles_text
-    from pipeline.config.loading import load
+    from pipeline.config.loading import load_or_starters
 
-    print_report(styles_report(load(config)), as_json, styles_text)
+    print_report(styles_report(load_or_starters(config)), as_json, styles_text)
 
 
 @app.command()
@@ -51,9 +73,9 @@ def schema(config: ConfigOption = DEFAULT_CONFIG) -> None:
 def doctor(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Check machine, folders, weights and device by using them."""
     from pipeline.cli.doctor import doctor_report, doctor_text
-    from pipeline.config.loading import load
+    from pipeline.config.loading import load_or_starters
 
-    report = doctor_report(load(config))
+    report = doctor_report(load_or_starters(config))
     print_report(report, as_json, doctor_text)
     raise typer.Exit(OK if report["healthy"] else FAILED)
 

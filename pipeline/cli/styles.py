@@ -20,7 +20,7 @@ def styles_report(loaded: Loaded) -> Report:
                 ],
                 "transfer": style.transfer.model_dump(mode="json"),
             }
-            for style in loaded.manifest.styles.values()
+            for style in (loaded.manifest.styles.values() if loaded.found else ())
         ],
     }
 

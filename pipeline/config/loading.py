@@ -1,13 +1,14 @@
 """Load config.yaml with its manifest; print its JSON Schema."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.config.manifest import Manifest, load_manifest
-from pipeline.config.model import Config
+from pipeline.config.manifest import Manifest, load_manifest, starter_styles
+from pipeline.config.model import BUILTIN, Config
 from pipeline.config.validation import describe_error
 from pipeline.config.yaml_file import read_yaml
 from pipeline.errors import ConfigError
@@ -45,6 +46,7 @@ class Loaded:
     config: Config
     manifest: Manifest
     stamp: Stamp | None = None  # of the file, taken before it was read
+    found: bool = True  # False: there is no file, and these are the defaults
 
 
 def load(path: Path, *, complete: bool = True) -> Loaded:
@@ -58,3 +60,16 @@ def load(path: Path, *, complete: bool = True) -> Loaded:
     stamp = Stamp.at(path)
     config = load_config(path)
     return Loaded(path, config, load_manifest(config, path, complete=complete), stamp)
+
+
+def load_or_starters(path: Path) -> Loaded:
+    """Read and check a config; without one, the defaults with every starter style.
+
+    For commands that a person tries before there is a config. A file that is missing under a name
+    of one's own is an error as ever.
+    """
+    if path.is_absolute() or path != Path("config.yaml") or os.path.lexists(path):
+        return load(path)
+    styles = {name: {"image": f"{BUILTIN}{name}"} for name in starter_styles()}
+    config = Config.model_validate({"styles": styles}, context={"base": real_path(Path())})
+    return Loaded(path, config, load_manifest(config, path), found=False)

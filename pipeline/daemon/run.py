@@ -30,6 +30,7 @@ from pipeline.monitoring.terminal.dashboard import Dashboard
 from pipeline.monitoring.view import View
 from pipeline.system.file_version import Stamp
 from pipeline.system.paths import is_folder
+from pipeline.system.safe_files import error_text
 from pipeline.system.stdout import StdoutWriter
 from pipeline.workers.executor import Executor, WorkerSettings, open_executor
 
@@ -62,7 +63,7 @@ def run(
     """
     config = loaded.config
     command = "watch" if keep_going else "run"
-    _check_inbox(config, keep_going)
+    _prepare_inbox(config, keep_going)
     out, view = StdoutWriter(sys.stdout), _new_view(config, keep_going)
     with (
         instance_lock(config.state, command) as card,
@@ -100,10 +101,25 @@ def run(
     return _finish_output(out, code, asked)
 
 
-def _check_inbox(config: Config, keep_going: bool) -> None:
-    if not is_folder(config.inbox) and not (keep_going and worked_before(config)):
-        hint = "make it, or name another folder"
+def _prepare_inbox(config: Config, keep_going: bool) -> None:
+    """Make the inbox at the first start; later its absence is a disk that is missing.
+
+    Only the folder itself is made: a parent that does not exist is a typing error, or a disk that
+    is not mounted.
+    """
+    if is_folder(config.inbox):
+        return
+    if worked_before(config):
+        if keep_going:
+            return  # waits until it is back
+        hint = "mount its disk or create the folder again; nothing is taken for deleted"
         raise ConfigError("no such folder", where=f"inbox: {config.inbox}", hint=hint)
+    try:
+        config.inbox.mkdir()
+    except OSError as error:
+        hint = "create it, or name another folder"
+        what = f"cannot be created ({error_text(error)})"
+        raise ConfigError(what, where=f"inbox: {config.inbox}", hint=hint) from None
 
 
 def _new_view(config: Config, keep_going: bool) -> View:

@@ -17,7 +17,7 @@ from pipeline.render.single import contact_sheet
 
 COMMANDS = [
     "run", "watch", "serve", "pause", "resume", "status", "explain", "retry", "restore", "accept",
-    "stylize", "sweep", "styles", "check", "schema", "doctor", "service",
+    "stylize", "sweep", "init", "styles", "check", "schema", "doctor", "service",
 ]  # fmt: skip
 
 
