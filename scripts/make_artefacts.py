@@ -25,7 +25,7 @@ from pipeline.imaging.tensors import add_caption, load_image, resize
 from pipeline.nst import Vgg19, colors, load_weights, pyramid, stylize
 from pipeline.nst.objective import Objective
 from pipeline.nst.preconditioner import Smoothing
-from pipeline.render.single import contact_sheet
+from pipeline.render.single import build_contact_sheet
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs/pictures/artefacts.jpg"
@@ -159,7 +159,7 @@ def sizes(network: Vgg19) -> Tensor:
         top, left, side = (round(share * options.size) for share in (0.02, 0.24, 0.36))
         head = picture[:, top : top + side, left : left + side]
         heads.append(add_caption(_shown(head, None), "detail"))
-    return contact_sheet([*shown, *heads], len(shown))
+    return build_contact_sheet([*shown, *heads], len(shown))
 
 
 def hero(network: Vgg19) -> Tensor:
@@ -171,7 +171,7 @@ def hero(network: Vgg19) -> Tensor:
         for style in ("mosaic", "brush_strokes"):
             painting = load_image(ROOT / f"pipeline/styles/{style}.jpg").rgb
             row.append(stylize(photo, painting, resolve_transfer("balanced"), network=network))
-        rows.append(contact_sheet([_shown(picture, None, 400) for picture in row], len(row)))
+        rows.append(build_contact_sheet([_shown(picture, None, 400) for picture in row], len(row)))
     return torch.cat(rows, 1)
 
 
@@ -190,7 +190,7 @@ def main(names: list[str]) -> None:
         save(sheet, OUT.with_name(f"{names[0]}.jpg"))
         return
     chosen = [pair for pair in PAIRS if not names or pair.name in names]
-    save(torch.cat([contact_sheet(cells(pair, network), 2) for pair in chosen], 1), OUT)
+    save(torch.cat([build_contact_sheet(cells(pair, network), 2) for pair in chosen], 1), OUT)
 
 
 if __name__ == "__main__":

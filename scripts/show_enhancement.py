@@ -15,7 +15,7 @@ from torch import Tensor
 from pipeline.config.enhancement import PRESETS, Enhance
 from pipeline.enhance import enhance
 from pipeline.imaging.tensors import add_caption, load_image, save_small
-from pipeline.render.single import contact_sheet
+from pipeline.render.single import build_contact_sheet
 
 # Stronger than in any preset, so that a small picture shows what each step does.
 SHOWN = {
@@ -36,12 +36,12 @@ def steps(painted: str, photo_path: str, square: str, prefix: str) -> None:
     for name, strength in SHOWN.items():
         options = Enhance.model_validate({"preset": "none", name: strength})
         cells.append(cut(enhance(picture, options, photo).picture, f"{name} {strength:g}"))
-    _save(contact_sheet(cells, 4), f"{prefix}-steps.jpg")
+    _save(build_contact_sheet(cells, 4), f"{prefix}-steps.jpg")
     whole = [add_caption(picture, "stylised")]
     for preset in PRESETS:
         if preset != "none":
             whole.append(add_caption(enhance(picture, Enhance(preset=preset)).picture, preset))
-    _save(contact_sheet(whole, 2), f"{prefix}-presets.jpg")
+    _save(build_contact_sheet(whole, 2), f"{prefix}-presets.jpg")
 
 
 def upscale(painted: str, enhanced: str, square: str, out: str) -> None:
@@ -50,7 +50,7 @@ def upscale(painted: str, enhanced: str, square: str, out: str) -> None:
     options = Enhance.model_validate({"upscale": times, "upscale_by": "lanczos"})
     pictures = {"lanczos": enhance(small, options).picture, "transfer": large}
     cells = [add_caption(_part(rgb, square), f"{by}, {times} x") for by, rgb in pictures.items()]
-    _save(contact_sheet(cells, 2), out)
+    _save(build_contact_sheet(cells, 2), out)
 
 
 def _part(rgb: Tensor, square: str) -> Tensor:

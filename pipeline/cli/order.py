@@ -22,7 +22,7 @@ from pipeline.errors import PipelineError, UsageError
 from pipeline.jobs.job import Job, JobResult, Progress
 from pipeline.monitoring.terminal.dashboard import Dashboard
 from pipeline.monitoring.view import View
-from pipeline.render.single import Axis, Order, check_out, render_grid, stylize_file, targets
+from pipeline.render.single import Axis, Order, check_out, check_targets, render_grid, stylize_file
 from pipeline.system.paths import is_file, real_path
 
 
@@ -80,7 +80,7 @@ def _only_painting(style: Style) -> str:
 
 def run_stylize(wanted: Order, out: Path, as_json: bool) -> int:
     """Render one picture; return the exit code."""
-    targets(wanted, out)
+    check_targets(wanted, out)
     with show_progress(
         wanted.content, wanted.transfer, wanted.device, out, silent=as_json
     ) as display:

@@ -11,7 +11,7 @@ from pipeline.config.output import SUFFIXES, format_of
 from pipeline.errors import UsageError
 from pipeline.jobs.job import Job
 from pipeline.jobs.provenance import Provenance
-from pipeline.render.output_files import Target, target
+from pipeline.render.output_files import Target, check_target
 from pipeline.render.reproduce import read_provenance, rebuild_job
 from pipeline.system.paths import is_file, real_path
 from pipeline.system.text import visible
@@ -101,7 +101,7 @@ def render_again(
     if format_of(out.name) != job.recipe.output.format:
         hint = f"name it {' or '.join(SUFFIXES[job.recipe.output.format])}"
         raise UsageError(f"{file.name} is {job.recipe.output.format}", where="--again", hint=hint)
-    place = target(out, (file, config, *_list_inputs(job)), force=force)
+    place = check_target(out, (file, config, *_list_inputs(job)), force=force)
     return _render(job, made, place, device, as_json)
 
 

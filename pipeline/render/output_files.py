@@ -1,7 +1,7 @@
-"""Files that a command writes where its user says: never over an input, nor over others' files.
+"""Protects files when a command writes where the user says: inputs, and files of other programs.
 
-What has that name is checked before anything is computed, and again when the finished file gets
-it: painting takes long enough for somebody to put another file there.
+An existing file of that name is checked before anything is computed, and again when the finished
+file gets the name: rendering takes long enough for somebody to put another file there.
 """
 
 import errno
@@ -26,12 +26,12 @@ from pipeline.system.file_version import Stamp
 from pipeline.system.safe_files import NO_LINKS, new_file
 
 FORCE = "--force"
-SMALL = 16  # px: only the picture's record is needed
+SMALL = 16  # px; decoded this small, because only the record in the file is needed
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A name that may be written to, and what stood there when that was decided."""
+    """A name that may be written to, and the file that had it when that was checked."""
 
     path: Path
     inputs: tuple[Path, ...] = ()
@@ -39,11 +39,11 @@ class Target:
     before: Stamp | None = None  # None: the name was free
 
     def place(self, source: Path) -> None:
-        """Give a finished file, in a folder of its own, this name.
+        """Move a finished file to this name.
 
         Raises:
-            UsageError: Another file has taken the name meanwhile. What was made is kept under a
-                name beside it, which the error states.
+            UsageError: Another file has taken the name meanwhile. The finished file is kept under
+                another name beside it, which the error states.
         """
         with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".pipeline-") as folder:
             near = Path(folder, source.name)
@@ -54,16 +54,16 @@ class Target:
                     raise
                 shutil.copyfile(source, near)  # it is wanted on another disk
             if not self._take_name(near):
-                kept = _beside(near, self.path)
+                kept = _link_beside(near, self.path)
                 what = "another file has taken this name meanwhile"
-                hint = f"what was made is in {kept}"
+                hint = f"the result is in {kept}"
                 raise UsageError(what, where=str(self.path), hint=hint)
 
     def _take_name(self, source: Path) -> bool:
         existing = _lstat(self.path)
         if existing is None:
             return _link(source, self.path)
-        if is_input(self.path, self.inputs) or not _replaceable(existing):
+        if is_input(self.path, self.inputs) or not _is_replaceable(existing):
             return False
         if self.force or Stamp.of(existing) == self.before:
             source.replace(self.path)
@@ -71,34 +71,34 @@ class Target:
         return False
 
 
-def target(path: Path, inputs: Iterable[Path], *, force: bool = False) -> Target:
-    """A name that a command may write to.
+def check_target(path: Path, inputs: Iterable[Path], *, force: bool = False) -> Target:
+    """Check that a command may write to a name.
 
     Args:
-        path: As the user gave it.
-        inputs: Files that the command reads: never written to, whatever their spelling.
-        force: Also over a file that is not known to be this program's own.
+        path: The name as the user gave it.
+        inputs: Files that the command reads: never overwritten, whatever their spelling.
+        force: Also overwrite a file that this program may not have made.
 
     Raises:
-        UsageError: It may not.
+        UsageError: The command must not write there.
     """
     existing, inputs = _lstat(path), tuple(inputs)
     if existing is None:
         return Target(path, inputs, force)
     if is_input(path, inputs):
-        what = "is one of the files that this is made of, and is never written over"
+        what = "is one of the input files, which are never overwritten"
         raise UsageError(what, where=str(path), hint="give another name")
-    if not _replaceable(existing):
+    if not _is_replaceable(existing):
         what = "is a folder" if stat.S_ISDIR(existing.st_mode) else "is not a regular file"
         raise UsageError(what, where=str(path), hint="give a file name")
-    if not force and not (stat.S_ISREG(existing.st_mode) and made_here(path)):
-        what = "exists already, and this program did not make it, as far as the file shows"
+    if not force and not (stat.S_ISREG(existing.st_mode) and is_made_here(path)):
+        what = "exists, and nothing in the file shows that this program made it"
         raise UsageError(what, where=str(path), hint=f"give another name, or {FORCE} to replace it")
     return Target(path, inputs, force, Stamp.of(existing))
 
 
 def is_input(path: Path, inputs: Iterable[Path]) -> bool:
-    """Whether a name leads to one of some files: through links and in any spelling."""
+    """Whether a name leads to one of these files, through links and in any spelling."""
     for one in inputs:
         with suppress(OSError):
             if path.samefile(one):
@@ -106,7 +106,7 @@ def is_input(path: Path, inputs: Iterable[Path]) -> bool:
     return False
 
 
-def made_here(path: Path) -> bool:
+def is_made_here(path: Path) -> bool:
     """Whether a record in a file states that this program made it."""
     if format_of(path.name) is None:
         return False
@@ -129,13 +129,13 @@ def _lstat(path: Path) -> os.stat_result | None:
         raise UsageError(f"cannot be written: {reason}", where=str(path)) from None
 
 
-def _replaceable(existing: os.stat_result) -> bool:
-    """Whether it may be replaced at all: a file, or a link, of which only the link itself goes."""
+def _is_replaceable(existing: os.stat_result) -> bool:
+    """Whether it can be replaced at all: a file, or a link, of which only the link is replaced."""
     return stat.S_ISREG(existing.st_mode) or stat.S_ISLNK(existing.st_mode)
 
 
-def _beside(source: Path, path: Path) -> Path:
-    """Give a file the first free name beside a taken one."""
+def _link_beside(source: Path, path: Path) -> Path:
+    """Give a file the first free name next to a taken one; return that name."""
     return next(free for free in _free_names(path) if _link(source, free))
 
 
@@ -145,7 +145,7 @@ def _free_names(path: Path) -> Iterator[Path]:
 
 
 def _link(source: Path, path: Path) -> bool:
-    """Give a file a free name; False where the name is taken."""
+    """Link a file to a name; False when the name is taken."""
     try:
         os.link(source, path, follow_symlinks=False)
         return True
@@ -154,7 +154,7 @@ def _link(source: Path, path: Path) -> bool:
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
-    # No second names on this disk (FAT, some network shares): an empty file reserves the name.
+    # No hard links on this disk (FAT, some network shares): an empty file reserves the name.
     try:
         new_file(path).close()
     except FileExistsError:

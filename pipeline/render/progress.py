@@ -1,4 +1,4 @@
-"""Reports of a running job: progress, previews, the loss curve, checkpoints."""
+"""Reports what a running job does: progress, previews, the loss curve, checkpoints."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +12,13 @@ from pipeline.render.timelapse import Recorder
 CURVE_POINTS = 240  # of the loss curve in the run log
 PREVIEW_SIDE = 96  # px; what a terminal's half blocks can show
 PREVIEW_SECONDS = 0.5
-CHECKPOINT_SECONDS = 10.0  # of work since the last checkpoint: less is not worth a file
+CHECKPOINT_SECONDS = 10.0  # of work between two checkpoints
 
 OnProgress = Callable[[Progress], None]
 
 
 class Reporter:
-    """Turns iterates into Progress, with a preview twice a second; stops the run when asked.
+    """Turns iterates into `Progress`, with a preview twice a second; stops the run when asked.
 
     ``curve`` holds (step, total loss, scale): each scale has its own objective, so losses can
     only be compared within a scale.
@@ -53,13 +53,13 @@ class Reporter:
         if not final and iterate.seconds - self.last < PREVIEW_SECONDS:
             return
         self.last = iterate.seconds
-        # Reading the losses and the picture waits for the device: only here, twice a second.
+        # Reading losses and picture waits for the device, so this happens only twice a second.
         self._read(iterate)
         small = preview(iterate.image.squeeze(0).clamp(0, 1), PREVIEW_SIDE)
         self.on_progress(self._progress(iterate, small))
 
-    def ended(self) -> None:
-        """The run is over, perhaps before its last step: records the last one that there was."""
+    def record_last_step(self) -> None:
+        """Add the last step to the curve, if the run ended before its planned end."""
         if self._latest and self.curve and self.curve[-1][0] != self._latest.step:
             self._read(self._latest)
 
@@ -69,7 +69,7 @@ class Reporter:
             self.losses["restarts"] = float(iterate.restarts)
         self.curve.append((iterate.step, self.losses["total"], iterate.scale))
         if len(self.curve) > CURVE_POINTS:
-            del self.curve[1::2]  # a long job keeps every other point; its ends stay
+            del self.curve[1::2]  # keep every other point of a long job, and both ends
 
     def _progress(self, iterate: Iterate, small: tuple[int, int, bytes]) -> Progress:
         return Progress(
@@ -81,13 +81,13 @@ class Reporter:
             steps=iterate.steps,
             loss=self.losses["total"],
             seconds=iterate.seconds,
-            seconds_left=self.rate.left(iterate),
+            seconds_left=self.rate.seconds_left(iterate),
             preview=small,
         )
 
 
 class CheckpointWriter:
-    """Writes the picture that the last scale ended with, at most every CHECKPOINT_SECONDS."""
+    """Writes the result of the last finished scale, at most every CHECKPOINT_SECONDS."""
 
     def __init__(self, job: Job, folder: Path | None) -> None:
         self.job, self.files = job.id, Checkpoints(folder) if folder else None
@@ -116,7 +116,7 @@ class CheckpointWriter:
 
 
 class _WorkRate:
-    """Time left, from the seconds per unit of work seen at this scale."""
+    """Estimates the time left from the seconds per unit of work at the present scale."""
 
     def __init__(self) -> None:
         self.scale, self.since, self.done = 0, 0.0, 0.0
@@ -125,9 +125,9 @@ class _WorkRate:
         if iterate.scale != self.scale:
             self.scale, self.since, self.done = iterate.scale, iterate.seconds, iterate.work_done
 
-    def left(self, iterate: Iterate) -> float:
+    def seconds_left(self, iterate: Iterate) -> float:
         """Seconds until the end."""
         spent, work = iterate.seconds - self.since, iterate.work_done - self.done
-        if work <= 0:  # nothing is known of this scale at its first step
+        if work <= 0:  # the first step of this scale: nothing is known yet
             spent, work = iterate.seconds, iterate.work_done
         return spent / max(work, 1.0) * iterate.work_left

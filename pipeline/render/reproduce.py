@@ -1,4 +1,4 @@
-"""Reproducing a picture: from the record in it to its job; files are found by their SHA-256."""
+"""Rebuilds the job of a picture from the record in it, and finds its files by their SHA-256."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ from pipeline.system.paths import is_file, real_path
 
 
 def read_provenance(file: Path) -> Provenance | None:
-    """The record in a picture, or None.
+    """Read the record in a picture; None when there is none.
 
     Raises:
         InputError: The file cannot be decoded.
@@ -38,80 +38,86 @@ def read_provenance(file: Path) -> Provenance | None:
 def rebuild_job(
     made: Provenance, file: Path, config: Config | None, sources: Sequence[Path]
 ) -> Job:
+    """Rebuild the job of a picture.
+
+    Raises:
+        UsageError: A file is not found, or this version would render a different picture.
+    """
     if made.engine != ENGINE_VERSION:
         what = f"made by {made.program}, engine {made.engine}; engine {ENGINE_VERSION} differs"
         raise UsageError(what, where=str(file), hint=f"install {made.program}")
-    photo, paintings, init, weights, model = _found(made, file, config, sources)
+    photo, paintings, init, weights, model = _find_files(made, file, config, sources)
     recipe: Recipe | None = None
     with suppress(ValidationError):
-        if not _unproven(made):
+        if not _names_unverified_file(made):
             recipe = made.rebuild_recipe(paintings, init, weights, model)
     if recipe is None or recipe.digest != made.recipe:
-        what = "its options mean something else to this version, or name files it does not hold"
+        what = "its record does not match this version, or names files without a checksum"
         raise UsageError(what, where=str(file), hint=f"install {made.program}")
     return Job(made.photo.name, photo, made.photo.sha256, made.style, recipe)
 
 
-def _unproven(made: Provenance) -> bool:
-    """Whether it names a file without its SHA-256: untrusted, and never to be opened."""
+def _names_unverified_file(made: Provenance) -> bool:
+    """Whether the record names a file without its SHA-256: such a file must not be opened."""
     init = made.transfer.get("init", INIT_WORDS[0])
     return (not made.init_sha256 and init not in INIT_WORDS) or (
         not made.weights_sha256 and made.weights not in WEIGHTS_WORDS
     )
 
 
-def _found(
+def _find_files(
     made: Provenance, file: Path, config: Config | None, sources: Sequence[Path]
 ) -> tuple[Path, tuple[Path, ...], Path | None, str, Path | None]:
-    """All files that the picture was made of; what is missing is named in one error."""
+    """Find all files that the picture was made of; one error names all missing files."""
     search = _FileSearch(file, config, sources)
-    photo = search(made.photo, "photo")
-    paintings = tuple(search(painting, "painting") for painting in made.paintings)
+    photo = search.find(made.photo, "photo")
+    paintings = tuple(search.find(painting, "painting") for painting in made.paintings)
     init, weights, model = None, made.weights, None
     if made.init_sha256:
         name = str(made.transfer.get("init", ""))
-        init = search(Ingredient(name=name, sha256=made.init_sha256), "start image")
+        init = search.find(Ingredient(name=name, sha256=made.init_sha256), "start image")
     if made.weights_sha256:
         part = Ingredient(name=made.weights, sha256=made.weights_sha256)
-        weights = str(search(part, "weights"))
+        weights = str(search.find(part, "weights"))
     if made.upscale_sha256:
         enhance = made.enhance if isinstance(made.enhance, dict) else {}
         name = str(enhance.get("upscale_model", ""))[:1024]
         part = Ingredient(name=name, sha256=made.upscale_sha256)
-        model = search(part, "enlarging model")
+        model = search.find(part, "enlarging model")
     if search.missing:
-        hint = "put it into the inbox, or name its folder with --sources DIR"
+        hint = "put it into the inbox, or give its folder with --sources DIR"
         raise UsageError(f"not found: {'; '.join(search.missing)}", where=str(file), hint=hint)
     return photo, paintings, init, weights, model
 
 
 class _FileSearch:
-    """Finds files by their SHA-256: those of the right name first, then every picture."""
+    """Finds files by their SHA-256: first those with the right name, then all pictures."""
 
     def __init__(self, file: Path, config: Config | None, sources: Sequence[Path]) -> None:
         self.missing: list[str] = []
         self._named = [*starter_styles().values()]
         self._folders = [*sources, file.parent]
         if config is not None:
-            self._named += _files_of(config)
+            self._named += _list_config_files(config)
             self._folders += [config.inbox, config.archive, config.quarantine]
 
-    def __call__(self, part: Ingredient, role: str) -> Path:
+    def find(self, part: Ingredient, role: str) -> Path:
+        """Find a file; when it is missing, note it and return its name."""
         name = part.name.removeprefix(BUILTIN)
-        hit = self._holding(part.sha256, lambda path: name in (path.name, path.stem))
-        hit = hit or self._holding(part.sha256, lambda path: is_photo_name(path.name))
+        hit = self._find_matching(part.sha256, lambda path: name in (path.name, path.stem))
+        hit = hit or self._find_matching(part.sha256, lambda path: is_photo_name(path.name))
         if hit is None:
             self.missing.append(f"{role} {part.name} (SHA-256 {part.sha256})")
         return hit or Path(part.name)
 
-    def _holding(self, sha256: str, likely: Callable[[Path], bool]) -> Path | None:
-        for path in (*self._named, *_untrusted_names(self._folders)):
-            if likely(path) and _holds(path, sha256):
+    def _find_matching(self, sha256: str, likely: Callable[[Path], bool]) -> Path | None:
+        for path in (*self._named, *_list_files(self._folders)):
+            if likely(path) and _has_sha256(path, sha256):
                 return real_path(path)
         return None
 
 
-def _files_of(config: Config) -> Iterator[Path]:
+def _list_config_files(config: Config) -> Iterator[Path]:
     sources = [source for style in config.styles.values() for source in style.sources]
     sources += [config.weights, config.transfer.init]
     sources += [style.transfer.init for style in config.styles.values()]
@@ -119,13 +125,13 @@ def _files_of(config: Config) -> Iterator[Path]:
     return (Path(source) for source in sources if not source.startswith(BUILTIN))
 
 
-def _untrusted_names(folders: Iterable[Path]) -> Iterator[Path]:
+def _list_files(folders: Iterable[Path]) -> Iterator[Path]:
     for folder in folders:
         for root, _, names in os.walk(folder):
             yield from (Path(root) / name for name in sorted(names))
 
 
-def _holds(path: Path, sha256: str) -> bool:
+def _has_sha256(path: Path, sha256: str) -> bool:
     try:
         return is_file(path) and digest(path) == sha256
     except PipelineError:

@@ -1,4 +1,4 @@
-"""One job: load -> stylize -> enhance -> stage -> JobResult. A failed job is a result."""
+"""Runs one job: load -> stylize -> enhance -> stage -> JobResult. A failed job is a result too."""
 
 import atexit
 import threading
@@ -34,7 +34,7 @@ from pipeline.nst import Vgg19, load_weights, stylize
 from pipeline.nst.cache import Caches, MemoryCache
 from pipeline.nst.devices import choose_device
 from pipeline.render.progress import CheckpointWriter, OnProgress, Reporter
-from pipeline.render.staging import stage
+from pipeline.render.staging import stage_pictures
 from pipeline.render.style_cache import DiskCache
 from pipeline.render.timelapse import Recorder
 from pipeline.system.paths import real_path
@@ -42,14 +42,14 @@ from pipeline.system.safe_files import is_disk_full
 
 CAREFUL_BLOCK = 256  # px
 STYLE_SIDE = 4096  # px; larger paintings are reduced
-CACHED_SCALES = 8  # one photo's features at all its scales, for its next style
-LAST_CAUTION = 2  # memory was short so often: the CPU is used instead of the device
+CACHED_SCALES = 8  # features of one photo at all its scales, kept for its next style
+LAST_CAUTION = 2  # after memory ran out this often, the CPU is used instead of the device
 
 Steps = Sequence[Mapping[str, object]]
 
 __all__ = ["Interrupted", "Workspace", "run_job", "use_threads"]
 
-_NO_TURN = nullcontext()
+_ALWAYS_FREE = nullcontext()  # a device that nobody else uses
 _LOADING = threading.RLock()  # one decoder serves both jobs of a process
 
 
@@ -58,15 +58,17 @@ def run_job(
     workspace: Workspace,
     on_progress: OnProgress,
     should_stop: Callable[[], bool],
-    turn: AbstractContextManager[object] = _NO_TURN,
+    turn: AbstractContextManager[object] = _ALWAYS_FREE,
 ) -> JobResult:
-    """Do one job. Every failure but `Interrupted` comes back as a result with a reason code.
+    """Run one job. A failure is returned as a result with a reason code.
 
-    Every file is read once and must have the SHA-256 that the job states: otherwise `ChangedError`
-    is raised too, for nothing has failed and the job is to be planned again.
+    The job holds ``turn`` only while it needs the device, so that another job of this process can
+    load its photo or write its pictures meanwhile.
 
-    Only while it needs the device it is within ``turn``: meanwhile another job of this process may
-    load its photo, or write its pictures.
+    Raises:
+        Interrupted: The job was asked to stop.
+        ChangedError: A file does not have the SHA-256 that the job states. Nothing has failed; the
+            job must be planned again.
     """
     began = time.monotonic()
     try:
@@ -74,7 +76,7 @@ def run_job(
         losses: dict[str, float] = {}
         profile = job.recipe.output.profile
         with _LOADING:
-            photo = _job_photo(job, workspace.limits, profile)
+            photo = _load_job_photo(job, workspace.limits, profile)
             for image in job.recipe.images:
                 _load_style(image, workspace.limits, profile)
         checkpoint = CheckpointWriter(job, workspace.checkpoints)
@@ -82,11 +84,11 @@ def run_job(
         report = Reporter(job, on_progress, should_stop, losses, checkpoint, film)
         waiting = time.monotonic()
         with turn:
-            began += time.monotonic() - waiting  # this job's own time
-            picture = _paint(job, photo, device, report, workspace)
-            report.ended()
-            finished, steps = _enhanced(job, picture, photo, device, report, workspace)
-        outputs = stage(job, photo, picture, finished, workspace.staging)
+            began += time.monotonic() - waiting  # waiting is not part of this job's time
+            picture = _stylize(job, photo, device, report, workspace)
+            report.record_last_step()
+            finished, steps = _enhance(job, picture, photo, device, report, workspace)
+        outputs = stage_pictures(job, photo, picture, finished, workspace.staging)
         outputs += film.stage(finished, workspace.staging)
         checkpoint.drop()
         seconds = time.monotonic() - began
@@ -103,20 +105,22 @@ def run_job(
         )
     except (Interrupted, ChangedError):
         raise
-    except Exception as error:  # torch, numpy and their like raise anything where they are broken
-        failure = _failure(error)
+    except Exception as error:  # broken libraries may raise anything
+        failure = _describe_failure(error)
         return JobResult(job, "failed", time.monotonic() - began, workspace.device, error=failure)
 
 
 def use_threads(count: int) -> None:
-    """Bound the cores that this process computes on."""
+    """Limit the number of threads that torch computes with."""
     torch.set_num_threads(count)
 
 
-def _paint(job: Job, photo: Picture, device: str, report: Reporter, workspace: Workspace) -> Tensor:
+def _stylize(
+    job: Job, photo: Picture, device: str, report: Reporter, workspace: Workspace
+) -> Tensor:
     options, limits, profile = job.recipe.transfer, workspace.limits, job.recipe.output.profile
     if job.caution and options.block is None:
-        # Memory was short before: the same picture in blocks (a recipe does not count them).
+        # Memory ran out before: the same picture in blocks, which are no part of the recipe.
         options = options.model_copy(update={"block": CAREFUL_BLOCK})
     init = None
     if options.init not in INIT_WORDS:
@@ -131,12 +135,14 @@ def _paint(job: Job, photo: Picture, device: str, report: Reporter, workspace: W
         seed=job.recipe.seed,
         device=device,
         resume=report.checkpoint.start,
-        network=_network(job.recipe.weights, job.recipe.weights_sha256, options.pooling, device),
+        network=_load_network(
+            job.recipe.weights, job.recipe.weights_sha256, options.pooling, device
+        ),
         caches=_caches(workspace.checkpoints.parent if workspace.checkpoints else None),
     )
 
 
-def _enhanced(
+def _enhance(
     job: Job,
     picture: Tensor,
     photo: Picture,
@@ -144,22 +150,24 @@ def _enhanced(
     report: Reporter,
     workspace: Workspace,
 ) -> tuple[Tensor, Steps]:
-    """The finished picture (3, H, W), and what each step of the enhancement did."""
+    """Enhance; returns the finished picture (3, H, W) and what each step changed."""
     repaint = partial(_repaint, job, device, report, workspace)
-    distance = _distance(job, photo, device, workspace)
+    distance = _style_distance(job, photo, device, workspace)
     chain = job.recipe.enhance
     model = job.recipe.upscale_sha256
     finished = enhance(picture.to(device), chain, photo.rgb, repaint, distance, model)
     return finished.picture.cpu(), finished.steps
 
 
-def _distance(job: Job, photo: Picture, device: str, workspace: Workspace) -> StyleDistance | None:
-    """Measures how far an enhancement step changes the style; None where there is no style."""
+def _style_distance(
+    job: Job, photo: Picture, device: str, workspace: Workspace
+) -> StyleDistance | None:
+    """A measure of how far an enhancement step changes the style; None without a style."""
     options, images = job.recipe.transfer, job.recipe.images
     if not options.style_weight:
         return None
     return StyleDistance(
-        _network(job.recipe.weights, job.recipe.weights_sha256, options.pooling, device),
+        _load_network(job.recipe.weights, job.recipe.weights_sha256, options.pooling, device),
         photo.rgb,
         [_load_style(image, workspace.limits, job.recipe.output.profile) for image in images],
         [image.weight for image in images],
@@ -168,7 +176,7 @@ def _distance(job: Job, photo: Picture, device: str, workspace: Workspace) -> St
 
 
 def _silent_reporter(report: Reporter) -> Reporter:
-    """Reports progress and stops when asked, but records neither losses nor the timelapse."""
+    """A reporter that reports progress and stops, but records neither losses nor the timelapse."""
     no_film = Recorder(NO_TIMELAPSE)
     return Reporter(
         report.job, report.on_progress, report.should_stop, {}, report.checkpoint, no_film
@@ -178,11 +186,13 @@ def _silent_reporter(report: Reporter) -> Reporter:
 def _repaint(
     job: Job, device: str, report: Reporter, workspace: Workspace, enlarged: Tensor
 ) -> Tensor:
-    """Repaint an enlarged picture (3, H, W), so that its new detail is brushwork."""
+    """Stylize an enlarged picture (3, H, W) again, so that its new detail is brushwork."""
     size = enlarged.shape[1], enlarged.shape[2]
     options, profile = repaint_options(job.recipe.transfer, max(size)), job.recipe.output.profile
     # The photo may have been decoded smaller than the picture is now.
-    photo = _load(job.path, max(size), workspace.limits, profile, _untrusted_names(job), job.sha256)
+    photo = _load(
+        job.path, max(size), workspace.limits, profile, _count_untrusted_names(job), job.sha256
+    )
     return stylize(
         resize(photo.rgb, size),
         [_load_style(image, workspace.limits, profile) for image in job.recipe.images],
@@ -192,28 +202,30 @@ def _repaint(
         init_image=enlarged,
         seed=job.recipe.seed,
         device=device,
-        network=_network(job.recipe.weights, job.recipe.weights_sha256, options.pooling, device),
+        network=_load_network(
+            job.recipe.weights, job.recipe.weights_sha256, options.pooling, device
+        ),
         caches=_caches(workspace.checkpoints.parent if workspace.checkpoints else None),
     )
 
 
-def _job_photo(job: Job, limits: Limits, profile: Profile) -> Picture:
-    size, below = job.recipe.transfer.size, _untrusted_names(job)
-    if size == "source":  # perhaps too large to keep for the next style
+def _load_job_photo(job: Job, limits: Limits, profile: Profile) -> Picture:
+    size, below = job.recipe.transfer.size, _count_untrusted_names(job)
+    if size == "source":  # may be too large to cache for the next style
         return _load(job.path, None, limits, profile, below, job.sha256)
-    return _photo(job.sha256, job.path, size, limits, profile, below)
+    return _cached_photo(job.sha256, job.path, size, limits, profile, below)
 
 
-@lru_cache(maxsize=2)  # of the job at work, and of the next
-def _photo(
+@lru_cache(maxsize=2)  # of the running job and of the next one
+def _cached_photo(
     sha256: str, path: Path, long_side: int, limits: Limits, profile: Profile, below: int = 1
 ) -> Picture:
-    """A photo is decoded once for all its styles, which come one after the other."""
+    """Decode a photo once for all its styles, which follow each other in the queue."""
     return _load(path, long_side, limits, profile, below, sha256)
 
 
-def _untrusted_names(job: Job) -> int:
-    """How many of the last names of the photo's path lie within the inbox: no link is followed."""
+def _count_untrusted_names(job: Job) -> int:
+    """How many last parts of the photo's path are within the inbox, where no link is followed."""
     names = PurePosixPath(job.content).parts
     return len(names) if job.path.parts[-len(names) :] == names else 1
 
@@ -241,7 +253,7 @@ def _load_style(image: StyleImage, limits: Limits, profile: Profile) -> Tensor:
     return _cached_style(image.sha256, image.path, limits, profile)
 
 
-@lru_cache(maxsize=8)  # by SHA-256: a changed file is another recipe's
+@lru_cache(maxsize=8)  # by SHA-256: a changed file belongs to another recipe
 def _cached_style(sha256: str, path: Path, limits: Limits, profile: Profile) -> Tensor:
     return _load_configured(path, STYLE_SIDE, limits, profile, sha256)
 
@@ -249,9 +261,12 @@ def _cached_style(sha256: str, path: Path, limits: Limits, profile: Profile) -> 
 def _load_configured(
     path: Path, long_side: int | None, limits: Limits, profile: Profile, sha256: str
 ) -> Tensor:
-    """A picture that the config names, which may be a link; ChangedError also where it is gone.
+    """Load a picture that the config names, which may be a link.
 
-    If it is damaged, the reason is `style_invalid`: no photo is to blame.
+    A damaged one gets the reason `style_invalid`, because no photo is to blame.
+
+    Raises:
+        ChangedError: It is gone, or has another SHA-256.
     """
     try:
         return _load(real_path(path), long_side, limits, profile, sha256=sha256).rgb
@@ -268,17 +283,17 @@ def _load_configured(
 
 @lru_cache(maxsize=1)
 def _caches(state: Path | None) -> Caches:
-    """Sums of paintings on disk, where there is a state folder; features of the last photo."""
+    """Statistics of paintings, on disk if there is a state folder; features of the last photo."""
     styles = DiskCache(state / "styles") if state else MemoryCache(CACHED_SCALES)
     return Caches(styles, MemoryCache(CACHED_SCALES))
 
 
 @lru_cache(maxsize=2)
-def _network(weights: str, sha256: str, pooling: str, device: str) -> Vgg19:
+def _load_network(weights: str, sha256: str, pooling: str, device: str) -> Vgg19:
     return Vgg19(load_weights(weights, sha256), pooling).to(torch.device(device))
 
 
-def _failure(error: Exception) -> Failure:
+def _describe_failure(error: Exception) -> Failure:
     if isinstance(error, JobError):
         return Failure(error.code, str(error))
     if isinstance(error, WeightsError):
@@ -293,12 +308,12 @@ def _failure(error: Exception) -> Failure:
         return Failure(Reason.ENGINE_UNAVAILABLE, f"{line} (install the package again)")
     if isinstance(error, OSError):
         return Failure(Reason.DISK_FULL if is_disk_full(error) else Reason.IO_ERROR, line)
-    if "CUDA error" in line:  # once failed, the device fails until the process is restarted
+    if "CUDA error" in line:  # after this, the device fails until the process restarts
         return Failure(Reason.WORKER_CRASHED, line)
-    return Failure(Reason.ENGINE_ERROR, f"{type(error).__name__}: {line}{_raised_at(error)}")
+    return Failure(Reason.ENGINE_ERROR, f"{type(error).__name__}: {line}{_describe_place(error)}")
 
 
-def _raised_at(error: Exception) -> str:
+def _describe_place(error: Exception) -> str:
     """Where in the code an unexpected error was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     return f" (in {Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

@@ -1,4 +1,4 @@
-"""One picture, or a grid of them, without folders: `stylize` and `sweep`."""
+"""Renders one picture, or a grid of pictures, without inbox and outbox: `stylize` and `sweep`."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ from pipeline.jobs.provenance import SOFTWARE
 from pipeline.jobs.recipe import PLAIN_OUTPUT, Recipe, StyleImage, digest
 from pipeline.nst import load_weights
 from pipeline.nst.devices import choose_device
-from pipeline.render.output_files import Target, target
+from pipeline.render.output_files import Target, check_target
 from pipeline.render.run_job import Workspace, run_job, use_threads
 from pipeline.system.cores import count_usable_cores
 from pipeline.system.file_names import fit_name, fold_name, portable_name
@@ -52,22 +52,22 @@ class Order:
     weights: str
     seed: int
     device: str
-    film: Path | None = None  # where the timelapse goes; its suffix says the format
+    film: Path | None = None  # the timelapse; its suffix decides the format
     output: OutputFormat = PLAIN_OUTPUT
-    force: bool = False  # replace files that are not known to be this program's own
-    config: Path | None = None  # which it was read from
+    force: bool = False  # also replace files that this program may not have made
+    config: Path | None = None  # the config file that was read
 
     @property
     def inputs(self) -> tuple[Path, ...]:
-        """All files that are read for it."""
+        """All files that the order reads."""
         named = [self.content, *(path for path, _ in self.styles), self.config]
         named += [Path(self.transfer.init)] if self.transfer.init not in INIT_WORDS else []
         named += [Path(self.weights)] if self.weights not in WEIGHTS_WORDS else []
         named += [self.enhance.enlarging_model]
         return tuple(Path(path) for path in named if path)
 
-    def job(self) -> Job:
-        """The job that makes it."""
+    def build_job(self) -> Job:
+        """Build the job that fulfils the order."""
         total = sum(weight for _, weight in self.styles)
         images = tuple(StyleImage(p, w / total, digest(p)) for p, w in self.styles)
         init, weights = self.transfer.init, self.weights
@@ -90,11 +90,11 @@ class Order:
 OnJob = Callable[[Job, Progress], None]
 
 
-def targets(order: Order, out: Path) -> dict[Kind, Target]:
-    """Where the pictures of an order go: ``out``, its enhanced version beside it, and the film.
+def check_targets(order: Order, out: Path) -> dict[Kind, Target]:
+    """Check where the pictures of an order go: ``out``, its enhanced version, and the film.
 
     Raises:
-        UsageError: One of them may not be written.
+        UsageError: One of the files must not be written.
     """
     check_out(out)
     places: dict[Kind, Path] = {
@@ -104,28 +104,30 @@ def targets(order: Order, out: Path) -> dict[Kind, Target]:
     if order.film:
         check_film(order.film)
         places["timelapse"] = order.film
-    check_apart([*places.values()])
-    return {kind: target(path, order.inputs, force=order.force) for kind, path in places.items()}
+    check_distinct([*places.values()])
+    return {
+        kind: check_target(path, order.inputs, force=order.force) for kind, path in places.items()
+    }
 
 
 def stylize_file(order: Order, out: Path, on_progress: OnJob) -> JobResult:
-    """Paint one picture to ``out``, and its enhanced version beside it: see `paint`."""
-    places = targets(order, out)
-    _check_machine(order.device, order.weights)
-    with paint(order.job(), order.device, out.parent, on_progress, order.film) as result:
+    """Render one picture to ``out``, and its enhanced version beside it: see `render`."""
+    places = check_targets(order, out)
+    _check_device_and_weights(order.device, order.weights)
+    with render(order.build_job(), order.device, out.parent, on_progress, order.film) as result:
         return replace(result, outputs=_place(result.outputs, places))
 
 
 def stylize_one(job: Job, kind: Kind, device: str, place: Target, on_progress: OnJob) -> JobResult:
-    """Do a job and keep one of its pictures: see `paint`."""
-    _check_machine(device, job.recipe.weights)
-    with paint(job, device, place.path.parent, on_progress) as result:
+    """Run a job and keep one of its pictures: see `render`."""
+    _check_device_and_weights(device, job.recipe.weights)
+    with render(job, device, place.path.parent, on_progress) as result:
         wanted = [output for output in result.outputs if output.kind == kind]
         return replace(result, outputs=_place(wanted, {kind: place}))
 
 
 def _place(outputs: Iterable[Output], places: Mapping[Kind, Target]) -> tuple[Output, ...]:
-    """Move finished files to their names: all of them, even if one of the names was taken."""
+    """Move finished files to their names: all of them, even if one name is taken."""
     placed, first_error = [], None
     for output in outputs:
         place = places[output.kind]
@@ -139,8 +141,8 @@ def _place(outputs: Iterable[Output], places: Mapping[Kind, Target]) -> tuple[Ou
     return tuple(placed)
 
 
-def check_apart(places: Sequence[Path]) -> None:
-    """Two results cannot have one name."""
+def check_distinct(places: Sequence[Path]) -> None:
+    """Refuse two results with the same name."""
     for number, place in enumerate(places):
         if place.absolute() in [other.absolute() for other in places[:number]]:
             hint = "give them different names"
@@ -148,18 +150,20 @@ def check_apart(places: Sequence[Path]) -> None:
 
 
 @contextmanager
-def paint(
+def render(
     job: Job, device: str, folder: Path, on_progress: OnJob, film: Path | None = None
 ) -> Iterator[JobResult]:
-    """Do a job; its files lie in a hidden folder within ``folder`` until the block ends.
+    """Run a job; its files are in a hidden folder within ``folder`` until the block ends.
 
     Raises:
-        UsageError: When there is no such device, or the picture cannot be written.
-        WeightsError: When the weights cannot be used.
-        JobError: When the job fails.
+        UsageError: There is no such device, or the picture cannot be written.
+        WeightsError: The weights cannot be used.
+        JobError: The job fails.
     """
-    use_threads(count_usable_cores())  # as a worker: the same sums, so the same bytes
-    # Beside the result, so that the last step is a rename within one file system.
+    use_threads(
+        count_usable_cores()
+    )  # as many as a worker uses: the same sums, and so the same bytes
+    # Next to the result, so that the last step is a rename within one file system.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".pipeline-") as name:
         workspace = Workspace(device, Path(name), timelapse=_timelapse(film))
         result = run_job(job, workspace, partial(on_progress, job), lambda: False)
@@ -172,8 +176,8 @@ def _timelapse(film: Path | None) -> Timelapse:
     return Timelapse.model_validate({"format": film.suffix[1:].lower() if film else "none"})
 
 
-def _check_machine(device: str, weights: str) -> None:
-    """A device or weights that this machine does not have are wrong usage, not a failed job."""
+def _check_device_and_weights(device: str, weights: str) -> None:
+    """Refuse a device or weights that this machine does not have, as wrong usage."""
     try:
         choose_device(device)
     except EngineError as error:
@@ -186,8 +190,8 @@ def check_out(out: Path) -> None:
     """Refuse an impossible output before minutes of work are spent on it."""
     if format_of(out.name) is None:
         hint = f"name it {' '.join(suffix for suffix, *_ in SUFFIXES.values())}"
-        raise UsageError(f"{out.name!r} is no picture's name", where="-o", hint=hint)
-    _check_place(out)
+        raise UsageError(f"{out.name!r} is not the name of a picture", where="-o", hint=hint)
+    _check_folder(out)
 
 
 def check_film(film: Path) -> None:
@@ -196,22 +200,22 @@ def check_film(film: Path) -> None:
         settings = _timelapse(film)
     except ValidationError as error:
         (first, *_) = error.errors()
-        known = first["type"] == "value_error"  # MP4, and nothing here that writes it
+        known = first["type"] == "value_error"  # MP4, but PyAV is not installed
         hint = str(first["ctx"]["error"]) if known else f"name it {FILMS_LISTED}"
         raise UsageError(
             f"{film.name!r} cannot be written", where="--timelapse", hint=hint
         ) from None
     if settings.format == "none":
         hint = f"name it {FILMS_LISTED}"
-        raise UsageError(f"{film.name!r} is no film", where="--timelapse", hint=hint)
-    _check_place(film)
+        raise UsageError(f"{film.name!r} is not the name of a film", where="--timelapse", hint=hint)
+    _check_folder(film)
 
 
-def _check_place(out: Path) -> None:
+def _check_folder(out: Path) -> None:
     if is_folder(out):
         raise UsageError("is a folder", where=str(out), hint="give a file name")
     if not is_folder(out.parent) or not os.access(out.parent, os.W_OK):
-        raise UsageError("cannot be written to", where=str(out.parent), hint="make the folder")
+        raise UsageError("cannot be written to", where=str(out.parent), hint="create the folder")
 
 
 # --- sweep ----------------------------------------------------------------------------------
@@ -219,7 +223,7 @@ def _check_place(out: Path) -> None:
 Axis = tuple[str, Sequence[Any]]
 
 
-def grid(rows: Axis, columns: Axis) -> Iterator[dict[str, Any]]:
+def list_cells(rows: Axis, columns: Axis) -> Iterator[dict[str, Any]]:
     """Option values of each cell, row by row."""
     for row, column in itertools.product(rows[1], columns[1]):
         yield {rows[0]: row, columns[0]: column}
@@ -233,46 +237,47 @@ def render_grid(
     on_progress: OnJob,
     on_done: Callable[[JobResult], None],
 ) -> Path:
-    """A picture for each cell of the grid and a contact sheet of them all.
+    """Render a picture for each cell of the grid, and a contact sheet of all of them.
 
     Returns:
         The path of the contact sheet.
 
     Raises:
-        UsageError: When the folder cannot be made.
+        UsageError: The folder cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"cannot be made: {error.strerror}", where=str(folder)) from None
+        raise UsageError(f"cannot be created: {error.strerror}", where=str(folder)) from None
     cells = []
-    sheet = target(folder / "contact-sheet.png", order.inputs, force=order.force)
-    orders = _cells(order, folder, rows, columns)
+    sheet = check_target(folder / "contact-sheet.png", order.inputs, force=order.force)
+    orders = build_cell_orders(order, folder, rows, columns)
     for path, cell, _ in orders:
-        targets(cell, path)
+        check_targets(cell, path)
     for path, cell, values in orders:
         on_done(stylize_file(cell, path, on_progress))
         small = load_image(path, long_side=SHEET_SIDE).rgb
-        cells.append(add_caption(_widen(small, SHEET_SIDE), _caption(values)))
+        cells.append(add_caption(_widen(small, SHEET_SIDE), _format_caption(values)))
     with tempfile.TemporaryDirectory(dir=folder, prefix=".pipeline-") as name:
         path = Path(name, sheet.path.name)
         made = json.dumps({"program": SOFTWARE, "kind": "contact sheet"})
         xmp = xmp_packet(b"", gps=False, software=SOFTWARE, record=made)
-        save(contact_sheet(cells, len(columns[1])), path, PLAIN_OUTPUT, None, Labels(xmp=xmp))
+        save(build_contact_sheet(cells, len(columns[1])), path, PLAIN_OUTPUT, None, Labels(xmp=xmp))
         sheet.place(path)
     return sheet.path
 
 
-def _cells(
+def build_cell_orders(
     order: Order, folder: Path, rows: Axis, columns: Axis
 ) -> list[tuple[Path, Order, dict[str, Any]]]:
-    """Name, order and values of each cell; no two have one name."""
+    """Path, order and option values of each cell; all paths differ."""
     cells, names = [], Counter[bytes]()
-    for values in grid(rows, columns):
+    for values in list_cells(rows, columns):
         label = "--".join(f"{key}-{_format_value(value)}" for key, value in values.items())
         name = portable_name(f"{order.content.stem}--{label}")
         names[fold_name(name)] += 1
-        mark = f"~{times}" if (times := names[fold_name(name)]) > 1 else ""
+        times = names[fold_name(name)]
+        mark = f"~{times}" if times > 1 else ""
         transfer = order.transfer.overlay(Transfer.model_validate(values))
         path = folder / (
             fit_name(name + mark, ".enhanced.png").removesuffix(".enhanced.png") + ".png"
@@ -282,15 +287,15 @@ def _cells(
 
 
 def _widen(rgb: Tensor, width: int) -> Tensor:
-    """(3, H, W) in the middle of white, at least ``width`` px wide: the caption needs room."""
+    """Pad (3, H, W) with white to at least ``width`` px: the caption needs room."""
     spare = max(0, width - rgb.shape[2])
     return functional.pad(rgb, (spare // 2, spare - spare // 2), value=1.0)
 
 
-def contact_sheet(cells: Sequence[Tensor], across: int) -> Tensor:
-    """Pictures (3, h, w) of any sizes in rows of ``across`` on white, (3, H, W).
+def build_contact_sheet(cells: Sequence[Tensor], across: int) -> Tensor:
+    """Put pictures (3, h, w) of any sizes on white (3, H, W), ``across`` of them per row.
 
-    Columns are equally wide; a row is as high as the highest picture in it.
+    Columns are equally wide; a row is as high as its highest picture.
     """
     rows = [cells[start : start + across] for start in range(0, len(cells), across)]
     heights = [max(cell.shape[1] for cell in row) + GAP for row in rows]
@@ -305,12 +310,12 @@ def contact_sheet(cells: Sequence[Tensor], across: int) -> Tensor:
     return sheet
 
 
-def _caption(values: Mapping[str, Any]) -> str:
+def _format_caption(values: Mapping[str, Any]) -> str:
     return "  ".join(f"{key} {_format_value(value)}" for key, value in values.items())
 
 
 def _format_value(value: Any) -> str:
-    """An option's value as part of a file name."""
+    """The value of an option as part of a file name."""
     if isinstance(value, tuple):
         return "+".join(map(_format_value, value))
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""A finished picture -> the files of a pair, in the staging folder of its job."""
+"""Writes a finished picture as the files of a pair, into the staging folder of its job."""
 
 from pathlib import Path
 
@@ -22,10 +22,10 @@ from pipeline.outbox.thumbnails import (
 )
 
 
-def stage(
+def stage_pictures(
     job: Job, photo: Picture, picture: Tensor, enhanced: Tensor, staging: Path
 ) -> tuple[Output, ...]:
-    """Write both pictures and their small copies, with the photo's transparency."""
+    """Write both pictures and their small copies, with the transparency of the photo."""
     wanted = job.recipe.output
     small = staging / STAGED
     small.mkdir()
@@ -36,7 +36,7 @@ def stage(
         size = (pixels.shape[1], pixels.shape[2])
         alpha = None if photo.alpha is None else resize(photo.alpha, size)
         path = staging / f"{kind}{wanted.suffix}"
-        save(pixels, path, wanted, alpha, _labels(job, photo, kind, size))
+        save(pixels, path, wanted, alpha, _build_labels(job, photo, kind, size))
         outputs.append(staged_output(kind, path, size[1], size[0]))
         copy = small / small_name(outputs[-1].sha256)
         save_small(pixels, copy, SMALL, alpha, wanted.profile)
@@ -47,7 +47,7 @@ def stage(
 
 
 def _stage_photo(job: Job, photo: Picture, picture: Tensor, small: Path) -> None:
-    """Write the photo's small copies for the gallery: on the wall, and beside its picture."""
+    """Write the photo's small copies for the gallery: for the wall and for comparison."""
     profile = job.recipe.output.profile
     height, width = picture.shape[1:]
     save_small(photo.rgb, small / small_name(job.sha256), SMALL, photo.alpha, profile)
@@ -55,8 +55,8 @@ def _stage_photo(job: Job, photo: Picture, picture: Tensor, small: Path) -> None
     save_small(photo.rgb, before, before_side(width, height), photo.alpha, profile)
 
 
-def _labels(job: Job, photo: Picture, kind: Kind, size: tuple[int, int]) -> Labels:
-    """The metadata of a picture of (height, width)."""
+def _build_labels(job: Job, photo: Picture, kind: Kind, size: tuple[int, int]) -> Labels:
+    """The metadata of a picture with this (height, width)."""
     wanted = job.recipe.output
     keep = wanted.metadata == "keep"
     software = SOFTWARE if wanted.provenance else ""

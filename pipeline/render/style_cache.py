@@ -1,6 +1,6 @@
-"""The style cache: paintings' sums on disk, so that a style is measured once, not once per photo.
+"""The style cache: statistics of paintings on disk, measured once and not once per photo.
 
-Whatever is missing, damaged or from another version is measured again.
+Entries that are missing, damaged or from another version are measured again.
 """
 
 import os
@@ -15,17 +15,17 @@ from pipeline.jobs.recipe import ENGINE_VERSION
 from pipeline.nst.cache import Tensors
 from pipeline.system.safe_files import opened, whole_file
 
-# If measurements change without their key, the engine version must change.
+# A change of the measurements that leaves their keys as they are needs a new engine version.
 VERSION = f"{ENGINE_VERSION}"
-MOST_BYTES = 1 << 30
-ENTRIES = 200  # files kept, about 1 to 3 MB each; the least lately used go first
+MAX_BYTES = 1 << 30
+ENTRIES = 200  # files kept, about 1 to 3 MB each; the least recently used are removed first
 
 
 class DiskCache:
-    """A folder of tensors by key; made when first needed.
+    """A folder of tensors by key; created when first needed.
 
     Args:
-        folder: Where; on any disk.
+        folder: The folder, on any disk.
         entries: How many files are kept.
     """
 
@@ -33,20 +33,20 @@ class DiskCache:
         self.folder, self.entries = folder, entries
 
     def get(self, key: str, make: Callable[[], Tensors]) -> Tensors:
-        """The tensors kept under ``key``; ``make()`` where there are none to be read."""
+        """The tensors stored under ``key``; without any, those of ``make()``, which it stores."""
         path = self.folder / f"{key}.v{VERSION}.pt"
         with suppress(OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
-            # Files here are ours, and still only ever read as tensors.
-            with opened(path, most=MOST_BYTES) as file:
+            # These files are our own; even so, only tensors are loaded from them.
+            with opened(path, most=MAX_BYTES) as file:
                 kept: Tensors = torch.load(file, weights_only=True)
             os.utime(path)
             return kept
         made = make()
-        with suppress(OSError):  # a full disk costs the cache, never the picture
-            self._keep(path, made)
+        with suppress(OSError):  # on a full disk the cache fails, not the job
+            self._store(path, made)
         return made
 
-    def _keep(self, path: Path, tensors: Tensors) -> None:
+    def _store(self, path: Path, tensors: Tensors) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
             torch.save({key: value.cpu() for key, value in tensors.items()}, file)

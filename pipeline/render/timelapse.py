@@ -1,11 +1,11 @@
-"""The timelapse: how a picture was painted, as a short film beside it, and stills on request.
+"""Records the timelapse, a short film of the optimisation beside a picture, and stills on request.
 
-While the job runs nothing waits for the device: at some steps a small copy of the iterate is made
-on the device, and stays there. Which of them become frames is decided at the end, when it is known
-how much each one differs from the one before: the film is even in visible change, not in steps.
+Recording never waits for the device: at some steps it makes a small copy of the iterate, which
+stays on the device. At the end, when it is known how much each copy differs from the one before, it
+picks the frames so that neighbours differ about equally.
 
-A film is no part of the recipe. That of an interrupted job is shorter: it begins where the job was
-resumed.
+The film is no part of the recipe. An interrupted job has a shorter film, which begins where the job
+was resumed.
 """
 
 import math
@@ -28,10 +28,10 @@ from pipeline.nst import Iterate
 from pipeline.outbox.publisher import staged_output
 from pipeline.system.safe_files import disk_errors, new_file
 
-# Early steps of a scale change most. The next copy is due after this part of the steps so far, so
+# Early steps of a scale change most. The next copy is due after PACE / frames of the steps so far, so
 # a scale of any length has some twenty copies.
 PACE = 5.0
-CANDIDATES = 4  # at most, for each frame wanted
+CANDIDATES = 4  # at most, for each frame of the film
 
 
 class Recorder:
@@ -44,12 +44,12 @@ class Recorder:
         self._scale = self._began = self._next = 0
 
     def observe(self, iterate: Iterate) -> None:
-        """Keep a copy, where it is time for one. Never waits for the device."""
+        """Keep a copy if one is due. Never waits for the device."""
         if iterate.step in self.settings.stills:
-            self.stills[iterate.step] = _bytes(iterate.image[0])
+            self.stills[iterate.step] = _to_bytes(iterate.image[0])
         if self.settings.format == "none" or not self._is_due(iterate):
             return
-        self._candidates.append(_bytes(_shrunk(iterate.image, self.settings.side)[0]))
+        self._candidates.append(_to_bytes(_shrink(iterate.image, self.settings.side)[0]))
         if len(self._candidates) > CANDIDATES * self.settings.frames:
             del self._candidates[1::2]
 
@@ -71,9 +71,9 @@ class Recorder:
 
         Raises:
             OutputError: The disk is full, or a file cannot be written.
-            MissingExtraError: MP4 is wanted and PyAV is not installed.
+            MissingExtraError: The film is MP4 and PyAV is not installed.
         """
-        outputs = [self._still(step, staging) for step in sorted(self.stills)]
+        outputs = [self._stage_still(step, staging) for step in sorted(self.stills)]
         if self.settings.format != "none":
             path = staging / f"timelapse.{self.settings.format}"
             frames = [_to_srgb(frame, self.profile) for frame in self.frames(finished)]
@@ -82,30 +82,30 @@ class Recorder:
         return tuple(outputs)
 
     def frames(self, finished: Tensor) -> list[Frame]:
-        """The film's frames, all of one size; the last one shows ``finished`` (3, H, W)."""
-        last = _shrunk(finished[None].float(), self.settings.side)
+        """The frames of the film, all of one size; the last one shows ``finished`` (3, H, W)."""
+        last = _shrink(finished[None].float(), self.settings.side)
         size = (last.shape[2], last.shape[3])
-        copies = [*self._candidates, _bytes(last[0])]
-        frames = [_frame(copy, size) for copy in copies]
-        return [frames[i] for i in evenly(_changes(frames), self.settings.frames)]
+        copies = [*self._candidates, _to_bytes(last[0])]
+        frames = [_to_frame(copy, size) for copy in copies]
+        return [frames[i] for i in choose_frames(_changes(frames), self.settings.frames)]
 
-    def _still(self, step: int, staging: Path) -> Output:
+    def _stage_still(self, step: int, staging: Path) -> Output:
         path = staging / f"step-{step:04}.png"
         pixels = self.stills[step]
         with disk_errors(path):
-            frame = _to_srgb(_frame(pixels, pixels.shape[1:]), self.profile)
+            frame = _to_srgb(_to_frame(pixels, pixels.shape[1:]), self.profile)
             with new_file(path) as file:
                 Image.fromarray(frame).save(file, "PNG")
             sync_to_disk(path)
         return staged_output("still", path, pixels.shape[2], pixels.shape[1])
 
 
-def evenly(changes: Sequence[float], count: int) -> list[int]:
-    """Which of ``len(changes) + 1`` frames to show so that each differs about equally.
+def choose_frames(changes: Sequence[float], count: int) -> list[int]:
+    """Choose from ``len(changes) + 1`` frames so that neighbours differ about equally.
 
     Args:
         changes: How much each frame differs from the one before.
-        count: At most so many frames, at least 2.
+        count: The most frames to choose, at least 2.
 
     Returns:
         Their numbers, in order; the first and the last one are among them.
@@ -119,7 +119,7 @@ def evenly(changes: Sequence[float], count: int) -> list[int]:
 # --- frames ---------------------------------------------------------------------------------
 
 
-def _shrunk(image: Tensor, side: int) -> Tensor:
+def _shrink(image: Tensor, side: int) -> Tensor:
     """(1, 3, H, W) -> the same with a long side of at most ``side``; each pixel a mean."""
     height, width = image.shape[2:]
     ratio = side / max(height, width)
@@ -129,12 +129,12 @@ def _shrunk(image: Tensor, side: int) -> Tensor:
     return functional.interpolate(image, size=size, mode="area")
 
 
-def _bytes(image: Tensor) -> Tensor:
+def _to_bytes(image: Tensor) -> Tensor:
     """(3, h, w) -> a copy as bytes, on its device; NaN is black."""
     return image.detach().nan_to_num(0.0).clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
-def _frame(copy: Tensor, size: Sequence[int]) -> Frame:
+def _to_frame(copy: Tensor, size: Sequence[int]) -> Frame:
     """(3, h, w) bytes -> (*size, 3) bytes on the CPU; small scales grow to the film's size."""
     pixels = copy.cpu()
     if pixels.shape[1:] != size:
@@ -144,7 +144,7 @@ def _frame(copy: Tensor, size: Sequence[int]) -> Frame:
 
 
 def _to_srgb(frame: Frame, profile: Profile) -> Frame:
-    """Films and stills are sRGB, in whatever colours the picture is computed."""
+    """Convert to sRGB: films and stills are sRGB, whatever the profile of the picture."""
     if profile == "srgb":
         return frame
     return np.asarray(between(Image.fromarray(frame), profile, "srgb"))

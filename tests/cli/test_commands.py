@@ -13,7 +13,7 @@ from support.command_line import SMALL
 
 from pipeline.daemon.planned_pauses import read_user_pause
 from pipeline.errors import PipelineError
-from pipeline.render.single import contact_sheet
+from pipeline.render.single import build_contact_sheet
 
 COMMANDS = [
     "run", "watch", "serve", "pause", "resume", "status", "explain", "retry", "restore", "accept",
@@ -139,7 +139,7 @@ def test_sweep_paints_a_grid_and_a_contact_sheet(pipeline, folder):
 
 def test_a_row_of_a_contact_sheet_is_as_high_as_its_highest_picture():
     tall, flat = torch.zeros(3, 40, 20), torch.full((3, 10, 30), 0.5)
-    sheet = contact_sheet([tall, flat, flat], 2)
+    sheet = build_contact_sheet([tall, flat, flat], 2)
     edge = (sheet.shape[2] - 2 * 30) // 3
     assert sheet.shape == (3, 40 + 10 + 3 * edge, 2 * 30 + 3 * edge)
     assert torch.equal(sheet[:, edge : edge + 40, edge : edge + 20], tall)

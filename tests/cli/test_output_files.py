@@ -11,7 +11,7 @@ from PIL import Image
 from pipeline.cli import main as cli
 from pipeline.errors import UsageError
 from pipeline.render import single
-from pipeline.render.output_files import Target, made_here, target
+from pipeline.render.output_files import Target, check_target, is_made_here
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +76,7 @@ def test_an_input_is_never_written_over(call, folder, idle, out, force):
     before = held(folder)
     code, err = call(*STYLIZE, "--init", "start.png", "-o", out, *force)
     assert code == 2, err
-    assert "never written over" in err
+    assert "never overwritten" in err
     assert held(folder) == before
 
 
@@ -103,12 +103,12 @@ def test_a_file_of_somebody_elses_is_not_replaced(call, folder, idle, command, t
 
 def test_own_pictures_are_replaced_and_others_by_force(call, folder):
     assert call(*STYLIZE, "-o", "one.png") == (0, "")
-    assert made_here(folder / "one.png")
-    assert not made_here(folder / "mine.png")
+    assert is_made_here(folder / "one.png")
+    assert not is_made_here(folder / "mine.png")
     assert call(*STYLIZE, "-o", "one.png")[0] == 0
     assert call(*STYLIZE, "-o", "mine.png")[0] == 2
     assert call(*STYLIZE, "-o", "mine.png", "--force")[0] == 0
-    assert made_here(folder / "mine.png")
+    assert is_made_here(folder / "mine.png")
     assert not list(folder.glob(".pipeline-*"))
 
 
@@ -150,7 +150,7 @@ def test_a_file_that_came_meanwhile_stays_and_so_does_the_work(folder, monkeypat
 
     if not links:
         monkeypatch.setattr(os, "link", link)
-    place = target(folder / "new.png", ())
+    place = check_target(folder / "new.png", ())
     made = folder / "made"
     made.write_text("hours of work")
     (folder / "new.png").write_text("somebody's")
@@ -169,7 +169,7 @@ def test_what_was_replaceable_and_has_changed_since_is_not_replaced(folder):
 
 
 def test_force_never_means_an_input_that_took_the_name_meanwhile(folder):
-    place = target(folder / "new.png", (folder / "cup.jpg",), force=True)
+    place = check_target(folder / "new.png", (folder / "cup.jpg",), force=True)
     os.link(folder / "cup.jpg", folder / "new.png")
     made = folder / "made"
     made.write_text("hours of work")
@@ -182,15 +182,15 @@ def test_force_never_means_an_input_that_took_the_name_meanwhile(folder):
 def test_what_is_no_file_is_never_replaced(folder, kind):
     os.mkfifo(folder / "new.png") if kind == "fifo" else (folder / "new.png").mkdir()
     with pytest.raises(UsageError, match=r"is a folder|regular file"):
-        target(folder / "new.png", (), force=True)
+        check_target(folder / "new.png", (), force=True)
 
 
 def test_by_force_a_link_is_replaced_and_what_it_leads_to_stays(folder):
     (folder / "new.png").symlink_to("mine.png")
     with pytest.raises(UsageError, match="--force"):
-        target(folder / "new.png", ())
+        check_target(folder / "new.png", ())
     made = folder / "made"
     made.write_text("new")
-    target(folder / "new.png", (), force=True).place(made)
+    check_target(folder / "new.png", (), force=True).place(made)
     assert (folder / "new.png").read_text() == "new"
     assert (folder / "mine.png").read_bytes().startswith(b"\x89PNG")

@@ -48,7 +48,7 @@ WRONG = {
     "stylize inbox/none.jpg builtin:mosaic -o o.png": ["inbox/none.jpg", "no such image"],
     "stylize inbox/cup.jpg builtin:mosiac -o o.png": ["mosiac", "did you mean builtin:mosaic"],
     "stylize inbox/cup.jpg builtin:mosaic -o o.bmp": ["o.bmp", ".png"],
-    "stylize inbox/cup.jpg builtin:mosaic -o none/o.png": ["none", "make the folder"],
+    "stylize inbox/cup.jpg builtin:mosaic -o none/o.png": ["none", "create the folder"],
     "stylize inbox/cup.jpg builtin:mosaic -o o.png --preset drat": ["--preset", "draft"],
     "stylize inbox/cup.jpg builtin:mosaic -o o.png --size 3": ["--size", "16"],
     "stylize inbox/cup.jpg builtin:mosaic -o o.png --optimizer sgd": ["--optimizer", "adam"],

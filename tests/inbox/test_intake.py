@@ -83,8 +83,8 @@ def test_a_photo_replaced_and_put_back_is_never_painted_from_what_lay_there_betw
     sha256 = hash_file(path)
 
     def pixels():
-        worker._photo.cache_clear()  # as in a worker that has just started
-        return worker._photo(sha256, path, 32, Limits(), "srgb").rgb
+        worker._cached_photo.cache_clear()  # as in a worker that has just started
+        return worker._cached_photo(sha256, path, 32, Limits(), "srgb").rgb
 
     first = pixels()
     path.rename(away)
@@ -105,11 +105,13 @@ def test_a_folder_that_turns_into_a_link_leads_nobody_out_of_the_inbox(tmp_path)
     (inbox / "sub").rename(inbox / "away")
     (inbox / "sub").symlink_to(private)
     with pytest.raises(JobError) as caught:
-        worker._photo(job.sha256, path, 32, Limits(), "srgb", worker._untrusted_names(job))
+        worker._cached_photo(
+            job.sha256, path, 32, Limits(), "srgb", worker._count_untrusted_names(job)
+        )
     assert caught.value.code in (Reason.VANISHED, Reason.NOT_REGULAR_FILE)
     (inbox / "sub").unlink()
     (inbox / "away").rename(inbox / "sub")
-    worker._photo(job.sha256, path, 32, Limits(), "srgb", worker._untrusted_names(job))
+    worker._cached_photo(job.sha256, path, 32, Limits(), "srgb", worker._count_untrusted_names(job))
 
 
 def test_only_the_result_that_a_twin_waits_for_makes_a_new_plan(make_studio, monkeypatch):

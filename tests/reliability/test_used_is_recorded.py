@@ -93,8 +93,8 @@ def job_of(made_of: dict[str, Path]) -> Job:
 
 def forget_everything(about: str) -> None:
     """As in a worker that has just started; the network only where it matters: it takes long."""
-    cached = [worker._photo, worker._cached_style, worker._caches, learned._model]
-    for function in cached + [worker._network] * (about == "weights"):
+    cached = [worker._cached_photo, worker._cached_style, worker._caches, learned._model]
+    for function in cached + [worker._load_network] * (about == "weights"):
         function.cache_clear()
 
 

@@ -27,7 +27,7 @@ from pipeline.jobs.recipe import Recipe, StyleImage, digest
 from pipeline.nst import Iterate
 from pipeline.render.run_job import run_job
 from pipeline.render.single import check_film
-from pipeline.render.timelapse import CANDIDATES, Recorder, evenly
+from pipeline.render.timelapse import CANDIDATES, Recorder, choose_frames
 
 pytestmark = pytest.mark.slow
 
@@ -113,13 +113,13 @@ def test_without_a_film_nothing_is_kept() -> None:
 
 def test_frames_are_even_in_what_changed_and_not_in_steps() -> None:
     # Ten steps without a change, then ten that change alike.
-    chosen = evenly([0.0] * 10 + [1.0] * 10, 6)
+    chosen = choose_frames([0.0] * 10 + [1.0] * 10, 6)
     assert [number for number in chosen if number > 0] == [12, 14, 16, 18, 20]
 
 
 @given(st.lists(st.floats(0, 255), max_size=99), st.integers(2, 50))
 def test_any_history_gives_ordered_frames_with_both_ends(changes: list[float], count: int) -> None:
-    chosen = evenly(changes, count)
+    chosen = choose_frames(changes, count)
     assert chosen == sorted(set(chosen))
     assert (chosen[0], chosen[-1]) == (0, len(changes))
     assert len(chosen) <= count

@@ -17,7 +17,7 @@ from pipeline.system.cores import count_usable_cores
 from pipeline.workers import messages
 from pipeline.workers import worker_process as workshop
 from pipeline.workers.executor import GivenBack, WorkerSettings, open_executor
-from pipeline.workers.local import LocalExecutor, sharers
+from pipeline.workers.local import LocalExecutor, count_sharers
 from pipeline.workers.messages import Heartbeat
 from pipeline.workers.stall_watch import HEARTBEAT_LOST_SECONDS, StallWatch
 
@@ -83,13 +83,13 @@ def waited(stall_watch: StallWatch, clock: Clock, seconds: float, beats: object 
 def test_a_process_without_a_beat_is_noticed_within_half_a_minute():
     stall_watch, clock = StallWatch(clock := Clock()), clock
     assert waited(stall_watch, clock, HEARTBEAT_LOST_SECONDS) == ""
-    assert "no sign of life" in waited(stall_watch, clock, 1)
+    assert "no heartbeat" in waited(stall_watch, clock, 1)
 
 
 def test_a_job_may_be_silent_for_long_where_its_process_computes_but_not_where_it_waits():
     stall_watch, clock = StallWatch(clock := Clock()), clock
     assert waited(stall_watch, clock, 3600, Heartbeat(busy=True)) == ""
-    assert "sent no progress of its job for" in waited(stall_watch, clock, 1, Heartbeat(busy=False))
+    assert "reported no progress for" in waited(stall_watch, clock, 1, Heartbeat(busy=False))
 
 
 def test_a_job_may_be_silent_ten_times_as_long_as_it_was_before():
@@ -212,7 +212,7 @@ def test_the_next_job_has_the_device_before_the_last_one_continues(tmp_path, mon
     runner = workshop.JobRunner(work, "cpu", WorkerSettings(), lambda _: None)
     for name in ("a.jpg", "b.jpg"):
         runner.handle(messages.DoJob(make_job(name), tmp_path))
-    wait(runner.doing)
+    wait(runner.running)
     assert order.index("b.jpg begins") < order.index("a.jpg goes on")
 
 
@@ -230,9 +230,11 @@ def test_auto_takes_every_accelerator_and_small_jobs_share_one(work):
 
 
 def test_large_pictures_do_not_share_an_accelerator():
-    assert sharers(80 * GIB, 2048) == sharers(80 * GIB, None) == sharers(0, 256) == 1
-    assert sharers(8 * GIB, 512) == 2
-    assert sharers(80 * GIB, 512) == 4
+    assert (
+        count_sharers(80 * GIB, 2048) == count_sharers(80 * GIB, None) == count_sharers(0, 256) == 1
+    )
+    assert count_sharers(8 * GIB, 512) == 2
+    assert count_sharers(80 * GIB, 512) == 4
 
 
 def test_a_missing_device_is_left_out_and_the_others_work(work):

@@ -32,7 +32,7 @@ from pipeline.workers.ray_cluster.connection import (
     check_dashboard,
     check_private,
     check_reachable,
-    connection_lost,
+    is_connection_lost,
 )
 from pipeline.workers.ray_cluster.executor import open_cluster
 from pipeline.workers.ray_cluster.node_folder import NodeFolder
@@ -142,10 +142,10 @@ def test_how_far_a_job_came_goes_to_another_machine_unless_it_is_too_large(tmp_p
 
 def test_a_lost_client_port_is_distinguished_from_our_own_errors():
     grpc = pytest.importorskip("grpc", reason="grpcio is not installed: pip install -e '.[ray]'")
-    assert connection_lost(ConnectionError("gone"))
-    assert connection_lost(grpc.RpcError())
-    assert connection_lost(ValueError("Cannot invoke RPC on closed channel!"))
-    assert not connection_lost(ValueError("a mistake"))
+    assert is_connection_lost(ConnectionError("gone"))
+    assert is_connection_lost(grpc.RpcError())
+    assert is_connection_lost(ValueError("Cannot invoke RPC on closed channel!"))
+    assert not is_connection_lost(ValueError("a mistake"))
 
 
 # --- folders of nodes -----------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_a_killed_workers_folder_goes_with_the_next_worker_and_nothing_else_does
 
 def test_a_folder_that_others_can_look_into_is_not_used(tmp_path):
     (tmp_path / f"pipeline-{os.getuid()}-{RUN}").mkdir(mode=0o755)
-    with pytest.raises(RuntimeError, match="somebody else's"):
+    with pytest.raises(RuntimeError, match="belongs to another user"):
         NodeFolder(RUN, tmp_path)
 
 
