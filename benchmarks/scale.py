@@ -106,8 +106,8 @@ def timed_run_job(*job_and_rest: Any) -> JobResult:
 
     if not hasattr(worker, "_timed"):
         worker._timed = True  # type: ignore[attr-defined]
-        worker._paint = _noted(worker._paint)
-        worker._enhanced = _noted(worker._enhanced)
+        worker._stylize = _noted(worker._stylize)
+        worker._enhance = _noted(worker._enhance)
     return worker.run_job(*job_and_rest)
 
 

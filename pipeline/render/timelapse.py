@@ -28,7 +28,7 @@ from pipeline.nst import Iterate
 from pipeline.outbox.publisher import staged_output
 from pipeline.system.safe_files import disk_errors, new_file
 
-# Early steps of a scale change most. The next copy is due after PACE / frames of the steps so far, so
+# Early steps of a scale change most. The next copy is due after PACE / frames of the steps so far:
 # a scale of any length has some twenty copies.
 PACE = 5.0
 CANDIDATES = 4  # at most, for each frame of the film

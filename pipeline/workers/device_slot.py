@@ -1,4 +1,4 @@
-"""A device slot as the daemon sees it: a process, the jobs it was given, and its signs of life."""
+"""A device slot as the daemon sees it: its process, its jobs, and the watch over its heartbeat."""
 
 import logging
 import signal
@@ -27,7 +27,7 @@ from pipeline.workers.messages import (
     WorkerSettings,
 )
 from pipeline.workers.stall_watch import StallWatch
-from pipeline.workers.worker_process import STOP_SECONDS, STOPS
+from pipeline.workers.worker_process import STOP_SECONDS, STOP_SIGNALS
 
 log = logging.getLogger("pipeline.slots")  # the name operators see
 
@@ -45,8 +45,8 @@ class SlotJob:
     job: Job
     staging: Path
     sent: bool = False  # to the process
-    started: bool = False  # it has, or has had, the device
-    recalled: bool = False  # asked back, for a slot that has nothing to do
+    started: bool = False  # it has or had the device
+    recalled: bool = False  # requested back, for an idle slot
 
 
 class Slot:
@@ -62,9 +62,9 @@ class Slot:
     ) -> None:
         self.number, self.device, self.threads, self.place = number, device, threads, place
         self.jobs: list[SlotJob] = []  # oldest first
-        self.refused = ""  # why its device cannot be used, when it was last tried
+        self.refused = ""  # why its device could not be used at the last try
         self._refused_at = 0.0
-        self.found: tuple[tuple[str, int], ...] = ()  # what its process found its device to be
+        self.found: tuple[tuple[str, int], ...] = ()  # devices that its process found
         self.photo = ""  # SHA-256 of the last photo
         self.styles: deque[str] = deque(maxlen=CACHED_STYLES)
         self.pipe: Connection[Any, Any] | None = None
@@ -76,12 +76,12 @@ class Slot:
 
     @property
     def capacity(self) -> int:
-        """How many jobs it would take."""
+        """How many more jobs it can take."""
         return 0 if self.unavailable else AHEAD - len(self.jobs)
 
     @property
     def unavailable(self) -> bool:
-        """Whether its device could not be used, and is not tried again yet."""
+        """Whether its device could not be used and is not due for another try."""
         return bool(self.refused) and self._clock() < self._refused_at + REFUSED_SECONDS
 
     def renew(self) -> None:
@@ -89,27 +89,27 @@ class Slot:
         self.refused = ""
 
     def cache_rank(self, job: Job) -> int:
-        """0 where the photo is in the cache, 1 where only the painting is, 2 where neither is."""
+        """0 if the process has the photo in memory, 1 if only the painting, 2 if neither."""
         return 0 if job.sha256 == self.photo else 1 if job.style in self.styles else 2
 
     def take(self, job: Job, staging: Path) -> None:
-        """Take a job, now or after the one it has."""
+        """Take a job, to run now or after the present one."""
         self.photo = job.sha256
         self.styles.append(job.style)
         self.jobs.append(SlotJob(job, staging))
         self._send_jobs()
 
     def start(self) -> None:
-        """Start the process, if it is not there."""
+        """Start the process, unless it is running."""
         if self.process is not None and self.process.poll() is None:
             return
         self.pipe, theirs = Pipe()
         log = self.place.state and self.place.state / "logs" / f"worker-{self.number}.log"
         self.found = ()
-        # Never a fork of this process: CUDA cannot be used after one.
+        # Never a fork of this process: CUDA cannot be used after a fork.
         try:
             with theirs, _signals_blocked(), limit_threads(self.threads):
-                self.process = subprocess.Popen(  # noqa: S603  # ourselves
+                self.process = subprocess.Popen(  # noqa: S603  # our own program
                     python_command(_PROGRAM, str(theirs.fileno())),
                     env=child_environment(),
                     pass_fds=[theirs.fileno()],
@@ -120,11 +120,11 @@ class Slot:
             self.process = self.pipe = None
             self._refuse(f"no worker process can be started: {error.strerror or error}")
             return
-        with suppress(OSError):  # died at once: drain() finds the pipe closed and reports it
+        with suppress(OSError):  # it died at once: drain() finds the closed pipe and reports it
             self.pipe.send((self.device, self.threads, self.place, log))
 
     def _send_jobs(self) -> None:
-        """Send what may be sent: a job that needs all memory waits until it is alone."""
+        """Send jobs to the process; a job that needs all memory waits until it is alone."""
         sent = [slot_job for slot_job in self.jobs if slot_job.sent]
         for slot_job in self.jobs[len(sent) :]:
             if sent and (
@@ -141,7 +141,7 @@ class Slot:
                 self.stall_watch.job_started()
             if self.pipe is None:
                 return  # it could not be started: drain() gives the jobs back
-            with suppress(OSError):  # died meanwhile: drain() finds the pipe closed and reports it
+            with suppress(OSError):  # it died: drain() finds the closed pipe and reports it
                 self.pipe.send(DoJob(slot_job.job, slot_job.staging))
             slot_job.sent = True
             sent.append(slot_job)
@@ -149,7 +149,7 @@ class Slot:
     # --- receiving messages -------------------------------------------------------------------
 
     def drain(self) -> list[Event]:
-        """The events of the messages that have arrived."""
+        """Handle the messages that have arrived; return their events."""
         events: list[Event] = []
         if self.pipe is None and self.refused and self.jobs:
             return self._give_up_device(self.refused)
@@ -157,7 +157,7 @@ class Slot:
             while self.pipe is not None and self.pipe.poll():
                 events += self._handle_message(self.pipe.recv())
         except (EOFError, OSError):
-            events += self._crashed()
+            events += self._handle_crash()
         return events
 
     def _handle_message(self, message: Any) -> list[Event]:
@@ -177,27 +177,25 @@ class Slot:
         return [message] if isinstance(message, Progress) else []
 
     def watch(self) -> list[Event]:
-        """End a process that is silent for too long; returns what becomes of its jobs."""
+        """Kill a process that is silent for too long; return the events of its jobs."""
         self.stall_watch.tick()
         if not self.found:
-            self.stall_watch.since_heartbeat = (
-                0.0  # still starting: libraries load without a message
-            )
-        wrong = self.stall_watch.diagnose(self.place.limits.stall_seconds)
-        if not wrong or not any(slot_job.sent for slot_job in self.jobs):
+            self.stall_watch.since_heartbeat = 0.0  # still starting: loading sends no message
+        problem = self.stall_watch.diagnose(self.place.limits.stall_seconds)
+        if not problem or not any(slot_job.sent for slot_job in self.jobs):
             return []
         self.close(force=True)
-        why = f"the worker on {self.device} {wrong} and was ended"
+        why = f"the worker on {self.device} {problem} and was killed"
         return self._fail_started_jobs(Failure(Reason.STALLED, why))
 
-    def _crashed(self) -> list[Event]:
-        assert self.process is not None  # noqa: S101  # its pipe was there
+    def _handle_crash(self) -> list[Event]:
+        assert self.process is not None  # noqa: S101  # it had a pipe
         code = None
         with suppress(subprocess.TimeoutExpired):
             code = self.process.wait(STOP_SECONDS)
         cause = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit {code}"
         self.close(force=True)
-        if not self.found:  # it never came to any job
+        if not self.found:  # it crashed before its first job
             return self._give_up_device(
                 f"the worker process on {self.device} ended at its start ({cause})"
             )
@@ -205,25 +203,25 @@ class Slot:
         return self._fail_started_jobs(Failure(Reason.WORKER_CRASHED, why))
 
     def _fail_started_jobs(self, failure: Failure) -> list[Event]:
-        """Started jobs have failed, the others come back; one at least counts as failed."""
+        """Fail the started jobs and give the others back; at least one job counts as failed."""
         lost, self.jobs = self.jobs, []
-        jobs = [one.job.id for one in lost]
+        jobs = [lost_job.job.id for lost_job in lost]
         facts = {"code": failure.code, "slot": self.number, "jobs": jobs, "what": failure.message}
         log.warning("worker_lost", extra={"facts": facts})
-        if lost and not any(one.started for one in lost):
+        if lost and not any(lost_job.started for lost_job in lost):
             lost[0].started = True
         return [
-            JobResult(one.job, "failed", device=self.device, error=failure)
-            if one.started
-            else GivenBack(one.job)
-            for one in lost
+            JobResult(lost_job.job, "failed", device=self.device, error=failure)
+            if lost_job.started
+            else GivenBack(lost_job.job)
+            for lost_job in lost
         ]
 
     def _give_up_device(self, why: str) -> list[Event]:
         self._refuse(why)
         self.close(force=True)
         returned, self.jobs = self.jobs, []
-        return [GivenBack(one.job) for one in returned]
+        return [GivenBack(lost_job.job) for lost_job in returned]
 
     def _refuse(self, why: str) -> None:
         self.refused, self._refused_at = why, self._clock()
@@ -231,7 +229,7 @@ class Slot:
     # --- stopping -----------------------------------------------------------------------------
 
     def interrupt(self) -> list[Event]:
-        """Ask for all jobs back; those that the process does not have yet come at once."""
+        """Request all jobs back; those not sent yet are returned at once."""
         unsent = [slot_job.job for slot_job in self.jobs if not slot_job.sent]
         self.jobs = [slot_job for slot_job in self.jobs if slot_job.sent]
         if self.jobs:
@@ -239,7 +237,7 @@ class Slot:
         return [GivenBack(job) for job in unsent]
 
     def recall_waiting_job(self) -> SlotJob | None:
-        """Ask for a waiting job back, for another slot: it comes as GivenBack, or is started."""
+        """Request a waiting job back, for another slot: it comes as GivenBack, or starts here."""
         waiting = [
             slot_job for slot_job in self.jobs[1:] if not slot_job.started and not slot_job.recalled
         ]
@@ -251,18 +249,18 @@ class Slot:
         return waiting[0]
 
     def _send_message(self, message: object) -> None:
-        with suppress(OSError):  # already gone; drain() reports it
+        with suppress(OSError):  # the process is gone; drain() reports it
             if self.pipe is not None:
                 self.pipe.send(message)
 
     def close(self, force: bool) -> None:
-        """End the process; with ``force`` at once."""
+        """End the process; with ``force``, kill it at once."""
         if self.process is None:
             return
         if force:
             self.process.kill()
         if self.pipe is not None:
-            self.pipe.close()  # the child ends when it finds the other end closed
+            self.pipe.close()  # the child ends when it finds the pipe closed
         try:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -279,16 +277,16 @@ def _needs_process_alone(job: Job) -> bool:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Ctrl-C reaches the whole group: a child still starting up would end in a traceback.
+    """Block stop signals while a child starts.
 
-    (And a service manager sends SIGTERM to the whole group.)
-
-    It inherits what is blocked here; the parent gets the signal right after.
+    Ctrl-C, and SIGTERM from a service manager, reach the whole process group: a child that is still
+    starting would end with a traceback. It inherits the blocked signals; the parent gets a signal
+    right after this block.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
     finally:

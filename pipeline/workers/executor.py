@@ -1,7 +1,7 @@
-"""Where jobs run: this machine's device slots, or a cluster; one interface for both.
+"""Where jobs run: device slots of this machine, or a cluster, behind one interface.
 
-A process of its own keeps a crash of the engine, a leak or a hang away from the daemon, and lets
-the dashboard move while torch computes. Each slot is given its next job in advance.
+Jobs run in separate processes, so that a crash, a leak or a hang of the engine does not affect the
+daemon, and the dashboard keeps moving while torch computes. Each slot gets its next job in advance.
 """
 
 from pathlib import Path
@@ -14,36 +14,36 @@ from pipeline.workers.messages import Event, GivenBack, WorkerSettings
 
 __all__ = ["Event", "Executor", "GivenBack", "LocalExecutor", "WorkerSettings", "open_executor"]
 
-START_SECONDS = 120.0  # for the devices that a config names to answer
+START_SECONDS = 120.0  # for the devices that the config names to respond
 
 
 class Executor(Protocol):
-    """Where jobs run."""
+    """Runs jobs on devices or nodes."""
 
     @property
     def slots(self) -> int:
-        """How many jobs are worked on at once."""
+        """How many jobs run at once."""
         ...
 
     @property
     def trouble(self) -> str:
-        """Devices or nodes that are left out, and why; "" when none is."""
+        """Devices or nodes that cannot be used, and why; "" when there are none."""
         ...
 
     def free(self) -> int:
-        """How many jobs can be taken now, to be begun now or next."""
+        """How many jobs can be submitted now, to start now or next."""
         ...
 
     def running(self) -> list[tuple[str, Job]]:
-        """Device and job of all that was taken and has not ended."""
+        """Device and job of all submitted jobs that have not ended."""
         ...
 
     def submit(self, job: Job, staging: Path) -> None:
-        """Take a job; its pictures go to the folder ``staging``."""
+        """Submit a job; its pictures go to the folder ``staging``."""
         ...
 
     def poll(self, timeout: float) -> list[Event]:
-        """What has happened; waits up to ``timeout`` seconds for something to happen.
+        """Return new events; wait up to ``timeout`` seconds for the first.
 
         Raises:
             PlaceError: No device or node of the config can be used; all jobs were given back.
@@ -51,23 +51,23 @@ class Executor(Protocol):
         ...
 
     def renew(self) -> None:
-        """Try devices and nodes again that could not be used."""
+        """Retry devices and nodes that could not be used."""
         ...
 
     def interrupt(self) -> None:
-        """Ask for all jobs back; each comes as GivenBack, or as the result it just came to."""
+        """Request all jobs back; each comes as GivenBack, or with its result if it just ended."""
         ...
 
     def close(self, force: bool = False) -> None:
-        """End all processes; with ``force`` at once."""
+        """End all processes; with ``force``, kill them at once."""
         ...
 
 
 def open_executor(config: Config, place: WorkerSettings) -> Executor:
-    """What the config's ``engine`` and ``device`` ask for.
+    """Open the executor for the config's ``engine`` and ``device``.
 
     Raises:
-        ConfigError: None of the devices named is there; the cluster does not answer or is unsafe.
+        ConfigError: None of the named devices exists; the cluster does not respond or is unsafe.
         MissingExtraError: ``engine: ray`` without Ray.
     """
     if config.engine == "ray":
@@ -82,6 +82,6 @@ def open_executor(config: Config, place: WorkerSettings) -> Executor:
 
 
 def _largest_side(config: Config) -> int | None:
-    """Long side in px of the largest pictures that the config asks for; None: the photos' own."""
+    """Long side in px of the largest pictures of the config; None: the size of the photos."""
     sizes = [config.transfer_of(style).size for style in config.styles]
     return None if "source" in sizes else max(size for size in sizes if size != "source")

@@ -1,4 +1,4 @@
-"""Jobs on this machine: the device slots as one executor."""
+"""Runs jobs on this machine: the device slots as one executor."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,26 +12,26 @@ from pipeline.system.cores import count_usable_cores
 from pipeline.workers.device_slot import Slot, SlotJob
 from pipeline.workers.messages import Event, GivenBack, WorkerSettings
 
-# Several jobs share an accelerator where so much of its free memory holds them all.
+# Several jobs share an accelerator if this part of its free memory holds all of them.
 SHARED_MEMORY = 0.8
-JOB_BYTES = 3 << 29  # of a process on an accelerator: its context, VGG-19, workspaces
-PIXEL_BYTES = 4 << 10  # of a job: features to relu5_1 and their gradients, L-BFGS's history
-SHARED_SIDE = 1024  # px; larger pictures keep an accelerator busy by themselves
-SHARERS = 4
+JOB_BYTES = 3 << 29  # per process on an accelerator: its context, VGG-19, workspaces
+PIXEL_BYTES = 4 << 10  # per pixel: features up to relu5_1, their gradients, L-BFGS's history
+SHARED_SIDE = 1024  # px; one larger picture keeps an accelerator busy
+MAX_SHARERS = 4
 
 
 class LocalExecutor:
     """Slots on this machine, each a process bound to a device; started when first needed.
 
     Args:
-        devices: Their names; each entry is a slot. ``auto`` becomes a slot for each device there
-            is, as soon as the first process has found them.
-        place: What the processes may take.
+        devices: Names of devices; each entry is a slot. ``auto`` becomes a slot for each device, as
+            soon as the first process has found them.
+        place: Limits and state folder of the processes.
         clock: Monotonic seconds.
         side: Long side in px of the largest pictures to come; None: not known.
         share: Slots for each entry of ``devices``, or ``auto``: one for each that is named, and
             as many as its memory allows on each accelerator that was found.
-        slot: What a slot is.
+        slot: The class of the slots.
     """
 
     def __init__(
@@ -43,17 +43,13 @@ class LocalExecutor:
         share: int | str = 1,
         slot: type[Slot] = Slot,
     ) -> None:
-        self._place, self._clock, self._side, self._share = (
-            place or WorkerSettings(),
-            clock,
-            side,
-            share,
-        )
+        self._place = place or WorkerSettings()
+        self._clock, self._side, self._share = clock, side, share
         self._slot = slot
         self._slots: list[Slot] = []
-        self._back: list[Event] = []  # given back before a process had it
+        self._back: list[Event] = []  # jobs given back before a process had them
         self._failed_on: dict[str, int] = {}  # the slot that a job failed on, to prefer another
-        self._idle: set[int] = set()  # slots that had nothing to do at the last poll
+        self._idle: set[int] = set()  # slots that were idle at the last poll
         copies = share if isinstance(share, int) else 1
         every = [device for device in devices for _ in range(copies)]
         cpus = sum(device == "cpu" for device in every)
@@ -66,10 +62,10 @@ class LocalExecutor:
         self._slots.append(self._slot(number, device, self._threads, self._place, self._clock))
 
     def confirm(self, seconds: float) -> None:
-        """Start all processes and wait until each has found its device, or has not.
+        """Start all processes and wait until each has tried its device.
 
         Raises:
-            ConfigError: None has.
+            ConfigError: No device can be used.
         """
         for slot in self._slots:
             slot.start()
@@ -84,26 +80,26 @@ class LocalExecutor:
 
     @property
     def slots(self) -> int:
-        """How many jobs are worked on at once."""
+        """How many jobs run at once."""
         return sum(not slot.refused for slot in self._slots)
 
     @property
     def trouble(self) -> str:
-        """Devices that are left out, and why."""
+        """Devices that cannot be used, and why."""
         return "; ".join(dict.fromkeys(slot.refused for slot in self._slots if slot.refused))
 
     def free(self) -> int:
-        """How many jobs can be taken now: two for each slot, one at work and one in advance."""
+        """How many jobs can be submitted: two per slot, one running and one in advance."""
         return sum(slot.capacity for slot in self._slots)
 
     def running(self) -> list[tuple[str, Job]]:
-        """Device and job of all that was taken, those in advance last."""
+        """Device and job of all submitted jobs, those taken in advance last."""
         taken = [(slot, slot_job) for slot in self._slots for slot_job in enumerate(slot.jobs)]
         taken.sort(key=lambda one: one[1][0])
         return [(slot.device, slot_job.job) for slot, (_, slot_job) in taken]
 
     def submit(self, job: Job, staging: Path) -> None:
-        """Hand a job to the slot that can begin it first; among equals, one that knows it."""
+        """Give a job to the slot that can start it first, preferably one that has its files."""
         failed_on = self._failed_on.get(job.id)
 
         def cost(slot: Slot) -> tuple[bool, int, bool, int, int]:
@@ -113,7 +109,7 @@ class LocalExecutor:
         min((slot for slot in self._slots if slot.capacity), key=cost).take(job, staging)
 
     def poll(self, timeout: float) -> list[Event]:
-        """What has happened; waits up to ``timeout`` seconds for something to happen."""
+        """Return new events; wait up to ``timeout`` seconds for the first."""
         live = {slot.pipe: slot for slot in self._slots if slot.pipe is not None}
         busy = any(slot.jobs for slot in self._slots) or not all(s.found for s in live.values())
         if busy and not self._back:
@@ -125,7 +121,7 @@ class LocalExecutor:
                 if (
                     isinstance(event, GivenBack)
                     and event.job.id in moving
-                    and not event.changed  # no slot can do it
+                    and not event.changed  # otherwise no slot can run it
                 ):
                     self._resubmit(moving[event.job.id])
                 else:
@@ -133,23 +129,23 @@ class LocalExecutor:
             self._add_found_devices(slot)
         self._use_idle_slots()
         if not events and self._slots and all(slot.unavailable for slot in self._slots):
-            raise PlaceError(self.trouble, where="device", hint="`doctor` says what there is")
+            raise PlaceError(self.trouble, where="device", hint="`doctor` lists the devices")
         return events
 
     def renew(self) -> None:
-        """Try devices again that could not be used."""
+        """Retry devices that could not be used."""
         for slot in self._slots:
             slot.renew()
 
     def interrupt(self) -> None:
-        """Ask for all jobs back."""
+        """Request all jobs back."""
         for slot in self._slots:
             for slot_job in slot.jobs:
                 slot_job.recalled = False
             self._back += slot.interrupt()
 
     def close(self, force: bool = False) -> None:
-        """End all processes; with ``force`` at once."""
+        """End all processes; with ``force``, kill them at once."""
         for slot in self._slots:
             slot.close(force)
 
@@ -166,24 +162,24 @@ class LocalExecutor:
         return event
 
     def _add_found_devices(self, slot: Slot) -> None:
-        """Once the first process has found devices: a slot for each, several where they fit."""
+        """Once the first process has found devices, add a slot for each, or several if they fit."""
         if slot.device != "auto" or not slot.found:
             return
         slot.device = slot.found[0][0]
         names = [
             name
             for name, free in slot.found
-            for _ in range(sharers(free, self._side) if self._share == "auto" else 1)
+            for _ in range(count_sharers(free, self._side) if self._share == "auto" else 1)
         ]
         for name in names[1:]:
             self._add(name)
 
     def _use_idle_slots(self) -> None:
-        """Move a job that waits behind another to a slot that has had nothing to do."""
+        """Move jobs that wait behind others to slots that were idle."""
         idle = {slot.number for slot in self._slots if not slot.jobs and not slot.refused}
         for number in idle & self._idle:
-            behind = (slot_job for slot in self._slots if (slot_job := slot.recall_waiting_job()))
-            slot_job = next(behind, None)
+            waiting = (slot_job for slot in self._slots if (slot_job := slot.recall_waiting_job()))
+            slot_job = next(waiting, None)
             if slot_job is None:
                 break
             if not slot_job.sent:
@@ -203,14 +199,14 @@ class LocalExecutor:
             self._back.append(GivenBack(slot_job.job))
 
 
-def sharers(free_bytes: int, side: int | None) -> int:
-    """How many jobs share an accelerator: as many as its free memory holds, at most four.
+def count_sharers(free_bytes: int, side: int | None) -> int:
+    """How many jobs share an accelerator: as many as its free memory holds, at most MAX_SHARERS.
 
     Args:
-        free_bytes: Free memory; 0: not known, so one.
-        side: Long side of the pictures in px; one where they are large, or of any size.
+        free_bytes: Free memory; 0: not known, so one job.
+        side: Long side of the pictures in px; None or large: one job.
     """
     if side is None or side > SHARED_SIDE:
         return 1
     each = JOB_BYTES + side * side * PIXEL_BYTES
-    return max(1, min(SHARERS, int(SHARED_MEMORY * free_bytes / each)))
+    return max(1, min(MAX_SHARERS, int(SHARED_MEMORY * free_bytes / each)))

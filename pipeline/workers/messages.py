@@ -13,7 +13,7 @@ AHEAD = 2  # jobs a process has at most: one at the device, one decoded ahead or
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The process is alive; ``busy``: it has computed since the last heartbeat."""
+    """The process is alive; ``busy``: it has been computing since the last heartbeat."""
 
     busy: bool
 
@@ -27,9 +27,10 @@ FindDevices = Callable[[str], tuple[tuple[str, int], ...]]  # `pipeline.nst.devi
 
 @dataclass(frozen=True, slots=True)
 class GivenBack:
-    """A job that was stopped before its end, on request, or whose place was lost.
+    """A job that goes back into the queue.
 
-    Or one that no longer can be done as planned, because the file ``changed`` holds something else.
+    It was stopped on request, its worker was lost, or it can no longer be run as planned because
+    the content of the file ``changed`` is not the planned one.
     """
 
     job: Job
@@ -44,20 +45,20 @@ class WorkerSettings:
     """Limits of the worker processes, their state folder, and replacements for tests."""
 
     limits: Limits = DEFAULT_LIMITS
-    state: Path | None = None  # logs and checkpoints; absent: neither
+    state: Path | None = None  # for logs and checkpoints; None: neither is written
     do: RunJob | None = None  # replaces the engine
     timelapse: Timelapse = NO_TIMELAPSE
     find: FindDevices | None = None  # replaces the search for devices
 
     @property
     def checkpoints(self) -> Path | None:
-        """Where jobs keep how far they came."""
+        """The folder in which jobs store their progress."""
         return self.state and self.state / "checkpoints"
 
 
 @dataclass(frozen=True, slots=True)
 class DoJob:
-    """A job to do."""
+    """Run a job."""
 
     job: Job
     staging: Path
@@ -65,27 +66,27 @@ class DoJob:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Stop a job that has not begun, or, without a name, all jobs."""
+    """Stop a job that has not started, or all jobs if ``job`` is empty."""
 
     job: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The process is up; names and free bytes of the devices that its device name stands for."""
+    """The process has started; its devices, each with its free bytes."""
 
     devices: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The process cannot work: its device is not there."""
+    """The process cannot work, because its device cannot be used."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceTaken:
-    """A job has the device."""
+    """A job has got the device."""
 
     job: str

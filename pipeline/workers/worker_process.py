@@ -1,12 +1,11 @@
-"""The process of a device slot: jobs come down a pipe, one at a time has the device.
+"""The process of a device slot: receives jobs through a pipe and runs them on its device.
 
-Two jobs may be here at once. While one has the device, the next one's photo is decoded; as soon as
-the device is free the next one takes it, and the last one's pictures are written meanwhile. So the
-device never waits for a disk, nor for the daemon.
+It runs two jobs at once, of which one has the device: meanwhile the other one decodes its photo or
+writes its pictures. So the device waits neither for a disk nor for the daemon.
 
-    main thread   receives jobs, requests to stop, the end of the daemon
-    two threads   do the jobs; `DeviceTurn` lets one at a time have the device
-    one thread    sends the jobs' messages, and a heartbeat every second
+    main thread   receives jobs and requests to stop, and notices the end of the daemon
+    two threads   run the jobs; `DeviceTurn` gives the device to one at a time
+    one thread    sends messages of the jobs, and a heartbeat every second
 """
 
 import os
@@ -46,13 +45,15 @@ from pipeline.workers.messages import (
 )
 
 STOP_SECONDS = 10.0
-YIELD_SECONDS = 0.001  # for the next job's thread to take over
-CHECK_SECONDS = 0.1  # between two checks whether a job that waits for the device is still wanted
+YIELD_SECONDS = 0.001  # lets the thread of the next job take over
+CHECK_SECONDS = 0.1  # between two checks whether a job that waits for the device was cancelled
 MAX_LOG = 1 << 20
 
 
-# What a terminal or a service manager sends to the whole group.
-STOPS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])
+# Signals that a terminal or a service manager sends to the whole process group.
+STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if hasattr(signal, "SIGHUP"):  # not on Windows
+    STOP_SIGNALS.append(signal.SIGHUP)
 
 
 # --- the process ----------------------------------------------------------------------------
@@ -64,31 +65,31 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     pipe: Connection[Any, Any] = Connection(int(sys.argv[1]))
-    with suppress(EOFError, OSError):  # the daemon is gone again
+    with suppress(EOFError, OSError):  # the daemon has already ended
         device, threads, place, log = pipe.recv()
-        serve(pipe, device, threads, place, log)
+        run_worker(pipe, device, threads, place, log)
 
 
-def serve(
+def run_worker(
     pipe: "Connection[Any, Any]", device: str, threads: int, place: WorkerSettings, log: Path | None
 ) -> None:
-    """Run the process: jobs from the pipe until it closes."""
+    """Run jobs from the pipe until it closes."""
     use_one_arena()
-    # Ctrl-C reaches the whole process group; stopping is the parent's decision.
-    for number in STOPS:
+    # Ctrl-C reaches the whole process group, but the parent decides when to stop.
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if log is not None:
-        _redirect(log)  # libraries' output would break the dashboard or the JSON
+        _redirect_output(log)  # output of libraries would break the dashboard or the JSON
     sender = MessageSender(pipe)
     sender.start()
     try:
         do, devices = prepare_engine(device, threads, place)
-    except Exception as error:  # whatever a broken torch raises while it is loaded
+    except Exception as error:  # a broken torch may raise anything while it is loaded
         if not isinstance(error, PipelineError):
             traceback.print_exc()  # into the log
         sender.send(Refused(describe_failure(error)))
         with suppress(EOFError, OSError):
-            while True:  # until the parent has read it; it may have sent a job before
+            while True:  # until the parent has read the message; it may have sent a job already
                 pipe.recv()
         return
     sender.send(Ready(devices))
@@ -102,7 +103,7 @@ def serve(
 
 
 def describe_failure(error: Exception) -> str:
-    """Why no worker can work here, in the same words in `doctor` and while work pauses."""
+    """Why no worker can run here, in the words that `doctor` and a pause share."""
     if isinstance(error, PipelineError | OSError):
         return str(error)
     line = " ".join(str(error).split())[:300]
@@ -112,13 +113,13 @@ def describe_failure(error: Exception) -> str:
 def prepare_engine(
     device: str, threads: int, place: WorkerSettings
 ) -> tuple[RunJob, tuple[tuple[str, int], ...]]:
-    """The function that does jobs, and the devices that there are.
+    """Return the function that runs jobs, and the available devices.
 
     Raises:
-        EngineError: The device is not there.
+        EngineError: The device does not exist.
     """
     if place.do is not None:
-        do = place.do if getattr(place.do, "takes_turns", False) else _in_turn(place.do)
+        do = place.do if getattr(place.do, "takes_turns", False) else _with_turn(place.do)
         return do, place.find(device) if place.find else ((device, 0),)
     from pipeline.render.run_job import run_job, use_threads
     from pipeline.render.self_check import list_devices
@@ -127,8 +128,8 @@ def prepare_engine(
     return run_job, (place.find or list_devices)(device)
 
 
-def _in_turn(do: RunJob) -> RunJob:
-    """A function that takes no turn as an argument, run as a whole within its turn."""
+def _with_turn(do: RunJob) -> RunJob:
+    """Wrap a function without the argument ``turn``, so that it holds the turn throughout."""
 
     def run_in_turn(
         job: Job,
@@ -145,7 +146,7 @@ def _in_turn(do: RunJob) -> RunJob:
 
 
 class JobRunner:
-    """Does jobs in threads: at most two at once, of which one at a time has the device."""
+    """Runs jobs in threads, at most two at once, of which one has the device."""
 
     def __init__(
         self, do: RunJob, device: str, place: WorkerSettings, send: Callable[[Any], None]
@@ -154,14 +155,14 @@ class JobRunner:
         self.lock = threading.Lock()
         self.turns: dict[str, DeviceTurn] = {}
         self.threads = ThreadPoolExecutor(2)
-        self.doing: set[Future[None]] = set()
+        self.running: set[Future[None]] = set()
 
     def handle(self, message: DoJob | Stop) -> None:
-        """Begin a job, or cancel one, or all."""
+        """Start a job, or cancel one job or all jobs."""
         if isinstance(message, DoJob):
             turn = self.turns[message.job.id] = DeviceTurn(self, message.job.id)
-            self.doing = {future for future in self.doing if not future.done()}
-            self.doing.add(self.threads.submit(self._do, message, turn))
+            self.running = {future for future in self.running if not future.done()}
+            self.running.add(self.threads.submit(self._run, message, turn))
         elif not message.job:
             for turn in list(self.turns.values()):
                 turn.cancelled = True
@@ -169,11 +170,11 @@ class JobRunner:
             self.turns[message.job].withdrawn = True
 
     def stop(self, seconds: float) -> bool:
-        """Cancel all jobs; returns whether they ended in time."""
+        """Cancel all jobs; return whether they ended in time."""
         self.handle(Stop())
-        return not wait(self.doing, seconds).not_done
+        return not wait(self.running, seconds).not_done
 
-    def _do(self, take: DoJob, turn: "DeviceTurn") -> None:
+    def _run(self, take: DoJob, turn: "DeviceTurn") -> None:
         place = self.place
         workspace = Workspace(
             self.device, take.staging, place.limits, place.checkpoints, place.timelapse
@@ -185,26 +186,26 @@ class JobRunner:
         except ChangedError as error:
             result = GivenBack(take.job, error.path)
         except BaseException:
-            traceback.print_exc()  # into the log; the parent sees a process that crashed
+            traceback.print_exc()  # into the log; the parent finds a crashed process
             os._exit(1)
         del self.turns[take.job.id]
         self.send(result)
 
 
 class DeviceTurn:
-    """A job's claim to the device: a context that begins when the device is free.
+    """A job's turn on the device: a context that is entered when the device is free.
 
     Raises:
-        Interrupted: On entering, when the job was cancelled while it waited.
+        Interrupted: On entering, if the job was cancelled while it waited.
     """
 
     def __init__(self, runner: JobRunner, job: str) -> None:
         self.runner, self.job = runner, job
         self.cancelled = False
-        self.withdrawn = False  # as cancelled, but only while it waits for the device
+        self.withdrawn = False  # like cancelled, but only while it waits for the device
 
     def should_stop(self) -> bool:
-        """Whether the job is to stop."""
+        """Whether the job must stop."""
         return self.cancelled
 
     def __enter__(self) -> None:
@@ -224,12 +225,12 @@ class DeviceTurn:
     ) -> None:
         self.runner.lock.release()
         if len(self.runner.turns) > 1:
-            # Python would continue here for up to 5 ms before it let the next job's thread run,
-            # while the device waits. What this job has left to do is not urgent.
+            # Otherwise Python may continue this thread for up to 5 ms while the next job and the
+            # device wait. The rest of this job is not urgent.
             time.sleep(YIELD_SECONDS)
 
 
-def _redirect(log: Path) -> None:
+def _redirect_output(log: Path) -> None:
     with suppress(OSError):
         log.parent.mkdir(parents=True, exist_ok=True)
         fd = open_regular(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -241,13 +242,13 @@ def _redirect(log: Path) -> None:
 
 
 HEARTBEAT_SECONDS = 1.0
-BUSY_SHARE = 0.5  # of a core: a process that computes so much is at a long step, not hung
+BUSY_SHARE = 0.5  # of a core: a process that computes this much is in a long step, not hung
 
 
 class MessageSender(threading.Thread):
-    """Sends all messages of the process, so that no job waits for a daemon that is busy.
+    """Sends all messages of the process, so that no job waits for a busy daemon.
 
-    Of several `Progress` of one job that could not be sent yet only the last one is.
+    Of several unsent `Progress` messages of one job, only the last is sent.
     """
 
     def __init__(self, pipe: "Connection[Any, Any]") -> None:
@@ -258,7 +259,7 @@ class MessageSender(threading.Thread):
         self._at, self._cpu = time.monotonic(), time.process_time()
 
     def send(self, message: Any) -> None:
-        """Send a message as soon as possible; never waits."""
+        """Queue a message to be sent as soon as possible; never waits."""
         with self._not_empty:
             if isinstance(message, Progress):
                 self._waiting = [one for one in self._waiting if not _same_job(one, message)]

@@ -1,6 +1,7 @@
-"""Reaching a Ray cluster: whether it answers, and whether untrusted hosts could reach it as well.
+"""Connects to a Ray cluster, after checks that it responds and that no untrusted host can reach it.
 
-Whoever reaches a cluster's ports can run anything on it, with the rights of those who started it.
+Anyone who can reach the ports of a cluster can run any code there, with the rights of the user who
+started it.
 """
 
 import ipaddress
@@ -29,17 +30,17 @@ _PROBE = "import ray; ray.init(sys.argv[1], log_to_driver=False, logging_level='
 
 
 def connect(cluster: Cluster) -> Any:
-    """Ray, connected to the cluster of the config, or to one started here.
+    """Connect Ray to the cluster of the config, or to a new local one; return the library.
 
     Raises:
-        ConfigError: It does not answer in time, or untrusted hosts could reach it.
+        ConfigError: It does not respond in time, or untrusted hosts could reach it.
         MissingExtraError: Ray is not installed.
     """
     ray, address = load_ray(), cluster.address
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address == "local":
-            # Newer Ray asks for a token on its own clusters too: one of this run only.
+            # Newer Ray wants a token on local clusters too: use one for this run only.
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
             with _workers_load_our_code():
                 ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
@@ -58,19 +59,19 @@ def connect(cluster: Cluster) -> Any:
 
 @contextmanager
 def _workers_load_our_code() -> Iterator[None]:
-    """Ray puts the current folder first on its workers' path of modules: let it be ours."""
+    """Change to our own folder, because Ray puts the current one first on its workers' path."""
     root = package_root()
     with chdir(root if os.path.isdir(root) else "/"):  # noqa: PTH112
         yield
 
 
 def load_ray() -> Any:
-    """The library.
+    """Import the library.
 
     Raises:
         MissingExtraError: It is not installed.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no statistics are sent
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
@@ -81,10 +82,10 @@ def load_ray() -> Any:
 
 
 def describe_cluster(cluster: Cluster) -> str:
-    """Which Ray this is, and what the cluster has, in words; for `doctor`.
+    """Describe the version of Ray and the cluster, for `doctor`.
 
     Raises:
-        ConfigError: It does not answer in time, or untrusted hosts could reach it.
+        ConfigError: It does not respond in time, or untrusted hosts could reach it.
         MissingExtraError: Ray is not installed.
     """
     library = f"ray {load_ray().__version__}"
@@ -100,22 +101,22 @@ def describe_cluster(cluster: Cluster) -> str:
 
 
 def describe_nodes(nodes: list[Mapping[str, Any]]) -> str:
-    """How many nodes there are, and what they have together."""
+    """The number of nodes, and their CPUs and GPUs in total."""
     has = {kind: sum(node["Resources"].get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU")}
     plural = "" if len(nodes) == 1 else "s"
     return f"{len(nodes)} node{plural}, {has['CPU']:g} CPUs, {has['GPU']:g} GPUs"
 
 
 def token_required() -> bool:
-    """Whether Ray asks everybody for a token (Ray 2.60 and newer)."""
+    """Whether Ray requires a token (Ray 2.60 and newer)."""
     return os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
 
 
 def check_reachable(cluster: Cluster) -> None:
-    """Ask an address, within the time allowed, in a process that may hang or break over it.
+    """Check that a cluster responds in time; a separate process tries it, because it may hang.
 
     Raises:
-        ConfigError: No cluster answers there, or anybody might reach it.
+        ConfigError: No cluster responds there, or untrusted hosts could reach it.
     """
     address, until = cluster.address, time.monotonic() + cluster.connect_seconds
     where = f"ray.address: {address}"
@@ -131,7 +132,7 @@ def check_reachable(cluster: Cluster) -> None:
             hint = "is `ray start --head` running there?"
             raise ConfigError(f"does not answer: {error}", where=where, hint=hint) from None
     try:
-        asked = subprocess.run(  # noqa: S603  # ourselves
+        probe = subprocess.run(  # noqa: S603  # our own program
             python_command(f"import sys; {_PROBE}", address),
             env=child_environment(),
             cwd="/",
@@ -142,15 +143,15 @@ def check_reachable(cluster: Cluster) -> None:
     except subprocess.TimeoutExpired:
         what = f"no Ray answers within {cluster.connect_seconds:g} s"
         raise ConfigError(what, where=where, hint="see ray.connect_seconds") from None
-    if asked.returncode:
-        raise ConfigError(last_error_line(asked.stderr), where=where, hint="see `ray status`")
+    if probe.returncode:
+        raise ConfigError(last_error_line(probe.stderr), where=where, hint="see `ray status`")
 
 
 def check_private(nodes: list[Mapping[str, Any]], token: bool) -> None:
-    """Refuse a cluster whose ports untrusted hosts can reach: they could run anything there.
+    """Refuse a cluster whose ports untrusted hosts can reach: they could run any code there.
 
     Raises:
-        ConfigError: A node listens beyond localhost, and Ray asks for no token.
+        ConfigError: A node listens beyond localhost, and Ray requires no token.
     """
     open_ones = [n["NodeManagerAddress"] for n in nodes if not _is_local(n["NodeManagerAddress"])]
     if open_ones and not token:
@@ -159,10 +160,10 @@ def check_private(nodes: list[Mapping[str, Any]], token: bool) -> None:
 
 
 def check_dashboard(url: str, token: bool) -> None:
-    """The same for the dashboard, whose page starts jobs.
+    """Refuse a dashboard that untrusted hosts can reach: its page can start jobs.
 
     Raises:
-        ConfigError: It listens beyond localhost, and Ray asks for no token.
+        ConfigError: It listens beyond localhost, and Ray requires no token.
     """
     host = url.removeprefix("http://").rpartition(":")[0]
     if host and not _is_local(host.strip("[]")) and not token:
@@ -178,8 +179,8 @@ def _is_local(host: str) -> bool:
         return False
 
 
-def connection_lost(error: Exception) -> bool:
-    """Whether an error means that a cluster's client port is gone; gRPC's own come through, too."""
+def is_connection_lost(error: Exception) -> bool:
+    """Whether an error means that the connection is lost; it may be one of gRPC's own errors."""
     return (
         isinstance(error, ConnectionError)
         or type(error).__module__.partition(".")[0] == "grpc"

@@ -1,8 +1,8 @@
-"""Jobs on a Ray cluster. The ledger stays the queue: Ray runs what it is given and retries nothing.
+"""Runs jobs on a Ray cluster. The ledger remains the queue: Ray never retries a job.
 
-Each worker is an actor with its CPUs and GPUs declared, bound to its node. It has at most two jobs,
-one at work and one in advance, so what is in flight is bounded. A node that is lost gives its jobs
-back; a late answer of a lost worker is ignored.
+Each worker is an actor with declared CPUs and GPUs, bound to its node. It has at most two jobs, one
+running and one in advance. Jobs of a lost node go back into the queue; late responses of a lost
+worker are ignored.
 """
 
 import sys
@@ -23,7 +23,7 @@ from pipeline.workers.messages import AHEAD, Event, GivenBack, Heartbeat, Stop, 
 from pipeline.workers.ray_cluster.connection import (
     check_private,
     connect,
-    connection_lost,
+    is_connection_lost,
     token_required,
 )
 from pipeline.workers.ray_cluster.node_worker import (
@@ -38,7 +38,7 @@ from pipeline.workers.ray_cluster.remote_worker import (
     bind_worker_class,
     worker_capacity,
 )
-from pipeline.workers.ray_cluster.shipping import ShippedFiles, unpacked
+from pipeline.workers.ray_cluster.shipping import ShippedFiles, unpack_outputs
 from pipeline.workers.stall_watch import StallWatch
 
 STATUS_SECONDS = 1.0  # between two requests for a worker's status
@@ -50,9 +50,9 @@ class RayExecutor:
 
     Args:
         ray: The library, connected.
-        cluster: What is declared for each worker.
-        place: What jobs may take.
-        weights: Tried out on every node before it gets a job; "" when shipped with the jobs.
+        cluster: Which resources to declare for each worker.
+        place: Limits of the jobs.
+        weights: Checked on every node before it gets a job; "" when shipped with the jobs.
         clock: Monotonic seconds.
     """
 
@@ -67,36 +67,36 @@ class RayExecutor:
         self._ray, self._cluster, self._place, self._weights = ray, cluster, place, weights
         self._clock = clock
         self._workers: list[RemoteWorker] = []
-        self._unfit: dict[str, str] = {}  # nodes that cannot do the work, and why
+        self._unfit: dict[str, str] = {}  # nodes that cannot be used, and why
         self._shipped_files = ShippedFiles(ray.put)
         self._checkpoints = Checkpoints(place.checkpoints) if place.checkpoints else None
         self._back: list[Event] = []
         self._nodes_at = float("-inf")
-        self.shipped: dict[tuple[str, str], int] = {}  # (host, SHA-256): how often
+        self.shipped: dict[tuple[str, str], int] = {}  # how often, by node and SHA-256
         self._start_workers()
 
-    # --- what the service asks ----------------------------------------------------------
+    # --- the executor's interface ----------------------------------------------------------
 
     @property
     def slots(self) -> int:
-        """How many jobs are worked on at once."""
+        """How many jobs run at once."""
         return len(self._workers)
 
     @property
     def trouble(self) -> str:
-        """Nodes that are left out, and why."""
+        """Nodes that cannot be used, and why."""
         return "; ".join(dict.fromkeys(self._unfit.values()))
 
     def free(self) -> int:
-        """How many jobs can be taken now: two for each worker that is up."""
+        """How many jobs can be submitted: two for each worker that has started."""
         return sum(AHEAD - len(worker.calls) for worker in self._workers if worker.device)
 
     def running(self) -> list[tuple[str, Job]]:
-        """Worker and job of all that was taken and has not ended."""
+        """Worker and job of all submitted jobs that have not ended."""
         return [(worker.name, job) for worker in self._workers for job, _ in worker.calls.values()]
 
     def submit(self, job: Job, staging: Path) -> None:
-        """Ship a job to the worker that can begin it first."""
+        """Ship a job to the worker that can start it first."""
         try:
             files = {
                 sha: self._shipped_files.reference(sha, path)
@@ -116,25 +116,25 @@ class RayExecutor:
         worker.calls[worker.handle.do.remote(Shipment(job, files, reached))] = job, staging
 
     def poll(self, timeout: float) -> list[Event]:
-        """What has happened; waits up to ``timeout`` seconds for something to happen."""
+        """Return new events; wait up to ``timeout`` seconds for the first."""
         try:
             return self._collect(timeout)
         except Exception as error:
-            if not connection_lost(error):
+            if not is_connection_lost(error):
                 raise
             what = f"the whole cluster is lost: {as_one_line(str(error))}"
             raise ConfigError(what, where=f"ray.address: {self._cluster.address}") from None
 
     def _collect(self, timeout: float) -> list[Event]:
         self._start_workers()
-        waited = {ref: worker for worker in self._workers for ref in self._awaited(worker)}
+        waited = {ref: worker for worker in self._workers for ref in self._list_awaited(worker)}
         events, self._back = self._back, []
         if waited:
             self._ray.wait(list(waited), timeout=0 if events else timeout)
             ready, _ = self._ray.wait(list(waited), num_returns=len(waited), timeout=0)
             for ref in ready:
                 if waited[ref] in self._workers:
-                    events += self._handle_answer(waited[ref], ref)
+                    events += self._handle_response(waited[ref], ref)
         for worker in list(self._workers):
             events += self._watch(worker)
         if not events and self._unfit and not self._workers:
@@ -143,19 +143,19 @@ class RayExecutor:
         return events
 
     def renew(self) -> None:
-        """Try nodes again that could not do the work."""
+        """Retry nodes that could not be used."""
         if not self._workers:
             self._unfit, self._nodes_at = {}, float("-inf")
 
     def interrupt(self) -> None:
-        """Ask for all jobs back."""
+        """Request all jobs back."""
         for worker in self._workers:
             if worker.calls:
                 worker.handle.stop.remote(Stop())
 
-    def close(self, force: bool = False) -> None:  # noqa: ARG002  # it makes no difference
+    def close(self, force: bool = False) -> None:  # noqa: ARG002  # always at once
         """End all workers, their folders on the nodes, and the cluster if it is ours."""
-        with suppress(Exception):  # whatever has become of the cluster: this is the end
+        with suppress(Exception):  # the cluster may be gone already
             leaving = [worker.handle.leave.remote() for worker in self._workers if worker.device]
             self._ray.wait(leaving, num_returns=len(leaving), timeout=2 * LEAVE_SECONDS)
         for worker in self._workers:
@@ -185,12 +185,12 @@ class RayExecutor:
             mine = sum(worker.node == node["NodeID"] for worker in self._workers)
             for _ in range(min(count - mine, most - len(self._workers))):
                 actor_class = bind_worker_class(self._ray, node, cpus, gpus)
-                place = replace(self._place, state=None)  # ours is of no use there
+                place = replace(self._place, state=None)  # our folder does not exist there
                 device = "auto" if gpus else "cpu"
                 handle = actor_class.remote(place, device, self._weights, max(1, int(cpus)))
                 self._workers.append(RemoteWorker.on(node, handle, StallWatch(self._clock)))
 
-    def _awaited(self, worker: RemoteWorker) -> list[Any]:
+    def _list_awaited(self, worker: RemoteWorker) -> list[Any]:
         if not worker.device:
             return [worker.ready]
         if worker.status is None and self._clock() >= worker.asked_at + STATUS_SECONDS:
@@ -198,49 +198,49 @@ class RayExecutor:
         calls = [] if worker.in_doubt else worker.calls
         return [*calls, *([worker.status] if worker.status is not None else [])]
 
-    # --- answers ------------------------------------------------------------------------
+    # --- responses ------------------------------------------------------------------------
 
-    def _handle_answer(self, worker: RemoteWorker, ref: Any) -> list[Event]:
+    def _handle_response(self, worker: RemoteWorker, ref: Any) -> list[Event]:
         try:
-            answer = self._ray.get(ref)
+            response = self._ray.get(ref)
         except self._ray.exceptions.ActorUnavailableError:
-            return self._put_in_doubt(worker)
+            return self._mark_in_doubt(worker)
         except self._ray.exceptions.RayActorError as error:
-            return self._worker_lost(worker, str(error))
+            return self._handle_lost_worker(worker, str(error))
         except self._ray.exceptions.RayError as error:
             if ref not in worker.calls:
-                return self._worker_lost(worker, str(error))
+                return self._handle_lost_worker(worker, str(error))
             job, _ = worker.calls.pop(ref)
-            return [self._failed(job, worker, Reason.WORKER_CRASHED, as_one_line(str(error)))]
+            return [self._fail(job, worker, Reason.WORKER_CRASHED, as_one_line(str(error)))]
         worker.stall_watch.message_received(Heartbeat(busy=False))
         if ref == worker.ready:
-            worker.device = answer
+            worker.device = response
             return []
         if ref == worker.status:
             worker.status = None
             if worker.in_doubt:
-                return self._reachable_again(worker)
-            return self._take_status(worker, answer)
-        worker.stall_watch.message_received(answer)
-        return [self._take_delivery(worker, answer, *worker.calls.pop(ref))]
+                return self._replace_reconnected(worker)
+            return self._take_status(worker, response)
+        worker.stall_watch.message_received(response)
+        return [self._take_delivery(worker, response, *worker.calls.pop(ref))]
 
     def _take_status(self, worker: RemoteWorker, status: WorkerStatus) -> list[Event]:
         if status.progress:
             worker.stall_watch.message_received(status)
         here = {job.id for job, _ in worker.calls.values()}
-        for job in status.reached.keys() & here:  # not of jobs that have ended meanwhile
+        for job in status.reached.keys() & here:  # without jobs that have ended meanwhile
             self._store_checkpoint(job, status.reached[job])
         return list(status.progress)
 
     def _store_checkpoint(self, job: str, reached: bytes) -> None:
-        """Store how far a job came, for its next attempt on any node."""
+        """Store the checkpoint of a job, for its next attempt on any node."""
         if self._checkpoints and reached:
             self._checkpoints.unpack(job, reached)
 
     def _take_delivery(
         self, worker: RemoteWorker, delivery: Delivery, job: Job, staging: Path
     ) -> Event:
-        """Write a job's pictures where the outbox expects them."""
+        """Write the pictures of a job into its staging folder."""
         for sha in delivery.fetched:
             key = worker.node, sha
             self.shipped[key] = self.shipped.get(key, 0) + 1
@@ -251,42 +251,42 @@ class RayExecutor:
         if result.status != "done":
             return result
         try:
-            outputs = unpacked(result.outputs, delivery.files, staging)
+            outputs = unpack_outputs(result.outputs, delivery.files, staging)
         except (ValueError, KeyError) as error:
-            return self._failed(job, worker, Reason.OUTPUT_INVALID, f"damaged on its way: {error}")
+            return self._fail(job, worker, Reason.OUTPUT_INVALID, f"damaged in transit: {error}")
         except OSError as error:
-            return self._failed(job, worker, Reason.IO_ERROR, str(error))
+            return self._fail(job, worker, Reason.IO_ERROR, str(error))
         if self._checkpoints:
             self._checkpoints.drop(job.id)
         return replace(result, outputs=outputs)
 
     def _watch(self, worker: RemoteWorker) -> list[Event]:
-        """End a worker that is silent for too long; returns what becomes of its jobs."""
+        """Kill a worker that is silent for too long; return the events of its jobs."""
         worker.stall_watch.tick()
         if not worker.calls:
             worker.stall_watch.message_received(None)
             return []
-        wrong = worker.stall_watch.diagnose(self._place.limits.stall_seconds)
-        if not wrong:
+        problem = worker.stall_watch.diagnose(self._place.limits.stall_seconds)
+        if not problem:
             return []
         self._ray.kill(worker.handle)
-        return self._drop(worker, Reason.STALLED, f"the worker on {worker.name} {wrong}")
+        return self._drop(worker, Reason.STALLED, f"the worker on {worker.name} {problem}")
 
-    def _put_in_doubt(self, worker: RemoteWorker) -> list[Event]:
-        """A worker, its node or only the connection is lost: its next status shows which."""
+    def _mark_in_doubt(self, worker: RemoteWorker) -> list[Event]:
+        """Note that worker, node or only the connection is lost; the next status shows which."""
         if not worker.device:
             self._workers.remove(worker)
         worker.in_doubt, worker.status, worker.asked_at = True, None, self._clock()
         return []
 
-    def _reachable_again(self, worker: RemoteWorker) -> list[Event]:
-        """Only the connection was lost; answers were lost with it, so its jobs are begun again."""
+    def _replace_reconnected(self, worker: RemoteWorker) -> list[Event]:
+        """Drop a worker that only lost its connection; its lost jobs go back into the queue."""
         self._ray.kill(worker.handle)
         self._workers.remove(worker)
         return [GivenBack(job) for job, _ in worker.calls.values()]
 
-    def _worker_lost(self, worker: RemoteWorker, why: str) -> list[Event]:
-        """A worker died: with its node, because of one of its jobs, or at its start."""
+    def _handle_lost_worker(self, worker: RemoteWorker, why: str) -> list[Event]:
+        """Handle a dead worker: it died with its node, in a job, or at its start."""
         alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
         if worker.node not in alive or "node has died" in why or "node died" in why:
             self._workers.remove(worker)
@@ -296,13 +296,13 @@ class RayExecutor:
         return self._drop(worker, Reason.WORKER_CRASHED, f"the worker on {worker.name} died")
 
     def _drop(self, worker: RemoteWorker, code: Reason, why: str) -> list[Event]:
-        """The job at work has failed, the one in advance comes back."""
+        """Drop a worker: its running job has failed, the one in advance goes back."""
         self._workers.remove(worker)
         jobs = [job for job, _ in worker.calls.values()]
-        failed: list[Event] = [self._failed(job, worker, code, why) for job in jobs[:1]]
+        failed: list[Event] = [self._fail(job, worker, code, why) for job in jobs[:1]]
         return failed + [GivenBack(job) for job in jobs[1:]]
 
-    def _failed(self, job: Job, worker: RemoteWorker, code: Reason, why: str) -> JobResult:
+    def _fail(self, job: Job, worker: RemoteWorker, code: Reason, why: str) -> JobResult:
         return JobResult(job, "failed", device=worker.name, error=Failure(code, why))
 
 
@@ -310,7 +310,7 @@ def open_cluster(config: Config, place: WorkerSettings) -> RayExecutor:
     """Connect to the cluster of the config, or start one.
 
     Raises:
-        ConfigError: It does not answer in time, or untrusted hosts could reach it.
+        ConfigError: It does not respond in time, or untrusted hosts could reach it.
         MissingExtraError: Ray is not installed.
     """
     ray = connect(config.ray)

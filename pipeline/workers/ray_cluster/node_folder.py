@@ -1,8 +1,7 @@
-"""The folder that one run's workers share on a node; it is removed when the last of them ends.
+"""The folder that the workers of one run share on a node; the last of them removes it.
 
-Each worker holds a shared lock on it, which the system takes back however a process ends. So what
-nobody holds belongs to nobody: a crashed worker's or a lost node's folder is removed by the next
-worker on that machine.
+Each worker holds a shared lock on it, which the system releases however the process ends. A folder
+without a lock was left by a crash, and the next worker on that machine removes it.
 """
 
 import fcntl
@@ -15,15 +14,15 @@ from contextlib import suppress
 from pathlib import Path
 
 MAX_FILES = 500
-_RUN = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}")  # what `run` looks like
+_RUN = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}")  # the form of `run`
 
 
 class NodeFolder:
-    """A folder of this user's own, locked while it is in use.
+    """A folder that belongs to this user, locked while it is in use.
 
     Args:
-        run: The node and the run: two nodes of one machine have two.
-        parent: Where; absent: the system's folder for temporary files.
+        run: Identifies node and run: two nodes on one machine have two folders.
+        parent: The parent folder; None: the system's folder for temporary files.
 
     Raises:
         RuntimeError: It belongs to another user.
@@ -36,32 +35,32 @@ class NodeFolder:
         for other in parent.glob(f"{prefix}*"):
             if _RUN.fullmatch(other.name.removeprefix(prefix)) and other != self.path:
                 _remove_unless_locked(other)
-        self._lock = _enter(self.path)
+        self._lock = _lock_folder(self.path)
 
     def leave(self) -> None:
-        """Not needed any more here; the last one to leave removes it."""
+        """Release the folder; the last worker that leaves removes it."""
         os.close(self._lock)
         _remove_unless_locked(self.path)
 
     def trim(self) -> None:
-        """Keep the files that were used last."""
+        """Remove the least recently used files beyond MAX_FILES."""
         files = sorted((path for path in self.path.iterdir() if path.is_file()), key=_last_used)
         for path in files[:-MAX_FILES]:
             path.unlink(missing_ok=True)
 
 
-def _enter(folder: Path) -> int:
-    """A descriptor that holds the folder; made where it is not there."""
+def _lock_folder(folder: Path) -> int:
+    """Create the folder if needed; return a descriptor that holds its lock."""
     while True:
         folder.mkdir(mode=0o700, exist_ok=True)
         folder_fd = _open(folder)
         if stat.S_IMODE(os.fstat(folder_fd).st_mode) & 0o077:
             os.close(folder_fd)
-            raise _not_ours(folder)
+            raise _foreign_folder_error(folder)
         fcntl.flock(folder_fd, fcntl.LOCK_SH)
         if _is_in_place(folder, folder_fd):
             return folder_fd
-        os.close(folder_fd)  # the last one in it was just leaving
+        os.close(folder_fd)  # the last worker has just removed it
 
 
 def _remove_unless_locked(folder: Path) -> None:
@@ -78,15 +77,15 @@ def _open(folder: Path) -> int:
     try:
         folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
-        raise _not_ours(folder) from None
+        raise _foreign_folder_error(folder) from None
     if os.fstat(folder_fd).st_uid != os.getuid():
         os.close(folder_fd)
-        raise _not_ours(folder)
+        raise _foreign_folder_error(folder)
     return folder_fd
 
 
-def _not_ours(folder: Path) -> RuntimeError:
-    return RuntimeError(f"{folder}: somebody else's; remove it or set TMPDIR")
+def _foreign_folder_error(folder: Path) -> RuntimeError:
+    return RuntimeError(f"{folder}: belongs to another user; remove it or set TMPDIR")
 
 
 def _is_in_place(folder: Path, folder_fd: int) -> bool:

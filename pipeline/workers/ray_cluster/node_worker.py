@@ -1,8 +1,8 @@
-"""What runs on a node of a Ray cluster: one worker, which has a device and does jobs.
+"""A worker on a node of a Ray cluster: it has a device and runs jobs.
 
-A node has no access to the outbox, nor to the inbox: photo, paintings and weights come as objects
-and are kept in a folder of the node's own by their SHA-256, so that each is shipped once per node.
-Pictures go back as bytes; the daemon alone publishes.
+A node can access neither inbox nor outbox: photo, paintings and weights arrive as objects and are
+stored in a folder on the node by their SHA-256, so that each is shipped once per node. Pictures go
+back as bytes; only the daemon publishes.
 """
 
 import hashlib
@@ -25,48 +25,51 @@ from pipeline.workers.messages import DoJob, GivenBack, Stop, WorkerSettings
 from pipeline.workers.ray_cluster.node_folder import NodeFolder
 from pipeline.workers.worker_process import JobRunner, prepare_engine
 
-MOST_BYTES = 4 << 30  # of one file of a result
-LEAVE_SECONDS = 2.0  # for the step that a job is at
+MAX_BYTES = 4 << 30  # of one file of a result
+LEAVE_SECONDS = 2.0  # for a job to finish its present step
 
 Fetch = Callable[[Any], bytes]  # ray.get
 
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """A job on its way: the files it needs by their SHA-256, each a reference to its bytes."""
+    """A job on its way to a node, with references to its files by their SHA-256."""
 
     job: Job
     files: Mapping[str, Any]
-    reached: bytes = b""  # where an earlier attempt came to
+    reached: bytes = b""  # the checkpoint of an earlier attempt
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What comes back: the result, and every file of its staging folder by its relative path."""
+    """What comes back: the result, and the files of its staging folder by relative path."""
 
     result: JobResult | GivenBack
     files: Mapping[str, bytes]
-    fetched: tuple[str, ...] = ()  # what the node did not have yet
-    reached: bytes = b""  # how far a job came that was not finished
+    fetched: tuple[str, ...] = ()  # files that the node did not have
+    reached: bytes = b""  # the checkpoint of an unfinished job
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """How far the jobs of a worker are; checkpoints that are new since the last status."""
+    """Progress of the jobs of a worker, and checkpoints that are new since the last status."""
 
     progress: Sequence[Progress]
     reached: Mapping[str, bytes]  # by job
 
 
 class Worker:
-    """A worker on a node; Ray makes an actor of it. Raises where the node cannot do the work.
+    """A worker on a node, which Ray turns into an actor.
 
     Args:
-        place: What jobs may take; its ``state`` is not of this node.
-        device: Its name here; ``auto``: the one that Ray gave.
-        weights: Where VGG-19 comes from, to be tried out now; "" when it is shipped with jobs.
-        threads: Cores it computes on.
+        place: Limits of the jobs; its ``state`` folder is not on this node.
+        device: Its name on this node; ``auto``: the device that Ray assigned.
+        weights: The source of VGG-19, checked now; "" when shipped with jobs.
+        threads: How many cores it computes on.
         fetch: Turns a reference into bytes.
+
+    Raises:
+        RuntimeError: The node cannot be used.
     """
 
     def __init__(
@@ -79,7 +82,7 @@ class Worker:
     ) -> None:
         self.fetch = fetch or _ray_get
         do, found = _prepare_engine(place, device, weights, threads)
-        self.shared = NodeFolder(_run())
+        self.shared = NodeFolder(_name_node_and_run())
         self.folder = self.shared.path
         self.place = replace(place, state=self.folder)
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
@@ -92,11 +95,11 @@ class Worker:
         self.runner = JobRunner(do, found, self.place, self._receive)
 
     def ready(self) -> str:
-        """The device; answered once the worker is up."""
+        """Return the device, once the worker has started."""
         return self.device
 
     def do(self, shipment: Shipment) -> Delivery:
-        """Do a job; two may be here at once, see `pipeline.workers.worker_process`."""
+        """Run a job; two may run at once, see `pipeline.workers.worker_process`."""
         job = shipment.job
         staging = Path(tempfile.mkdtemp(prefix=f"{job.id}-", dir=self.folder))
         try:
@@ -112,7 +115,7 @@ class Worker:
             self.progress.pop(job.id, None)
             reached = self.checkpoints.pack(job.id)
             if isinstance(result, GivenBack) and result.changed:
-                # This node's copy is damaged: the next job that needs it brings another.
+                # The copy on this node is damaged: the next job that needs the file ships it again.
                 result.changed.unlink(missing_ok=True)
                 result = GivenBack(job, files_by_sha256(job).get(result.changed.name))
             return Delivery(replace(result, job=job), _read_folder(staging), fetched, reached)
@@ -121,11 +124,11 @@ class Worker:
             failure = Failure(code, f"on a node: {error}")
             return Delivery(JobResult(job, "failed", device=self.device, error=failure), {})
         finally:
-            self.checkpoints.drop(job.id)  # the daemon has it
+            self.checkpoints.drop(job.id)  # the daemon has stored it
             shutil.rmtree(staging, ignore_errors=True)
 
     def status(self) -> WorkerStatus:
-        """How far the jobs here are; also a sign of life."""
+        """The progress of the jobs; the response also shows that the worker is alive."""
         # Progress first: the checkpoint of a scale that it reports as finished is written by then.
         progress = list(self.progress.values())
         versions = {job: self.checkpoints.version(job) for job in list(self.ended)}
@@ -136,11 +139,11 @@ class Worker:
         return WorkerStatus(progress, {job: self.checkpoints.pack(job) for job in new})
 
     def stop(self, message: Stop) -> None:
-        """Cancel a job, or all."""
+        """Cancel a job, or all jobs."""
         self.runner.handle(message)
 
     def leave(self) -> None:
-        """Cancel all jobs and remove the worker's files: it is about to end."""
+        """Cancel all jobs and remove the files of the worker before it ends."""
         self.runner.stop(LEAVE_SECONDS)
         self.shared.leave()
 
@@ -152,13 +155,13 @@ class Worker:
             self.ended[message.job.id].set()
 
     def _unpack(self, shipment: Shipment) -> tuple[Job, tuple[str, ...]]:
-        """The job with all its paths on this node."""
+        """Fetch the files of a job; return the job with paths on this node."""
         fetched = [sha for sha in shipment.files if self._fetch_file(sha, shipment.files[sha])]
         self.shared.trim()
         return with_local_paths(shipment.job, lambda sha: self.folder / sha), tuple(fetched)
 
     def _fetch_file(self, sha256: str, reference: Any) -> bool:
-        """Fetch a file into the node's folder; returns False where it was there already."""
+        """Fetch a file into the node's folder; return False if it existed."""
         path = self.folder / sha256
         with self.fetching:
             if path.is_file():
@@ -167,11 +170,11 @@ class Worker:
                 return False
             content = self.fetch(reference)
             if hashlib.sha256(content).hexdigest() != sha256:
-                what = "a file was damaged on its way to the node"
+                what = "a file was damaged in transit to the node"
                 raise JobError(what, where=sha256[:12], code=Reason.IO_ERROR)
             with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as half:
                 half.write(content)
-            Path(half.name).replace(path)  # another worker of the node may have been quicker
+            Path(half.name).replace(path)  # another worker of the node may have been faster
             return True
 
 
@@ -181,7 +184,7 @@ def files_by_sha256(job: Job) -> dict[str, Path]:
 
 
 def with_local_paths(job: Job, at: Callable[[str], Path]) -> Job:
-    """The same job, with the same id, reading its files from elsewhere."""
+    """The same job, with the same id and other paths of its files."""
     recipe = job.recipe
     images = tuple(StyleImage(at(i.sha256), i.weight, i.sha256) for i in recipe.images)
     transfer = recipe.transfer
@@ -199,10 +202,10 @@ def with_local_paths(job: Job, at: Callable[[str], Path]) -> Job:
 def _prepare_engine(
     place: WorkerSettings, device: str, weights: str, threads: int
 ) -> tuple[Any, str]:
-    """The function that does jobs, and the device's name; a node that has neither fails here.
+    """Return the function that runs jobs, and the name of the device.
 
     Raises:
-        RuntimeError: Device, weights or package are missing here.
+        RuntimeError: Device, weights or package are missing on this node.
     """
     try:
         do, devices = prepare_engine(device, threads, place)
@@ -217,14 +220,14 @@ def _prepare_engine(
 
 def _read_folder(folder: Path) -> dict[str, bytes]:
     return {
-        str(path.relative_to(folder).as_posix()): read_bounded(path, MOST_BYTES)
+        str(path.relative_to(folder).as_posix()): read_bounded(path, MAX_BYTES)
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
 
 
-def _run() -> str:
-    """What names this node and this run: workers of both share a folder."""
+def _name_node_and_run() -> str:
+    """A name for this node and this run: workers that share both share a folder."""
     import ray
 
     context = ray.get_runtime_context()

@@ -1,4 +1,4 @@
-"""A worker on a node of a Ray cluster as the daemon sees it, and how many a node has room for."""
+"""A worker on a Ray node as the daemon sees it, and how many workers fit on a node."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from pipeline.workers.messages import AHEAD
 from pipeline.workers.ray_cluster.node_worker import Worker
 from pipeline.workers.stall_watch import StallWatch
 
-CALLS_AT_ONCE = AHEAD + 2  # of a worker: its jobs, a status, a request to stop
+CALLS_AT_ONCE = AHEAD + 2  # per worker: its jobs, a status, a request to stop
 
 
 @dataclass(slots=True, eq=False)
@@ -22,15 +22,15 @@ class RemoteWorker:
     handle: Any
     ready: Any
     stall_watch: StallWatch
-    device: str = ""  # "" until it is up
-    status: Any = None  # the answer that is waited for
+    device: str = ""  # "" until it has started
+    status: Any = None  # the pending response
     asked_at: float = 0.0
-    in_doubt: bool = False  # it cannot be reached, for reasons not known yet
+    in_doubt: bool = False  # it cannot be reached, for an unknown reason
     calls: dict[Any, tuple[Job, Path]] = field(default_factory=dict)
 
     @classmethod
     def on(cls, node: Mapping[str, Any], handle: Any, stall_watch: StallWatch) -> "RemoteWorker":
-        """A worker that was just asked for."""
+        """A worker that was just requested."""
         return cls(
             node["NodeID"], node["NodeManagerAddress"], handle, handle.ready.remote(), stall_watch
         )
@@ -41,7 +41,7 @@ class RemoteWorker:
 
 
 def bind_worker_class(ray: Any, node: Mapping[str, Any], cpus: float, gpus: float) -> Any:
-    """An actor class bound to a node, with what each of its actors takes declared."""
+    """An actor class bound to a node, with declared CPUs and GPUs for each actor."""
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
     return ray.remote(Worker).options(
         num_cpus=cpus,
@@ -56,7 +56,7 @@ def bind_worker_class(ray: Any, node: Mapping[str, Any], cpus: float, gpus: floa
 def worker_capacity(
     resources: Mapping[str, float], cpus: float | None, gpus: float
 ) -> tuple[float, int]:
-    """CPUs that each worker of a node declares, and how many workers the node has room for."""
+    """CPUs that each worker of a node declares, and how many workers fit on the node."""
     has_cpus, has_gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     if gpus:
         each = 1.0 if cpus is None else cpus

@@ -1,4 +1,4 @@
-"""Shipping files to a Ray cluster and pictures back, by their SHA-256."""
+"""Ships files to a Ray cluster and pictures back, by their SHA-256."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ class ShippedFiles:
     """Files stored as objects in the cluster.
 
     Args:
-        put: Puts bytes into the cluster and gives the reference; `ray.put`.
+        put: Stores bytes in the cluster and returns a reference; `ray.put`.
     """
 
     def __init__(self, put: Callable[[bytes], Any]) -> None:
@@ -26,7 +26,7 @@ class ShippedFiles:
         self._files: OrderedDict[str, Any] = OrderedDict()
 
     def reference(self, sha256: str, path: Path) -> Any:
-        """A reference to the bytes of a file; each is put into the cluster once.
+        """A reference to the bytes of a file, which is stored in the cluster once.
 
         Raises:
             OSError: It cannot be read.
@@ -44,13 +44,13 @@ class ShippedFiles:
         self._files.clear()
 
 
-def unpacked(
+def unpack_outputs(
     outputs: Iterable[Output], files: Mapping[str, bytes], staging: Path
 ) -> tuple[Output, ...]:
-    """The files that came back with a job, written where the outbox expects them.
+    """Write the files that came back with a job into its staging folder; return the outputs.
 
     Raises:
-        KeyError, ValueError: A picture is missing, damaged, or has a name that leads elsewhere.
+        KeyError, ValueError: A picture is missing or damaged, or its name leads out of the folder.
         OSError: They cannot be written.
     """
     found = tuple(_write_output(output, files, staging) for output in outputs)
