@@ -21,7 +21,7 @@ from benchmarks.rows import Row, seconds
 from pipeline.config.transfer import resolve_transfer
 from pipeline.imaging.tensors import add_caption, save_png
 from pipeline.nst import Vgg19, load_weights, stylize
-from pipeline.render.single import contact_sheet
+from pipeline.render.single import build_contact_sheet
 
 SHEET = ROOT / "docs/pictures/contact-sheet.png"
 SIDE = 256
@@ -41,7 +41,7 @@ def report() -> list[Row]:
         for tool, (picture, took) in made.items():
             rows.append(Row(f"{tool}: {name} x {style}", _judged(picture, content, paint, encoder)))
             cells.append(add_caption(picture, f"{tool}, {took:.1f} s"))
-    save_png(contact_sheet(cells, len(made)), SHEET)
+    save_png(build_contact_sheet(cells, len(made)), SHEET)
     return [*rows, Row("contact sheet", str(SHEET.relative_to(ROOT)))]
 
 
