@@ -1,9 +1,9 @@
-"""Names in the outbox: which ones a pair may have, on any disk to which the outbox may be copied.
+"""Names in the outbox: which names a pair may have, on any disk that the outbox is copied to.
 
-A name consists of the photo's and the style's, without what exFAT, NTFS or a Windows share refuses,
-and is never one that the outbox uses itself. :func:`candidate_names` lists those a pair may have;
-`PairRows.assign_name` in `pipeline.ledger.pair_rows` takes the first that is free, once, when the
-pair gets its first picture. The ledger keeps it, so names given by an earlier version stay.
+A name joins those of photo and style, without characters that exFAT, NTFS or a Windows share
+refuses, and is never one that the outbox uses itself. :func:`candidate_names` lists those that a
+pair may have; `PairRows.assign_name` in `pipeline.ledger.pair_rows` takes the first free one when
+the pair gets its first picture. The ledger stores it, so names given by an earlier version stay.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ RUN_LOG = "runs.jsonl"
 GALLERY = ".gallery"
 PAGE = "index.html"
 VERSIONS = ".versions"
-# All that the root of the outbox may hold besides pictures and their folders.
+# Everything in the root of the outbox besides pictures and their folders.
 RESERVED_NAMES = (STAGING, RUN_LOG, GALLERY, PAGE, VERSIONS)
 
 
@@ -37,8 +37,8 @@ def candidate_names(
     Args:
         content: The photo, relative to the inbox.
         style: The style's name.
-        lives: How many photos had this name before: so many numbers need not be tried.
-        folder: In the outbox; absent: as :func:`inbox_to_outbox_folders` has it.
+        lives: How many photos had this name before: that many numbers are not tried.
+        folder: The folder in the outbox; None: as :func:`inbox_to_outbox_folders` gives it.
     """
     above, _, name = content.rpartition("/")
     inside = "/".join(inbox_to_outbox_folders(above)) if folder is None else folder
@@ -53,17 +53,17 @@ def inbox_to_outbox_folders(above: str) -> list[str]:
     """The folders of the outbox for a folder of the inbox; none for the inbox itself."""
     parts = [cut(portable_name(part), MAX_NAME_BYTES) for part in above.split("/") if part]
     if parts and is_reserved(parts[0]):
-        parts[0] = numbered(parts[0], 2)
+        parts[0] = add_number(parts[0], 2)
     return parts
 
 
-def numbered(folder: str, number: int) -> str:
-    """A folder's name beside one that is taken."""
+def add_number(folder: str, number: int) -> str:
+    """A folder's name with a number, for use when the plain name is taken."""
     return cut(f"{folder}~{number}", MAX_NAME_BYTES)
 
 
 def is_reserved(name: str) -> bool:
-    """Whether some file system takes a name in the outbox's root for one of its own files."""
+    """Whether some file system treats a name like one that the outbox uses in its root."""
     return comparable(name) in map(comparable, RESERVED_NAMES)
 
 

@@ -1,10 +1,10 @@
-"""Staging and atomic publishing.
+"""Stages pictures, and publishes them atomically under their final names.
 
 A worker renders into ``outbox/.staging/JOB.ATTEMPT/``, on the file system of the final names. The
 service then publishes: each staged picture gets its final name by a hard link (which never
-overwrites) or, where an earlier picture of the same pair stands, by a rename over it. Staged files
-are kept until the ledger holds the result, so publishing can be interrupted at any point and
-repeated: what already stands under its final name with the right SHA-256 counts as done.
+overwrites) or, to replace an earlier picture of the same pair, by a rename. Staged files are kept
+until the ledger holds the result, so publishing can be interrupted at any point and repeated: a
+file with its final name and the right SHA-256 counts as published.
 """
 
 import errno
@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.errors import OutputError, Reason
 from pipeline.jobs.job import Job, Kind, Output
-from pipeline.outbox.names import STAGING, inbox_to_outbox_folders, numbered, staging_name
+from pipeline.outbox.names import STAGING, add_number, inbox_to_outbox_folders, staging_name
 from pipeline.system.copying import copy_to_part, part_name, remove_part
 from pipeline.system.safe_files import (
     NO_LINKS,
@@ -30,7 +30,7 @@ from pipeline.system.safe_files import (
 
 
 class Outbox:
-    """The results folder. Creating the object touches no file; workers and the service have one."""
+    """The folder of results, for workers and the service. Creating the object touches no file."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -42,7 +42,7 @@ class Outbox:
             self.root.mkdir(parents=True, exist_ok=True)
 
     def make_staging_folder(self, job: Job) -> Path:
-        """A fresh, empty folder for one attempt at a job."""
+        """Create an empty folder for one attempt at a job."""
         folder = self._staging / staging_name(job.id, job.attempt)
         with disk_errors(folder, Reason.IO_ERROR):
             with suppress(FileExistsError):
@@ -54,21 +54,21 @@ class Outbox:
         return folder
 
     def folder_of(self, content: str) -> str:
-        """The folder for the pictures of a photo; where a file has its name, one beside that.
+        """The folder for the pictures of a photo; if a file has its name, one with a number.
 
-        A symbolic link is not avoided: somebody put it there on purpose, and publishing fails.
+        A symbolic link is not avoided: somebody put it there on purpose, so publishing fails.
         """
         place = self.root
         with disk_errors(self.root):
             for part in inbox_to_outbox_folders(content.rpartition("/")[0]):
-                names = (numbered(part, number) if number > 1 else part for number in count(1))
+                names = (add_number(part, number) if number > 1 else part for number in count(1))
                 place /= next(name for name in names if _may_be_folder(place / name))
         return "" if place == self.root else place.relative_to(self.root).as_posix()
 
     def is_taken(
         self, stem: str, staged: Sequence[Output], previous: Sequence[Output] = ()
     ) -> bool:
-        """Whether a file that is neither this pair's nor this very result has one of the names."""
+        """Whether another file has one of the names: neither this pair's nor this result."""
         folder, finals = PurePosixPath(stem).parent, [output.with_stem(stem) for output in staged]
         with (
             disk_errors(self.root / folder),
@@ -76,7 +76,8 @@ class Outbox:
             opened_folder(self.root, folder.parts) as fd,
         ):
             return any(
-                _is_foreign(final, _digest_there(fd, final, previous), previous) for final in finals
+                _is_foreign(final, _digest_of_existing(fd, final, previous), previous)
+                for final in finals
             )
         return False
 
@@ -88,14 +89,14 @@ class Outbox:
         Args:
             staged: Pictures in the staging folder (absolute paths).
             stem: Their name in the outbox without suffix, for which :meth:`is_taken` was false.
-            previous: What this pair published earlier; it is replaced where it stands unchanged.
+            previous: What this pair published earlier; it is replaced if it is unchanged.
 
         Returns:
             The pictures with paths relative to the outbox.
 
         Raises:
             OutputError: A staged picture is missing or damaged, a file that is not ours has the
-                name, or the disk does not take it (``disk_full``). No new name is left behind.
+                name, or the disk is full (``disk_full``). No new name is left behind.
         """
         finals = tuple(output.with_stem(stem) for output in staged)
         folder = PurePosixPath(stem).parent
@@ -104,7 +105,7 @@ class Outbox:
             disk_errors(self.root / folder),
             opened_folder(self.root, folder.parts, create=True) as fd,
         ):
-            missing = _missing(staged, finals, fd, previous)
+            missing = _list_unpublished(staged, finals, fd, previous)
             try:
                 for source, name, replacing in missing:
                     if _put_in_place(source, fd, name, replacing):
@@ -129,24 +130,24 @@ class Outbox:
                 _remove_tree(folder)
 
     def sweep(self, keep: Collection[str] = ()) -> int:
-        """Clear ``.staging``, at the start and at a clean end, but for the folders in ``keep``.
+        """Clear ``.staging`` at the start and at a clean end, except for the folders in ``keep``.
 
         Args:
-            keep: Names (:func:`staging_name`) of attempts that still wait to be published.
+            keep: Names (:func:`staging_name`) of attempts that are not published yet.
 
         Returns:
-            How many orphans of crashed runs were removed.
+            How many folders of crashed runs were removed.
         """
         with disk_errors(self._staging):
-            orphans = [path for path in _entries(self._staging) if path.name not in keep]
+            orphans = [path for path in _list_entries(self._staging) if path.name not in keep]
             for path in orphans:
                 _remove_tree(path)
-            if _is_folder(self._staging) and not _entries(self._staging):
+            if _is_folder(self._staging) and not _list_entries(self._staging):
                 self._staging.rmdir()
         return len(orphans)
 
     def _remove_earlier(self, previous: Sequence[Output], replaced: Collection[str]) -> None:
-        """Remove this pair's own earlier pictures that no new one replaced (its name changed)."""
+        """Remove earlier pictures of this pair that were not replaced because its name changed."""
         for output in (output for output in previous if output.path not in replaced):
             place = PurePosixPath(output.path)
             with (
@@ -154,38 +155,38 @@ class Outbox:
                 suppress(FileNotFoundError),
                 opened_folder(self.root, place.parent.parts) as fd,
             ):
-                if _digest_there(fd, output) == output.sha256:
+                if _digest_of_existing(fd, output) == output.sha256:
                     os.unlink(place.name, dir_fd=fd)
 
 
-def _digest_there(fd: int, output: Output, previous: Sequence[Output] = ()) -> str | None:
-    """SHA-256 of what stands under a picture's name in its open folder; None for nothing.
+def _digest_of_existing(fd: int, output: Output, previous: Sequence[Output] = ()) -> str | None:
+    """SHA-256 of the file with a picture's name in its open folder; None when there is none.
 
-    It is read only if it may be this picture or one of the ``previous``.
+    The file is read only if it may be this picture or one of ``previous``, by its size.
     """
-    sizes = {one.bytes for one in (output, *previous)}
+    sizes = {candidate.bytes for candidate in (output, *previous)}
     return digest_at(fd, PurePosixPath(output.path).name, sizes)
 
 
 def _is_foreign(final: Output, present: str | None, previous: Sequence[Output]) -> bool:
-    """Whether what stands there is neither this very picture nor an earlier one of its pair."""
+    """Whether the existing file is neither this picture nor an earlier one of its pair."""
     if present is None or present == final.sha256:
         return False
     return (final.path, present) not in {(output.path, output.sha256) for output in previous}
 
 
-def _missing(
+def _list_unpublished(
     staged: Sequence[Output], finals: Sequence[Output], fd: int, previous: Sequence[Output]
 ) -> list[tuple[Path, str, bool]]:
-    """What must still be placed: source, name, and whether an own earlier picture is replaced."""
+    """Pictures still to be published: source, name, and whether it replaces an earlier one."""
     missing = []
     for source, final in zip(staged, finals, strict=True):
-        present = _digest_there(fd, final, previous)
+        present = _digest_of_existing(fd, final, previous)
         if present == source.sha256:
             continue
         if _is_foreign(final, present, previous):
             raise _name_conflict(final.path)
-        _verify(source)
+        _verify_staged(source)
         name = PurePosixPath(final.path).name
         missing.append((Path(source.path), name, present is not None))
     return missing
@@ -197,25 +198,25 @@ def _put_in_place(source: Path, fd: int, name: str, replacing: bool) -> bool:
         if not replacing:
             os.link(source, name, dst_dir_fd=fd, follow_symlinks=False)
             return True
-        spare = source.with_name(part_name(source.name))  # so that the staged picture stays
+        spare = source.with_name(part_name(source.name))  # a second link keeps the staged picture
         spare.unlink(missing_ok=True)
         os.link(source, spare, follow_symlinks=False)
         os.replace(spare, name, dst_dir_fd=fd)
     except FileExistsError:
         raise _name_conflict(name) from None
     except OSError as error:
-        if error.errno == errno.EXDEV:  # a folder of the outbox lies on a disk of its own
+        if error.errno == errno.EXDEV:  # a folder of the outbox is on another disk
             return _copy_into_place(source, fd, name, replacing)
         if error.errno not in NO_LINKS:
             raise
-        # No hard links here (FAT, some network shares): rename. A file that took the name since it
-        # was checked is overwritten; nothing half-written is ever seen.
+        # No hard links here (FAT, some network shares): rename. This overwrites a file that took
+        # the name since the check, but never shows a partial file.
         os.replace(source, name, dst_dir_fd=fd)
     return False
 
 
 def _copy_into_place(source: Path, fd: int, name: str, replacing: bool) -> bool:
-    """The same on another disk: a whole copy beside the name, then one step."""
+    """Do the same across disks: a whole copy beside the final name, then one rename."""
     half = part_name(name)
     copy_to_part(str(source), name, home=None, folder=fd)
     if not replacing:
@@ -237,15 +238,15 @@ def _name_conflict(name: str) -> OutputError:
     return OutputError(what, where=name, code=Reason.PUBLISH_CONFLICT)
 
 
-def _verify(staged: Output) -> None:
+def _verify_staged(staged: Output) -> None:
     found = digest_at(None, staged.path)
     if found != staged.sha256:
         what = "the staged picture is gone" if found is None else "the staged picture is damaged"
-        raise OutputError(what, where=staged.path, hint="it will be made again")
+        raise OutputError(what, where=staged.path, hint="it will be rendered again")
 
 
-def _entries(folder: Path) -> list[Path]:
-    """What a folder of ours holds; nothing where a link stands in its place."""
+def _list_entries(folder: Path) -> list[Path]:
+    """The entries of one of our folders; none when it is a link."""
     return list(folder.iterdir()) if _is_folder(folder) else []
 
 
@@ -262,7 +263,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _remove_tree(path: Path) -> None:
-    """Remove a file or a folder with all it holds, if it is there."""
+    """Remove a file or a folder with its content, if it exists."""
     with suppress(FileNotFoundError):
         if _is_folder(path):
             shutil.rmtree(path)
@@ -271,8 +272,8 @@ def _remove_tree(path: Path) -> None:
 
 
 def staged_output(kind: Kind, path: Path, width: int, height: int) -> Output:
-    """Describe a picture in a staging folder that was written and synced."""
+    """Describe a staged picture that was written and synced."""
     digest, size = digest_and_size(path)
     if not size:
-        raise OutputError("the picture was written empty", where=str(path))
+        raise OutputError("the written picture is empty", where=str(path))
     return Output(kind, str(path), digest, size, width, height)

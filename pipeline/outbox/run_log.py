@@ -1,4 +1,4 @@
-"""``runs.jsonl``: one JSON object a line, appended whole and once, never rewritten."""
+"""Writes ``runs.jsonl``: one JSON object per line, appended whole and once, never rewritten."""
 
 import errno
 import os
@@ -14,8 +14,8 @@ from pipeline.system.redaction import strip_folders
 from pipeline.system.safe_files import disk_errors, open_regular
 
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT
-# What a crash left unconfirmed is one block of lines at the end; more of the log is not searched.
-MOST_SEARCHED = 16 << 20
+# After a crash, only the last block of lines may be unconfirmed; only this much is searched.
+MAX_SEARCHED = 16 << 20
 
 
 class RunLog:
@@ -25,15 +25,15 @@ class RunLog:
         self.path = path
 
     def append(self, lines: Sequence[str], confirmed: int = 0) -> int:
-        """Append lines that the log does not hold yet and sync it to disk; returns its end.
+        """Append lines that the log does not hold yet and sync it to disk; return its size.
 
         Args:
-            lines: JSON texts in ASCII, without line ends; they are written at once.
-            confirmed: The end returned last time. Lines of ``lines`` that stand behind it already
-                were written just before a crash, and are not written again.
+            lines: JSON texts in ASCII, without line ends; all are written in one call.
+            confirmed: The size returned last time. Lines that follow it already were written just
+                before a crash, and are not written again.
 
         Raises:
-            OutputError: When the disk is full or the log is not a file that can be written.
+            OutputError: The disk is full, or the log is not a writable file.
         """
         with disk_errors(self.path, Reason.IO_ERROR):
             fd = open_regular(self.path, _APPEND)
@@ -45,22 +45,24 @@ class RunLog:
 
 def _append(fd: int, lines: Sequence[str], confirmed: int) -> int:
     end = os.fstat(fd).st_size
-    searched = MOST_SEARCHED + sum(map(len, lines))
-    # A log shorter than what was confirmed was moved away or cut by somebody: all of it is tail.
+    searched = MAX_SEARCHED + sum(map(len, lines))
+    # A log shorter than the confirmed size was moved away or cut by somebody: search all of it.
     tail = _read(fd, max(confirmed if confirmed <= end else 0, end - searched), end)
-    missing = _missing([line.encode("ascii") for line in lines], tail)
+    missing = _list_missing([line.encode("ascii") for line in lines], tail)
     if missing:
-        # A last line without its end was torn by a crash: it stays, and ours start on a new line.
-        torn = end > 0 and os.pread(fd, 1, end - 1) != b"\n"
-        block = b"\n" * torn + b"".join(line + b"\n" for line in missing)
+        # A crash may have cut the last line: leave it, and start on a new line.
+        is_cut = end > 0 and os.pread(fd, 1, end - 1) != b"\n"
+        block = b"".join(line + b"\n" for line in missing)
+        if is_cut:
+            block = b"\n" + block
         if os.write(fd, block) < len(block):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     os.fsync(fd)
     return os.fstat(fd).st_size
 
 
-def _missing(lines: Sequence[bytes], tail: bytes) -> list[bytes]:
-    """Those of ``lines`` that the tail of the log does not hold, each counted once."""
+def _list_missing(lines: Sequence[bytes], tail: bytes) -> list[bytes]:
+    """Lines that the tail of the log does not hold; equal lines are counted."""
     present = Counter(tail.split(b"\n"))
     missing = []
     for line in lines:
@@ -79,7 +81,7 @@ def _read(fd: int, start: int, end: int) -> bytes:
 
 
 def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
-    """One line of ``runs.jsonl`` (names: the contract; see docs/run-log.md)."""
+    """One line of ``runs.jsonl``, with keys as docs/run-log.md lists them."""
     job = result.job
     notes = {"notes": list(result.notes)} if result.notes else {}
     return notes | {
@@ -105,7 +107,7 @@ def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
 
 
 def _options(job: Job) -> dict[str, object]:
-    """The job as config.yaml would have it; files by their names only, for folders are private."""
+    """The job in the form of config.yaml; files by name only, because folders are private."""
     recipe = job.recipe
     style = {
         "images": {source_of(image.path): image.weight for image in recipe.images},

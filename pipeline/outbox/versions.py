@@ -1,8 +1,8 @@
-"""Earlier pictures of a pair, kept in ``outbox/.versions/`` when newer ones take their names.
+"""Keeps earlier pictures of a pair in ``outbox/.versions/`` when newer ones replace them.
 
-A picture gets its second name there, by a hard link or a whole copy on another disk, before the new
-one takes its first: at every moment it stands under one of the two. Which sets there are, and which
-of them is removed first, is in the ledger (`pipeline.ledger.history`).
+A picture gets a second name there, by a hard link or by a whole copy on another disk, before the
+new one takes its first name: at every moment it has one of the two. The ledger
+(`pipeline.ledger.history`) records which versions exist and which is removed first.
 """
 
 import errno
@@ -20,11 +20,11 @@ from pipeline.system.copying import PART_NAME, copy_over
 from pipeline.system.file_names import fit_name
 from pipeline.system.safe_files import NO_LINKS, digest_at, disk_errors, opened_folder
 
-_OF_A_SET = re.compile(r"~([0-9a-f]{12})[.~]")
+_VERSION_ID = re.compile(r"~([0-9a-f]{12})[.~]")
 
 
 class Versions:
-    """The folder of earlier pictures of an outbox. Building one touches no file."""
+    """The folder of earlier pictures of an outbox. Creating the object touches no file."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -33,15 +33,15 @@ class Versions:
         """Give pictures that are about to be replaced a second name. Safe to repeat.
 
         Args:
-            outputs: Where they stand in the outbox.
-            name: Id of the set, which distinguishes it from others of the same pair.
+            outputs: The pictures in the outbox.
+            name: Id of the version, which distinguishes it from others of the same pair.
 
         Returns:
-            Those that are there now; the others are not in the outbox, or were changed by somebody.
+            The kept pictures; others are not in the outbox, or were changed by somebody.
 
         Raises:
-            OutputError: The disk does not take it, or another file has the name. Nothing may be
-                replaced then.
+            OutputError: The file cannot be written, or another one has the name. The pictures must
+                not be replaced then.
         """
         kept = []
         for output in outputs:
@@ -53,14 +53,14 @@ class Versions:
         return tuple(kept)
 
     def is_intact(self, output: Output) -> bool:
-        """Whether an earlier picture is there, every byte of it."""
+        """Whether an earlier picture exists with unchanged bytes."""
         with suppress(OSError), self._folder(output) as folder:
             name = PurePosixPath(output.path).name
             return digest_at(folder, name, {output.bytes}) == output.sha256
         return False
 
     def remove(self, outputs: Sequence[Output]) -> None:
-        """Remove earlier pictures, and folders that are then empty. Changed files stay."""
+        """Remove earlier pictures, and folders that become empty. Changed files stay."""
         for output in outputs:
             place = PurePosixPath(output.path)
             with _errors(self.root / place), suppress(FileNotFoundError):
@@ -73,10 +73,10 @@ class Versions:
                             (self.root / above).rmdir()
 
     def sweep(self, current: Collection[str]) -> int:
-        """Remove what a crash left: half copies, and second names of pictures in the outbox.
+        """Remove leftovers of a crash: partial copies, and second names of present pictures.
 
         Args:
-            current: Ids of the sets whose pictures stand in the outbox.
+            current: Ids of the versions whose pictures are in the outbox.
 
         Returns:
             How many files were removed.
@@ -84,9 +84,11 @@ class Versions:
         count = 0
         with _errors(self.root / VERSIONS):
             for folder, name in self._files():
-                of_set = _OF_A_SET.search(name)
-                half = PART_NAME.fullmatch(name)
-                if half or (of_set and of_set[1] in current and self._is_in_outbox(folder, name)):
+                version_id = _VERSION_ID.search(name)
+                partial = PART_NAME.fullmatch(name)
+                if partial or (
+                    version_id and version_id[1] in current and self._is_in_outbox(folder, name)
+                ):
                     with opened_folder(self.root, folder.parts) as fd:
                         os.unlink(name, dir_fd=fd)
                     count += 1
@@ -101,8 +103,8 @@ class Versions:
                 yield PurePosixPath(Path(folder).relative_to(self.root)), name
 
     def _is_in_outbox(self, folder: PurePosixPath, name: str) -> bool:
-        """Whether the same bytes stand under the picture's first name."""
-        first_name = _OF_A_SET.sub(lambda found: found[0][-1], name)
+        """Whether the file with the picture's first name has the same bytes."""
+        first_name = _VERSION_ID.sub(lambda found: found[0][-1], name)
         with (
             suppress(OSError),
             opened_folder(self.root, folder.parts[1:]) as first,
@@ -114,7 +116,7 @@ class Versions:
         return False
 
     def _link(self, output: Output, folder: int, name: str) -> bool:
-        """Give one picture its second name; False where it does not stand under its first."""
+        """Give one picture its second name; False when its first name is gone or changed."""
         present = digest_at(folder, name, {output.bytes})
         if present == output.sha256:
             return True
@@ -138,19 +140,19 @@ class Versions:
 
 
 def in_versions(output: Output, name: str) -> Output:
-    """A picture of the outbox as it is named among the earlier ones; ``name`` is its set's id."""
+    """A picture of the outbox with its name in ``.versions``; ``name`` is the version's id."""
     stem = PurePosixPath(output.stem)
     second = PurePosixPath(VERSIONS, stem.parent, fit_name(f"{stem.name}~{name}"))
     return output.with_stem(str(second))
 
 
 def absolute_paths(root: Path, outputs: Sequence[Output]) -> tuple[Output, ...]:
-    """Pictures with paths relative to the outbox, by their absolute paths."""
+    """The same pictures with absolute instead of relative paths."""
     return tuple(replace(output, path=str(root / output.path)) for output in outputs)
 
 
 def relative_paths(root: Path, outputs: Sequence[Output]) -> tuple[Output, ...]:
-    """Pictures with absolute paths, by their paths relative to the outbox."""
+    """The same pictures with paths relative to the outbox."""
     return tuple(
         replace(output, path=Path(output.path).relative_to(root).as_posix()) for output in outputs
     )
@@ -167,7 +169,7 @@ def _link_or_copy(source: str, name: str, *, home: int, folder: int) -> None:
 
 @contextmanager
 def _errors(where: Path) -> Iterator[None]:
-    """An error here concerns every pair: work waits until it is over, and no photo fails for it."""
+    """Turn errors into reasons for a pause: they concern every pair, so no photo may fail."""
     try:
         with disk_errors(where, Reason.IO_ERROR):
             yield
