@@ -1,4 +1,4 @@
-"""Repairing steps: noise, specks and border marks removed, brush texture kept."""
+"""Steps that remove noise, specks and border marks, and keep brush texture."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ SPECK = 0.04  # by how much a pixel must stand out from all eight around it
 
 
 def denoise(rgb: Tensor, strength: float) -> Tensor:
-    """Removes fine noise, chroma's far more than luma's: the eye sees brushwork in luma.
+    """Removes fine noise, far more in chroma than in luma, where the eye sees brushwork.
 
     Chroma that follows luma is kept (guided filter, He, Sun and Tang 2013). Of the rest, edges
     between colours of equal luma are large and stay; noise is small and goes.

@@ -1,4 +1,4 @@
-"""Enlarging by a learned model from a file of the user's; the only door to spandrel."""
+"""Enlarges with a learned model from the user's file; the only module that uses spandrel."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""Limits of what one step may change, and figures of what it did."""
+"""Limits what one step may change, and measures what it changed."""
 
 import math
 import time

@@ -12,7 +12,7 @@ MIDDLE = 0.45  # where a picture's middle tone is drawn to, a little
 
 
 def white_balance(rgb: Tensor, strength: float) -> Tensor:
-    """Takes a colour cast away: shades of grey, p = 6 (Finlayson and Trezzi 2004).
+    """Removes a colour cast: shades of grey, p = 6 (Finlayson and Trezzi 2004).
 
     The light's colour is the sixth-power mean of each channel in linear light; each channel is
     divided by it (von Kries), as far as the strength says.
@@ -42,7 +42,7 @@ def tone(rgb: Tensor, strength: float) -> Tensor:
 
 
 def contrast(rgb: Tensor, strength: float) -> Tensor:
-    """Raises what differs from its surroundings, the less the more it differs: no halo.
+    """Raises local contrast, less where it is high already, so that no halo appears.
 
     The surroundings are a fast guided filter's (He and Sun 2015): its lines are found on a small
     copy.

@@ -1,4 +1,4 @@
-"""Enlarging the picture: by Lanczos, by a learned model, or repainted at its new size."""
+"""Enlarges the picture: by Lanczos, by a learned model, or by stylizing it at its new size."""
 
 from collections.abc import Callable
 

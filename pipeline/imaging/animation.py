@@ -1,4 +1,4 @@
-"""Frames -> animated WebP, GIF or MP4; the only module that uses PyAV."""
+"""Writes frames as animated WebP, GIF or MP4; the only module that uses PyAV."""
 
 import math
 import os

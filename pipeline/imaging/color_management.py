@@ -1,4 +1,4 @@
-"""Pictures of every mode and profile -> 8-bit RGB in one of our two colour spaces (littleCMS)."""
+"""Converts pictures of any mode and profile to 8-bit RGB in our colour spaces (littleCMS)."""
 
 import io
 from contextlib import suppress

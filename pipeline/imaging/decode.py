@@ -1,4 +1,4 @@
-"""Decoding: untrusted files -> plain arrays.
+"""Decodes untrusted files to plain arrays.
 
 The only module that opens files with Pillow; `encode` is the one that writes them. It loads no
 torch, so that a small child process can run it.

@@ -1,4 +1,4 @@
-"""Errors of decoding an untrusted file, as one of our errors that names the file."""
+"""Turns errors of decoding an untrusted file into one of our errors that names the file."""
 
 import errno
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Encoding: plain arrays -> files, each format with its colour profile, metadata and quality.
+"""Encodes plain arrays as files, each format with its colour profile, metadata and quality.
 
 The only module that writes pictures with Pillow; `deep_formats` writes what Pillow cannot: 16 bits
 a channel, and TIFF with its EXIF in the right place.

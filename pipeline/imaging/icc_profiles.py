@@ -1,4 +1,4 @@
-"""ICC profiles made from the definitions of colour spaces: of the two that we write, of any RGB.
+"""Builds ICC profiles from definitions of colour spaces: the two that we write, and any RGB.
 
 Version 4 matrix profiles (ICC.1:2010) with the parametric curve of sRGB, half a kB and the same
 bytes every time; littleCMS would write the day into its own.

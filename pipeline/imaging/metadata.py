@@ -1,4 +1,4 @@
-"""EXIF and XMP: what of a photo's is copied into its pictures, and how it is written.
+"""EXIF and XMP: which metadata of a photo its pictures keep, and how they are written.
 
 Only what is known to stay true of a painting: who, what, when, with which camera. Orientation is 1
 since pictures stand upright, sizes are the picture's own; thumbnails, makers' notes, editing

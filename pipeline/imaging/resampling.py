@@ -1,4 +1,4 @@
-"""Images at another size, without aliases."""
+"""Resizes images without aliasing."""
 
 from torch import Tensor
 from torch.nn import functional

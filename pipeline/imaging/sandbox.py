@@ -1,4 +1,4 @@
-"""The sandbox: untrusted files are decoded in a process of their own, under limits.
+"""The sandbox: decodes untrusted files in a separate process with limits.
 
 The decoder process (`sandbox_child`) has loaded the decoders. Each file gets a child forked from
 it, which lives for that file only: with no memory, time, file or socket beyond its limits, and

@@ -1,4 +1,4 @@
-"""The process behind `sandbox`: it decodes untrusted files, each in a child.
+"""The process that `sandbox` starts: it decodes untrusted files, each in a child process.
 
 It has loaded the decoders and nothing else of the pipeline. One child always waits, forked,
 confined and warmed up before its file is known, so that no file waits for that; it serves one

@@ -1,4 +1,4 @@
-"""Files <-> tensors: pictures loaded, resized and saved; `decode` and `encode` know the formats."""
+"""Loads, resizes and saves pictures as tensors; `decode` and `encode` handle the formats."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Directories of tagged values, as TIFF files are made of and EXIF is: read and written.
+"""Reads and writes directories of tagged values, the structure of TIFF files and EXIF.
 
 Values stay the bytes that they are, in the file's own byte order: nothing is interpreted but what
 leads from one directory to the next. Whatever untrusted bytes claim, no more is read than the

@@ -1,4 +1,4 @@
-"""Caches of what later runs need again: a painting's sums, and a photo's features.
+"""Caches for later runs: the sums of a painting, and the features of a photo.
 
 nst knows no folders: a caller that wants a disk cache passes an object with the method below.
 """
@@ -19,7 +19,7 @@ class Cache(Protocol):
     """Stores tensors by key."""
 
     def get(self, key: str, make: Callable[[], Tensors]) -> Tensors:
-        """The tensors stored under ``key``; those that ``make()`` returns where there are none."""
+        """The tensors stored under ``key``; if there are none, those that ``make()`` returns."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Colours: the photo's preserved (Gatys et al. 2016, "Preserving color"), or the paintings'."""
+"""Keeps the photo's colours (Gatys et al. 2016, "Preserving color"), or maps to the paintings'."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -61,7 +61,7 @@ def map_to_palette(photo: Tensor, styles: Sequence[Tensor], shares: Sequence[flo
 
 
 class Colors(NamedTuple):
-    """Colours and how much there is of each; fp64 on the CPU."""
+    """Colours and the share of each; fp64 on the CPU."""
 
     values: Tensor  # (3, N)
     weights: Tensor  # (N,), 1 in all

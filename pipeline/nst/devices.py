@@ -1,4 +1,4 @@
-"""Choosing the device that computes, and finding those of this machine."""
+"""Chooses the device to compute on, and finds the devices of this machine."""
 
 import torch
 

@@ -165,11 +165,11 @@ class Objective:
         return torch.zeros_like(features) if gradient is None else gradient
 
     def content_strength(self, layer: str) -> float:
-        """What the content loss at a layer is multiplied by in L."""
+        """The factor of the content loss at a layer in L."""
         return self.options.content_weight * self.content_shares[layer]
 
     def style_strength(self, layer: str) -> float:
-        """What the style loss at a layer is multiplied by in L."""
+        """The factor of the style loss at a layer in L."""
         return self.options.style_weight * self.style_shares[layer]
 
     def _total(self, terms: Mapping[str, Tensor]) -> Tensor:
@@ -258,7 +258,7 @@ def measure_style_moments(
 
 
 def _relative_to_photo(loss: StyleLoss, photo: Sums) -> StyleLoss:
-    """The loss as a share of the photo's own: 1 where we start, 0 in the painting's style.
+    """The loss relative to that of the photo: 1 at the start, 0 in the painting's style.
 
     Not the paper, whose weights must be chosen again for each photo, style, layer and statistic.
     """

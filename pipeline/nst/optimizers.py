@@ -59,7 +59,7 @@ class Lbfgs:
         self._last: tuple[Tensor, Tensor] | None = None  # move and gradient of the last step
 
     def restart(self, image: Tensor) -> None:
-        """Forget all curvature and move half as far."""
+        """Drop all curvature information and halve the step."""
         self.image = image.detach().clone(memory_format=torch.contiguous_format)
         self.learning_rate /= 2
         for history in (self._s, self._y, self._rho):
@@ -81,7 +81,7 @@ class Lbfgs:
         return evaluation
 
     def _add_pair(self, s: Tensor, before: Tensor, now: Tensor) -> None:
-        """Remember a move (1, 3, H, W) and how the gradient changed by it."""
+        """Store a move (1, 3, H, W) and the change of the gradient that it caused."""
         y = now - before
         product = (y * s).sum()
         # A pair without positive curvature counts as none: its factor is 0, not a branch.
@@ -126,7 +126,7 @@ class Adam:
         )
 
     def restart(self, image: Tensor) -> None:
-        """Forget the moments and move half as far."""
+        """Drop the moments and halve the step."""
         self.learning_rate /= 2
         self._start(image)
 

@@ -1,4 +1,4 @@
-"""The preconditioner of L-BFGS: a metric in which large forms move as easily as fine detail."""
+"""The preconditioner of L-BFGS: a metric in which large forms change as easily as fine detail."""
 
 import math
 

@@ -17,7 +17,7 @@ MAX_RESTARTS = 3  # after which a scale is given up and its best picture taken
 
 
 class Search:
-    """Steps an optimiser and remembers the best picture it passed."""
+    """Steps an optimiser and keeps the best picture so far."""
 
     def __init__(self, optimizer: PictureOptimizer, objective: Objective) -> None:
         self.optimizer, self.objective = optimizer, objective
@@ -42,7 +42,7 @@ class Search:
         self._best_loss = torch.where(better, loss, self._best_loss)
 
     def has_converged(self) -> bool:
-        """Whether another step is not worth it; restarts the optimiser after a divergence.
+        """Whether the scale is finished; restarts the optimiser after a divergence.
 
         Raises:
             EngineError: When not even the start had a finite loss.

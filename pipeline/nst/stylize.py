@@ -104,7 +104,7 @@ def stylize(
     resume: tuple[int, Tensor] | None = None,
     caches: Caches | None = None,
 ) -> Tensor:
-    """Paint the content image in the style of paintings (Gatys et al. 2016), coarse to fine.
+    """Render the content image in the style of paintings (Gatys et al. 2016), coarse to fine.
 
     Args:
         content: (3, H, W) sRGB in [0, 1].
@@ -262,7 +262,7 @@ class _Run:
         return cover(init_image, size)
 
     def _optimise(self, carried: Tensor, objective: Objective, index: int) -> Tensor:
-        """The steps of one scale -> the best picture seen, which is always finite."""
+        """Run the steps of one scale; returns the best picture, which is always finite."""
         start = enlarge(carried, self.sizes[index])
         # By `depths` at most: where content layers are deeper, they keep forms that are there.
         depth = min(self.depths[index], deepest_block(objective.layers))

@@ -1,1 +1,1 @@
-"""Files checked before Pillow decodes them: damage, pages, stated colours, metadata."""
+"""Checks files before Pillow decodes them: damage, pages, stated colours, metadata."""

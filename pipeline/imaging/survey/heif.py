@@ -1,4 +1,4 @@
-"""The boxes of a HEIC or AVIF file that state the colours of its main picture.
+"""Reads the boxes of a HEIC or AVIF file that state the colours of its main picture.
 
 Pillow and libheif turn YCbCr into RGB by the `nclx` property, but leave RGB in its own primaries.
 (ISO/IEC 14496-12 and 23008-12.)

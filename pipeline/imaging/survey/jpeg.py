@@ -1,4 +1,4 @@
-"""JPEG files checked for libjpeg's warnings, which Pillow does not pass on.
+"""Checks JPEG files for libjpeg's warnings, which Pillow does not pass on.
 
 libjpeg continues after damage and fills up with grey. simplejpeg, which wraps libjpeg-turbo and
 raises at the first warning, decodes each JPEG a second time, at an eighth of its size.

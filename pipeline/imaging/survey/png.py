@@ -1,4 +1,4 @@
-"""PNG files checked before Pillow decodes them: checksums, metadata, stated colours.
+"""Checks PNG files before Pillow decodes them: checksums, metadata, stated colours.
 
 Pillow checks no sum of the pixels, refuses the whole picture for a wrong sum or a large text beside
 it, and does not know cICP. (W3C, Portable Network Graphics, third edition.)

@@ -1,4 +1,4 @@
-"""Colours that a file states in numbers instead of a profile, as an ICC profile.
+"""Turns colours that a file states in numbers instead of a profile into an ICC profile.
 
 PNG states them in cICP, or in cHRM and gAMA; HEIC and AVIF in `nclx`; TIFF in its
 PrimaryChromaticities; cameras set to Adobe RGB in EXIF. Code points are those of ITU-T H.273.

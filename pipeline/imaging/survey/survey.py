@@ -1,4 +1,4 @@
-"""What Pillow does not report of a file, found before it decodes: damage, page, colours, HDR."""
+"""Finds what Pillow does not report before it decodes a file: damage, page, colours, HDR."""
 
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal

@@ -1,4 +1,4 @@
-"""TIFF files checked before Pillow decodes them: which page is the photo, and what it holds.
+"""Checks TIFF files before Pillow decodes them: which page is the photo, and what it holds.
 
 TIFF has more ways to store a picture than any decoder knows, and of some of them Pillow makes wrong
 pixels without an error. What it decodes right is listed here, as the tests found it, and all else
