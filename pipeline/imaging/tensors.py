@@ -19,6 +19,7 @@ __all__ = [
     "Labels",
     "Picture",
     "add_caption",
+    "composite",
     "load_image",
     "preview",
     "resize",
@@ -74,7 +75,7 @@ def to_picture(decoded: Decoded) -> Picture:
     rgb = _tensor(decoded.rgb)
     alpha = None if decoded.alpha is None else _tensor(decoded.alpha[..., None])
     if alpha is not None:
-        rgb = _composite(rgb, alpha)
+        rgb = composite(rgb, alpha)
     return Picture(rgb, alpha, decoded.exif, decoded.xmp, decoded.icc, decoded.notes)
 
 
@@ -149,7 +150,7 @@ def preview(rgb: Tensor, long_side: int) -> tuple[int, int, bytes]:
     return *size, _to_uint8(small).tobytes()
 
 
-def _composite(rgb: Tensor, alpha: Tensor) -> Tensor:
+def composite(rgb: Tensor, alpha: Tensor) -> Tensor:
     """The picture on a ground of the mean colour of what is visible.
 
     White or black would draw a hard outline that the transfer takes for content, and that shows

@@ -14,7 +14,11 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
     if str(name) == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
         return found if found is not None else torch.device("cpu")
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        hint = "auto, cpu, cuda, cuda:1 or mps"
+        raise EngineError(f"no device {str(name)!r}", hint=hint) from None
     if device.type == "cpu":
         return device
     found = torch.accelerator.current_accelerator(check_available=True)

@@ -32,6 +32,7 @@ DOORS = {
     "yaml": {"config/yaml_file"},
     "PIL": {
         "imaging/animation",
+        "imaging/arrays",
         "imaging/color_management",
         "imaging/decode",
         "imaging/encode",

@@ -1,0 +1,77 @@
+"""Converts Pillow images and NumPy arrays to tensors, and tensors to Pillow images."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from pipeline.errors import UsageError
+from pipeline.imaging.tensors import composite, resize
+
+Pixels = npt.NDArray[Any]
+PillowImage = Image.Image
+PythonImage = Image.Image | Pixels | Tensor
+
+
+def from_python(picture: PythonImage, name: str) -> tuple[Tensor, Tensor | None]:
+    """A Pillow image (turned upright; its profile is not applied), an array or a tensor.
+
+    Args:
+        picture: An array as for :func:`from_array`; a tensor is (3, H, W) in [0, 1].
+        name: Which picture, for errors.
+    """
+    if isinstance(picture, Tensor):
+        return picture, None  # checked where it is used
+    if isinstance(picture, Image.Image):
+        upright = ImageOps.exif_transpose(picture)
+        picture = np.asarray(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
+    if not isinstance(picture, np.ndarray):
+        what, hint = (
+            f"a {type(picture).__name__} is no picture",
+            "a path, a Pillow image or an array",
+        )
+        raise UsageError(what, where=name, hint=hint)
+    return from_array(picture, name)
+
+
+def from_array(array: Pixels, name: str) -> tuple[Tensor, Tensor | None]:
+    """An array (H, W), (H, W, 3) or (H, W, 4), of bytes or of floats from 0 to 1.
+
+    Returns:
+        (3, H, W) in [0, 1], composited where it is transparent, and its opacity (1, H, W), if any.
+
+    Raises:
+        UsageError: It has another shape, type or range; ``name`` says which picture.
+    """
+    if array.ndim == 2:
+        array = np.repeat(array[..., None], 3, axis=2)
+    if array.ndim != 3 or array.shape[2] not in (3, 4) or 0 in array.shape:
+        hint = "(H, W), (H, W, 3) or (H, W, 4)"
+        raise UsageError(f"an array of shape {array.shape} is no picture", where=name, hint=hint)
+    values = torch.from_numpy(_unit_range(array, name)).permute(2, 0, 1)  # (3 or 4, H, W)
+    if len(values) == 3:
+        return values, None
+    return composite(values[:3], values[3:]), values[3:]
+
+
+def _unit_range(array: Pixels, name: str) -> npt.NDArray[np.float32]:
+    if array.dtype == np.uint8:
+        return array.astype(np.float32) / np.float32(255)
+    if not np.issubdtype(array.dtype, np.floating):
+        hint = "bytes from 0 to 255, or floats from 0 to 1"
+        raise UsageError(f"an array of {array.dtype} is not accepted", where=name, hint=hint)
+    if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+        raise UsageError("values are not from 0 to 1", where=name, hint="divide by the maximum")
+    return array.astype(np.float32)
+
+
+def to_pillow(rgb: Tensor, alpha: Tensor | None = None) -> Image.Image:
+    """A picture (3, H, W) in [0, 1] as RGB; as RGBA where ``alpha`` (1, h, w) is not all opaque."""
+    planes = rgb.cpu()
+    if alpha is not None and bool((alpha < 1).any()):
+        planes = torch.cat([planes, resize(alpha, (planes.shape[1], planes.shape[2]))])
+    pixels = (planes.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+    return Image.fromarray(pixels)

@@ -1,0 +1,161 @@
+"""`pipeline.paint`: paints one picture for a Python program, without folders and without torch."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from torch import Tensor
+
+from pipeline.config.base import Options
+from pipeline.config.enhancement import Enhance
+from pipeline.config.manifest import find_image
+from pipeline.config.model import BUILTIN
+from pipeline.config.transfer import INIT_WORDS, PRESETS, Transfer, resolve_transfer
+from pipeline.config.validation import describe_error
+from pipeline.enhance import StyleDistance, repaint_options
+from pipeline.enhance import enhance as run_chain
+from pipeline.errors import UsageError
+from pipeline.imaging.arrays import PillowImage, PythonImage, from_python, to_pillow
+from pipeline.imaging.tensors import load_image, resize
+from pipeline.nst import Iterate, Vgg19, load_weights, stylize
+
+AnyImage = str | os.PathLike[str] | PythonImage
+OnStep = Callable[[Iterate], None]
+OptionsType = TypeVar("OptionsType", bound=Options)
+
+
+def paint(
+    photo: AnyImage,
+    painting: AnyImage | list[AnyImage] | tuple[AnyImage, ...],
+    *,
+    preset: str = "balanced",
+    enhance: str | Mapping[str, Any] | None = None,
+    shares: Sequence[float] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    weights: str = "embedded",
+    on_step: OnStep | None = None,
+    **options: Any,
+) -> PillowImage:
+    """Paint a photo in the manner of a painting.
+
+    ::
+
+        pipeline.paint("photo.jpg", "painting.jpg", size=1024).save("painted.png")
+
+    Args:
+        photo: A path, a Pillow image, or an array: (H, W), (H, W, 3) or (H, W, 4), as bytes from 0
+            to 255 or as floats from 0 to 1. A tensor is (3, H, W), floats from 0 to 1.
+        painting: The same, or ``"builtin:mosaic"`` for a starter style; or a list of them, which
+            are blended.
+        preset: Size and steps: ``draft``, ``balanced``, ``fine`` or ``print`` (256, 512, 1024 and
+            2048 px on the long side).
+        enhance: Also enhance the picture: ``"natural"``, ``"vivid"``, ``"print"``, or options of
+            the enhancement as in config.yaml, such as ``{"denoise": 0.5, "upscale": 2}``.
+        shares: The weight of each painting of a list; equal when absent.
+        seed: The same seed gives the same picture on the same device.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        weights: VGG-19's weights: ``embedded``, ``torchvision`` or a path.
+        on_step: Called after each step with the state so far; an exception in it ends the run.
+        options: Any key of ``transfer:`` in config.yaml, such as ``size=1024``,
+            ``content_weight=0.3``, ``style_scale=1.5``, ``colors="content"``.
+
+    Returns:
+        The picture, in sRGB: RGB, or RGBA where the photo has transparent parts.
+
+    Raises:
+        UsageError: An option, a preset or a file that does not exist.
+        InputError: A file that is not a picture or is damaged.
+        EngineError: The picture cannot be computed on this device.
+    """
+    transfer = _transfer(preset, options)
+    chain = _enhancement(enhance)
+    given = list(painting) if isinstance(painting, list | tuple) else [painting]
+    _check_shares(shares, len(given))
+    content, alpha = _pixels(photo, "photo")  # (3, H, W), (1, H, W) or None
+    styles = [_pixels(each, "painting")[0] for each in given]
+    init = None if transfer.init in INIT_WORDS else _pixels(transfer.init, "init")[0]
+    network = _network(weights, transfer.pooling)
+    render = partial(stylize, shares=shares, seed=seed, device=device, network=network)
+    picture = render(content, styles, transfer, on_step, init_image=init)
+    if chain is not None:
+        picture = run_chain(
+            picture,
+            chain,
+            content,
+            lambda large: render(
+                resize(content, (large.shape[1], large.shape[2])),
+                styles,
+                repaint_options(transfer, max(large.shape[1:])),
+                init_image=large,
+            ),
+            StyleDistance(
+                network, content, styles, _normalised(shares, styles), transfer.style_scale
+            )
+            if transfer.style_weight
+            else None,
+        ).picture
+    return to_pillow(picture, alpha)
+
+
+def _transfer(preset: str, options: Mapping[str, Any]) -> Transfer:
+    if preset not in PRESETS:
+        hint = f"there are: {', '.join(PRESETS)}"
+        raise UsageError(f"no preset {preset!r}", where="paint", hint=hint)
+    transfer = resolve_transfer(preset, _validated(Transfer, options))
+    if transfer.init not in INIT_WORDS and not Path(transfer.init).is_file():
+        hint = f"{', '.join(INIT_WORDS)} or the path of a picture"
+        raise UsageError(f"no such file: {transfer.init}", where="init", hint=hint)
+    return transfer
+
+
+def _enhancement(wanted: str | Mapping[str, Any] | None) -> Enhance | None:
+    if wanted is None:
+        return None
+    return _validated(Enhance, {"preset": wanted} if isinstance(wanted, str) else wanted)
+
+
+def _validated(model: type[OptionsType], options: Mapping[str, Any]) -> OptionsType:
+    try:
+        return model.model_validate(dict(options))
+    except ValidationError as error:
+        lines: dict[tuple[str, ...], int] = {(name,): 0 for name in options}
+        found = describe_error(error, model, "", lines)
+        raise UsageError(found["what"], where="paint", hint=found["hint"]) from None
+
+
+def _check_shares(shares: Sequence[float] | None, count: int) -> None:
+    if not count:
+        raise UsageError("no painting is given", where="painting", hint="a path or builtin:NAME")
+    if shares is None:
+        return
+    if len(shares) != count:
+        raise UsageError(f"{len(shares)} for {count} paintings", where="shares")
+    if not all(0 < share < 1e6 for share in shares):
+        raise UsageError("not all are positive numbers", where="shares")
+
+
+def _normalised(shares: Sequence[float] | None, styles: Sequence[Tensor]) -> list[float]:
+    given = list(shares) if shares is not None else [1.0] * len(styles)
+    return [share / sum(given) for share in given]
+
+
+@lru_cache(maxsize=2)
+def _network(weights: str, pooling: str) -> Vgg19:
+    return Vgg19(load_weights(weights), pooling)
+
+
+def _pixels(picture: AnyImage, name: str) -> tuple[Tensor, Tensor | None]:
+    """A picture of any kind as (3, H, W) in [0, 1], and its opacity (1, H, W) if it has one."""
+    if isinstance(picture, str) and picture.startswith(BUILTIN):
+        picture = find_image(picture, name)
+    if isinstance(picture, str | os.PathLike):
+        path = Path(picture)
+        if not path.is_file():
+            raise UsageError("no such file", where=str(path), hint="a path, or builtin:NAME")
+        loaded = load_image(path.resolve())
+        return loaded.rgb, loaded.alpha
+    return from_python(picture, name)

@@ -1,0 +1,133 @@
+"""`pipeline.paint`: one picture from Python, from paths, Pillow images and arrays."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support import ROOT
+
+import pipeline
+from pipeline.errors import InputError, PipelineError, UsageError
+
+PHOTO, PAINTING = ROOT / "inbox/coffee.jpg", ROOT / "pipeline/styles/mosaic.jpg"
+SMALL = {"size": 48, "scales": [48], "steps": [3], "depths": [5]}
+
+
+def pixels(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture)
+
+
+def test_two_paths_make_a_picture_of_the_size_asked_for():
+    painted = pipeline.paint(str(PHOTO), PAINTING, **SMALL)
+    assert painted.mode == "RGB"
+    assert painted.size == (48, 32)
+    with Image.open(PHOTO) as photo:
+        plain = photo.resize((48, 32))
+    assert abs(pixels(painted).astype(int) - pixels(plain)).mean() > 5
+
+
+def test_paths_pillow_images_arrays_and_tensors_are_the_same_to_it():
+    with Image.open(PHOTO) as photo, Image.open(PAINTING) as painting:
+        photo.load(), painting.load()
+    from_files = pixels(pipeline.paint(PHOTO, "builtin:mosaic", **SMALL))
+    bytes_, floats = np.asarray(photo), np.asarray(painting, dtype=np.float64) / 255
+    tensor = torch.from_numpy(np.asarray(photo).copy()).permute(2, 0, 1) / 255
+    for content, style in ((photo, painting), (bytes_, floats), (tensor, painting)):
+        found = pixels(pipeline.paint(content, style, **SMALL))
+        assert abs(found.astype(int) - from_files).max() <= 1
+
+
+def test_the_same_seed_gives_the_same_picture_and_another_seed_another():
+    options = {**SMALL, "init": "noise"}
+    first, again, other = (
+        pixels(pipeline.paint(PHOTO, PAINTING, seed=seed, **options)) for seed in (1, 1, 2)
+    )
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def test_paintings_are_blended_by_their_shares():
+    both = ["builtin:mosaic", "builtin:watercolor"]
+    mostly = pipeline.paint(PHOTO, both, shares=[1, 0.001], **SMALL)
+    alone = pipeline.paint(PHOTO, both[0], **SMALL)
+    half = pipeline.paint(PHOTO, both, **SMALL)
+    near = abs(pixels(mostly).astype(int) - pixels(alone)).mean()
+    assert near < abs(pixels(half).astype(int) - pixels(alone)).mean()
+
+
+def test_transparency_comes_back():
+    with Image.open(PHOTO) as photo:
+        cut = photo.convert("RGBA")
+    cut.paste((0, 0, 0, 0), (0, 0, cut.width // 2, cut.height))
+    painted = pipeline.paint(cut, PAINTING, **SMALL)
+    assert painted.mode == "RGBA"
+    alpha = pixels(painted)[..., 3]
+    assert alpha[:, :20].max() < 20
+    assert alpha[:, 28:].min() > 235
+
+
+@pytest.mark.parametrize("chain", ["vivid", {"steps": [], "upscale": 2, "upscale_by": "lanczos"}])
+def test_it_enhances_on_request(chain):
+    plain = pipeline.paint(PHOTO, PAINTING, **SMALL)
+    enhanced = pipeline.paint(PHOTO, PAINTING, enhance=chain, **SMALL)
+    if isinstance(chain, dict):
+        assert enhanced.size == (96, 64)
+    else:
+        assert (pixels(plain) != pixels(enhanced)).any()
+
+
+def test_the_picture_is_seen_while_it_changes():
+    seen = []
+    pipeline.paint(PHOTO, PAINTING, on_step=lambda now: seen.append((now.step, now.side)), **SMALL)
+    assert seen == [(1, 48), (2, 48), (3, 48)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"photo": "missing.jpg"}, "missing.jpg: no such file"),
+        ({"painting": "builtin:mosaik"}, "did you mean builtin:mosaic"),
+        ({"painting": []}, "no painting"),
+        ({"preset": "big"}, "no preset 'big'"),
+        ({"sice": 48}, "unknown key 'sice' (did you mean 'size'"),
+        ({"size": "huge"}, "size"),
+        ({"enhance": "vivit"}, "vivid"),
+        ({"shares": [1, 2]}, "shares: 2 for 1 paintings"),
+        ({"shares": [0]}, "positive"),
+        ({"init": "nothing.png"}, "nothing.png"),
+        ({"photo": np.zeros((4, 4), np.int32)}, "int32"),
+        ({"photo": np.full((4, 4, 3), 2.0)}, "0 to 1"),
+        ({"photo": np.full((4, 4, 3), np.nan)}, "0 to 1"),
+        ({"photo": np.zeros((4, 4, 2))}, "(4, 4, 2)"),
+        ({"photo": np.zeros((0, 4, 3))}, "(0, 4, 3)"),
+        ({"photo": 7}, "int is no picture"),
+        ({"device": "gpu"}, "gpu"),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_named_in_one_sentence(arguments, said):
+    with pytest.raises(PipelineError) as caught:
+        pipeline.paint(**{"photo": PHOTO, "painting": PAINTING, **SMALL, **arguments})
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_file_has_a_reason_code(tmp_path):
+    half = tmp_path / "half.jpg"
+    half.write_bytes(PHOTO.read_bytes()[:5000])
+    with pytest.raises(InputError) as caught:
+        pipeline.paint(half, PAINTING, **SMALL)
+    assert caught.value.code == "truncated"
+
+
+def test_unknown_names_of_the_package_are_an_attribute_error():
+    with pytest.raises(AttributeError, match="pant"):
+        _ = pipeline.pant
+    assert issubclass(UsageError, pipeline.PipelineError)
+
+
+def test_importing_the_package_loads_no_torch():
+    code = "import pipeline, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
