@@ -104,7 +104,9 @@ def exists(dotted: str) -> bool:
     path = ROOT.joinpath(*dotted.split("."))
     if path.is_dir() or path.with_suffix(".py").exists():
         return True
-    module, name = path.parent.with_suffix(".py"), path.name
+    package = path.parent / "__init__.py"
+    module = package if package.exists() else path.parent.with_suffix(".py")
+    name = path.name
     return module.exists() and re.search(rf"\b{name}\b", module.read_text()) is not None
 
 
