@@ -245,7 +245,7 @@ class Bookkeeping:
         """Handle staged pictures that cannot be published; returns whether to render them again."""
         if staged.restores:
             note("restore_failed", logging.WARNING, content=staged.content, why=str(error))
-            self.ledger.cancel_restore(staged)
+            self.ledger.history.cancel_restore(staged)
             return True
         failure = Failure(error.code, str(error))
         times = self.ledger.failures(staged, error.code) + 1

@@ -77,7 +77,7 @@ def settle(bookkeeping: Bookkeeping, version: Version) -> None:
     """Stage a version for publishing, like any other pair: from here on it survives a crash."""
     outbox = bookkeeping.outbox
     files = absolute_paths(outbox.root, version.outputs)
-    bookkeeping.ledger.restore(
+    bookkeeping.ledger.history.restore(
         version,
         files,
         _line(version, bookkeeping.run_id, time.time()),

@@ -3,20 +3,22 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from pipeline.jobs.job import Job, Output, outputs_as_json
+from pipeline.errors import StateError
+from pipeline.jobs.job import Job, JobState, Output, outputs_as_json
 from pipeline.ledger.database import Database
-from pipeline.ledger.pair_rows import PairRows
-from pipeline.ledger.records import Staged, Version, version_of
+from pipeline.ledger.pair_rows import PairRows, Taken
+from pipeline.ledger.records import JOB_COLUMNS, Staged, Version, published_of, version_of
 
-# Most of a line of the run log, and of no use in a list of versions.
+# Long parts of a line of the run log that a list of versions does not need.
 _LONG = frozenset({"curve", "enhanced", "outputs", "error"})
 
 
 class History:
-    """The part of the ledger that knows current and earlier versions."""
+    """The part of the ledger about current and earlier sets of pictures (versions)."""
 
     def __init__(self, db: Database, rows: PairRows, clock: Callable[[], float]) -> None:
         self._db = db
@@ -24,7 +26,7 @@ class History:
         self._clock = clock
 
     def current(self, content: str, style: str, life: int = 0) -> Version | None:
-        """The set of a pair that stands in the outbox."""
+        """The set of a pair that is in the outbox now."""
         sql = "SELECT * FROM versions WHERE content = ? AND style = ? AND life = ? AND kept = 0"
         row = self._db.one(sql, os.fsencode(content), style, life)
         return version_of(row) if row else None
@@ -60,12 +62,12 @@ class History:
         return [version_of(row) for row in self._db.all(sql, per_pair, most_bytes)]
 
     def forget(self, version: Version) -> None:
-        """An earlier set has been removed."""
+        """Delete the row of an earlier set whose files were removed."""
         with self._db.write(synced=False):
             self._db.change("DELETE FROM versions WHERE id = ? AND kept > 0", version.id)
 
     def current_ids(self) -> set[str]:
-        """Ids of all sets that stand in the outbox."""
+        """Ids of all sets that are in the outbox now."""
         return {row["id"] for row in self._db.all("SELECT id FROM versions WHERE kept = 0")}
 
     def record(
@@ -78,11 +80,11 @@ class History:
         kept: Sequence[Output],
         life: int,
     ) -> None:
-        """Within a transaction: a pair has a new current set; the one before it was kept or not."""
+        """Record, within a transaction, the new current set of a pair; ``kept``: the one before."""
         now, last = self._clock(), self._db.one("SELECT max(kept) AS kept FROM versions")
         if last is not None and last["kept"]:
             now = max(now, last["kept"] + 1e-6)  # in order, even if the clock was set back
-        key = (os.fsencode(staged.content), staged.style)
+        pair = {"content": os.fsencode(staged.content), "style": staged.style, "life": life}
         before = self.current(staged.content, staged.style, life)
         if before and kept:
             size = sum(output.bytes for output in kept)
@@ -91,29 +93,93 @@ class History:
         elif before:
             self._db.change("DELETE FROM versions WHERE id = ?", before.id)
         elif kept:  # a set that was staged by a version of the program without this table
-            values = {"content": key[0], "style": key[1], "job": "", "sha256": "", "recipe": "",
-                      "life": life}  # fmt: skip
-            self._db.upsert(
-                "versions",
-                ("id",),
-                {"id": _id(staged, "before"), **values, "made": now, "kept": now,
-                 "outputs": json.dumps(outputs_as_json(kept)), "bytes": sum(o.bytes for o in kept)},
-            )  # fmt: skip
+            unknown = {"job": "", "sha256": "", "recipe": ""}
+            size = sum(output.bytes for output in kept)
+            pictures = json.dumps(outputs_as_json(kept))
+            columns = pair | unknown | {"made": now, "kept": now, "outputs": pictures}
+            self._insert(_id(staged, "before"), **columns, bytes=size)
         published = json.dumps(outputs_as_json(outputs))
         if staged.restores:
             sql = "UPDATE versions SET kept = 0, outputs = ?, bytes = 0 WHERE id = ?"
             self._db.change(sql, published, staged.restores)
             return
         short = {name: value for name, value in line.items() if name not in _LONG}
-        values = {"content": key[0], "style": key[1], "job": staged.job, "sha256": photo,
-                  "life": life}  # fmt: skip
-        self._db.upsert(
-            "versions",
-            ("id",),
-            {"id": _id(staged, str(line.get("ts", ""))), **values, "recipe": recipe,
-             "made": self._clock(), "kept": 0.0, "outputs": published, "bytes": 0,
-             "line": json.dumps(short)},
-        )  # fmt: skip
+        self._insert(
+            _id(staged, str(line.get("ts", ""))),
+            **pair,
+            job=staged.job,
+            sha256=photo,
+            recipe=recipe,
+            made=self._clock(),
+            kept=0.0,
+            outputs=published,
+            bytes=0,
+            line=json.dumps(short),
+        )
+
+    def _insert(self, version: str, **columns: object) -> None:
+        self._db.upsert("versions", ("id",), {"id": version, **columns})
+
+    def restore(
+        self,
+        version: Version,
+        files: Sequence[Output],
+        line: Mapping[str, Any],
+        names: Iterable[str],
+        taken: Taken,
+    ) -> Staged:
+        """Stage an earlier version of a pair, to be published in place of the present one.
+
+        From then on it is published like every staged pair, also after a crash or a pause. Once it
+        is done, the planner leaves the pair alone until `retry`, or until the photo changes.
+
+        Args:
+            version: The earlier version.
+            files: Its pictures at their present absolute paths.
+            line: For the run log.
+            names: As for `Ledger.stage`.
+            taken: As for `Ledger.stage`.
+        """
+        with self._db.write():
+            row = self._rows.find(version.content, version.style, life=version.life)
+            if row is None or row["state"] == JobState.STAGED:
+                where = f"{version.content} x {version.style}"
+                what = "its pictures are being published now"
+                raise StateError(what, where=where, hint="try again in a moment")
+            before = {name: row[name] for name in JOB_COLUMNS}
+            if row["state"] == JobState.RUNNING:
+                before["state"] = JobState.QUEUED
+            waiting = {
+                "outputs": outputs_as_json(files),
+                "line": dict(line),
+                "restores": version.id,
+                "before": before,
+            }
+            columns = {
+                "state": JobState.STAGED,
+                "staged": json.dumps(waiting),
+                "job": version.job or version.id,
+                "sha256": version.sha256,
+                "recipe": version.recipe,
+                "attempt": 0,
+                "seconds": line.get("seconds", 0.0),
+                "device": line.get("device", ""),
+                "losses": json.dumps(line.get("losses", {})),
+                "restored": row["restored"] or row["sha256"],
+            }
+            name, ours = os.fsdecode(row["target"]), published_of(row)
+            key = (version.content, version.style, row["job"], 0)
+            pair = Staged(*key, name, tuple(files), ours, version.id)
+            pair = self._rows.assign_name(pair, names, taken, JobState(row["state"]), **columns)
+            return replace(pair, job=version.job or version.id)
+
+    def cancel_restore(self, staged: Staged) -> None:
+        """Undo :meth:`restore`: the earlier version cannot be published."""
+        key = (staged.content, staged.style, staged.job, JobState.STAGED)
+        with self._db.write():
+            row = self._rows.find(staged.content, staged.style, staged.job)
+            if row is not None:
+                self._rows.change(*key, staged="{}", **json.loads(row["staged"])["before"])
 
 
 def _id(staged: Staged, when: str) -> str:

@@ -30,10 +30,8 @@ from pipeline.ledger.history import History
 from pipeline.ledger.log_queue import Line, LogQueue
 from pipeline.ledger.pair_rows import PairRows, Taken
 from pipeline.ledger.records import (
-    OF_THE_JOB,
     Pair,
     Staged,
-    Version,
     pair_of,
     published_of,
     staged_of,
@@ -48,7 +46,8 @@ class Ledger:
     """The jobs database; a context manager.
 
     Its own methods are about pairs; each is one transaction. ``files`` is about the files of the
-    inbox, ``history`` about finished sets of pictures, ``log`` about lines for the run log.
+    inbox, ``history`` about current and earlier sets of pictures, ``log`` about lines for the run
+    log.
 
     Args:
         path: The database file; it and its folder are made if missing.
@@ -222,65 +221,6 @@ class Ledger:
             self.log.insert(line)
         return line
 
-    # --- an earlier version -------------------------------------------------------------
-
-    def restore(
-        self, version: Version, files: Sequence[Output], line: Line, names: Iterable[str],
-        taken: Taken,
-    ) -> Staged:  # fmt: skip
-        """Stage an earlier version of a pair, to be published in place of the present one.
-
-        From here on it is published as every staged pair is, also after a crash or a pause. Once
-        it is done, the planner leaves the pair alone until `retry`, or until the photo changes.
-
-        Args:
-            version: Which.
-            files: Its pictures where they lie now (absolute paths).
-            line: For the run log.
-            names: As for :meth:`stage`.
-            taken: As for :meth:`stage`.
-        """
-        with self._db.write():
-            row = self._rows.find(version.content, version.style, life=version.life)
-            if row is None or row["state"] == JobState.STAGED:
-                where = f"{version.content} x {version.style}"
-                what = "its pictures are just being published"
-                raise StateError(what, where=where, hint="try again in a moment")
-            before = {name: row[name] for name in OF_THE_JOB}
-            if row["state"] == JobState.RUNNING:
-                before["state"] = JobState.QUEUED
-            waiting = {
-                "outputs": outputs_as_json(files),
-                "line": dict(line),
-                "restores": version.id,
-                "before": before,
-            }
-            columns = {
-                "state": JobState.STAGED,
-                "staged": json.dumps(waiting),
-                "job": version.job or version.id,
-                "sha256": version.sha256,
-                "recipe": version.recipe,
-                "attempt": 0,
-                "seconds": line.get("seconds", 0.0),
-                "device": line.get("device", ""),
-                "losses": json.dumps(line.get("losses", {})),
-                "restored": row["restored"] or row["sha256"],
-            }
-            name, ours = os.fsdecode(row["target"]), published_of(row)
-            key = (version.content, version.style, row["job"], 0)
-            pair = Staged(*key, name, tuple(files), ours, version.id)
-            pair = self._rows.assign_name(pair, names, taken, JobState(row["state"]), **columns)
-            return replace(pair, job=version.job or version.id)
-
-    def cancel_restore(self, staged: Staged) -> None:
-        """Undo :meth:`restore`: the earlier version cannot be published."""
-        key = (staged.content, staged.style, staged.job, JobState.STAGED)
-        with self._db.write():
-            row = self._rows.find(staged.content, staged.style, staged.job)
-            if row is not None:
-                self._rows.change(*key, staged="{}", **json.loads(row["staged"])["before"])
-
     def skip_removed(self, pair: Pair, failure: Failure, line: Line) -> None:
         """Record a failed pair as skipped, because its photo was taken out of the inbox."""
         key = (pair.content, pair.style, pair.job, JobState.FAILED)
@@ -314,14 +254,11 @@ class Ledger:
             or (jobs is not None and pair.restored and pair.content in jobs)
         ]
         with self._db.write():
-            return self.files.forget_failed(jobs) + sum(
-                self._rows.change(
-                    *(pair.content, pair.style, pair.job, pair.state),
-                    state=JobState.QUEUED,
-                    **reset,
-                )
-                for pair in chosen
-            )
+            count = self.files.forget_failed(jobs)
+            for pair in chosen:
+                key = (pair.content, pair.style, pair.job, pair.state)
+                count += self._rows.change(*key, state=JobState.QUEUED, **reset)
+        return count
 
     # --- photos that leave the inbox, and names that are used again ---------------------
 

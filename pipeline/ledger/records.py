@@ -78,19 +78,21 @@ class Version:
     @property
     def summary(self) -> str:
         """How it was made, in a few words; the pictures themselves record all of it."""
-        plain = next((o for o in self.outputs if o.kind == "stylized"), None)
-        size = [f"{plain.width} x {plain.height} px"] if plain else []
         options = _within(self.line, "options")
         style = _within(options, "styles", self.style)
         paintings = ", ".join(PurePath(image).name for image in _within(style, "images"))
+        parts = [f"{self.style} ({paintings})" if paintings else self.style]
+        plain = next((output for output in self.outputs if output.kind == "stylized"), None)
+        if plain:
+            parts.append(f"{plain.width} x {plain.height} px")
         steps = _within(style, "transfer").get("steps")
-        return ", ".join([
-            self.style + (f" ({paintings})" if paintings else ""),
-            *size,
-            *([f"steps {'/'.join(map(str, steps))}"] if isinstance(steps, list) else []),
-            *([f"seed {options['seed']}"] if "seed" in options else []),
-            *([f"recipe {self.recipe}"] if self.recipe else []),
-        ])  # fmt: skip
+        if isinstance(steps, list):
+            parts.append(f"steps {'/'.join(map(str, steps))}")
+        if "seed" in options:
+            parts.append(f"seed {options['seed']}")
+        if self.recipe:
+            parts.append(f"recipe {self.recipe}")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +116,19 @@ def _within(value: Any, *names: str) -> Mapping[str, Any]:
 # Whatever a value that was damaged raises where it is read.
 DAMAGED = (ValueError, TypeError, KeyError, RecursionError)
 
-# Columns of a pair that are about its job: put back where an earlier version cannot be restored.
-OF_THE_JOB = (
-    *("state", "job", "sha256", "recipe", "attempt", "seconds", "device", "losses"),
-    *("code", "message", "restored"),
+# Columns of a pair that are about its job: put back if an earlier version cannot be restored.
+JOB_COLUMNS = (
+    "state",
+    "job",
+    "sha256",
+    "recipe",
+    "attempt",
+    "seconds",
+    "device",
+    "losses",
+    "code",
+    "message",
+    "restored",
 )
 _NUMBERS = {"attempt", "seconds"}
 # What every line of the run log has, among others.
@@ -236,11 +247,12 @@ def parse_staged(text: str) -> dict[str, Any]:
     if "restores" in waiting:
         before = _checked(waiting["before"], dict)
         _checked(waiting["restores"], str)
-        if not before.keys() <= set(OF_THE_JOB):
+        if not before.keys() <= set(JOB_COLUMNS):
             raise ValueError("other columns")
         JobState(before["state"])
         for name, value in before.items():
-            _checked(value, *((int, float) if name in _NUMBERS else (str,)))
+            kinds = (int, float) if name in _NUMBERS else (str,)
+            _checked(value, *kinds)
     return waiting
 
 
