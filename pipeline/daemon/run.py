@@ -1,4 +1,4 @@
-"""`run` and `watch`: config, lock, ledger, processes and dashboard around the service's ticks."""
+"""Runs the service for `run` and `watch`: lock, ledger, processes, dashboard, signals, reload."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ from pipeline.daemon.observers import Observers
 from pipeline.daemon.planned_pauses import PlannedPauses
 from pipeline.daemon.run_statistics import words
 from pipeline.daemon.service import Service
-from pipeline.daemon.signals import Asked, _signals
+from pipeline.daemon.signals import StopRequests, stop_requests
 from pipeline.errors import BusyError, ConfigError, PipelineError
 from pipeline.inbox.mount_guard import worked_before
 from pipeline.inbox.watcher import Watcher
@@ -35,10 +35,10 @@ from pipeline.system.stdout import StdoutWriter
 from pipeline.workers.executor import Executor, WorkerSettings, open_executor
 
 TICK_SECONDS = 0.25
-BUSY_SECONDS = 1.0  # that a tick waits for another program that holds the jobs database
-RELOAD_SECONDS = 5.0  # after which a config that was refused is tried again
-LAST_LINES_SECONDS = 2.0  # that a stop waits for whoever reads standard output
-# What processes and addresses were begun with, besides the folders.
+BUSY_SECONDS = 1.0  # a tick waits this long for another program that holds the jobs database
+RELOAD_SECONDS = 5.0  # a refused config is tried again after this time
+LAST_LINES_SECONDS = 2.0  # after a stop, the reader of standard output has this long
+# Besides the folders, keys that take effect at the next start only: processes and addresses.
 _FIXED = ("device", "slots", "engine", "ray", "timelapse", "metrics", "log")
 
 
@@ -51,15 +51,15 @@ def run(
     until: float | None = None,
     anyway: bool = False,
 ) -> int:
-    """Work; returns the exit code.
+    """Run the service; returns the exit code.
 
     Args:
         loaded: The config.
         as_json: Print events as JSON lines instead of a dashboard.
-        keep_going: Watch for more until a signal; otherwise end when nothing is left to do.
-        limit: Begin at most so many jobs.
-        until: End at this time at the latest, in seconds since 1970.
-        anyway: Whatever the hours of the schedule say.
+        keep_going: Watch for new photos until a signal; otherwise end when nothing is left to do.
+        limit: Begin at most this many jobs.
+        until: Begin no job after this time, in seconds since 1970.
+        anyway: Ignore the hours of the schedule.
     """
     config = loaded.config
     command = "watch" if keep_going else "run"
@@ -68,8 +68,8 @@ def run(
     with (
         instance_lock(config.state, command) as card,
         Observers(config, card, command) as observers,
-        _signals() as asked,
-        _ledger(config, asked, card) as ledger,
+        stop_requests() as stop,
+        _ledger(config, stop, card) as ledger,
         _executor(config) as executor,
         Dashboard(silent=as_json, plain=out) as dashboard,
     ):
@@ -81,24 +81,24 @@ def run(
             *(config, loaded.manifest, ledger, executor, view, observers.listening(tell), limit),
             patient=keep_going,
             planned_pauses=planned_pauses,
-            on_run=tell if as_json else lambda event: _say(event, dashboard),
+            on_run=tell if as_json else lambda event: print_run_event(event, dashboard),
         )
-        loop = _Loop(service, loaded, asked, dashboard, card, observers)
-        with _ended(service):
+        loop = Loop(service, loaded, stop, dashboard, card, observers)
+        with _closing(service):
             _run_loop(loop, keep_going)
         if not keep_going:
-            service.statistics.start(service.works())  # also that there is nothing to do
+            service.statistics.start(service.works())  # reports also that nothing is to be done
         summary = service.statistics.summary()
         for line in words(summary):
             dashboard.line(line)
-        view.message = _last_word(service, view, asked)
+        view.message = _final_message(service, view, stop)
         dashboard.update(view, time.time())
     if as_json:
         _print_line(out, {"event": "run_ended", **summary, "held": service.pause_reason or None})
-    code = _exit_code(view, asked, keep_going)
+    code = _exit_code(view, stop, keep_going)
     if service.waiting_styles and not keep_going:
-        code = ConfigError.exit_code  # a painting went away: what it is for was not made
-    return _finish_output(out, code, asked)
+        code = ConfigError.exit_code  # a painting is gone, so its pairs were not rendered
+    return _finish_output(out, code, stop)
 
 
 def _prepare_inbox(config: Config, keep_going: bool) -> None:
@@ -133,20 +133,20 @@ def _new_view(config: Config, keep_going: bool) -> View:
     )
 
 
-def _run_loop(loop: "_Loop", keep_going: bool) -> None:
-    """Start the service, let it work, and record what it leaves."""
-    service, asked = loop.service, loop.asked
-    _once_free(service.start, asked, loop.card)
+def _run_loop(loop: "Loop", keep_going: bool) -> None:
+    """Start the service, run its loop, and finish it."""
+    service, stop = loop.service, loop.stop
+    _once_free(service.start, stop, loop.card)
     loop.watch() if keep_going else loop.until_idle()
-    with suppress(Stopped):  # what is not written yet waits in the jobs database
-        _once_free(service.finish, asked, loop.card)
+    with suppress(Stopped):  # what is not written yet stays in the jobs database
+        _once_free(service.finish, stop, loop.card)
     loop.live.close()
-    loop.observers.finish(service, bool(asked.signal), lambda: asked.signal > 1)
+    loop.observers.finish(service, bool(stop.count), lambda: stop.count > 1)
 
 
 @contextmanager
-def _ended(service: Service) -> Iterator[None]:
-    """End a service, however its work has ended: also by an error, or a second signal."""
+def _closing(service: Service) -> Iterator[None]:
+    """Close a service however its work ends: also after an error, or a second signal."""
     with closing(service):
         try:
             yield
@@ -154,35 +154,35 @@ def _ended(service: Service) -> Iterator[None]:
             service.give_back_running()
 
 
-class _Loop:
-    """Ticks until there is nothing to do, or until a signal."""
+class Loop:
+    """Calls the service's tick until nothing is left to do, or until a signal."""
 
     def __init__(
         self,
         service: Service,
         loaded: Loaded,
-        asked: "Asked",
+        stop: StopRequests,
         dashboard: Dashboard,
         card: Card,
         observers: Observers,
     ) -> None:
-        self.service, self.loaded, self.asked, self.dashboard = service, loaded, asked, dashboard
+        self.service, self.loaded, self.stop, self.dashboard = service, loaded, stop, dashboard
         self.card, self.observers = card, observers
         self.stamp = loaded.stamp
-        self.refused, self.reload_at = "", float("inf")  # why the config is not taken up
+        self.refused, self.reload_at = "", float("inf")  # why a changed config is not applied
         self.live = LivePublisher(loaded.config.state)
 
     def until_idle(self) -> None:
         self._tick()
-        while not self.asked.signal and not self.service.idle:
-            self._rest()
+        while not self.stop.count and not self.service.idle:
+            self._wait()
             self._tick()
         self._wind_down()
 
     def watch(self) -> None:
         watcher = Watcher(self.service.config.inbox)
         try:
-            while not self.asked.signal:
+            while not self.stop.count:
                 self._reload(time.monotonic())
                 watcher.tend(time.monotonic())
                 self.service.polling = watcher.polling
@@ -190,7 +190,7 @@ class _Loop:
                 if watcher.woken(0):
                     self.service.wake()
                 self._tick()
-                self._rest()
+                self._wait()
         finally:
             watcher.stop()
         self._wind_down()
@@ -207,25 +207,24 @@ class _Loop:
         self.live.publish(self.service.view, time.time())
         self.observers.update(self.service, time.monotonic(), time.time())
 
-    def _rest(self) -> None:
-        # With a job running the tick itself waits for the worker's next word, and with a file
-        # being examined for the examiner's.
+    def _wait(self) -> None:
+        # While a job runs or a file is examined, the tick itself waits for the next event.
         if not (self.service.executor.running() or self.service.examiner.pending):
-            self.asked.wait(TICK_SECONDS)
+            self.stop.wait(TICK_SECONDS)
 
     def _wind_down(self) -> None:
-        if not self.asked.signal:
+        if not self.stop.count:
             return
         self.service.view.message = "stopping; once more to stop at once"
         self.observers.stopping()
         self.service.stop()
-        while self.service.executor.running() and self.asked.signal < 2:
+        while self.service.executor.running() and self.stop.count < 2:
             self._tick()
 
     def _reload(self, now: float) -> None:
-        """A changed config counts from the next look; a wrong one is reported and not taken up.
+        """Apply a changed config; report an invalid one, and go on with the old one.
 
-        It is tried again by and by: the painting that it names may come, or a disk come back.
+        An invalid one is tried again later: a painting that it names, or a disk, may return.
         """
         stamp = Stamp.at(self.loaded.path)
         if stamp == self.stamp and now < self.reload_at:
@@ -237,11 +236,11 @@ class _Loop:
             fixed = ("inbox", "outbox", "state", *_FIXED)
             if any(getattr(loaded.config, f) != getattr(self.loaded.config, f) for f in fixed):
                 at_start = ", ".join(_FIXED)
-                self.dashboard.line(f"not taken up: folders, {at_start} change at the next start")
+                self.dashboard.line(f"not reloaded: folders, {at_start} change at the next start")
                 return
         except PipelineError as error:
             self.reload_at = now + RELOAD_SECONDS
-            words = f"config not taken up: {error}"
+            words = f"config not reloaded: {error}"
             if words != self.refused:
                 self.refused = words
                 self.dashboard.line(words)
@@ -249,7 +248,7 @@ class _Loop:
             return
         self.loaded, self.refused = loaded, ""
         self.service.configure(loaded.config, loaded.manifest)
-        self.dashboard.line("config taken up")
+        self.dashboard.line("config reloaded")
 
 
 # --- the jobs database ----------------------------------------------------------------------
@@ -258,45 +257,45 @@ T = TypeVar("T")
 
 
 class Stopped(PipelineError):
-    """A signal came while the start, or the end, waited for the jobs database."""
+    """A stop was requested while the start, or the end, waited for the jobs database."""
 
 
-def _once_free(do: Callable[[], T], asked: "Asked", card: Card) -> T:
-    """Do something with the jobs database, as soon as no other program holds it.
+def _once_free(do: Callable[[], T], stop: StopRequests, card: Card) -> T:
+    """Call ``do``, again and again while another program holds the jobs database.
 
     Raises:
-        Stopped: A signal came first.
+        Stopped: A stop was requested first.
     """
-    said = ""
+    reported = ""
     while True:
         try:
             done = do()
         except BusyError as error:
-            if asked.signal:
+            if stop.count:
                 stopped = Stopped("stopped while another program held the jobs database")
                 watching = card.facts["command"] == "watch"
-                stopped.exit_code = 0 if _is_clean_stop(asked, watching) else 130
+                stopped.exit_code = 0 if _is_clean_stop(stop, watching) else 130
                 raise stopped from error
-            if not said:
-                said = str(error)
-                card.tell(paused=said)
-                note("pause", why=said)
-            asked.wait(BUSY_SECONDS)
+            if not reported:
+                reported = str(error)
+                card.tell(paused=reported)
+                note("pause", why=reported)
+            stop.wait(BUSY_SECONDS)
             continue
-        if said:
+        if reported:
             card.tell(paused=None)
             note("resume", why="")
         return done
 
 
 @contextmanager
-def _ledger(config: Config, asked: "Asked", card: Card) -> Iterator[Ledger]:
+def _ledger(config: Config, stop: StopRequests, card: Card) -> Iterator[Ledger]:
     path = config.state / LEDGER
-    with _once_free(lambda: Ledger(path, busy_seconds=BUSY_SECONDS), asked, card) as ledger:
+    with _once_free(lambda: Ledger(path, busy_seconds=BUSY_SECONDS), stop, card) as ledger:
         yield ledger
 
 
-# --- signals --------------------------------------------------------------------------------
+# --- the executor ---------------------------------------------------------------------------
 
 
 @contextmanager
@@ -313,11 +312,11 @@ def _devices(config: Config) -> list[str]:
     return [config.device] if isinstance(config.device, str) else list(config.device)
 
 
-# --- words ----------------------------------------------------------------------------------
+# --- messages and the exit code -------------------------------------------------------------
 
 
-def _last_word(service: Service, view: View, asked: Asked) -> str:
-    if asked.signal:
+def _final_message(service: Service, view: View, stop: StopRequests) -> str:
+    if stop.count:
         return "stopped"
     if service.waiting_styles:
         return service.waiting_styles
@@ -332,19 +331,19 @@ def _last_word(service: Service, view: View, asked: Asked) -> str:
     return f"nothing to do: the outbox is up to date{earlier}"
 
 
-def _exit_code(view: View, asked: Asked, keep_going: bool) -> int:
-    if asked.signal and not _is_clean_stop(asked, keep_going):
+def _exit_code(view: View, stop: StopRequests, keep_going: bool) -> int:
+    if stop.count and not _is_clean_stop(stop, keep_going):
         return 130
     return 1 if view.failed else 0
 
 
-def _is_clean_stop(asked: Asked, keep_going: bool) -> bool:
-    """Whether a service was asked to end, as service managers and closed terminals ask."""
-    return keep_going and asked.number != signal.SIGINT
+def _is_clean_stop(stop: StopRequests, keep_going: bool) -> bool:
+    """Whether `watch` was stopped by a service manager or a closed terminal, not by Ctrl-C."""
+    return keep_going and stop.number != signal.SIGINT
 
 
-def _say(event: dict[str, Any], dashboard: Dashboard) -> None:
-    """What a run promises and what came of it, in words."""
+def print_run_event(event: dict[str, Any], dashboard: Dashboard) -> None:
+    """Print the estimate or the summary of a run, or what a plan replaces."""
     kind = event.pop("event")
     if kind == "replaces":
         dashboard.line(event["words"])
@@ -367,14 +366,14 @@ def _print_line(out: StdoutWriter, line: dict[str, Any]) -> None:
     out.flush()
 
 
-def _finish_output(out: StdoutWriter, code: int, asked: Asked) -> int:
-    """The exit code, once the last lines are read: that some were not is never kept quiet."""
-    until = time.monotonic() + (LAST_LINES_SECONDS if asked.signal else float("inf"))
+def _finish_output(out: StdoutWriter, code: int, stop: StopRequests) -> int:
+    """The exit code, after standard output was flushed; lines that were lost are reported."""
+    until = time.monotonic() + (LAST_LINES_SECONDS if stop.count else float("inf"))
     out.drain(lambda: time.monotonic() < until)
     trouble = out.trouble
     if not trouble:
         return code
     with suppress(OSError):
         print(f"{trouble}; all results are in runs.jsonl", file=sys.stderr, flush=True)
-    # Who left (`| head -1`) wants no more; who was to get all of it did not.
+    # A reader that closed the pipe (`| head -1`) wants no more. Otherwise lines are missing.
     return code if out.gone else code or 1

@@ -1,4 +1,4 @@
-"""Signals that ask `run` and `watch` to stop, counted."""
+"""Counts the signals that ask `run` and `watch` to stop."""
 
 import signal
 import time
@@ -8,36 +8,39 @@ from contextlib import contextmanager
 from pipeline.system import interrupt
 
 # SIGHUP: the terminal was closed, or the connection to it was lost.
-_STOPS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])
+STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM] + (
+    [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
+)
 
 
-class Asked:
-    """How often we were asked to stop, and by which signal."""
+class StopRequests:
+    """How many stop signals have come, and the number of the last one; it is their handler."""
 
     def __init__(self) -> None:
-        self.signal = 0
+        self.count = 0
         self.number = 0
 
     def __call__(self, number: int, _frame: object) -> None:
-        self.signal += 1
+        self.count += 1
         self.number = number
 
     def wait(self, seconds: float) -> None:
-        """Rest, but not through a signal."""
-        if not self.signal:
+        """Sleep, unless a stop was requested before."""
+        if not self.count:
             time.sleep(seconds)
 
 
 @contextmanager
-def _signals() -> Iterator[Asked]:
-    asked = Asked()
-    if interrupt.came():  # and was swallowed
-        asked(signal.SIGINT, None)
-    # What is ignored stays so: `nohup pipeline watch` outlives its terminal.
-    heeded = [s for s in _STOPS if signal.getsignal(s) != signal.SIG_IGN]
-    before = {s: signal.signal(s, asked) for s in heeded}
+def stop_requests() -> Iterator[StopRequests]:
+    """Handle the stop signals within this context; the earlier handlers are restored."""
+    requests = StopRequests()
+    if interrupt.came():  # and a library swallowed it
+        requests(signal.SIGINT, None)
+    # Ignored signals stay ignored: `nohup pipeline watch` outlives its terminal.
+    handled = [s for s in STOP_SIGNALS if signal.getsignal(s) != signal.SIG_IGN]
+    before = {s: signal.signal(s, requests) for s in handled}
     try:
-        yield asked
+        yield requests
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""On which kind of file system a folder lies, as the kernel reports it."""
+"""Which kind of file system a folder is on, as the kernel reports it."""
 
 import os
 from dataclasses import dataclass, field
@@ -7,17 +7,34 @@ from pathlib import Path
 
 from pipeline.system.safe_files import read_bounded
 
-MOUNTINFO = Path("/proc/self/mountinfo")  # Linux; elsewhere nothing is known
+MOUNTINFO = Path("/proc/self/mountinfo")  # Linux only
 MOST_BYTES = 64 << 20  # of that table: 100 bytes for each mounted file system
 
-# What others change there is not reported to us, or not reliably.
+# File systems that do not report, or not reliably, what other machines change in them.
 UNREPORTED = frozenset(
-    (
-        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "beegfs"),
-        *("9p", "virtiofs", "vboxsf", "prl_fs", "fuse", "overlay", "davfs", "ncpfs", "drvfs"),
-    )
+    {
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "afs",
+        "ceph",
+        "glusterfs",
+        "lustre",
+        "beegfs",
+        "9p",
+        "virtiofs",
+        "vboxsf",
+        "prl_fs",
+        "fuse",
+        "overlay",
+        "davfs",
+        "ncpfs",
+        "drvfs",
+    }
 )
-# SQLite's write-ahead log needs memory that all its users share: two machines share none.
+# Not fit for the database: SQLite's write-ahead log needs shared memory, which two machines lack.
 SHARED = UNREPORTED - {"overlay"}
 
 
@@ -31,13 +48,13 @@ class Mount:
 
     @property
     def reports_changes(self) -> bool:
-        """Whether every change in it, whoever makes it, can be waited for."""
-        return not _among(self.kind, UNREPORTED)
+        """Whether it reports every change to its files, whoever makes it."""
+        return not _is_one_of(self.kind, UNREPORTED)
 
     @property
     def shared(self) -> bool:
-        """Whether other machines may have it mounted too."""
-        return _among(self.kind, SHARED)
+        """Whether other machines may have it mounted, too."""
+        return _is_one_of(self.kind, SHARED)
 
 
 def find_mount(path: Path, table: Path = MOUNTINFO) -> Mount | None:
@@ -56,20 +73,20 @@ def _innermost(text: str, full: str) -> Mount | None:
     for line in text.splitlines():
         # 36 35 98:0 /root /point options [optional fields] - type source options
         left, _, right = line.partition(" - ")
-        part, point = map(_plain, left.split(" ")[3:5])
+        part, point = map(_decode, left.split(" ")[3:5])
         kind = right.split(" ")[0]
         inside = full == point or full.startswith(point.rstrip("/") + "/")
-        if inside and (best is None or len(point) >= len(best.point)):  # later ones lie on top
+        if inside and (best is None or len(point) >= len(best.point)):  # the last covers the others
             best = Mount(point, kind, part)
     return best
 
 
-def _plain(word: str) -> str:
-    """Blanks and their like are octal in the table."""
+def _decode(word: str) -> str:
+    """Decode the octal codes that the table has for spaces and the like."""
     for code, letter in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         word = word.replace(code, letter)
     return word
 
 
-def _among(kind: str, kinds: frozenset[str]) -> bool:
+def _is_one_of(kind: str, kinds: frozenset[str]) -> bool:
     return kind in kinds or kind.startswith("fuse.")

@@ -31,10 +31,19 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # EFBIG: the account's limit,
 _NOT_A_PICTURE = {errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO}
 # What stands there can never be written to: it concerns the whole outbox where its log is meant.
 _IN_THE_WAY = {errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENOTDIR}
-# The disk or its mount, not the name: waited out like a full disk.
+# The fault of the disk or its mount, not of one name: work pauses, as for a full disk.
 _DISK_FAILED = {
-    *(errno.EIO, errno.EROFS, errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTCONN),
-    *(errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EMFILE),
+    errno.EIO,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENODEV,
+    errno.ENXIO,
+    errno.ENOTCONN,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.EMFILE,
 }
 # What ``os.link`` says where a file cannot have a second name: FAT, some network shares.
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}

@@ -18,7 +18,7 @@ from pipeline.cli.status import status_report
 from pipeline.config.loading import Loaded
 from pipeline.daemon import restore as restoring
 from pipeline.daemon.replacements import Replacing
-from pipeline.daemon.run import _say
+from pipeline.daemon.run import print_run_event
 from pipeline.errors import UsageError
 from pipeline.gallery.server.files import OutboxFiles
 from pipeline.ledger.ledger import Ledger
@@ -106,7 +106,9 @@ def test_a_config_reloaded_while_watching_reports_replacements_before_any_job_be
 def test_what_will_be_replaced_is_a_line_for_people(capsys):
     replaced = Replacing(3, Counter({(64, 32): 2, (48, "source"): 1}), kept=False)
     with Dashboard() as dashboard:
-        _say({"event": "replaces", **replaced.as_json(), "words": replaced.words()}, dashboard)
+        print_run_event(
+            {"event": "replaces", **replaced.as_json(), "words": replaced.words()}, dashboard
+        )
     words = "replaces 3 finished pictures, 64 -> 32 px (2 of them), 48 -> the photo's own size (1"
     assert words in capsys.readouterr().out
 

@@ -22,8 +22,9 @@ from pipeline.config.loading import load
 from pipeline.daemon.instance import Card
 from pipeline.daemon.observers import Observers
 from pipeline.daemon.preview import preview
-from pipeline.daemon.run import RELOAD_SECONDS, _Loop
-from pipeline.daemon.signals import Asked
+from pipeline.daemon.run import RELOAD_SECONDS
+from pipeline.daemon.run import Loop as RunLoop
+from pipeline.daemon.signals import StopRequests
 from pipeline.monitoring.terminal.dashboard import Dashboard
 
 pytestmark = pytest.mark.slow
@@ -177,7 +178,7 @@ class Loop:
         observers = Observers(loaded.config, self.card, "watch")
         dashboard = Dashboard(self, silent=False, plain=self)  # type: ignore[arg-type]
         self.said: list[str] = []
-        self.loop = _Loop(studio.service, loaded, Asked(), dashboard, self.card, observers)
+        self.loop = RunLoop(studio.service, loaded, StopRequests(), dashboard, self.card, observers)
 
     encoding = "utf-8"
 
@@ -210,9 +211,9 @@ def test_a_wrong_edit_is_reported_once_and_taken_up_by_itself_when_it_is_right(m
     assert "no such image" in loop.edit(new.replace("builtin:mosaic", "coming.png"))
     assert loop.look(RELOAD_SECONDS * 2) == ""
     assert loop.look(RELOAD_SECONDS * 2) == ""
-    assert "config not taken up" in loop.loop.refused  # `status` says it
+    assert "config not reloaded" in loop.loop.refused  # `status` says it
     photo(studio.root / "coming.png", 3)
-    assert "config taken up" in loop.look(RELOAD_SECONDS * 2)
+    assert "config reloaded" in loop.look(RELOAD_SECONDS * 2)
     assert loop.loop.refused == ""
     studio.put("a.png")
     studio.until_idle()
@@ -235,7 +236,7 @@ def test_no_edit_of_the_config_ends_the_daemon(make) -> None:
     for text in edits[::40]:
         loop.edit(text)
         studio.until_idle()  # whatever was taken up can be worked with
-    assert "config taken up" in loop.edit(good)
+    assert "config reloaded" in loop.edit(good)
     studio.put("b.png", 2)
     studio.until_idle()
     assert studio.states() == {"a.png": "done", "b.png": "done"}
@@ -269,10 +270,10 @@ def test_a_real_daemon_outlives_wrong_edits_and_a_painting_that_goes_and_comes(t
         until(lambda: "style harbour waits until" in trouble())
         for wrong in WRONG:
             config.write_text(good + wrong + "\n")
-            until(lambda: "config not taken up" in card.read_text())
+            until(lambda: "config not reloaded" in card.read_text())
             config.write_text(good)
             (root / "away.png").rename(painting)
-            until(lambda: "config not taken up" not in card.read_text())
+            until(lambda: "config not reloaded" not in card.read_text())
             painting.rename(root / "away.png")
         (root / "away.png").rename(painting)
         until(lambda: painted(root) == 4)

@@ -21,8 +21,8 @@ from pipeline.config.loading import Loaded, load
 from pipeline.config.transfer import Transfer
 from pipeline.daemon.instance import instance_lock
 from pipeline.daemon.recipe_files import DOUBT_SECONDS, RecipeFiles
-from pipeline.daemon.run import _Loop
-from pipeline.daemon.signals import Asked
+from pipeline.daemon.run import Loop
+from pipeline.daemon.signals import StopRequests
 from pipeline.enhance import learned_upscaler as learned
 from pipeline.errors import ChangedError, WeightsError
 from pipeline.jobs import recipe as recipes
@@ -339,7 +339,7 @@ def test_a_config_edited_while_the_program_starts_is_taken_up(make, other) -> No
     other.rename(studio.root / "oth.bmp")
     swap(path, edited)
     with instance_lock(studio.root / "lock", "watch") as card, Dashboard(silent=True) as dashboard:
-        loop = _Loop(studio.service, loaded, Asked(), dashboard, card, None)
+        loop = Loop(studio.service, loaded, StopRequests(), dashboard, card, None)
         loop._reload(0.0)
         assert [style.images[0][0].name for style in loop.loaded.manifest.styles.values()] == [
             "oth.bmp"
