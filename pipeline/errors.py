@@ -1,23 +1,23 @@
 """Every error this program raises on purpose, and the reason codes of the run log.
 
     PipelineError            what happened, where, how to fix it; carries an exit code
-    |-- UsageError           2  a command line that cannot be meant
+    |-- UsageError           2  the command line makes no sense
     |-- ConfigError          2  config.yaml: names the file, the key path and the nearest valid key
     |-- LockedError          2  another instance works on this state folder
     |-- WeightsError         2  VGG-19 weights missing, wrong or unreachable
     |-- MissingExtraError    2  an optional dependency; carries the install line
     |-- StateError           1  the jobs database or a folder cannot be used
-    |   |-- InboxError       2  the inbox is gone, or not the one it was: never taken for empty
-    |   |-- BusyError        1  another program holds the jobs database: waited out, not failed
-    |   `-- DiskFullError    1  the state folder's disk is full: waited out, not failed
+    |   |-- InboxError       2  the inbox is gone, or is another one: never treated as empty
+    |   |-- BusyError        1  another program uses the jobs database: work pauses
+    |   `-- DiskFullError    1  the state folder's disk is full: work pauses
     `-- JobError             1  one photograph or one pair failed; carries a reason code
-        |-- InputError          the content or style image is at fault: trying again is useless
-        |   `-- ChangedError    a file holds something else than was planned: to be planned again
+        |-- InputError          the content or style image is at fault: another try would not help
+        |   `-- ChangedError    a file no longer holds what was planned: the pair is planned again
         |-- EngineError         the transfer is at fault (numbers, memory, device)
         |-- OutputError         the result could not be written or did not verify
         `-- PlaceError       2  the machine is at fault: work pauses, and no photo fails
 
-Libraries' own errors are translated where the library is called; none of them crosses a module.
+Errors of libraries are translated into these where the library is called.
 """
 
 from dataclasses import dataclass
@@ -82,12 +82,12 @@ class PipelineError(Exception):
         return f"{head} ({self.hint})" if self.hint else head
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Errors cross process walls: rebuild keyword-only arguments that Exception would lose.
+        # Errors are sent between processes: keep the keyword arguments that Exception would lose.
         return _rebuild, (type(self), self.__dict__)
 
 
 class UsageError(PipelineError):
-    """A command line that cannot be meant."""
+    """The command line makes no sense: arguments are missing, unknown or contradict each other."""
 
     exit_code = 2
 
@@ -132,7 +132,7 @@ class InboxError(StateError):
 
 
 class BusyError(StateError):
-    """Another program (a backup, a check) holds the jobs database; work goes on when it lets go."""
+    """Another program, such as a backup, has locked the jobs database; work pauses meanwhile."""
 
 
 class DiskFullError(StateError):
@@ -152,13 +152,13 @@ class JobError(PipelineError):
 
 
 class InputError(JobError):
-    """The picture itself is at fault."""
+    """The photo or painting itself is at fault."""
 
     default_code = Reason.UNSUPPORTED_FORMAT
 
 
 class ChangedError(InputError):
-    """A file does not hold what the job's recipe says: nothing failed, the plan is out of date."""
+    """A file does not hold what the job says: the plan is out of date, and nothing failed."""
 
     default_code = Reason.VANISHED
 
@@ -181,7 +181,10 @@ class OutputError(JobError):
 
 
 class PlaceError(JobError):
-    """The machine is at fault: no photo can be worked on until it is repaired, and none fails."""
+    """The machine is at fault (`Blame.MACHINE`): work pauses until it is repaired; nothing fails.
+
+    The name is pinned by tests/project/test_pins.py; the word for it elsewhere is machine.
+    """
 
     default_code = Reason.ENGINE_UNAVAILABLE
     exit_code = 2
@@ -196,7 +199,7 @@ def _rebuild(kind: type[PipelineError], state: dict[str, object]) -> PipelineErr
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why something was not done: a stable reason code and one clear line."""
+    """Why a file or job was not done: a stable reason code and one clear line."""
 
     code: Reason
     message: str

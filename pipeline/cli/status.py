@@ -16,7 +16,7 @@ from pipeline.cli.report_rows import (
 )
 from pipeline.cli.retry import still_exists
 from pipeline.config.loading import Loaded
-from pipeline.daemon.instance import holder
+from pipeline.daemon.instance import read_instance
 from pipeline.daemon.planned_pauses import next_opening, read_user_pause
 from pipeline.inbox.backlog import count_backlog
 from pipeline.inbox.quarantine import quarantined_photos
@@ -48,7 +48,7 @@ def status_report(loaded: Loaded) -> Report:
         counts = ledger.counts()
         refusals, failed = _find_current_failures(loaded, ledger, backlog.trouble)
         counts[JobState.FAILED] = len(failed)
-        instance = holder(loaded.config.state)
+        instance = read_instance(loaded.config.state)
         progress = _take_progress(instance)
         version_count, version_bytes = ledger.history.size_of_earlier()
         return {
@@ -114,7 +114,7 @@ def _get_trouble(instance: Report | None) -> str:
 
 def find_health_problem(loaded: Loaded, within: float) -> str:
     """What is wrong with the running instance; "" when it is well. Reads no database."""
-    return find_trouble(holder(loaded.config.state), time.time(), within)
+    return find_trouble(read_instance(loaded.config.state), time.time(), within)
 
 
 def _take_progress(instance: Report | None) -> dict[str, Report]:

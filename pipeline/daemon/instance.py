@@ -1,4 +1,4 @@
-"""One instance per state folder; a second one says who holds it."""
+"""Allows one instance per state folder; a second one reports which process uses it."""
 
 import json
 import os
@@ -18,14 +18,16 @@ from pipeline.errors import LockedError, StateError
 from pipeline.system.mounts import find_mount
 from pipeline.system.safe_files import open_regular, read_bounded, refuse_irregular
 
-# How long a start waits for the lock: whoever looks for a holder has it for a moment, too.
+# How long a start waits for the lock: `status` takes it for a moment to see whether it is free.
 LOCK_SECONDS = 1.0
 LOOK_SECONDS = 0.01
-CARD_BYTES = 16384  # written in place: it can be told that the disk is full while it is full
+# The record has a fixed size and is overwritten in place, so that it can be updated, for instance
+# to say that the disk is full, while the disk is full.
+RECORD_BYTES = 16384
 
 
-class Card:
-    """Who holds the state folder and how it fares, for `status` to read."""
+class InstanceRecord:
+    """What the running instance reports about itself, in ``instance.json``, for `status`."""
 
     def __init__(self, path: Path, command: str) -> None:
         self._path = path
@@ -34,39 +36,39 @@ class Card:
         self._facts["started"] = started
         self._write()
 
-    def tell(self, **facts: object) -> None:
-        """Add or change facts; what is as before costs nothing."""
+    def update(self, **facts: object) -> None:
+        """Add or change facts; the file is written only if one has changed."""
         if any(self._facts.get(key) != value for key, value in facts.items()):
             self._facts |= facts
             self._write()
 
     @property
     def facts(self) -> dict[str, object]:
-        """All that was told."""
+        """All facts so far."""
         return self._facts
 
     def _write(self) -> None:
         text = json.dumps(self._facts).encode()
-        if len(text) > CARD_BYTES:  # of a very large machine
+        if len(text) > RECORD_BYTES:  # a machine with very many devices
             text = json.dumps(self._facts | {"lanes": []}).encode()
-        with suppress(OSError):  # it informs and decides nothing
+        with suppress(OSError):  # it only informs
             fd = open_regular(self._path, os.O_WRONLY | os.O_CREAT)
             try:
-                os.pwrite(fd, text[:CARD_BYTES].ljust(CARD_BYTES), 0)
+                os.pwrite(fd, text[:RECORD_BYTES].ljust(RECORD_BYTES), 0)
             finally:
                 os.close(fd)
 
 
 @contextmanager
-def instance_lock(state: Path, command: str) -> Iterator[Card]:
-    """Hold the state folder for as long as the context lasts; gives the card to write on.
+def instance_lock(state: Path, command: str) -> Iterator[InstanceRecord]:
+    """Lock the state folder within this context; yields the record of this instance.
 
     Raises:
-        LockedError: When another process holds it, with its id, command and start.
-        StateError: When the folder cannot be written to, or lies where other machines reach it.
+        LockedError: Another process has locked it; with its id, command and start.
+        StateError: The folder cannot be written to, or is on a file system that machines share.
     """
     refuse_shared(state)
-    card = state / "instance.json"
+    record = state / "instance.json"
     try:
         state.mkdir(parents=True, exist_ok=True)
         refuse_irregular(state / "instance.lock")
@@ -74,46 +76,46 @@ def instance_lock(state: Path, command: str) -> Iterator[Card]:
         lock.acquire(timeout=LOCK_SECONDS, poll_interval=LOOK_SECONDS)
     except Timeout:
         hint = "wait for it to end, stop it, or give this one a state folder of its own"
-        raise LockedError(f"in use by {_holder(card)}", where=str(state), hint=hint) from None
+        raise LockedError(f"in use by {_describe(record)}", where=str(state), hint=hint) from None
     except OSError as error:
         hint = "state: must name a folder that can be written to"
         where = str(error.filename or state)
         raise StateError(error.strerror or str(error), where=where, hint=hint) from None
     try:
-        yield Card(card, command)
+        yield InstanceRecord(record, command)
     finally:
-        with suppress(OSError):  # something else stands there
-            card.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder is in its place
+            record.unlink(missing_ok=True)
         lock.release()
 
 
 def refuse_shared(state: Path, table: Path | None = None) -> None:
-    """The jobs database needs a disk of this machine's own.
+    """Refuse a state folder that other machines can use too: the jobs database needs a local disk.
 
     Raises:
-        StateError: When the folder lies on a network or shared file system.
+        StateError: The folder is on a network or shared file system.
     """
     mount = find_mount(state, table) if table else find_mount(state)
-    # Where all of a machine lies on such a disk (some sandboxes), it is as local as can be.
+    # If the root file system is a shared one (some sandboxes), there is nothing more local.
     if mount is not None and mount.shared and mount.point != "/":
-        what = f"lies on a shared file system ({mount.kind} at {mount.point})"
+        what = f"is on a shared file system ({mount.kind} at {mount.point})"
         hint = "set state: to a folder on a local disk; inbox and outbox may stay where they are"
         raise StateError(what, where=str(state), hint=hint)
 
 
-def holder(state: Path) -> dict[str, object] | None:
-    """Who holds the state folder now, as it wrote itself down; None when nobody does."""
-    return _card(state / "instance.json") if _is_held(state / "instance.lock") else None
+def read_instance(state: Path) -> dict[str, object] | None:
+    """The record of the instance that uses the state folder now; None where there is none."""
+    return _read(state / "instance.json") if _is_locked(state / "instance.lock") else None
 
 
-def _is_held(path: Path) -> bool:
-    """Whether an instance holds the lock.
+def _is_locked(path: Path) -> bool:
+    """Whether an instance has the lock.
 
-    Those who ask share it, so that none of them takes another one for the holder; a start waits
-    for them, see LOCK_SECONDS.
+    The question takes a shared lock for a moment, so that several of them do not mistake each other
+    for an instance; a start waits for them (LOCK_SECONDS).
     """
     if fcntl is None:
-        return _is_held_alone(path)
+        return _is_locked_exclusively(path)
     try:
         fd = open_regular(path)
     except OSError:
@@ -125,12 +127,12 @@ def _is_held(path: Path) -> bool:
     except OSError:
         return False
     finally:
-        os.close(fd)  # and with it the lock
+        os.close(fd)  # this also releases the lock
     return False
 
 
-def _is_held_alone(path: Path) -> bool:
-    """The same where no lock can be shared (Windows)."""
+def _is_locked_exclusively(path: Path) -> bool:
+    """The same on systems without shared locks (Windows)."""
     if not path.exists():
         return False
     lock = FileLock(path)
@@ -145,17 +147,17 @@ def _is_held_alone(path: Path) -> bool:
     return False
 
 
-def _holder(card: Path) -> str:
-    found = _card(card)
+def _describe(record: Path) -> str:
+    found = _read(record)
     if "pid" not in found:
         return "another instance"
     return f"`pipeline {found['command']}`, process {found['pid']}, since {found['started']}"
 
 
-def _card(card: Path) -> dict[str, object]:
-    for _ in range(3):  # it may be just being written
+def _read(record: Path) -> dict[str, object]:
+    for _ in range(3):  # it may be being written at this moment
         try:
-            found = json.loads(read_bounded(card, CARD_BYTES))
+            found = json.loads(read_bounded(record, RECORD_BYTES))
         except OSError:
             return {}
         except ValueError:

@@ -1,5 +1,6 @@
-"""Those who only look on while the service works: the log, Prometheus, the service manager, the
-instance's card, the digest of a batch. None of them can stop it.
+"""Reports on the running service: journal, metrics, service manager, instance record, batch hook.
+
+No error in a report can stop the service.
 """
 
 import logging
@@ -13,7 +14,7 @@ from typing import Any, Self
 from pipeline import __version__
 from pipeline.config.model import Config
 from pipeline.daemon.fault_pauses import measure_space
-from pipeline.daemon.instance import Card
+from pipeline.daemon.instance import InstanceRecord
 from pipeline.daemon.service import Service
 from pipeline.jobs.job import JobState
 from pipeline.monitoring.digest import Batch, Digest, Why
@@ -23,25 +24,25 @@ from pipeline.monitoring.systemd import Notifier
 from pipeline.monitoring.view import Lane, View
 
 Line = dict[str, Any]
-CARD_SECONDS = 2.0
+RECORD_SECONDS = 2.0
 STATUS_SECONDS = 5.0
-_OF_A_BATCH = ("why", "done", "failed", "skipped", "failures", "pairs_per_hour")
+BATCH_FACTS = ("why", "done", "failed", "skipped", "failures", "pairs_per_hour")  # for the journal
 
 
 class Observers:
-    """Look on at each tick, and hear each line of the run log. A context manager.
+    """Update all reports after each tick, and with each line of the run log. A context manager.
 
     Args:
-        config: What they are to do.
-        card: The instance's, for `status`.
+        config: Says which reports are wanted.
+        record: The instance's record, for `status`.
         command: ``run`` or ``watch``.
-        notifier: The way to the service manager.
+        notifier: The connection to the service manager.
     """
 
     def __init__(
-        self, config: Config, card: Card, command: str, notifier: Notifier | None = None
+        self, config: Config, record: InstanceRecord, command: str, notifier: Notifier | None = None
     ) -> None:
-        self.config, self.card, self.command = config, card, command
+        self.config, self.record, self.command = config, record, command
         self.notifier = notifier or Notifier()
         self.health = HealthMonitor(config.limits.stall_seconds)
         self.batch = Batch(config.hooks.batch_seconds)
@@ -50,7 +51,7 @@ class Observers:
         self._opened = ExitStack()
         self._known: dict[str, str] = {}
         self._ready = False
-        self._next_card = self._next_status = 0.0
+        self._next_record = self._next_status = 0.0
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
@@ -59,8 +60,15 @@ class Observers:
                 opened.enter_context(self.exporter)
             self._opened = opened.pop_all()
         config = self.config
-        note("start", command=self.command, version=__version__, process=os.getpid(),
-             inbox=config.inbox, outbox=config.outbox, device=config.device)  # fmt: skip
+        note(
+            "start",
+            command=self.command,
+            version=__version__,
+            process=os.getpid(),
+            inbox=config.inbox,
+            outbox=config.outbox,
+            device=config.device,
+        )
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
@@ -69,31 +77,37 @@ class Observers:
             note("end", logging.ERROR, command=self.command, error=words)
         self._opened.close()
 
-    def listening(self, tell: Callable[[Line], None]) -> Callable[[Line], None]:
-        """``tell``, with all of them hearing the same lines."""
+    def with_reports(self, on_line: Callable[[Line], None]) -> Callable[[Line], None]:
+        """A function that adds a line of the run log to the reports, then calls ``on_line``."""
 
         def both(line: Line) -> None:
-            self.hear(line, time.time())
-            tell(line)
+            self.add_line(line, time.time())
+            on_line(line)
 
         return both
 
-    def hear(self, line: Mapping[str, Any], wall: float) -> None:
-        """A line of the run log."""
-        with self._harmless():
+    def add_line(self, line: Mapping[str, Any], wall: float) -> None:
+        """Add a line of the run log to all reports."""
+        with self._errors_noted():
             self.health.add_line(line)
             self.batch.add_line(line, wall)
             if self.exporter:
                 self.exporter.count_line(line, wall)
 
     def update(self, service: Service, now: float, wall: float) -> None:
-        """A tick is over. ``now``: monotonic seconds; ``wall``: seconds since 1970."""
-        with self._harmless():
+        """Update all reports after a tick.
+
+        Args:
+            service: What is reported on.
+            now: Monotonic seconds.
+            wall: Seconds since 1970.
+        """
+        with self._errors_noted():
             self._update(service, now, wall)
 
     @contextmanager
-    def _harmless(self) -> Iterator[None]:
-        """A fault in looking on is written down; the work that is looked on at goes on."""
+    def _errors_noted(self) -> Iterator[None]:
+        """Write an error in a report into the journal; the service goes on."""
         try:
             yield
         except Exception as error:
@@ -102,7 +116,7 @@ class Observers:
 
     def _update(self, service: Service, now: float, wall: float) -> None:
         view = service.view
-        self._take_up(service.config)
+        self._reload(service.config)
         self.health.observe(view.running, now)
         stuck = self.health.find_stuck(now)
         if not self._ready:
@@ -117,33 +131,42 @@ class Observers:
         self._note_changes(service, stuck)
         if self.exporter:
             self._export(service, not (stuck or self.health.find_failing()), now, wall)
-        if now >= self._next_card:
-            self._next_card = now + CARD_SECONDS
-            self.card.tell(**_told(service, wall), stuck=stuck, failing=self.health.find_failing())
+        if now >= self._next_record:
+            self._next_record = now + RECORD_SECONDS
+            self.record.update(
+                **_work_facts(service, wall), stuck=stuck, failing=self.health.find_failing()
+            )
         self._notify(service, self.batch.check(view, bool(service.pause_reason), now, wall))
 
-    def stopping(self) -> None:
-        """The service was asked to end."""
+    def report_stopping(self) -> None:
+        """Report that the service was asked to stop."""
         self.notifier.notify_stopping()
         note("stopping", command=self.command)
 
     def finish(self, service: Service, stopped: bool, hurry: Callable[[], bool]) -> None:
-        """The loop is over: tell of what was done, and let that hook end unless in a hurry."""
+        """Report the end of the loop; wait for the batch hook until ``hurry`` says not to."""
         why: Why = "stopped" if stopped else "run_ended"
-        with self._harmless():
+        with self._errors_noted():
             self._notify(service, self.batch.end(why, time.time()))
         until = time.monotonic() + service.hooks.timeout_seconds + 1
         while service.hooks.busy and time.monotonic() < until and not hurry():
             service.hooks.step(time.monotonic())
             time.sleep(0.02)  # nothing else is left to do
-        with self._harmless():
+        with self._errors_noted():
             if self.exporter:
                 self._export(service, True, float("inf"), time.time())
         view = service.view
-        note("stop", command=self.command, why=why, done=view.done, failed=view.failed,
-             skipped=view.skipped, lost_lines=self.journal.lost)  # fmt: skip
+        note(
+            "stop",
+            command=self.command,
+            why=why,
+            done=view.done,
+            failed=view.failed,
+            skipped=view.skipped,
+            lost_lines=self.journal.lost,
+        )
 
-    def _take_up(self, config: Config) -> None:
+    def _reload(self, config: Config) -> None:
         if config is not self.config:
             self.config = config
             self.batch.quiet_seconds = config.hooks.batch_seconds
@@ -152,15 +175,15 @@ class Observers:
 
     def _notify(self, service: Service, digest: Digest | None) -> None:
         if digest:
-            facts: dict[str, Any] = {key: digest[key] for key in _OF_A_BATCH}
+            facts: dict[str, Any] = {key: digest[key] for key in BATCH_FACTS}
             note("batch", **facts)
             service.hooks.queue_batch(digest | {"outbox": str(self.config.outbox)})
 
     def _note_changes(self, service: Service, stuck: str) -> None:
-        """A line for each thing that is not as it was."""
-        held = service.pause_reason
-        self._changed("held", held, "pause" if held else "resume", why=held)
-        watching = str(self.card.facts.get("watching") or "")
+        """Write a line into the journal for each state that has changed."""
+        why = service.pause_reason
+        self._changed("pause", why, "pause" if why else "resume", why=why)
+        watching = str(self.record.facts.get("watching") or "")
         self._changed("watching", watching, "watching", how=watching)
         for name, words in (
             ("stuck", stuck),
@@ -173,10 +196,10 @@ class Observers:
     def _changed(
         self, key: str, words: str, event: str, level: int = logging.INFO, **facts: Any
     ) -> None:
-        # Figures that move (a disk's free bytes, seconds of silence) are not news by themselves.
-        gist = re.sub(r"[\d.]+", "#", words)
-        if self._known.get(key, "") != gist:
-            self._known[key] = gist
+        # A change of figures alone (free bytes, seconds of silence) is not worth a line.
+        without_figures = re.sub(r"[\d.]+", "#", words)
+        if self._known.get(key, "") != without_figures:
+            self._known[key] = without_figures
             note(event, level, **facts)
 
     def _remember_success(self, service: Service) -> None:
@@ -199,7 +222,7 @@ class Observers:
 
 
 def _exporter(config: Config) -> Any:
-    """Where figures are wanted; else its library is not even read."""
+    """The exporter, if the config asks for metrics; its library is imported only then."""
     if not (config.metrics.file or config.metrics.listen):
         return None
     from pipeline.monitoring.metrics import Exporter
@@ -227,8 +250,8 @@ def _status(view: View) -> str:
     return f"{counts}{failed}" + (f"; {view.message}" if view.message else "")
 
 
-def _told(service: Service, wall: float) -> dict[str, Any]:
-    """What the card says of the work."""
+def _work_facts(service: Service, wall: float) -> dict[str, Any]:
+    """The facts about the work for the instance's record."""
     view, pace = service.view, service.view.pace
     return {
         "version": __version__,
@@ -249,9 +272,9 @@ def _told(service: Service, wall: float) -> dict[str, Any]:
 
 def _lane(lane: Lane) -> dict[str, Any]:
     now = lane.progress
-    told: dict[str, Any] = {"job": lane.job, "device": lane.device}
+    facts: dict[str, Any] = {"job": lane.job, "device": lane.device}
     if now:
-        told |= {"fraction": round(lane.fraction, 3), "rate": round(lane.rate, 2)}
-        told |= {"scale": now.scale, "scales": now.scales, "side": now.side}
-        told |= {"step": now.step, "steps": now.steps, "seconds_left": round(now.seconds_left, 1)}
-    return told
+        facts |= {"fraction": round(lane.fraction, 3), "rate": round(lane.rate, 2)}
+        facts |= {"scale": now.scale, "scales": now.scales, "side": now.side}
+        facts |= {"step": now.step, "steps": now.steps, "seconds_left": round(now.seconds_left, 1)}
+    return facts

@@ -149,9 +149,9 @@ class Planner:
         recipes = [self.intake.recipes.recipe_if_readable(s) for s in self.manifest.styles.values()]
         self.missing_files = self.intake.recipes.trouble
         self.recipe_files.compare(filter(None, recipes), now)
-        self.next_scan = min(self.next_scan, self.recipe_files.still_at)
+        self.next_scan = min(self.next_scan, self.recipe_files.settled_at)
         digests = [recipe and recipe.digest for recipe in recipes]
-        basis = (digests, self.recipe_files.moving, self.ledger.revision()[0])
+        basis = (digests, self.recipe_files.unsettled, self.ledger.revision()[0])
         self.stale = self.stale or scan.changed or basis != self._basis
         self._basis = basis
         return Findings(

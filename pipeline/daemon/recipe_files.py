@@ -1,7 +1,7 @@
-"""Which files that recipes name hold still; what has just changed is left alone for a while.
+"""Keeps jobs waiting for files of their recipes that have just changed: paintings, weights, models.
 
-A painting that is being copied holds something else at each look, and each time all its pictures
-would be planned, begun and given back again.
+A painting that is being copied has another content at each look. Each time all its pairs would be
+planned, begun and given back again.
 """
 
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ from pathlib import Path
 from pipeline.jobs.job import Job
 from pipeline.jobs.recipe import Recipe
 
-# After a job found something else in a file than the plan says. It is planned again, and tried
-# again no sooner than this, even if daemon and worker never come to see the same file.
+# A job found another content in a file than planned. It is planned again, but begins no sooner
+# than this, in case daemon and worker never see the same file.
 DOUBT_SECONDS = 2.0
 
 
@@ -19,7 +19,7 @@ class RecipeFiles:
     """The files of all recipes in force.
 
     Args:
-        seconds: How long a file must hold the same before it is used again.
+        seconds: A file must not have changed for this long before it is used.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -29,7 +29,7 @@ class RecipeFiles:
         self._until: dict[Path, float] = {}  # monotonic seconds
 
     def compare(self, recipes: Iterable[Recipe], now: float) -> None:
-        """Compare what the files hold with what they held the last time."""
+        """Compare the contents of the files with those of the last call."""
         for recipe in recipes:
             for path, sha256 in recipe.files.items():
                 if self._contents.setdefault(path, sha256) != sha256:
@@ -41,20 +41,20 @@ class RecipeFiles:
         self._until = {path: until for path, until in self._until.items() if until > now}
 
     def doubt(self, path: Path) -> None:
-        """A job found something else in this file."""
+        """Do not use a file for a while: a job found another content in it."""
         self._doubted.add(path)
 
     @property
-    def moving(self) -> frozenset[Path]:
-        """Files that are left alone now."""
+    def unsettled(self) -> frozenset[Path]:
+        """The files that have changed too recently to be used."""
         return frozenset(self._until)
 
     @property
-    def still_at(self) -> float:
-        """When the first of them may be used again; infinity when there is none."""
+    def settled_at(self) -> float:
+        """When the first of them may be used again; infinity where there is none."""
         return min(self._until.values(), default=float("inf"))
 
     def must_wait(self, job: Job) -> bool:
         """Whether a job must wait for one of its files."""
-        left_alone = self._until.keys() | self._doubted
-        return bool(left_alone) and not left_alone.isdisjoint((job.path, *job.recipe.files))
+        unsettled = self._until.keys() | self._doubted
+        return bool(unsettled) and not unsettled.isdisjoint((job.path, *job.recipe.files))

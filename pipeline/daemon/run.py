@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from pipeline.config.loading import Loaded, load
 from pipeline.config.model import Config
-from pipeline.daemon.instance import Card, instance_lock
+from pipeline.daemon.instance import InstanceRecord, instance_lock
 from pipeline.daemon.observers import Observers
 from pipeline.daemon.planned_pauses import PlannedPauses
-from pipeline.daemon.run_statistics import words
+from pipeline.daemon.run_statistics import describe_summary
 from pipeline.daemon.service import Service
 from pipeline.daemon.signals import StopRequests, stop_requests
 from pipeline.errors import BusyError, ConfigError, PipelineError
@@ -66,10 +66,10 @@ def run(
     _prepare_inbox(config, keep_going)
     out, view = StdoutWriter(sys.stdout), _new_view(config, keep_going)
     with (
-        instance_lock(config.state, command) as card,
-        Observers(config, card, command) as observers,
+        instance_lock(config.state, command) as record,
+        Observers(config, record, command) as observers,
         stop_requests() as stop,
-        _ledger(config, stop, card) as ledger,
+        _ledger(config, stop, record) as ledger,
         _executor(config) as executor,
         Dashboard(silent=as_json, plain=out) as dashboard,
     ):
@@ -78,18 +78,24 @@ def run(
             config.state, config.schedule, bulk=not keep_going, until=until, anyway=anyway
         )
         service = Service(
-            *(config, loaded.manifest, ledger, executor, view, observers.listening(tell), limit),
+            config,
+            loaded.manifest,
+            ledger,
+            executor,
+            view,
+            observers.with_reports(tell),
+            limit,
             patient=keep_going,
             planned_pauses=planned_pauses,
             on_run=tell if as_json else lambda event: print_run_event(event, dashboard),
         )
-        loop = Loop(service, loaded, stop, dashboard, card, observers)
+        loop = Loop(service, loaded, stop, dashboard, record, observers)
         with _closing(service):
             _run_loop(loop, keep_going)
         if not keep_going:
             service.statistics.start(service.works())  # reports also that nothing is to be done
         summary = service.statistics.summary()
-        for line in words(summary):
+        for line in describe_summary(summary):
             dashboard.line(line)
         view.message = _final_message(service, view, stop)
         dashboard.update(view, time.time())
@@ -136,10 +142,10 @@ def _new_view(config: Config, keep_going: bool) -> View:
 def _run_loop(loop: "Loop", keep_going: bool) -> None:
     """Start the service, run its loop, and finish it."""
     service, stop = loop.service, loop.stop
-    _once_free(service.start, stop, loop.card)
+    _once_free(service.start, stop, loop.record)
     loop.watch() if keep_going else loop.until_idle()
     with suppress(Stopped):  # what is not written yet stays in the jobs database
-        _once_free(service.finish, stop, loop.card)
+        _once_free(service.finish, stop, loop.record)
     loop.live.close()
     loop.observers.finish(service, bool(stop.count), lambda: stop.count > 1)
 
@@ -163,11 +169,11 @@ class Loop:
         loaded: Loaded,
         stop: StopRequests,
         dashboard: Dashboard,
-        card: Card,
+        record: InstanceRecord,
         observers: Observers,
     ) -> None:
         self.service, self.loaded, self.stop, self.dashboard = service, loaded, stop, dashboard
-        self.card, self.observers = card, observers
+        self.record, self.observers = record, observers
         self.stamp = loaded.stamp
         self.refused, self.reload_at = "", float("inf")  # why a changed config is not applied
         self.live = LivePublisher(loaded.config.state)
@@ -186,7 +192,7 @@ class Loop:
                 self._reload(time.monotonic())
                 watcher.tend(time.monotonic())
                 self.service.polling = watcher.polling
-                self.card.tell(watching=watcher.mode)
+                self.record.update(watching=watcher.mode)
                 if watcher.woken(0):
                     self.service.wake()
                 self._tick()
@@ -198,7 +204,7 @@ class Loop:
     def _tick(self) -> None:
         self.service.tick(time.monotonic(), time.time(), TICK_SECONDS)
         paused, closed = self.service.fault_pause, self.service.planned_pause
-        self.card.tell(
+        self.record.update(
             paused=paused and paused.why,
             closed=closed and closed.why,
             trouble="; ".join(filter(None, (self.service.waiting_styles, self.refused))),
@@ -216,7 +222,7 @@ class Loop:
         if not self.stop.count:
             return
         self.service.view.message = "stopping; once more to stop at once"
-        self.observers.stopping()
+        self.observers.report_stopping()
         self.service.stop()
         while self.service.executor.running() and self.stop.count < 2:
             self._tick()
@@ -260,7 +266,7 @@ class Stopped(PipelineError):
     """A stop was requested while the start, or the end, waited for the jobs database."""
 
 
-def _once_free(do: Callable[[], T], stop: StopRequests, card: Card) -> T:
+def _once_free(do: Callable[[], T], stop: StopRequests, record: InstanceRecord) -> T:
     """Call ``do``, again and again while another program holds the jobs database.
 
     Raises:
@@ -273,25 +279,25 @@ def _once_free(do: Callable[[], T], stop: StopRequests, card: Card) -> T:
         except BusyError as error:
             if stop.count:
                 stopped = Stopped("stopped while another program held the jobs database")
-                watching = card.facts["command"] == "watch"
+                watching = record.facts["command"] == "watch"
                 stopped.exit_code = 0 if _is_clean_stop(stop, watching) else 130
                 raise stopped from error
             if not reported:
                 reported = str(error)
-                card.tell(paused=reported)
+                record.update(paused=reported)
                 note("pause", why=reported)
             stop.wait(BUSY_SECONDS)
             continue
         if reported:
-            card.tell(paused=None)
+            record.update(paused=None)
             note("resume", why="")
         return done
 
 
 @contextmanager
-def _ledger(config: Config, stop: StopRequests, card: Card) -> Iterator[Ledger]:
+def _ledger(config: Config, stop: StopRequests, record: InstanceRecord) -> Iterator[Ledger]:
     path = config.state / LEDGER
-    with _once_free(lambda: Ledger(path, busy_seconds=BUSY_SECONDS), stop, card) as ledger:
+    with _once_free(lambda: Ledger(path, busy_seconds=BUSY_SECONDS), stop, record) as ledger:
         yield ledger
 
 
@@ -354,7 +360,7 @@ def print_run_event(event: dict[str, Any], dashboard: Dashboard) -> None:
             dashboard.line(found.words())
         return
     counts = ", ".join(f"{event[status]} {status}" for status in ("done", "failed", "skipped"))
-    for line in (f"bulk run ended: {counts}", *words(event)):
+    for line in (f"bulk run ended: {counts}", *describe_summary(event)):
         dashboard.line(line)
 
 

@@ -1,4 +1,4 @@
-"""One bulk run, or one session of watching: what it promises, how it goes, what came of it."""
+"""Figures of one bulk run or one session of watching: estimate, throughput, summary."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
@@ -10,18 +10,18 @@ from pipeline.monitoring.estimate import Estimate, Rates, estimate_work, pairs_p
 from pipeline.monitoring.view import View
 
 Line = dict[str, Any]
-SAVE_SECONDS = 60.0  # between two writings of the rates
+SAVE_SECONDS = 60.0  # between two writes of the rates
 
 
 class RunStatistics:
-    """Measures, and fills the view's throughput and time left.
+    """Measures a run, and updates throughput and time left in the dashboard's view.
 
     Args:
         view: The dashboard's.
-        rates: What was measured on this machine.
-        devices: Where jobs will run, as the config says it.
-        slots: How many run at a time, asked when it is needed: devices come and go.
-        tell: Called with the estimate before the first job, and with a scheduled run's end.
+        rates: Rates measured on this machine.
+        devices: Where jobs will run, as configured.
+        slots: Returns how many jobs run at a time: devices come and go.
+        on_run: Called with the estimate before the first job, and with a scheduled run's summary.
     """
 
     def __init__(
@@ -30,27 +30,27 @@ class RunStatistics:
         rates: Rates,
         devices: Collection[str],
         slots: Callable[[], int],
-        tell: Callable[[Line], None],
+        on_run: Callable[[Line], None],
     ) -> None:
         self.view, self.rates, self.devices, self.slots = view, rates, devices, slots
-        self._tell = tell
+        self._on_run = on_run
         self._saved_at = float("-inf")
         self.renew()
 
     def renew(self) -> None:
-        """Another bulk run begins: its figures are its own."""
+        """Start again for another bulk run."""
         self.figures = RunFigures()
         self.started = False
         self._before = _counts(self.view)
 
     def start(self, works: Mapping[str, int]) -> None:
-        """Tell what is to be done, unless that was told."""
+        """Report the estimate, unless that was done before."""
         if not self.started:
             self.started = True
-            self._tell({"event": "run_started", **asdict(self._estimate(works))})
+            self._on_run({"event": "run_started", **asdict(self._estimate(works))})
 
     def end(self, result: JobResult, now: float) -> None:
-        """A job has ended."""
+        """Count a job that has ended."""
         self.figures.end(result, now)
         if result.status == "done" and result.seconds > 0:
             work = work_of(result.job.recipe.transfer)
@@ -59,21 +59,21 @@ class RunStatistics:
                 self._saved_at = now
                 self.rates.save()
 
-    def hear(self, line: Line) -> None:
-        """A line of the run log, as it happens."""
+    def add_line(self, line: Line) -> None:
+        """Count the failures in the run log, line by line."""
         if line["status"] == "failed":
             self.figures.codes[line["error"]["code"]] += 1
 
-    def show(
+    def update_view(
         self, works: Mapping[str, int], running: Collection[tuple[str, Job]], now: float
     ) -> None:
-        """Fill in the view's throughput and the time left for the whole queue."""
+        """Update the view's throughput and the time left for the whole queue."""
         rate = self.figures.per_hour(now if running else None)
         self.view.per_hour = rate
-        looks = {lane.job: lane.progress for lane in self.view.running if lane.progress}
-        silent = (work_of(job.recipe.transfer) for _, job in running if job.id not in looks)
+        reports = {lane.job: lane.progress for lane in self.view.running if lane.progress}
+        silent = (work_of(job.recipe.transfer) for _, job in running if job.id not in reports)
         waiting = self._estimate(Counter(works) + Counter(silent))
-        begun = sum(look.seconds_left for look in looks.values()) / max(1, self.slots())
+        begun = sum(report.seconds_left for report in reports.values()) / max(1, self.slots())
         left = waiting.seconds
         if left is None and rate:
             left = waiting.pairs * 3600 / rate
@@ -81,11 +81,11 @@ class RunStatistics:
         self.view.seconds_left = left + begun if busy and left is not None else None
 
     def finish(self) -> None:
-        """A scheduled run is over."""
-        self._tell({"event": "bulk_ended", **self.summary()})
+        """Report the summary of a scheduled run."""
+        self._on_run({"event": "bulk_ended", **self.summary()})
 
     def summary(self) -> dict[str, Any]:
-        """What came of it: the counts of results, and the figures of its :class:`RunFigures`."""
+        """The counts of results, and the figures of :class:`RunFigures`."""
         after = _counts(self.view)
         counts = {status: after[status] - self._before[status] for status in after}
         return counts | self.figures.summary(self.slots())
@@ -98,30 +98,28 @@ def _counts(view: View) -> dict[str, int]:
     return {"done": view.done, "failed": view.failed, "skipped": view.skipped}
 
 
-LATEST = 50  # results that the throughput is taken from
-
-
-SLOWEST = 3
+LATEST = 50  # the throughput is that of this many results
+SLOWEST = 3  # jobs listed in the summary
 
 
 class RunFigures:
-    """How one run goes. Times are monotonic seconds."""
+    """Throughput, load and failures of one run. Times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self._began: float | None = None  # the first job
+        self._began: float | None = None  # when the first job began
         self._ends: deque[float] = deque(maxlen=LATEST)
         self._slowest: list[tuple[float, str, str]] = []
         self._busy = 0.0
         self.codes: Counter[str] = Counter()
 
     def begin(self, now: float) -> None:
-        """A job is begun."""
+        """Note when the first job begins."""
         if self._began is None:
             self._began = now
             self._ends.append(now)
 
     def end(self, result: JobResult, now: float) -> None:
-        """A job has ended."""
+        """Count a job that has ended."""
         self._busy += result.seconds
         if result.status == "done":
             self._ends.append(now)
@@ -130,20 +128,20 @@ class RunFigures:
             self._slowest = sorted(slowest, reverse=True)[:SLOWEST]
 
     def per_hour(self, now: float | None = None) -> float | None:
-        """Pairs an hour of late; ``now`` is None while nothing runs, so that rest counts not."""
+        """Recent pairs an hour; ``now`` is None while nothing runs: idle time does not count."""
         if len(self._ends) < 2:
             return None
         lasted = max(self._ends[-1], now or 0.0) - self._ends[0]
         return pairs_per_hour(len(self._ends) - 1, lasted)
 
     def busy(self, slots: int) -> float | None:
-        """Share of the time from the first job's begin to the last one's end, 0 to 1."""
+        """The share of time in which slots were busy, from the first job to the last, 0 to 1."""
         if self._began is None or self._ends[-1] <= self._began:
             return None
         return min(1.0, self._busy / (self._ends[-1] - self._began) / max(1, slots))
 
     def summary(self, slots: int) -> dict[str, Any]:
-        """The run in figures, for ``--json`` and :func:`words`."""
+        """The run in figures, for ``--json`` and :func:`describe_summary`."""
         rate, busy = self.per_hour(), self.busy(slots)
         return {
             "per_hour": rate and round(rate, 1),
@@ -156,8 +154,8 @@ class RunFigures:
         }
 
 
-def words(summary: Mapping[str, Any]) -> list[str]:
-    """A summary in a few lines; none where nothing was made."""
+def describe_summary(summary: Mapping[str, Any]) -> list[str]:
+    """A summary in a few lines; none where nothing was rendered."""
     lines = []
     if summary["per_hour"]:
         busy = f", devices busy {summary['busy']:.0%}" if summary["busy"] else ""

@@ -193,7 +193,7 @@ class Service:
         """Fill the dashboard's view."""
         self.view.queued, self.view.settling = len(self.queue), self.planner.settling
         self.view.message = self._status_line()
-        self.statistics.show(self.queue.works, self.executor.running(), now)
+        self.statistics.update_view(self.queue.works, self.executor.running(), now)
 
     def wake(self) -> None:
         """Read the inbox at the next tick."""
@@ -430,7 +430,7 @@ class Service:
 
     def _report_line(self, line: Line) -> None:
         self.hooks.queue_result(line)
-        self.statistics.hear(line)
+        self.statistics.add_line(line)
         self._on_line(line)
 
     def _unrecorded(self) -> list[Job]:

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 
 from pipeline.system import interrupt
 
-# SIGHUP: the terminal was closed, or the connection to it was lost.
-STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM] + (
-    [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
-)
+STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if hasattr(signal, "SIGHUP"):  # the terminal was closed, or the connection to it was lost
+    STOP_SIGNALS.append(signal.SIGHUP)
 
 
 class StopRequests:

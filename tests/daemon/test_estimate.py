@@ -5,7 +5,7 @@ from support.stock import make_job
 from support.studio import CONFIG, Studio
 
 from pipeline.config.transfer import Transfer, resolve_transfer
-from pipeline.daemon.run_statistics import RunFigures, RunStatistics, words
+from pipeline.daemon.run_statistics import RunFigures, RunStatistics, describe_summary
 from pipeline.errors import Reason
 from pipeline.jobs.job import JobResult
 from pipeline.monitoring.estimate import NAME, Estimate, Rates, estimate_work, work_of
@@ -71,16 +71,19 @@ def test_an_estimate_sums_over_kinds_of_work_and_divides_among_slots(tmp_path):
     rates.add_duration("cpu", FINE, 100.0)
     found = estimate_work({DRAFT: 6, FINE: 2}, rates, ["cpu"], slots=2)
     assert found == Estimate(8, 130.0)
-    assert found.words() == "8 pairs to do, about 2:10"
+    assert found.describe_summary() == "8 pairs to do, about 2:10"
 
 
 def test_what_was_never_measured_is_said_to_be_unknown(tmp_path):
     rates = Rates(tmp_path)
-    assert estimate_work({DRAFT: 1}, rates, ["cpu"], 1).words() == (
+    assert estimate_work({DRAFT: 1}, rates, ["cpu"], 1).describe_summary() == (
         "1 pair to do; how long is unknown until the first is done"
     )
     rates.add_duration("cpu", DRAFT, 10.0)
-    assert "unknown for 2 of them" in estimate_work({DRAFT: 1, FINE: 2}, rates, ["cpu"], 1).words()
+    assert (
+        "unknown for 2 of them"
+        in estimate_work({DRAFT: 1, FINE: 2}, rates, ["cpu"], 1).describe_summary()
+    )
 
 
 def test_a_kind_of_work_is_told_apart_by_what_takes_time():
@@ -104,13 +107,13 @@ def test_a_tally_knows_throughput_busy_share_and_the_slowest():
     summary = figures.summary(slots=1)
     assert summary["busy"] == pytest.approx(0.925, abs=0.001)
     assert [slow["content"] for slow in summary["slowest"]] == ["5.jpg", "4.jpg", "3.jpg"]
-    assert words(summary)[0] == "360 pairs an hour, devices busy 92%"
+    assert describe_summary(summary)[0] == "360 pairs an hour, devices busy 92%"
 
 
 def test_nothing_done_has_no_throughput_and_nothing_to_say():
     summary = RunFigures().summary(1)
     assert summary == {"per_hour": None, "busy": None, "slowest": [], "failures": {}}
-    assert words(summary) == []
+    assert describe_summary(summary) == []
 
 
 def test_the_view_shows_the_time_left_from_rates_or_else_from_the_throughput(tmp_path):
@@ -118,15 +121,15 @@ def test_the_view_shows_the_time_left_from_rates_or_else_from_the_throughput(tmp
     bulk = RunStatistics(view, Rates(tmp_path), ["cpu"], lambda: 2, told.append)
     job = make_job()
     work = work_of(job.recipe.transfer)
-    bulk.show({work: 4}, [("cpu", job)], 0.0)
+    bulk.update_view({work: 4}, [("cpu", job)], 0.0)
     assert (view.per_hour, view.seconds_left) == (None, None)
     bulk.figures.begin(0.0)
     bulk.end(result(10.0), 10.0)
-    bulk.show({work: 4}, [("cpu", job)], 10.0)
+    bulk.update_view({work: 4}, [("cpu", job)], 10.0)
     assert (view.per_hour, view.seconds_left) == (360.0, 25.0)
-    bulk.show({FINE: 4}, [("cpu", job)], 10.0)
+    bulk.update_view({FINE: 4}, [("cpu", job)], 10.0)
     assert view.seconds_left == 50.0
-    bulk.show({}, [], 10.0)
+    bulk.update_view({}, [], 10.0)
     assert view.seconds_left is None
 
 

@@ -19,7 +19,7 @@ from support.studio import CONFIG, STYLES, Studio
 from pipeline.cli import main as cli
 from pipeline.cli.explain import explain_report, explain_text
 from pipeline.config.loading import load
-from pipeline.daemon.instance import Card
+from pipeline.daemon.instance import InstanceRecord
 from pipeline.daemon.observers import Observers
 from pipeline.daemon.preview import preview
 from pipeline.daemon.run import RELOAD_SECONDS
@@ -174,7 +174,7 @@ class Loop:
     def __init__(self, studio: Studio) -> None:
         self.studio, self.path, self.now = studio, studio.root / "config.yaml", 0.0
         loaded = load(self.path)
-        self.card = Card(studio.root / ".state" / "instance.json", "watch")
+        self.card = InstanceRecord(studio.root / ".state" / "instance.json", "watch")
         observers = Observers(loaded.config, self.card, "watch")
         dashboard = Dashboard(self, silent=False, plain=self)  # type: ignore[arg-type]
         self.said: list[str] = []

@@ -316,9 +316,9 @@ def test_a_file_is_left_alone_until_it_has_held_the_same_for_a_while() -> None:
     assert not files.must_wait(job("1"))  # what lies there at the start is taken to be still
     files.compare([recipe("2")], 1.0)
     assert files.must_wait(job("2"))
-    assert files.still_at == 6.0
+    assert files.settled_at == 6.0
     files.compare([recipe("2")], 5.9)
-    assert files.moving == {path}
+    assert files.unsettled == {path}
     files.compare([recipe("2")], 6.0)
     assert not files.must_wait(job("2"))
     files.doubt(path)

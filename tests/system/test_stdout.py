@@ -15,7 +15,7 @@ from support.fake_work import photo
 from support.live_program import ENVIRONMENT, painted, program, project, started, until
 from support.stock import read_log
 
-from pipeline.daemon.instance import holder, instance_lock
+from pipeline.daemon.instance import instance_lock, read_instance
 from pipeline.outbox.publisher import Outbox
 from pipeline.system.stdout import MOST_BYTES, StdoutWriter
 
@@ -31,6 +31,10 @@ def pipe() -> Iterator[tuple[int, StdoutWriter]]:
     reader, writer = os.pipe()
     with os.fdopen(writer, "w") as file:
         yield reader, StdoutWriter(file)
+
+
+def pause_of(root: Path) -> str:
+    return str((read_instance(root / ".state") or {}).get("paused"))
 
 
 def test_a_pipe_that_nobody_reads_costs_lines_and_no_time(pipe) -> None:
@@ -159,12 +163,16 @@ def test_a_start_waits_for_a_backup_of_the_database_and_says_so(tmp_path) -> Non
     backup.execute("BEGIN EXCLUSIVE")
     photo(root / "inbox" / "late.png", 9)
     with started(root, "watch", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as daemon:
-        until(lambda: "database is busy" in str((holder(root / ".state") or {}).get("paused")))
+        until(
+            lambda: "database is busy" in str((read_instance(root / ".state") or {}).get("paused"))
+        )
         backup.execute("ROLLBACK")
         until(lambda: painted(root) == 3)
         backup.execute("BEGIN EXCLUSIVE")
         photo(root / "inbox" / "later.png", 10)
-        until(lambda: "database is busy" in str((holder(root / ".state") or {}).get("paused")))
+        until(
+            lambda: "database is busy" in str((read_instance(root / ".state") or {}).get("paused"))
+        )
         backup.execute("ROLLBACK")
         until(lambda: painted(root) == 4)
         daemon.send_signal(signal.SIGTERM)
@@ -177,9 +185,9 @@ def test_those_who_only_ask_neither_keep_a_start_out_nor_are_taken_for_an_instan
     tmp_path,
 ) -> None:
     asking = (
-        "import sys; from pathlib import Path; from pipeline.daemon.instance import holder\n"
+        "import sys; from pathlib import Path; from pipeline.daemon.instance import read_instance\n"
         "print('asking', flush=True)\n"
-        "while True: assert 'x' not in (holder(Path(sys.argv[1])) or {})"
+        "while True: assert 'x' not in (read_instance(Path(sys.argv[1])) or {})"
     )
     state = tmp_path / ".state"
     with instance_lock(state, "run"):
@@ -192,10 +200,10 @@ def test_those_who_only_ask_neither_keep_a_start_out_nor_are_taken_for_an_instan
         for one in asked:
             assert one.stdout.readline() == b"asking\n"
         for _ in range(50):
-            assert holder(state) is None
+            assert read_instance(state) is None
             with instance_lock(state, "run") as card:
-                card.tell(busy=1)
-                assert (holder(state) or {})["busy"] == 1
+                card.update(busy=1)
+                assert (read_instance(state) or {})["busy"] == 1
         assert [one.poll() for one in asked] == [None, None]
     finally:
         for one in asked:
