@@ -71,19 +71,16 @@ def test_an_estimate_sums_over_kinds_of_work_and_divides_among_slots(tmp_path):
     rates.add_duration("cpu", FINE, 100.0)
     found = estimate_work({DRAFT: 6, FINE: 2}, rates, ["cpu"], slots=2)
     assert found == Estimate(8, 130.0)
-    assert found.describe_summary() == "8 pairs to do, about 2:10"
+    assert found.words() == "8 pairs to do, about 2:10"
 
 
 def test_what_was_never_measured_is_said_to_be_unknown(tmp_path):
     rates = Rates(tmp_path)
-    assert estimate_work({DRAFT: 1}, rates, ["cpu"], 1).describe_summary() == (
+    assert estimate_work({DRAFT: 1}, rates, ["cpu"], 1).words() == (
         "1 pair to do; how long is unknown until the first is done"
     )
     rates.add_duration("cpu", DRAFT, 10.0)
-    assert (
-        "unknown for 2 of them"
-        in estimate_work({DRAFT: 1, FINE: 2}, rates, ["cpu"], 1).describe_summary()
-    )
+    assert "unknown for 2 of them" in estimate_work({DRAFT: 1, FINE: 2}, rates, ["cpu"], 1).words()
 
 
 def test_a_kind_of_work_is_told_apart_by_what_takes_time():
