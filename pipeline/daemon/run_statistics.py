@@ -33,7 +33,7 @@ class RunStatistics:
         on_run: Callable[[Line], None],
     ) -> None:
         self.view, self.rates, self.devices, self.slots = view, rates, devices, slots
-        self._on_run = on_run
+        self.on_run = on_run
         self._saved_at = float("-inf")
         self.renew()
 
@@ -47,7 +47,7 @@ class RunStatistics:
         """Report the estimate, unless that was done before."""
         if not self.started:
             self.started = True
-            self._on_run({"event": "run_started", **asdict(self._estimate(works))})
+            self.on_run({"event": "run_started", **asdict(self._estimate(works))})
 
     def end(self, result: JobResult, now: float) -> None:
         """Count a job that has ended."""
@@ -82,7 +82,7 @@ class RunStatistics:
 
     def finish(self) -> None:
         """Report the summary of a scheduled run."""
-        self._on_run({"event": "bulk_ended", **self.summary()})
+        self.on_run({"event": "bulk_ended", **self.summary()})
 
     def summary(self) -> dict[str, Any]:
         """The counts of results, and the figures of :class:`RunFigures`."""

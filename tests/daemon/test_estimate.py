@@ -137,7 +137,7 @@ def test_the_service_tells_the_whole_work_before_its_first_job_and_counts_its_fa
     two = CONFIG.replace("styles:\n", 'styles:\n  waves: {image: "builtin:woodcut_waves"}\n')
     studio = Studio(tmp_path, two)
     told = []
-    studio.service.statistics._tell = told.append
+    studio.service.statistics.on_run = told.append
     try:
         for number in range(3):
             studio.put(f"{number}.png", seed=number)

@@ -76,7 +76,7 @@ def test_every_line_of_the_run_log_is_without_folders(tmp_path):
     lines = []
     with Ledger(tmp_path / "state" / "jobs.sqlite3") as ledger:
         accounts = books(ledger, outbox, roots=[inbox])
-        accounts._tell = lines.append
+        accounts._on_line = lines.append
         failure = Failure(Reason.UNREADABLE, f"{inbox}/a.jpg: permission denied")
         accounts.refuse(Refused("a.jpg", inbox / "a.jpg", failure, "failed", "1"), 0.0)
         failure = Failure(Reason.STYLE_INVALID, f"{tmp_path}/art/sea.jpg: is no picture")
