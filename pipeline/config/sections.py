@@ -1,4 +1,4 @@
-"""Sections of config.yaml that stand on their own."""
+"""The simple sections of config.yaml. How to add a key: see `pipeline.config.model`."""
 
 from importlib.util import find_spec
 from ipaddress import ip_address
@@ -64,7 +64,9 @@ class Limits(Options):
         "with more is refused.",
     )
     decode_seconds: Seconds = Field(60.0, description="Longest time to decode one photo.")
-    decode_bytes: Bytes = Field(3 << 30, description="Most memory to decode one photo.")
+    decode_bytes: Bytes = Field(
+        3 << 30, description="Maximum memory to decode one photo, in bytes."
+    )
     side: Annotated[int, Field(ge=16, le=32768)] = Field(
         4096, description="Largest size in px that a side file may request."
     )

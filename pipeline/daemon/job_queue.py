@@ -1,8 +1,8 @@
-"""The jobs that wait, in the order in which they are to be done: whose turn it is.
+"""The queue of jobs, in the order in which they are to begin.
 
-The photos of higher priority come first; among equals the folders take turns, at each level of the
-tree, so that a large one does not starve the others; within a folder the chosen order holds. All
-jobs of one photo stay together, because what was computed of it is still at hand.
+Photos with a higher priority come first. Among equals the folders take turns, at each level of the
+tree, so that a large folder does not hold up the others. Within a folder the configured order
+applies. All jobs of one photo stay together, because they share computed features.
 """
 
 from collections import Counter, deque
@@ -17,10 +17,10 @@ from pipeline.monitoring.estimate import work_of
 
 
 class JobQueue:
-    """A queue that remembers whose turn it was when it is filled again.
+    """A queue that remembers across plans whose turn it is.
 
     Args:
-        options: The order that is wanted.
+        options: The configured order.
     """
 
     def __init__(self, options: Queue) -> None:
@@ -29,7 +29,7 @@ class JobQueue:
         self._jobs: deque[Job] = deque()
         self._later: dict[str, tuple[float, Job]] = {}  # by id: failed, not before a time of day
         self._served: dict[str, int] = {}  # folder -> when it had its last turn, in turns
-        self._photo = ""  # whose jobs are being handed out
+        self._photo = ""  # whose jobs are begun at present
         self._turns = 0
 
     def __len__(self) -> int:
@@ -42,18 +42,18 @@ class JobQueue:
     def fill(
         self, jobs: Iterable[Job], files: Mapping[str, Found], waits: Mapping[str, float]
     ) -> None:
-        """Replace what waits.
+        """Replace all jobs in the queue.
 
         Args:
-            jobs: All of them; those of one photo follow one another.
+            jobs: The new ones; those of one photo follow one another.
             files: The photos' files, for their age and size.
-            waits: Jobs that are not to be begun before a time of day, by id.
+            waits: By id, the times before which jobs must not begin (seconds since 1970).
         """
         photos: dict[str, list[Job]] = {}
         for job in jobs:
             photos.setdefault(job.content, []).append(job)
         order = ordered(list(photos), files, self.options, self._served)
-        if self._photo in photos:  # half done: its other styles before anything else
+        if self._photo in photos:  # its other styles before all other photos
             order.remove(self._photo)
             order.insert(0, self._photo)
         self._jobs = deque(job for content in order for job in photos[content])
@@ -70,9 +70,12 @@ class JobQueue:
         busy: Collection[tuple[str, str]],
         must_wait: Callable[[Job, float], bool] = lambda _job, _wall: False,
     ) -> Job | None:
-        """The first job that need not wait, for a time or for its own pair's earlier version.
+        """The first job that may begin; None where there is none.
 
-        ``must_wait`` says of a job whether it waits for something else.
+        Args:
+            wall: Seconds since 1970.
+            busy: Pairs (content, style) with a job whose result is not recorded yet.
+            must_wait: Says whether a job waits for another reason.
         """
         for until, job in list(self._later.values()):
             if is_due(until, wall):
@@ -88,7 +91,7 @@ class JobQueue:
         )
 
     def take(self, job: Job) -> None:
-        """A job is begun."""
+        """Remove a job that begins."""
         self._jobs.remove(job)
         self.works[work_of(job.recipe.transfer)] -= 1
         if job.content != self._photo:
@@ -97,7 +100,7 @@ class JobQueue:
             self._served |= dict.fromkeys(_folders(job.content), self._turns)
 
     def postpone(self, job: Job, until: float) -> None:
-        """A job has failed and is tried again after a time of day."""
+        """Let a failed job wait until a time (seconds since 1970)."""
         self._later[job.id] = until, job
         self.works[work_of(job.recipe.transfer)] += 1
 
@@ -113,13 +116,13 @@ class JobQueue:
 def ordered(
     contents: Sequence[str], files: Mapping[str, Found], options: Queue, served: Mapping[str, int]
 ) -> list[str]:
-    """Photos in the order in which they are to be done.
+    """Photos in the order in which their jobs are to begin.
 
     Args:
-        contents: Paths relative to the inbox, in the order of their names.
+        contents: Paths relative to the inbox, sorted by name.
         files: Their files.
-        options: The order that is wanted.
-        served: When each folder had its last turn; those that never had one come first.
+        options: The configured order.
+        served: The number of each folder's last turn; folders that had none come first.
     """
     best_first = sorted(contents, key=_key(files, options.order))
     classes: dict[int, list[str]] = {}

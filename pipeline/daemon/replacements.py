@@ -1,4 +1,4 @@
-"""Which finished pictures a plan replaces: reported before it happens."""
+"""Counts the finished pictures that a plan replaces, to report them before it happens."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ SIZES_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Replacing:
-    """So many finished pictures, each with its enhanced one, and their long sides in px."""
+    """How many finished pictures are replaced, and their long sides in px before and after."""
 
     pictures: int = 0
     sizes: Counter[tuple[int, int | str]] = field(default_factory=Counter)  # before, after
@@ -45,12 +45,12 @@ class Replacing:
 
 
 def replacing(plan: Iterable[Planned], history: History, outbox: Path, *, kept: bool) -> Replacing:
-    """What the pairs of a plan that are due will take the place of.
+    """Count the finished pictures that the due pairs of a plan will replace.
 
     Args:
-        plan: Pairs.
-        history: Knows what stands.
-        outbox: Pictures that somebody removed from it are not replaced.
+        plan: All pairs of the plan.
+        history: Knows the current pictures.
+        outbox: Pictures that a user removed from it do not count.
         kept: Whether the earlier ones are kept.
     """
     sizes: Counter[tuple[int, int | str]] = Counter()

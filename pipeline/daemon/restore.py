@@ -1,4 +1,4 @@
-"""`restore`: earlier pictures of a pair come back into the place of the present ones."""
+"""`restore`: publishes earlier pictures of a pair again, in place of the present ones."""
 
 import os
 import time
@@ -25,27 +25,27 @@ from pipeline.system.text import timestamp
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What came of it."""
+    """Which versions were restored, or will be."""
 
     versions: tuple[Version, ...]
-    by: str = ""  # who brings them back, where another instance works on the outbox
+    by: str = ""  # the running instance that will publish them; "": they are published
 
 
 def restore(loaded: Loaded, names: Sequence[str], everything: bool) -> Restored:
-    """Bring earlier pictures back; those that stand now become an earlier version themselves.
+    """Restore earlier pictures; the present ones become an earlier version themselves.
 
     Args:
         loaded: The config.
-        names: Ids of versions, or files: one of a version, or a photo or picture whose latest
-            earlier version is meant.
+        names: Ids of versions, or files: a file of a version, or a photo or picture, for its latest
+            earlier version.
         everything: The latest earlier version of every pair.
 
     Raises:
-        UsageError: There is none of that name, or its files are not there any more.
+        UsageError: There is no such version, or its files are gone.
     """
     config = loaded.config
     if not (config.state / FILE).exists():
-        raise UsageError("nothing was made here yet", where=str(config.state))
+        raise UsageError("no picture was rendered here yet", where=str(config.state))
     refuse_shared(config.state)
     with ExitStack() as opened:
         by = ""
@@ -64,7 +64,7 @@ def restore(loaded: Loaded, names: Sequence[str], everything: bool) -> Restored:
             version_limits=config.version_limits,
         )
         for version in wanted:
-            settle(bookkeeping, version)
+            stage_version(bookkeeping, version)
         if not by:
             for _ in bookkeeping.publish_all(time.time()):
                 pass
@@ -73,8 +73,8 @@ def restore(loaded: Loaded, names: Sequence[str], everything: bool) -> Restored:
     return Restored(tuple(wanted), by)
 
 
-def settle(bookkeeping: Bookkeeping, version: Version) -> None:
-    """Stage a version for publishing, like any other pair: from here on it survives a crash."""
+def stage_version(bookkeeping: Bookkeeping, version: Version) -> None:
+    """Stage a version for publishing, like any other pair: from then on it survives a crash."""
     outbox = bookkeeping.outbox
     files = absolute_paths(outbox.root, version.outputs)
     bookkeeping.ledger.history.restore(
@@ -87,7 +87,7 @@ def settle(bookkeeping: Bookkeeping, version: Version) -> None:
 
 
 def _line(version: Version, run: str, wall: float) -> dict[str, object]:
-    """For the run log: the version's own line, as far as it is known, once more."""
+    """The line for the run log: that of the version, as far as it is known, with new times."""
     unknown = {"seconds": 0.0, "device": "", "attempt": 0, "losses": {}}
     now: dict[str, object] = {
         "ts": timestamp(wall),
@@ -106,7 +106,7 @@ def _line(version: Version, run: str, wall: float) -> dict[str, object]:
     return now | {key: value for key, value in rest.items() if key not in now}
 
 
-# --- which ----------------------------------------------------------------------------------
+# --- which versions -------------------------------------------------------------------------
 
 
 def _chosen(loaded: Loaded, ledger: Ledger, names: Sequence[str]) -> list[Version]:
@@ -148,7 +148,7 @@ def _named(loaded: Loaded, ledger: Ledger, kept: list[Version], name: str) -> li
 
 
 def _latest(versions: Iterable[Version]) -> list[Version]:
-    """Of each pair the first: they come latest first."""
+    """The latest version of each pair; ``versions`` are sorted latest first."""
     found: dict[tuple[str, str], Version] = {}
     for version in versions:
         found.setdefault((version.content, version.style), version)
@@ -156,14 +156,14 @@ def _latest(versions: Iterable[Version]) -> list[Version]:
 
 
 def _inside(outbox: Path, file: Path) -> str:
-    """A file's path relative to the outbox; "" where it lies elsewhere."""
+    """A file's path relative to the outbox; "" where it is elsewhere."""
     if not os.path.lexists(file):
         return ""
     place, root = real_path(file.parent) / file.name, real_path(outbox)
     return place.relative_to(root).as_posix() if place.is_relative_to(root) else ""
 
 
-# --- whether --------------------------------------------------------------------------------
+# --- checks ---------------------------------------------------------------------------------
 
 
 def _check(root: Path, wanted: Iterable[Version]) -> None:
@@ -171,8 +171,8 @@ def _check(root: Path, wanted: Iterable[Version]) -> None:
     for version in wanted:
         for output in version.outputs:
             if not versions.is_intact(output):
-                what = "is not there any more, or was changed"
-                hint = f"`restore {version.id}` needs it as it was"
+                what = "is missing or was changed"
+                hint = f"`restore {version.id}` needs the file as it was"
                 raise UsageError(what, where=str(root / output.path), hint=hint)
 
 
@@ -181,4 +181,4 @@ def _check_done(ledger: Ledger, wanted: Iterable[Version]) -> None:
         standing = ledger.history.current(version.content, version.style, version.life)
         if standing is None or standing.id != version.id:
             where = f"{version.content} x {version.style}"
-            raise StateError("could not be brought back; nothing was changed", where=where)
+            raise StateError("could not be restored; nothing was changed", where=where)

@@ -63,7 +63,7 @@ class Recipe:
 
     @property
     def files(self) -> dict[Path, str]:
-        """The files that it is made of, and the SHA-256 of what they must hold."""
+        """The files that it needs, and the SHA-256 that each must have."""
         named = [(image.path, image.sha256) for image in self.images]
         if self.init_sha256:
             named.append((Path(self.transfer.init), self.init_sha256))
@@ -74,14 +74,14 @@ class Recipe:
         return dict(named)
 
     def _compute(self) -> str:
-        # The start image counts by what it holds, not by where it lies.
+        # The start image counts by its content, not by its path.
         init = {"init": self.init_sha256} if self.init_sha256 else {}
         model = {"upscale_model": self.upscale_sha256} if self.upscale_sha256 else {}
         parts = {
             "engine": ENGINE_VERSION,
             "images": [(image.sha256, round(image.weight, 9)) for image in self.images],
-            # Options at their defaults are left out: an option that is new in a version
-            # renders nothing again. A default that changes raises ENGINE_VERSION instead.
+            # Options at their defaults are left out, so that a new option changes no digest.
+            # Whoever changes a default raises ENGINE_VERSION instead.
             "transfer": non_default_options(self.transfer, {"block"}) | init,
             "enhance": non_default_options(self.enhance, {"upscale_model"}) | model,
             "output": non_default_options(self.output),
@@ -203,7 +203,7 @@ def digest(path: Path) -> str:
 
 
 def forget_digest(path: Path) -> None:
-    """Have a file read again, whatever its stamp: a job has found something else in it."""
+    """Read a file again although its stamp is the same: a job has found another content."""
     _known.pop(path, None)
 
 

@@ -1,4 +1,4 @@
-"""What is known of each file of the inbox: its SHA-256, or why it is refused."""
+"""The part of the ledger about files of the inbox: their SHA-256, or why they are refused."""
 
 import os
 from collections.abc import Collection
@@ -12,7 +12,7 @@ from pipeline.ledger.records import SeenFile, seen_file_of
 
 
 class Files:
-    """The part of the ledger that knows files, whether or not they have pairs."""
+    """Files of the inbox, whether or not they have pairs."""
 
     def __init__(self, db: Database, log: LogQueue) -> None:
         self._db = db
@@ -26,7 +26,7 @@ class Files:
         return seen_file_of(row) if row else None
 
     def names(self) -> set[str]:
-        """Every file of which anything is known."""
+        """Every file that the ledger knows."""
         rows = self._db.all("SELECT content FROM seen UNION SELECT content FROM pairs")
         return {os.fsdecode(raw) for (raw,) in rows}
 
@@ -53,7 +53,7 @@ class Files:
     # --- writing ------------------------------------------------------------------------
 
     def record_hash(self, content: str, stamp: str, sha256: str) -> None:
-        """Keep the SHA-256 of this version of a file, which is good: refusals of it are void."""
+        """Record the SHA-256 of a version of a file that can be decoded; ends its refusal."""
         good = {"status": "", "code": "", "message": ""}
         with self._db.write(synced=False):
             self._record(content, stamp, sha256=sha256, **good)
@@ -66,7 +66,7 @@ class Files:
         failure: Failure,
         line: Line,
     ) -> bool:
-        """Record a file that is not processed; False if that was done for this version before."""
+        """Record a refused file; False if this version was refused before."""
         if self._was_refused(content, stamp, failure):
             return False
         with self._db.write(synced=False):
@@ -85,7 +85,7 @@ class Files:
         return gone
 
     def forget_failed(self, files: Collection[str] | None) -> int:
-        """Within a transaction: files that failed are examined like new ones; returns how many."""
+        """Forget failed files, within a transaction: they are examined again. Returns how many."""
         sql = "DELETE FROM seen WHERE status = 'failed'"
         if files is None:
             return self._db.change(sql)
@@ -93,14 +93,14 @@ class Files:
         return sum(self._db.change(named, os.fsencode(file)) for file in files)
 
     def record_mount(self, inbox: Path, mount: str) -> None:
-        """Keep on which mount an inbox lies."""
+        """Record on which mount an inbox is."""
         with self._db.write():
             self._db.upsert("inboxes", ("root",), {"root": os.fsencode(inbox), "mount": mount})
 
     def _was_refused(self, content: str, stamp: str, failure: Failure) -> bool:
         """Whether this version of a file was refused, and logged, for this reason.
 
-        The complaint about a side file may change while the photo stays the same.
+        For a side file the message counts too: it may change while the photo stays the same.
         """
         sql = "SELECT message FROM seen WHERE content = ? AND stamp = ? AND code = ?"
         row = self._db.one(sql, os.fsencode(content), stamp, failure.code)
@@ -109,7 +109,7 @@ class Files:
         return failure.code is not Reason.SIDECAR_INVALID or row["message"] == failure.message
 
     def _record(self, content: str, stamp: str, **columns: str) -> None:
-        """Write columns of a version of a file; what was known of an older version goes."""
+        """Write columns of a version of a file; the row of an older version is deleted."""
         raw = os.fsencode(content)
         self._db.change("DELETE FROM seen WHERE content = ? AND stamp <> ?", raw, stamp)
         self._db.upsert("seen", ("content",), {"content": raw, "stamp": stamp, **columns})

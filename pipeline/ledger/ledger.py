@@ -1,7 +1,7 @@
-"""What was seen, tried and done; survives kill -9 and power cuts.
+"""The ledger: files seen, attempts and results, kept so that kill -9 and power cuts lose nothing.
 
-One process writes, any number read. The states of a pair, and what the next start finds of them
-after a crash:
+One process writes, any number may read. The methods that change a pair's state, and the state that
+the next start finds if the program is killed then:
 
     begin      the attempt is counted before the work starts      running: rendered again
     stage      pictures, final name and log line are decided      staged: published, not rendered

@@ -16,7 +16,7 @@ from pipeline.ledger.database import Database, Row
 from pipeline.ledger.records import Staged
 from pipeline.system.file_names import fold_name
 
-# Whether a file that is not ours has a name in the outbox, where a pair has published before.
+# Whether another program's file has a name in the outbox, given what a pair has published before.
 Taken = Callable[[str, Sequence[Output]], bool]
 
 _PRESENT = "content = ? AND style = ? AND life = 0"
@@ -30,25 +30,25 @@ class PairRows:
         self._clock = clock
 
     def find(self, content: str, style: str, job: str = "", life: int = 0) -> Row | None:
-        """The row of a job, also where another photo has the name now; else that of a life."""
+        """The row of a job, even if another photo has the name now; without a job, of a life."""
         which, value = ("job = ?", job) if job else ("life = ?", life)
         sql = f"SELECT * FROM pairs WHERE content = ? AND style = ? AND {which}"  # noqa: S608  # of our own words
         return self._db.one(sql, os.fsencode(content), style, value)
 
     def count_lives(self, content: str, style: str) -> int:
-        """How many photos had this name before the present one, and left pictures."""
+        """How many photos with pictures had this name before the present one."""
         sql = "SELECT max(life) FROM pairs WHERE content = ? AND style = ?"
         row = self._db.one(sql, os.fsencode(content), style)
         return int(row[0] or 0) if row else 0
 
     def life_of(self, job: Job) -> int | None:
-        """Which of the photos that had this name is the job's; None: it is a new one."""
+        """Which of the photos that had this name is the job's; None: a new one."""
         sql = "SELECT life FROM pairs WHERE content = ? AND style = ? AND ? IN (sha256, restored)"
         row = self._db.one(sql, os.fsencode(job.content), job.style, job.sha256)
         return row["life"] if row else None
 
     def put(self, job: Job, state: JobState, **columns: object) -> None:
-        """Write a pair's row for this job; name and published pictures of earlier jobs stay."""
+        """Write a pair's row for this job; keeps name and pictures of earlier jobs."""
         self._make_way(job)
         reset = {
             "seconds": 0.0,
@@ -96,10 +96,10 @@ class PairRows:
         /,
         **columns: object,
     ) -> Staged:
-        """Give a pair the first name that no other pair has and under which no other file stands.
+        """Give a pair the first name that no other pair and no other file has.
 
-        What will be published is recorded as the pair's own before it is, so that it is known for
-        ours whatever happens next.
+        The pictures are recorded as the pair's own before they are published, so that after a crash
+        they are known to be the program's.
         """
         given = [pair.target] if pair.target else []
         key = (os.fsencode(pair.content), pair.style, pair.job)
@@ -111,7 +111,10 @@ class PairRows:
             (*pair.previous, *(output.with_stem(target) for output in pair.outputs))
         )
         self.change(
-            *(pair.content, pair.style, pair.job, was),
+            pair.content,
+            pair.style,
+            pair.job,
+            was,
             target=os.fsencode(target),
             target_key=fold_name(target),
             outputs=json.dumps(outputs_as_json(ours)),
@@ -132,10 +135,10 @@ class PairRows:
         return self._db.one(sql, *rivals, *key) is not None
 
     def _make_way(self, job: Job) -> None:
-        """Let the present row of a pair be about this very photo.
+        """Make the present row of a pair (life 0) the one of this photo.
 
-        A closed row that is about another photo, and has pictures in the outbox, gets a life of its
-        own; the photo's own row becomes the present one if it had left before.
+        A closed row of another photo that has pictures in the outbox gets a life number of its own.
+        If this photo had left the inbox before, its row becomes the present one again.
         """
         present = self.find(job.content, job.style)
         if present is None or job.sha256 in (present["sha256"], present["restored"]):
@@ -143,9 +146,9 @@ class PairRows:
         key = (os.fsencode(job.content), job.style)
         own = self.life_of(job)
         if own is None and not present["closed"]:
-            return  # the photo was changed in its place, and its pictures will be replaced
+            return  # the photo was edited in place, and its pictures will be replaced
         if present["target"]:
-            # What waits in a queue or ran has no photo any more; what is staged will be published.
+            # A queued or running pair has lost its photo; a staged one will be published.
             state = "CASE WHEN state IN ('queued', 'running') THEN 'skipped' ELSE state END"
             sql = f"UPDATE pairs SET life = ?, closed = 1, state = {state} WHERE "  # noqa: S608  # of our own words
             last = self.count_lives(job.content, job.style) + 1

@@ -24,7 +24,7 @@ def remove_part(name: str, folder: int) -> None:
 
 
 def copy_to_part(source: str, name: str, *, home: int | None, folder: int) -> str:
-    """Copy a regular file to the hidden name of ``name``, and see it to the disk.
+    """Copy a regular file to the hidden name of ``name``; the copy is synced to the disk.
 
     Args:
         source: Relative to the open folder ``home``, or a path where that is None.
@@ -36,7 +36,7 @@ def copy_to_part(source: str, name: str, *, home: int | None, folder: int) -> st
         SHA-256 of what was copied.
 
     Raises:
-        OSError: Nothing is left behind then, so that a full disk has the space again.
+        OSError: No copy is left, so that a full disk has the space again.
     """
     digest = hashlib.sha256()
     remove_part(name, folder)

@@ -1,4 +1,4 @@
-"""How many cores this process may compute on: those it was given, not those of the machine."""
+"""Counts the cores that this process may use, which may be fewer than the machine has."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -64,7 +64,7 @@ def _quotas(groups: Path) -> Iterable[float]:
 
 @contextmanager
 def limit_threads(count: int) -> Iterator[None]:
-    """Processes started within compute on so many cores, unless OMP_NUM_THREADS is set already.
+    """Processes started in this context use ``count`` threads, unless OMP_NUM_THREADS is set.
 
     Read when torch is loaded, for all threads of the process: a job runs in a thread of its own,
     of which `torch.set_num_threads`, called in the first one, knows nothing.

@@ -1,10 +1,10 @@
-"""Every file is opened here: only regular files, without waiting, in bounded memory.
+"""Opens every file of the program: only regular files, without waiting, in bounded memory.
 
-In a folder that others can write to, any name may stand for something else by now: a pipe or a
-device, whose opening waits for ever and outlives SIGTERM; a link to a file elsewhere; a hole of
-terabytes. So nothing else opens files (`tests/project/test_file_access.py`), and no link is
-followed except for files that the user named (``follow``). Also: folders opened step by step
-without following links, and errors of the disk translated into the program's own.
+In a folder that others can write to, any name may be something else by now: a pipe or a device,
+whose opening may wait for ever and ignore SIGTERM; a link to a file elsewhere; a sparse file of
+terabytes. So no other module opens files (`tests/project/test_file_access.py`), and links are
+followed only for files that the user named (``follow``). This module also opens folders step by
+step without following links, and translates errors of the disk into the program's own.
 """
 
 import errno
@@ -29,7 +29,7 @@ _ANOTHER_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EFBIG}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # EFBIG: the account's limit, or the disk's
 # A symbolic link, an unreadable file, a socket: something has the name, and it is not a picture.
 _NOT_A_PICTURE = {errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO}
-# What stands there can never be written to: it concerns the whole outbox where its log is meant.
+# Something else has the name, and it can never be written.
 _IN_THE_WAY = {errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENOTDIR}
 # The fault of the disk or its mount, not of one name: work pauses, as for a full disk.
 _DISK_FAILED = {
@@ -63,10 +63,10 @@ _HINTS = {
 
 @contextmanager
 def disk_errors(where: Path, denied: Reason = Reason.OUTPUT_INVALID) -> Iterator[None]:
-    """Errors of writing to the outbox become OutputError; full and failed disks have own codes.
+    """Turn errors of writing to the outbox into OutputError, with codes for full and failed disks.
 
-    ``denied`` is the code where we are not let in, or something else has the name: IO_ERROR, which
-    is waited out, where that concerns the whole outbox and not one pair's place in it.
+    ``denied`` is the code if access is denied or something else has the name. IO_ERROR, for which
+    work pauses, is right where this concerns the whole outbox instead of one pair's files.
     """
     try:
         yield
@@ -83,22 +83,22 @@ def disk_errors(where: Path, denied: Reason = Reason.OUTPUT_INVALID) -> Iterator
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Whether a file was not written for lack of space: of the disk, a quota or a size limit.
+    """Whether a write failed for lack of space: of the disk, a quota or a file size limit.
 
-    The one place that decides it: whoever sees it waits for space, and no photo fails.
+    Only this function decides it. Then work pauses until there is space, and no photo fails.
     """
     return error.errno in _FULL and not isinstance(error, TooLargeError)
 
 
 class TooLargeError(OSError):
-    """A file is larger than whoever reads it allows. No fault of the disk: nothing was written."""
+    """A file is larger than its reader allows; not a fault of the disk."""
 
     def __init__(self, path: object) -> None:
         super().__init__(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
 
 
 class NotRegularError(OSError):
-    """A pipe, socket, device or folder stands where a regular file is expected."""
+    """A pipe, socket, device or folder is in the place of a regular file."""
 
     def __init__(self, path: object, mode: int) -> None:
         self.kind = next((word for is_it, word in _KINDS if is_it(mode)), "something else")
@@ -143,7 +143,8 @@ def open_regular(
         OSError: As ``os.open``.
     """
     flags |= os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-    # Looked at before: opening some devices does something. And after: it may be another by now.
+    # Checked before opening, because opening some devices has an effect, and after, because the
+    # file may have been replaced in between.
     with suppress(FileNotFoundError):
         found = os.stat(path, dir_fd=folder, follow_symlinks=follow).st_mode
         if not stat.S_ISREG(found) and not stat.S_ISLNK(found):
@@ -190,16 +191,16 @@ def read_bounded(
 
 
 def new_file(path: Path | str, *, folder: int | None = None) -> BinaryIO:
-    """A file to write to that was not there before, under any name of any kind.
+    """A new file to write to.
 
     Raises:
-        FileExistsError: Something stands there, be it a link that leads nowhere.
+        FileExistsError: Something has the name, even a link that leads nowhere.
     """
     return os.fdopen(os.open(path, _NEW, 0o644, dir_fd=folder), "wb")
 
 
 def open_to_overwrite(path: Path) -> BinaryIO:
-    """A regular file to write to, from its start: what it held before is gone.
+    """A regular file to write to, emptied first.
 
     Raises:
         OSError: As :func:`open_regular`.
@@ -210,7 +211,7 @@ def open_to_overwrite(path: Path) -> BinaryIO:
 def write_whole(
     path: Path, content: bytes, *, spare: Path | None = None, sync: bool = False
 ) -> None:
-    """Put a file in place of whatever has the name, in one step; half of it is never seen.
+    """Write a file, replacing what has the name in one step; nobody sees a half-written file.
 
     Args:
         path: Where.
@@ -227,7 +228,7 @@ def write_whole(
 
 @contextmanager
 def whole_file(path: Path, *, spare: Path | None = None, sync: bool = False) -> Iterator[BinaryIO]:
-    """A file to write to that takes the name ``path`` when this context ends well.
+    """A file to write to that gets the name ``path`` when this context ends without an error.
 
     As :func:`write_whole`, for contents that a library writes by itself.
 
@@ -251,10 +252,10 @@ def whole_file(path: Path, *, spare: Path | None = None, sync: bool = False) -> 
 
 
 def refuse_irregular(path: Path) -> None:
-    """For libraries that open files themselves: a regular file lies there, or nothing.
+    """Check, for a library that opens the file itself, that it is regular or does not exist.
 
     Raises:
-        OSError: NotRegularError, or what the system says.
+        OSError: NotRegularError, or an error of the system.
     """
     with suppress(FileNotFoundError):
         found = path.stat().st_mode
@@ -287,9 +288,9 @@ def _step(above: int, part: str, *, create: bool) -> int:
 
 
 def digest_of(fd: int, size: int = sys.maxsize) -> str:
-    """SHA-256 of an open file, from where it is read on; of at most about so many bytes.
+    """SHA-256 of an open file from its present position, of at most about ``size`` bytes.
 
-    A file that grows as fast as it is read would otherwise be read for ever.
+    The bound ends the reading of a file that grows as fast as it is read.
     """
     digest = hashlib.sha256()
     while size >= 0 and (block := os.read(fd, _BLOCK)):
@@ -319,10 +320,10 @@ def read_verified(path: Path, sha256: str = "") -> bytes:
 
 
 def digest_at(folder: int | None, name: str, sizes: Collection[int] = ()) -> str | None:
-    """SHA-256 of a regular file; None where nothing stands; a word that is no digest otherwise.
+    """SHA-256 of a regular file; None where there is none; otherwise a text that is no digest.
 
-    Without a folder ``name`` is a path, of which the folders may be links. Where ``sizes`` says how
-    many bytes are expected, a file of another size, a hole of terabytes perhaps, is not read.
+    Without a folder ``name`` is a path, whose folders may be links. With ``sizes``, a file of
+    another size, such as a sparse file of terabytes, is not read.
     """
     try:
         with opened(name, folder=folder) as file:

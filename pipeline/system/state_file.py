@@ -1,4 +1,4 @@
-"""Small facts kept in the state folder between runs, one JSON file each, whole or not at all."""
+"""Reads and writes small facts in the state folder, one JSON file each, replaced as a whole."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ MOST_BYTES = 1 << 20
 
 
 def read_facts(path: Path) -> dict[str, Any] | None:
-    """What a file holds; None where there is none, and nothing where it cannot be understood."""
+    """The facts in a file; None where there is none, and {} where it cannot be understood."""
     try:
         found = json.loads(read_bounded(path, MOST_BYTES))
     except FileNotFoundError:
@@ -22,20 +22,20 @@ def read_facts(path: Path) -> dict[str, Any] | None:
 
 
 def write_facts(path: Path, facts: dict[str, Any]) -> None:
-    """Replace a file by another one, which reaches the disk before this returns.
+    """Write facts, replacing the file; they are on the disk when this returns.
 
     Raises:
-        StateError: It cannot be written; DiskFullError where that is why.
+        StateError: The file cannot be written; DiskFullError if the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(facts).encode(), sync=True)
     except OSError as error:
-        raise _ours(error, path) from error
+        raise _state_error(error, path) from error
 
 
 def remove_facts(path: Path) -> bool:
-    """Take a file away; False where there was none.
+    """Remove a file; False where there was none.
 
     Raises:
         StateError: It cannot be removed.
@@ -45,11 +45,11 @@ def remove_facts(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise _ours(error, path) from error
+        raise _state_error(error, path) from error
     return True
 
 
-def _ours(error: OSError, path: Path) -> StateError:
+def _state_error(error: OSError, path: Path) -> StateError:
     kind = DiskFullError if is_disk_full(error) else StateError
     what = f"cannot be written: {error_text(error)}"
     return kind(what, where=str(path), hint="state: must name a folder that can be written to")

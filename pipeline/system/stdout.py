@@ -1,4 +1,4 @@
-"""Standard output of a program that goes on working: writing to it never waits and never fails."""
+"""Standard output that never blocks and never fails, so that the program can go on."""
 
 import io
 import os
@@ -16,13 +16,13 @@ LOOK_SECONDS = 0.05
 
 
 class StdoutWriter(io.TextIOBase):
-    """Takes text at once, and passes it on as fast as its reader reads.
+    """Takes text at once, and writes it as fast as the reader reads.
 
-    A reader that closes the pipe, a pipe that is not read and a full disk cost lines and nothing
-    else; `trouble` reports them.
+    A closed pipe, a pipe that nobody reads or a full disk lose lines, and nothing else happens;
+    `trouble` reports them.
 
     Args:
-        file: The stream that is written to in the end; None: there is none.
+        file: The stream to write to; None: there is none.
     """
 
     def __init__(self, file: TextIO | None) -> None:
@@ -43,7 +43,7 @@ class StdoutWriter(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        """Take a text; all of it is handed on, or nothing."""
+        """Take a text; all of it is written, or nothing."""
         if self._file is not None and self._fd is None:
             self._plainly(text)
         elif self.gone or len(self._waiting) > MOST_BYTES:
@@ -53,7 +53,7 @@ class StdoutWriter(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Hand on what the reader takes at this moment."""
+        """Write what the reader takes at this moment."""
         while self._waiting and self._fd is not None and _ready(self._fd):
             try:
                 count = os.write(self._fd, self._waiting[:PIPE_BYTES])
@@ -69,7 +69,7 @@ class StdoutWriter(io.TextIOBase):
             del self._waiting[:count]
 
     def drain(self, go_on: Callable[[], bool]) -> None:
-        """Hand on what waits, for as long as ``go_on`` says so and nothing but time is missing."""
+        """Write the text that waits, while ``go_on`` returns true and there is no error."""
         self.flush()
         while self._waiting and self._error is None and go_on():
             time.sleep(LOOK_SECONDS)
@@ -77,7 +77,7 @@ class StdoutWriter(io.TextIOBase):
 
     @property
     def trouble(self) -> str:
-        """What could not be handed on, and why; "" where all was."""
+        """How many lines were lost, and why; "" where none was."""
         if self._waiting:
             self.lost += self._waiting.count(b"\n") or 1
             self._waiting.clear()
@@ -113,7 +113,7 @@ def _descriptor(file: TextIO | None) -> int | None:
 
 
 def _ready(fd: int) -> bool:
-    """Whether writing a little would not wait (or fail, which is as quick)."""
+    """Whether writing a little would return at once, with or without an error."""
     if not hasattr(select, "poll"):  # Windows
         return True
     poll = select.poll()

@@ -245,7 +245,7 @@ def test_a_job_planned_before_an_earlier_version_was_asked_for_does_not_begin(le
     paint(ledger, outbox, "two", 1)
     planned = make_job("sub/a.jpg", seed=2)
     (version,) = ledger.history.earlier()
-    restoring.settle(books(ledger, outbox), version)
+    restoring.stage_version(books(ledger, outbox), version)
     assert ledger.begin(planned) is None
     publish(books(ledger, outbox))
     assert ledger.begin(planned) is None
@@ -257,7 +257,7 @@ def test_a_version_damaged_at_the_last_moment_leaves_all_as_it_was(ledger, outbo
     paint(ledger, outbox, "two", 1)
     (version,) = ledger.history.earlier()
     before = ledger.pair("sub/a.jpg", "mosaic")
-    restoring.settle(books(ledger, outbox), version)
+    restoring.stage_version(books(ledger, outbox), version)
     (outbox.root / version.outputs[0].path).write_text("rotten")
     publish(books(ledger, outbox))
     after = ledger.pair("sub/a.jpg", "mosaic")

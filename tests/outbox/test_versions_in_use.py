@@ -157,7 +157,7 @@ def test_a_running_watch_restores_it_itself(studio):
     with Ledger(studio.root / ".state" / "jobs.sqlite3") as other:  # `restore`, another process
         accounts = books(other, studio.outbox)
         for version in other.history.earlier():
-            restoring.settle(accounts, version)
+            restoring.stage_version(accounts, version)
     studio.tick()
     assert marks(studio) == [False, False]
     studio.until_idle()
@@ -173,7 +173,7 @@ def test_a_pair_that_is_being_rendered_gives_way_to_the_earlier_version(studio):
         (wanted,) = (
             v for v in other.history.earlier() if v.content == studio.executor.jobs[0][0].content
         )
-        restoring.settle(accounts, wanted)
+        restoring.stage_version(accounts, wanted)
     studio.until_idle(lambda job, staging: done(job, staging, "small"))
     assert sorted(marks(studio)) == [False, True]
 
@@ -227,7 +227,7 @@ def test_what_cannot_be_restored_is_refused_with_its_cause(studio):
     (studio.outbox.root / version["outputs"][0]["path"]).write_text("changed")
     with stopped(studio):
         for name, words in (
-            (version["version"], "is not there any more, or was changed"),
+            (version["version"], "is missing or was changed"),
             ("nowhere.png", "no earlier version"),
         ):
             with pytest.raises(UsageError, match=words):
