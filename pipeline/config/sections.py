@@ -64,9 +64,7 @@ class Limits(Options):
         "with more is refused.",
     )
     decode_seconds: Seconds = Field(60.0, description="Longest time to decode one photo.")
-    decode_bytes: Bytes = Field(
-        3 << 30, description="Maximum memory to decode one photo, in bytes."
-    )
+    decode_bytes: Bytes = Field(3 << 30, description="Maximum memory to decode one photo.")
     side: Annotated[int, Field(ge=16, le=32768)] = Field(
         4096, description="Largest size in px that a side file may request."
     )
