@@ -11,7 +11,7 @@ from PIL import Image
 from pipeline.config.enhancement import Enhance
 from pipeline.config.transfer import Transfer
 from pipeline.daemon.bookkeeping import Bookkeeping
-from pipeline.daemon.restore import settle
+from pipeline.daemon.restore import stage_version
 from pipeline.jobs.job import Job, JobResult, Output
 from pipeline.jobs.recipe import Recipe
 from pipeline.ledger.ledger import Ledger, Staged
@@ -86,7 +86,7 @@ def make(ledger: Ledger, outbox: Outbox, job: Job, mark: str = "") -> tuple[Outp
 def bring_back(ledger: Ledger, outbox: Outbox, version: Version) -> None:
     """An earlier version's whole way, as `restore` goes it."""
     accounts = books(ledger, outbox)
-    settle(accounts, version)
+    stage_version(accounts, version)
     publish(accounts)
 
 
