@@ -139,6 +139,11 @@ MIGRATIONS = (
 )
 
 
+_TABLES = ("seen", "pairs", "log", "log_end")  # of every version
+_OUR_TABLES = f"SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN {_TABLES}"  # noqa: S608  # of our own words
+_NO_VERSION = 1 << 16  # no version of the schema is as high: the header is damaged
+
+
 class Database:
     """The jobs database, open.
 
@@ -258,6 +263,11 @@ class Database:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         (tables,) = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         where = str(self.path)
+        (ours,) = self._db.execute(_OUR_TABLES).fetchone()
+        if ours == len(_TABLES) and (
+            application != APPLICATION_ID or not 0 < version < _NO_VERSION
+        ):
+            raise StateError(_DAMAGED, where=where, hint=_MOVE_HINT)
         if application != APPLICATION_ID and (application or version or tables):
             hint = "move it away, or set state: to another folder"
             raise StateError("is another program's database", where=where, hint=hint)
@@ -269,7 +279,7 @@ class Database:
     def _check(self) -> None:
         (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
-            raise StateError("the jobs database is damaged", where=str(self.path), hint=_MOVE_HINT)
+            raise StateError(_DAMAGED, where=str(self.path), hint=_MOVE_HINT)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -341,6 +351,7 @@ _KINDS = (
     ("SQLITE_PROTOCOL", BusyError),
     ("SQLITE_FULL", DiskFullError),
 )
+_DAMAGED = "the jobs database is damaged"
 _BUSY = ("the jobs database is busy", "another program holds it, a backup perhaps: wait for it")
 _CAUSES = (
     ("SQLITE_BUSY", *_BUSY),
@@ -348,8 +359,8 @@ _CAUSES = (
     ("SQLITE_PROTOCOL", *_BUSY),
     ("SQLITE_FULL", "the disk is full", "free some space; nothing was lost"),
     ("SQLITE_IOERR", "the disk failed", "is the state folder on a sound, local disk?"),
-    ("SQLITE_CORRUPT", "the jobs database is damaged", _MOVE_HINT),
-    ("SQLITE_NOTADB", "is not a jobs database", _MOVE_HINT),
+    ("SQLITE_CORRUPT", _DAMAGED, _MOVE_HINT),
+    ("SQLITE_NOTADB", "is not a jobs database, or is a damaged one", _MOVE_HINT),
     ("SQLITE_READONLY", "the jobs database cannot be written", _FOLDER_HINT),
     ("SQLITE_CANTOPEN", "the jobs database cannot be opened", _FOLDER_HINT),
 )
@@ -360,4 +371,6 @@ def _explain(error: sqlite3.Error) -> dict[str, str]:
     for start, what, hint in _CAUSES:
         if name.startswith(start):
             return {"what": what, "hint": hint}
+    if name == "SQLITE_ERROR":  # our statements are right, so the schema or the header is not
+        return {"what": f"{_DAMAGED}: {error}", "hint": _MOVE_HINT}
     return {"what": f"the jobs database failed: {error}", "hint": ""}

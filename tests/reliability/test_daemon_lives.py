@@ -6,14 +6,14 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from support.fake_work import photo
 from support.live_program import ENVIRONMENT, painted, project, started, until
 from support.nasty_values import NASTY, PLACES, TEXTS, as_yaml, with_value
-from support.stock import pictures
+from support.stock import pictures, read_log
 from support.studio import CONFIG, STYLES, Studio
 
 from pipeline.cli import main as cli
@@ -25,6 +25,7 @@ from pipeline.daemon.preview import preview
 from pipeline.daemon.run import RELOAD_SECONDS
 from pipeline.daemon.run import Loop as RunLoop
 from pipeline.daemon.signals import StopRequests
+from pipeline.errors import StateError
 from pipeline.monitoring.terminal.dashboard import Dashboard
 
 pytestmark = pytest.mark.slow
@@ -125,6 +126,36 @@ def held_by_a_backup(studio: Studio) -> Iterator[None]:
     yield
     other.execute("ROLLBACK")
     other.close()
+
+
+@pytest.mark.parametrize(("at", "size"), [(0, 100), (0, 4096), (40, 40)])
+def test_garbage_over_the_database_while_it_works_blames_no_photo_and_is_recognised(
+    make, at, size
+) -> None:
+    studio = make()
+    studio.put("a.png", 1)
+    studio.until_idle()
+    studio.put("b.png", 2)
+    studio.until_running()
+    path = studio.root / ".state" / "jobs.sqlite3"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(b"\xa5\x17\xc3\x08" * (size // 4))
+    studio.executor.end()
+    with pytest.raises(StateError, match=r"damaged.*move it away"):
+        studio.until_idle()
+    with pytest.raises(StateError, match=r"damaged.*move it away"):
+        studio.again()
+    assert [line["status"] for line in read_log(studio.outbox)] == ["done"]
+    for file in path.parent.glob("jobs.sqlite3*"):
+        file.rename(file.with_name(f"damaged-{file.name}"))
+    studio.open()
+    studio.until_idle()
+    assert studio.states() == {"a.png": "done", "b.png": "done"}
+    assert {"a--mosaic.png", "b--mosaic.png"} <= set(pictures(studio.outbox))
+    assert studio.codes() == {}
 
 
 @pytest.mark.parametrize("moment", ["before the scan", "while a job runs", "when it has ended"])
