@@ -85,9 +85,8 @@ class Bookkeeping:
     def record_gone(self, gone: Gone, wall: float) -> None:
         """Close the pairs of removed photos; those that had failed count as failed no longer."""
         self.ledger.close_missing(gone.present)
-        self.ledger.files.forget_refusals(gone.present)
-        for content in gone.files:
-            self.ledger.log.add(_file_line(_removed(content), self.run_id, wall))
+        lines = {name: _file_line(_removed(name), self.run_id, wall) for name in gone.files}
+        self.ledger.files.forget_refusals(gone.present, lines)
         for pair in gone.pairs:
             line = _file_line(_removed(pair.content), self.run_id, wall) | {
                 "event": "job_skipped",

@@ -1,7 +1,6 @@
-"""Findings of the inbox on their way into the ledger: recorded once, also after a full disk."""
+"""Findings of inbox and plan on their way into the ledger: recorded once, also on a full disk."""
 
 from collections import deque
-from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.daemon.bookkeeping import Bookkeeping
@@ -51,11 +50,6 @@ class FindingsRecorder:
                 self._record(findings.files[0], wall)
                 findings.files.popleft()
             self._waiting.popleft()
-
-    def record_files(self, files: Iterable[Accepted | Refused], wall: float) -> None:
-        """Record files that a plan has accepted or refused; the next plan finds them again."""
-        for file in files:
-            self._record(file, wall)
 
     def _record(self, file: Accepted | Refused, wall: float) -> None:
         if isinstance(file, Accepted):

@@ -11,7 +11,7 @@ of the machine ends the tick where it is and pauses the work (`pipeline.daemon.f
 whatever was not recorded by then is kept and recorded after the pause.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +26,7 @@ from pipeline.daemon.findings import FindingsRecorder
 from pipeline.daemon.job_queue import JobQueue
 from pipeline.daemon.outcomes import Outcome, Outcomes
 from pipeline.daemon.planned_pauses import PlannedPause, PlannedPauses
-from pipeline.daemon.planner import Planner
+from pipeline.daemon.planner import Findings, Planner
 from pipeline.daemon.replacements import Replacing
 from pipeline.daemon.run_statistics import RunStatistics
 from pipeline.errors import Failure, InboxError, OutputError, PipelineError, PlaceError, Reason
@@ -102,6 +102,7 @@ class Service:
         self._on_run = on_run
         self.outcomes = Outcomes(self.bookkeeping, self.checkpoints)
         self.events = self.outcomes.events
+        self._ended: deque[str] = deque()  # photos whose originals are to be finished
         self._apply(config, manifest)
         self.findings = FindingsRecorder(config.inbox, self.bookkeeping, self.originals)
 
@@ -175,6 +176,7 @@ class Service:
             self.bookkeeping.flush(now)
             return  # nothing can be examined or begun
         self.findings.record_waiting(wall)
+        self._finish_originals()
         self._take_answers(now, wall)
         if now >= self.planner.next_scan:
             self._look(now, wall)
@@ -339,14 +341,14 @@ class Service:
         self.queue.fill(plan.due, self.planner.files, self.ledger.retry_times())
         recipes = {pair.job.recipe.digest for pair in plan.pairs if pair.job}
         self.outcomes.waiting_recipes.keep_only(recipes)
-        self.findings.record_files([*plan.accepted, *plan.refused], wall)
+        self._ended.extend(plan.ended)
+        self.findings.add(Findings(files=deque([*plan.accepted, *plan.refused])), wall)
         for duplicate in plan.duplicates:
             self.bookkeeping.settle(duplicate, wall)
             self.finish_original(duplicate.job.content)
         if plan.returned:
             self.ledger.reopen_photos(plan.returned)
-        for content in plan.ended:
-            self.finish_original(content)
+        self._finish_originals()
 
     def _announce(self, replaced: Replacing) -> None:
         note("replaces", words=replaced.words())
@@ -364,6 +366,12 @@ class Service:
             self.planner.job_ended(outcome.content)
             if outcome.finished:
                 self.finish_original(outcome.content)
+
+    def _finish_originals(self) -> None:
+        """Finish what a plan has found ended; may be cut short, and goes on."""
+        while self._ended:
+            self.finish_original(self._ended[0])
+            self._ended.popleft()
 
     def finish_original(self, content: str) -> None:
         """Archive, delete or quarantine a photo as the config says, if all its pairs have ended."""

@@ -6,7 +6,6 @@ verified.
 """
 
 import errno
-import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from pipeline.config.model import Config
 from pipeline.errors import Failure, OutputError, Reason
 from pipeline.inbox.examiner import PASSING
+from pipeline.inbox.reason_note import write_note
 from pipeline.inbox.scanner import EMPTY, Refused
 from pipeline.jobs.job import JobState, Output
 from pipeline.ledger.ledger import Ledger
@@ -23,10 +23,7 @@ from pipeline.ledger.records import Pair
 from pipeline.system.copying import copy_over
 from pipeline.system.file_names import MAX_NAMES, fit_name
 from pipeline.system.file_version import Stamp
-from pipeline.system.safe_files import digest_at, new_file, opened_folder, write_whole
-
-REASON_SUFFIX = ".reason.json"
-
+from pipeline.system.safe_files import digest_at, new_file, opened_folder
 
 # These failures pass, or a corrected side file ends them: the photo stays where it is.
 _STAYS = PASSING | {Reason.SIDECAR_INVALID}
@@ -114,7 +111,8 @@ class Originals:
         with suppress(OSError):
             moved = self._move(content, version, sha256, self.config.quarantine)
             if moved:
-                self._explain(moved, content, failure)
+                with suppress(OSError):  # it only explains
+                    write_note(moved, content, failure)
                 return f"put into {moved}"
         return ""
 
@@ -170,17 +168,6 @@ class Originals:
             os.fsync(there)
             os.fsync(inbox)
         return root.joinpath(*folder, free)
-
-    def _explain(self, moved: Path, content: str, failure: Failure) -> None:
-        """Write a note beside a quarantined photo: why it failed, and how to try it again."""
-        facts = {
-            "content": content,
-            "error": {"code": failure.code, "message": failure.message},
-            "mend": "`pipeline retry` puts it back into the inbox and tries again",
-        }
-        with suppress(OSError):
-            note = moved.with_name(moved.name + REASON_SUFFIX)
-            write_whole(note, json.dumps(facts, indent=2).encode())
 
 
 def version_at(path: Path) -> str:

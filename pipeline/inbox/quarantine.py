@@ -1,7 +1,7 @@
 """The quarantine: lists the failed photos in it, and restores one to the inbox."""
 
 import errno
-import json
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -9,17 +9,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipeline.inbox.originals import REASON_SUFFIX
+from pipeline.inbox.reason_note import REASON_SUFFIX, read_note, remove_note
+from pipeline.inbox.settling import being_written
 from pipeline.system.copying import copy_to_part, part_name, remove_part
 from pipeline.system.safe_files import (
     NO_LINKS,
     digest_at,
     new_file,
     opened_folder,
-    read_bounded,
 )
 
-MOST_NOTE = 1 << 16  # bytes
+EMPTY_DIGEST = hashlib.sha256().hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,7 @@ def restore(one: QuarantinedPhoto, inbox: Path) -> bool:
         os.fsync(back)
         with suppress(FileNotFoundError):  # moved, not linked
             os.unlink(one.path.name, dir_fd=there)
-        with suppress(FileNotFoundError):
-            os.unlink(one.path.name + REASON_SUFFIX, dir_fd=there)
+        remove_note(one.path.name, there)
         os.fsync(there)
     return True
 
@@ -89,6 +88,9 @@ def _copy_into_inbox(source: str, there: int, name: str, back: int) -> bool:
 
     The copy is complete before it gets its name, so a crash leaves nothing in its place.
     """
+    if _is_reserved(source, there, name, back):
+        os.replace(part_name(name), name, src_dir_fd=back, dst_dir_fd=back)
+        return True
     copy_to_part(source, name, home=there, folder=back)
     try:
         os.link(part_name(name), name, src_dir_fd=back, dst_dir_fd=back, follow_symlinks=False)
@@ -101,6 +103,16 @@ def _copy_into_inbox(source: str, there: int, name: str, back: int) -> bool:
     finally:
         remove_part(name, back)
     return True
+
+
+def _is_reserved(source: str, there: int, name: str, back: int) -> bool:
+    """Whether a crash came after `_move_copy_to_name` reserved the name with an empty file.
+
+    The complete copy then stands beside it, and no program has the empty file open.
+    """
+    if digest_at(back, name, {0}) != EMPTY_DIGEST or being_written(name, folder=back):
+        return False
+    return _has_same_bytes(source, there, part_name(name), back)
 
 
 def _move_copy_to_name(source: str, there: int, name: str, back: int) -> bool:
@@ -125,10 +137,7 @@ def _photos(root: Path) -> Iterator[Path]:
 
 
 def _read_photo(root: Path, path: Path) -> QuarantinedPhoto:
-    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        note = json.loads(read_bounded(path.with_name(path.name + REASON_SUFFIX), MOST_NOTE))
-        error = note["error"]
-        return QuarantinedPhoto(
-            str(note["content"]), path, str(error["code"]), str(error["message"])
-        )
-    return QuarantinedPhoto(path.relative_to(root).as_posix(), path)
+    note = read_note(path)
+    if note is None:
+        return QuarantinedPhoto(path.relative_to(root).as_posix(), path)
+    return QuarantinedPhoto(note.content, path, note.code, note.message)

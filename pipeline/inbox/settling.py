@@ -20,13 +20,13 @@ JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _TAIL = 4096
 
 
-def being_written(path: Path) -> bool:
+def being_written(path: Path | str, *, folder: int | None = None) -> bool:
     """Whether a process on this machine has the file open for writing.
 
     Linux grants a read lease only while no process has. Where there are no leases (other systems,
     network file systems, files of other users) the answer is no, and the settling time decides.
     """
-    fd = open_regular(path)
+    fd = open_regular(path, folder=folder)
     try:
         return sys.platform == "linux" and _lease_refused(fd)
     finally:

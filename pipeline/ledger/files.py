@@ -1,8 +1,9 @@
 """The part of the ledger about files of the inbox: their SHA-256, or why they are refused."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from pipeline.errors import Failure, Reason
@@ -74,7 +75,9 @@ class Files:
             self._log.insert(line)
         return True
 
-    def forget_refusals(self, present: Collection[str]) -> list[SeenFile]:
+    def forget_refusals(
+        self, present: Collection[str], lines: Mapping[str, Line] = MappingProxyType({})
+    ) -> list[SeenFile]:
         """Forget refusals of files that are gone, all but the present ones; returns them."""
         gone = [seen for seen in self.refusals() if seen.content not in present]
         if gone:
@@ -82,6 +85,8 @@ class Files:
                 for seen in gone:
                     raw = os.fsencode(seen.content)
                     self._db.change("DELETE FROM seen WHERE content = ?", raw)
+                    if seen.content in lines:
+                        self._log.insert(lines[seen.content])
         return gone
 
     def forget_failed(self, files: Collection[str] | None) -> int:

@@ -3,18 +3,21 @@
 import errno
 import os
 import shutil
+import sys
 import tempfile
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 import pytest
+from support.fake_work import photo
 from support.inbox_project import QUARANTINE, loaded, put_aside
 
 from pipeline.cli.retry import retry_jobs
 from pipeline.errors import Reason, UsageError
 from pipeline.inbox import quarantine
 from pipeline.inbox.quarantine import QuarantinedPhoto, quarantined_photos, restore
+from pipeline.system.copying import part_name
 
 
 @pytest.mark.parametrize("how", ["all", "content", "path", "job"])
@@ -95,11 +98,12 @@ class Killed(BaseException):
     """Stands for the end of the process at this very point."""
 
 
+@pytest.mark.parametrize("links", [True, False])
 def test_a_return_from_another_disk_may_be_killed_anywhere_and_is_ended_by_the_next(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, links
 ):
     """Each call that changes a folder is the last one of a process, once."""
-    monkeypatch.setattr(os, "link", across_disks(os.link))
+    monkeypatch.setattr(os, "link", across_disks(os.link) if links else no_links)
     for last in count():
         root, calls = tmp_path / str(last), count()
         for name in ("inbox", "quarantine"):
@@ -111,11 +115,76 @@ def test_a_return_from_another_disk_may_be_killed_anywhere_and_is_ended_by_the_n
                 patch.setattr(os, name, last_call(getattr(os, name), calls, last))
             assert restore(QuarantinedPhoto("a.png", path), root / "inbox")
             break
-        assert [p.read_bytes() for p in (root / "inbox").glob("[!.]*")] in ([], [b"the photo"])
+        there = [p.read_bytes() for p in (root / "inbox").glob("[!.]*")]
+        assert there in ([], [b"the photo"]) or (there == [b""] and not links)
         assert all(restore(one, root / "inbox") for one in quarantined_photos(root / "quarantine"))
         assert (root / "inbox/a.png").read_bytes() == b"the photo"
         assert not path.exists()
     assert last > 5
+
+
+def no_links(*_names, **_how):
+    """A disk of FAT or exFAT."""
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def test_an_empty_file_of_somebody_elses_keeps_its_name_on_a_disk_without_links(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(os, "link", no_links)
+    for name in ("inbox", "quarantine"):
+        (tmp_path / name).mkdir()
+    path, place = tmp_path / "quarantine/a.png", tmp_path / "inbox/a.png"
+    path.write_bytes(b"the photo")
+    place.touch()
+    assert not restore(QuarantinedPhoto("a.png", path), tmp_path / "inbox")
+    copy = place.with_name(part_name("a.png"))
+    copy.write_bytes(b"the photo")
+    if sys.platform == "linux":
+        with place.open("wb"):  # an upload has begun under the name since
+            assert not restore(QuarantinedPhoto("a.png", path), tmp_path / "inbox")
+        copy.write_bytes(b"the photo")
+    assert restore(QuarantinedPhoto("a.png", path), tmp_path / "inbox")
+    assert place.read_bytes() == b"the photo"
+
+
+@pytest.mark.parametrize("kind", ["text", "json", "list", "pipe", "link", "folder"])
+def test_a_file_of_somebody_elses_under_the_name_of_a_note_stays(make_studio, kind):
+    studio = make_studio(QUARANTINE)
+    (studio.root / "quarantine/sub").mkdir(parents=True)
+    note = studio.root / "quarantine/sub/a.png.reason.json"
+    own = studio.root / "own"
+    own.write_text("mine")
+    match kind:
+        case "pipe":
+            os.mkfifo(note)
+        case "link":
+            note.symlink_to(own)
+        case "folder":
+            note.mkdir()
+        case _:
+            note.write_text({"text": "mine", "json": '{"error": 1}', "list": "[]"}[kind])
+    before = note.lstat().st_ino
+    put_aside(studio)
+    (one,) = quarantined_photos(studio.config.quarantine)
+    assert (one.content, one.code) == ("sub/a.png", "")
+    assert retry_jobs(loaded(studio), None) == 1
+    assert note.lstat().st_ino == before
+    assert own.read_text() == "mine"
+    studio.until_idle()
+    assert studio.states() == {"sub/a.png": "done"}
+
+
+def test_a_note_whose_photo_was_taken_away_makes_way_for_the_next_one(make_studio):
+    studio = make_studio(QUARANTINE)
+    path = put_aside(studio)
+    path.unlink()
+    photo(path.with_name("other.png"), 77).rename(studio.inbox / "sub/a.png")
+    studio.until_running()
+    studio.fail(Reason.STALLED)
+    studio.until_idle()
+    (one,) = quarantined_photos(studio.config.quarantine)
+    assert one.code == "stalled"
 
 
 def across_disks(link):
