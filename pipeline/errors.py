@@ -163,7 +163,7 @@ class ChangedError(InputError):
     default_code = Reason.VANISHED
 
     def __init__(self, path: Path) -> None:
-        what = "was replaced after the work was planned"
+        what = "was replaced after the job was planned"
         super().__init__(what, where=str(path), hint="try again")
         self.path = path
 

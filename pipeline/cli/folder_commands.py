@@ -200,7 +200,7 @@ def retry(
     from pipeline.config.loading import load
 
     if bool(jobs) == everything:
-        raise UsageError("give job ids (see `status`) or --all", where="retry")
+        raise UsageError("give ids of jobs (see `status`), files, or --all", where="retry")
     count = retry_jobs(load(config, complete=False), jobs or None)
     if jobs and not count:
         raise UsageError("no such job", where=", ".join(jobs), hint="`status` lists them")
@@ -233,7 +233,9 @@ def restore(
     from pipeline.daemon import restore as restoring
 
     if bool(versions) == everything:
-        raise UsageError("name versions (see `explain FILE`) or give --all", where="restore")
+        raise UsageError(
+            "give ids of versions (see `explain FILE`), files, or --all", where="restore"
+        )
     done = restoring.restore(load(config), versions or (), everything)
     print_report(restore_report(done), as_json, restore_text)
 

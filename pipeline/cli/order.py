@@ -43,7 +43,9 @@ def build_order(
         UsageError: An argument is wrong; the error names it.
     """
     if preset not in PRESETS:
-        raise UsageError(f"no preset {preset!r}", where="--preset", hint=", ".join(PRESETS))
+        raise UsageError(
+            f"there is no preset {preset!r}", where="--preset", hint=", ".join(PRESETS)
+        )
     _check_device(device)
     paintings = [_find_picture(style) for style in styles]
     return Order(
@@ -73,8 +75,10 @@ def resolve_style_names(styles: list[str], config: Path | None) -> list[str]:
 
 def _only_painting(style: Style) -> str:
     if len(style.images) > 1:
-        hint = "give its paintings, and their weights with --shares"
-        raise UsageError("is a blend of several paintings", where=style.name, hint=hint)
+        hint = "give the paintings instead, and their weights with --shares"
+        raise UsageError(
+            "is a blend of several paintings; this command needs one", where=style.name, hint=hint
+        )
     return str(style.images[0][0])
 
 
@@ -125,7 +129,7 @@ def _check_device(name: str) -> None:
         TypeAdapter(Device).validate_python(name)
     except ValidationError:
         hint = "auto, cpu, cuda, cuda:1 or mps"
-        raise UsageError(f"no device {name!r}", where="--device", hint=hint) from None
+        raise UsageError(f"there is no device {name!r}", where="--device", hint=hint) from None
 
 
 def _with_absolute_init(transfer: Transfer) -> Transfer:
@@ -152,7 +156,9 @@ def _parse_shares(text: str, count: int) -> list[float]:
     good = all(isinstance(v, int | float) and 0 < v < 1e6 for v in values)
     if not good or len(values) != count:
         hint = f"one positive number for each of the {count} styles"
-        raise UsageError(f"{text!r} does not match the styles", where="--shares", hint=hint)
+        raise UsageError(
+            f"{text!r} does not have one number for each style", where="--shares", hint=hint
+        )
     return [float(v) for v in values]
 
 
@@ -161,7 +167,7 @@ def _parse_axis(text: str, flag: str) -> Axis:
     name = name.strip().replace("-", "_")
     if name not in Transfer.model_fields or not values:
         hint = "NAME=V,V,V with NAME a transfer option, such as content_weight"
-        raise UsageError(f"{text!r} is not an axis", where=flag, hint=hint)
+        raise UsageError(f"{text!r} is not an option with values", where=flag, hint=hint)
     try:
         cells = [parse_flags(Transfer, {name: value}).chosen() for value in values.split(",")]
         return name, [cell[name] for cell in cells]

@@ -31,7 +31,7 @@ def picture_report(file: Path, config: Path) -> Report | None:
     if not is_file(file) or format_of(file.name) is None or _is_in_inbox(file, config):
         return None
     if (made := read_provenance(file)) is None:
-        what = "is not in the inbox, and holds no record of how it was made"
+        what = "is not in the inbox, and contains no record of how it was made"
         raise UsageError(what, where=str(file))
     return {"file": str(file), "made": made.model_dump(mode="json")}
 
@@ -96,7 +96,7 @@ def render_again(
     made = read_provenance(file) if is_file(file) else None
     if made is None:
         hint = "only a picture that this program made can be rendered again"
-        raise UsageError("holds no record of how it was made", where=str(file), hint=hint)
+        raise UsageError("contains no record of how it was made", where=str(file), hint=hint)
     job = rebuild_job(made, file, load_config(config) if is_file(config) else None, sources)
     if format_of(out.name) != job.recipe.output.format:
         hint = f"name it {' or '.join(SUFFIXES[job.recipe.output.format])}"

@@ -96,14 +96,14 @@ def _put_back(file: QuarantinedPhoto, inbox: Path) -> bool:
     try:
         return restore(file, inbox)
     except OSError as error:
-        what = f"cannot be put back: {os.strerror(error.errno or 0).lower()}"
+        what = f"cannot be moved back into the inbox: {os.strerror(error.errno or 0).lower()}"
         raise PipelineError(
-            what, where=str(file.path), hint="repair that, then `retry` again"
+            what, where=str(file.path), hint="fix the cause, then run `retry` again"
         ) from error
 
 
 def _name_taken_error(blocked: list[QuarantinedPhoto]) -> UsageError:
     more = f" (and {len(blocked) - 1} more)" if len(blocked) > 1 else ""
-    hint = f"move that file away and `retry` again; the failed photo is {blocked[0].path}"
+    hint = f"move that file away and run `retry` again; the failed photo is {blocked[0].path}"
     what = f"another file has its name in the inbox{more}"
     return UsageError(what, where=blocked[0].content, hint=hint)

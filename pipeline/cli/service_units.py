@@ -37,8 +37,10 @@ def build_service_file(
     path = real_path(path)
     for place in (path, Path(sys.executable), *_writable_folders(config), config.inbox):
         if not str(place).isprintable():
-            hint = "rename it: service managers do not accept such names"
-            raise UsageError("a name with control characters", where=ascii(str(place)), hint=hint)
+            hint = "rename it, because service managers do not accept such names"
+            raise UsageError(
+                "the name contains control characters", where=ascii(str(place)), hint=hint
+            )
     if kind == "launchd":
         return _launchd_agent(config, path)
     if user:

@@ -103,7 +103,7 @@ def service(
 
     loaded = load(config)
     if kind not in KINDS:
-        raise UsageError(f"no such kind: {kind}", where="service", hint="systemd or launchd")
+        raise UsageError(f"there is no kind {kind!r}", where="service", hint="systemd or launchd")
     print(build_service_file(kind, loaded.config, config, user=user, account=account), end="")
     for folder in find_missing_folders(loaded.config):
         print(f"create this folder before the service starts: {folder}", file=sys.stderr)

@@ -210,7 +210,9 @@ class Enhance(Options):
     @model_validator(mode="after")
     def _check_model_is_named(self) -> Self:
         if self.upscale_by == "model" and self.upscale_model is None:
-            raise ValueError("upscale_model: name the model's file, because upscale_by is model")
+            raise ValueError(
+                "upscale_model: give the file of the model, because upscale_by is model"
+            )
         return self
 
     @property

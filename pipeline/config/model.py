@@ -218,19 +218,21 @@ class Config(Options):
     def _check_folders_are_apart(self) -> Self:
         inbox, outbox, state = map(real_path, (self.inbox, self.outbox, self.state))
         if outbox.is_relative_to(inbox):
-            raise ValueError("outbox lies inside the inbox: results would be taken for photos")
+            raise ValueError("outbox is inside the inbox, so pictures would be painted again")
         if inbox.is_relative_to(outbox):
-            raise ValueError("inbox lies inside the outbox: photos would be taken for results")
+            raise ValueError("inbox is inside the outbox; choose a folder outside it")
         if state.is_relative_to(inbox) or inbox == state or outbox == state:
-            raise ValueError("state must be a folder of its own, outside the inbox")
+            raise ValueError("state must be a separate folder outside the inbox")
         for key in ("archive", "quarantine"):
             if real_path(getattr(self, key)).is_relative_to(inbox):
-                raise ValueError(f"{key} lies inside the inbox: it would be taken for new photos")
+                raise ValueError(
+                    f"{key} is inside the inbox, so its files would be painted as new photos"
+                )
         quarantine = real_path(self.quarantine)
         # `retry` moves every file of the quarantine back into the inbox.
         for key in ("inbox", "outbox", "state", "archive"):
             if real_path(getattr(self, key)).is_relative_to(quarantine):
-                raise ValueError(f"{key} lies inside the quarantine, a folder of its own")
+                raise ValueError(f"{key} is inside the quarantine, which must be a separate folder")
         return self
 
     @model_validator(mode="after")

@@ -56,9 +56,9 @@ class OutputFormat(Options):
         if self.quality is not None and self.format not in QUALITY:
             raise ValueError(f"quality: {self.format} is lossless and has no quality")
         if self.lossless and self.format != "webp":
-            raise ValueError(f"lossless: only webp has it, not {self.format}")
+            raise ValueError(f"lossless: {self.format} does not have this option, only webp")
         if self.lossless and self.quality is not None:
-            raise ValueError("quality: has no effect with lossless; leave one out")
+            raise ValueError("quality: has no effect with lossless; remove one of them")
         if self.gps and self.metadata == "none":
             raise ValueError("gps: needs metadata: keep")
         return self

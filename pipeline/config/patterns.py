@@ -32,7 +32,7 @@ def check_pattern(pattern: str) -> str:
         if "limit" in type(error).__name__.lower():
             most = f"{MOST_ALTERNATIVES} alternatives"
             raise ValueError(f"the braces of this pattern expand to more than {most}") from None
-        raise ValueError(f"not a pattern: {str(error)[:MAX_SHOWN]}") from None
+        raise ValueError(f"not a valid pattern: {str(error)[:MAX_SHOWN]}") from None
     return pattern
 
 

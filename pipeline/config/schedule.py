@@ -49,9 +49,11 @@ def parse_window(text: str) -> Window:
     hour, minute, last_hour, last_minute = map(int, numbers)
     start, end = hour * 60 + minute, last_hour * 60 + last_minute
     if max(minute, last_minute) > 59 or start >= 1440 or end > 1440:
-        raise ValueError(f"{text!r}: no such time of day")
+        raise ValueError(f"{text!r} contains an invalid time of day")
     if start == end:
-        raise ValueError(f"{text!r} begins when it ends; for a whole day write 00:00-24:00")
+        raise ValueError(
+            f"{text!r} begins and ends at the same time; for a whole day write 00:00-24:00"
+        )
     if end < start:
         end += 1440  # of the next day
     return Window(_days(days or "mon-sun", text), start, end)
@@ -79,7 +81,7 @@ def _check_window(text: str) -> str:
 
 def _check_not_empty(hours: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
     if hours == ():
-        raise ValueError("an empty list would allow no work at all; leave the key out instead")
+        raise ValueError("an empty list would never allow work; remove the key instead")
     return hours
 
 
@@ -102,7 +104,7 @@ def _check_zone(name: str) -> str:
         known = "write it as in Europe/Berlin"
         if not available_timezones():
             known = "this system has none: python -m pip install tzdata"
-        raise ValueError(f"no time zone {name!r}; {known}") from None
+        raise ValueError(f"there is no time zone {name!r}; {known}") from None
     return name
 
 

@@ -207,7 +207,7 @@ class Metrics(Options):
             raise ValueError(f"listen: port {port} is out of range: use one up to 65535")
         if not (self.anywhere or _is_loopback(host)):
             raise ValueError(
-                f"listen: other machines can reach {host}, and no token is asked for: "
+                f"listen: other machines can reach {host} without a token: "
                 "listen on 127.0.0.1, or set anywhere: true"
             )
         return self

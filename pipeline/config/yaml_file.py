@@ -61,7 +61,7 @@ def read_yaml(path: Path, max_bytes: int = MAX_CONFIG_BYTES) -> tuple[Any, Lines
 def parse_yaml(text: bytes, path: str, max_bytes: int = MAX_CONFIG_BYTES) -> tuple[Any, Lines]:
     """The same for bytes that were already read; ``path`` is named in errors."""
     if len(text) > max_bytes:
-        raise ConfigError(f"larger than {max_bytes} bytes", where=path)
+        raise ConfigError(f"the file is larger than {max_bytes} bytes", where=path)
     loader = None
     try:
         loader = _Loader(text)

@@ -284,7 +284,7 @@ class Bookkeeping:
         self._on_line(line)
 
 
-_REMOVED = Failure(Reason.VANISHED, "it failed, and was taken out of the inbox")
+_REMOVED = Failure(Reason.VANISHED, "it failed and was removed from the inbox")
 
 
 def _removed(content: str) -> Refused:

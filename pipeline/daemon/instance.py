@@ -78,7 +78,7 @@ def instance_lock(state: Path, command: str) -> Iterator[InstanceRecord]:
         hint = "wait for it to end, stop it, or give this one a state folder of its own"
         raise LockedError(f"in use by {_describe(record)}", where=str(state), hint=hint) from None
     except OSError as error:
-        hint = "state: must name a folder that can be written to"
+        hint = "set state: to a folder that this account can write to"
         where = str(error.filename or state)
         raise StateError(error.strerror or str(error), where=where, hint=hint) from None
     try:

@@ -179,7 +179,7 @@ class PlannedPauses:
     def _find_after_until(self, wall: float) -> PlannedPause | None:
         if self._until is None or wall < self._until:
             return None
-        why = f"the time given is over ({self._format_time(self._until, wall)})"
+        why = f"the time given with --until has passed ({self._format_time(self._until, wall)})"
         return PlannedPause(why, self.schedule.at_end)
 
     def _find_outside_hours(self, wall: float) -> PlannedPause | None:

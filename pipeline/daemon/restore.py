@@ -116,13 +116,13 @@ def _chosen(loaded: Loaded, ledger: Ledger, names: Sequence[str]) -> list[Versio
         found = _named(loaded, ledger, kept, name)
         if not found:
             hint = "`explain FILE` lists the earlier versions of a photo's pictures"
-            raise UsageError("no earlier version", where=name, hint=hint)
+            raise UsageError("has no earlier version", where=name, hint=hint)
         wanted |= {version.id: version for version in found}
     pairs = Counter((version.content, version.style) for version in wanted.values())
     for (content, style), count in pairs.items():
         if count > 1:
-            what = f"{count} versions of one picture are named"
-            raise UsageError(what, where=f"{content} x {style}", hint="name one of them")
+            what = f"{count} versions of the same picture were given"
+            raise UsageError(what, where=f"{content} x {style}", hint="give only one")
     return list(wanted.values())
 
 

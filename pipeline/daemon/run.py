@@ -118,7 +118,7 @@ def _prepare_inbox(config: Config, keep_going: bool) -> None:
     if worked_before(config):
         if keep_going:
             return  # waits until it is back
-        hint = "mount its disk or create the folder again; nothing is taken for deleted"
+        hint = "mount its disk or create the folder again; nothing is treated as deleted"
         raise ConfigError("no such folder", where=f"inbox: {config.inbox}", hint=hint)
     try:
         config.inbox.mkdir()

@@ -59,7 +59,7 @@ def _digest(path: Path) -> str:
     try:
         return hashlib.sha256(read_verified(path)).hexdigest()
     except FileNotFoundError:
-        raise EngineError("there is no such file", where=str(path), hint="upscale_model") from None
+        raise EngineError("no such file", where=str(path), hint="see upscale_model") from None
     except OSError as error:
         raise EngineError(f"cannot be read: {error.strerror}", where=str(path)) from None
 
@@ -69,7 +69,7 @@ def _model(path: Path, sha256: str) -> Any:
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, canonicalize_state_dict
     except ImportError:
-        raise EngineError("enlarging by a model needs spandrel", hint=INSTALL) from None
+        raise EngineError("enlarging with a model needs spandrel", hint=INSTALL) from None
     try:
         state = _state(read_verified(path, sha256))
         model = ModelLoader().load_from_state_dict(canonicalize_state_dict(state))
@@ -77,9 +77,9 @@ def _model(path: Path, sha256: str) -> Any:
         raise
     except Exception as error:  # torch and spandrel raise anything at all on files that are none
         line = " ".join(str(error).split())[:200]
-        raise EngineError(f"is no model that can be used: {line}", where=str(path)) from None
+        raise EngineError(f"is not a usable model: {line}", where=str(path)) from None
     if not isinstance(model, ImageModelDescriptor) or model.input_channels != 3:
-        raise EngineError("is no model for enlarging colour pictures", where=str(path))
+        raise EngineError("is not a model for enlarging colour pictures", where=str(path))
     return model.eval()
 
 

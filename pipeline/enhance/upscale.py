@@ -36,7 +36,9 @@ def upscale(
     if options.upscale_by == "model":
         made = _by_model(rgb, options, (plain.shape[1], plain.shape[2]), model_sha256)
     elif repaint is None:
-        raise EngineError("no style to paint with", where="upscale_by", hint="choose lanczos")
+        raise EngineError(
+            "enlarging by transfer needs a style", where="upscale_by", hint="choose lanczos"
+        )
     else:
         made = repaint(plain).to(plain)
     # Keeps the mean colour, which a network may shift a little; limits shift it again: in rounds.
@@ -47,7 +49,7 @@ def upscale(
 
 def _by_model(rgb: Tensor, options: Enhance, size: tuple[int, int], sha256: str) -> Tensor:
     if options.upscale_model is None:
-        raise EngineError("no model's file is named", where="upscale_model")
+        raise EngineError("the file of the model is missing", where="upscale_model")
     made = upscale_with_model(rgb, options.upscale_model, sha256)
     return made if (made.shape[1], made.shape[2]) == size else lanczos(made, size)
 

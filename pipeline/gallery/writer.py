@@ -229,7 +229,7 @@ class Gallery:
             raise OutputError(
                 "a file that this program did not write has this name",
                 where=str(path),
-                hint="rename it: the gallery needs this name",
+                hint="rename it, because the gallery needs this name",
             )
         self._write(path, text)
 

@@ -210,7 +210,7 @@ def _open_with_pillow(found: Survey) -> Image.Image:
             whole = not any(phrase in messages for phrase in _CUT)
             if found.colours.note or (whole and any(phrase in messages for phrase in _NOT_DECODED)):
                 kind = found.tiff.described or found.colours.note or messages
-                raise unsupported(f"a picture of a kind that is not decoded: {kind}") from None
+                raise unsupported(f"a kind of picture that is not supported: {kind}") from None
             raise
         finally:
             Image.WARN_POSSIBLE_FORMATS = False
@@ -313,15 +313,15 @@ def _guarded_pillow(limits: DecodeLimits) -> Iterator[None]:
 
 def _refuse_film(image: Image.Image) -> None:
     if getattr(image, "is_animated", False):
-        hint = "save the picture that is meant, or set limits.animation: first"
+        hint = "save the picture you want as a file, or set limits.animation: first"
         raise InputError("it is an animation", hint=hint, code=Reason.ANIMATED)
 
 
 def _check_frames(image: Image.Image, limits: DecodeLimits) -> None:
     """Counts pictures or pages, and decodes none of them."""
     if getattr(image, "is_animated", False) and getattr(image, "n_frames", 1) > limits.max_frames:
-        what = f"it holds more than the {limits.max_frames} pictures allowed"
-        hint = "save the picture that is meant"
+        what = f"it contains more than the {limits.max_frames} pictures allowed"
+        hint = "save the picture you want as a file"
         raise InputError(what, hint=hint, code=Reason.TOO_MANY_FRAMES)
 
 

@@ -26,7 +26,7 @@ def errors_name_file(path: Path) -> Iterator[None]:
 def _translate(error: Exception) -> InputError | EngineError:
     if isinstance(error, MemoryError):
         hint = "make it smaller, or close other programs"
-        return EngineError("too little memory to decode it", hint=hint, code=Reason.OUT_OF_MEMORY)
+        return EngineError("not enough memory to decode it", hint=hint, code=Reason.OUT_OF_MEMORY)
     if isinstance(error, OSError) and error.errno:  # Pillow's own, on bad bytes, have no number
         return _translate_os_error(error)
     if any(phrase in str(error) for phrase in ("not supported", "not available", "Unsupported")):
@@ -46,7 +46,7 @@ def _translate_os_error(error: OSError) -> InputError:
 
 def not_regular() -> InputError:
     what = "this is not a regular file but a folder, link, pipe or device"
-    return InputError(what, hint="put the picture itself there", code=Reason.NOT_REGULAR_FILE)
+    return InputError(what, hint="replace it with the picture itself", code=Reason.NOT_REGULAR_FILE)
 
 
 def unsupported(what: str) -> InputError:

@@ -110,7 +110,7 @@ def write_tiff(
     end = 8 + sum(sizes)
     end += end % 2
     if end > LAST - (1 << 20):
-        what = "the picture is larger than a TIFF can be, 4 GB"
+        what = "the picture is larger than 4 GB, the limit of TIFF"
         raise OutputError(what, hint="choose a smaller size, or format: png")
 
     def short(*values: int) -> ifd.Value:

@@ -151,7 +151,7 @@ class Decoder:
             if error.code in _OF_LIMITS:
                 return
             what = f"the decoder fails on the program's own picture too: {error.what}"
-            hint = "install the package again; `doctor` tries it"
+            hint = "install the package again, then run `doctor` to test it"
             where = str(KNOWN_GOOD)
             code = Reason.DECODER_UNAVAILABLE
             raise PlaceError(what, where=where, hint=hint, code=code) from None
@@ -220,7 +220,7 @@ class Decoder:
             cause = f"not ready after {START_SECONDS:g} s; {cause}".removesuffix("; ")
         self._end()
         what = f"the decoder process cannot be started: {cause}"
-        hint = "`pipeline doctor` tries the same"
+        hint = "run `doctor` to test it"
         return PlaceError(what, hint=hint, code=Reason.DECODER_UNAVAILABLE)
 
     def _process_lost(self, path: Path, code: Reason) -> InputError:
@@ -236,7 +236,7 @@ class Decoder:
         if code is Reason.DECODE_TIMEOUT:
             what = f"decoding it takes longer than {self.limits.decode_seconds:g} s"
             return InputError(what, where=str(path), hint="save it again", code=code)
-        what = "the decoder broke on it" + (f" ({cause})" if cause else "")
+        what = "the decoder crashed on it" + (f" ({cause})" if cause else "")
         return InputError(what, where=str(path), hint="save it again as PNG", code=code)
 
 

@@ -68,7 +68,7 @@ def read(data: bytes) -> Directories:
     heads: dict[bytes, Order] = {b"II*\0": "<", b"MM\0*": ">"}
     order = heads.get(data[:4])
     if order is None or len(data) < 8:
-        raise InputError("these are no tagged values")
+        raise InputError("these are not TIFF tags")
     main = _entries(data, struct.unpack_from(order + "I", data, 4)[0], order)
     under = {}
     for tag in (EXIF, GPS):

@@ -131,7 +131,7 @@ class Intake:
 
     def refuse_unmatched(self, content: str) -> Refused:
         """The refusal of a photo that gets no style."""
-        failure = Failure(Reason.NO_MATCH, "no match rule of the config gives it a style")
+        failure = Failure(Reason.NO_MATCH, "no rule in match gives it a style")
         found = self.files[content]
         self._refused.add(content)
         return Refused(content, found.path, failure, "skipped", str(found.stamp))

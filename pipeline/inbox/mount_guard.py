@@ -35,8 +35,8 @@ def recognise(root: Path, names: Collection[str], ledger: Ledger) -> None:
         return
     if not ledger.files.names().isdisjoint(names):
         return  # moved to another disk together with its files
-    what = f"lay on {before} and now lies on {now}, with nothing in it that was there"
-    hint = "mount its disk; if it was moved or emptied on purpose: `pipeline accept`"
+    what = f"was on {before} and is now on {now}, without any known file"
+    hint = "mount its disk; if you moved or emptied it, run `pipeline accept`"
     raise InboxError(what, where=str(root), hint=hint)
 
 

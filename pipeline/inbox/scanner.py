@@ -225,6 +225,6 @@ class Inbox:
         self._device = device
 
 
-EMPTY = Failure(Reason.TRUNCATED, "the file is empty: nothing was written into it, or not yet")
-_SIDE_FILE = Failure(Reason.IGNORED, "is a side file: options for photos, not a photo")
-_HARD_LINK = Failure(Reason.HARDLINKED, "has a second name (hard link): copy it instead")
+EMPTY = Failure(Reason.TRUNCATED, "the file is empty, or nothing has been written to it yet")
+_SIDE_FILE = Failure(Reason.IGNORED, "is a side file with options, not a photo")
+_HARD_LINK = Failure(Reason.HARDLINKED, "has a second name (hard link); copy the file instead")

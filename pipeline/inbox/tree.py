@@ -121,12 +121,12 @@ class InboxTree:
     def _check_kind(self, name: str, mode: int, depth: int) -> Failure | None:
         """Why an entry that is not a regular file is refused; None for a folder to enter."""
         if self._ignored.match(name.lower()):
-            return Failure(Reason.IGNORED, "its name is on the list of names that are ignored")
+            return Failure(Reason.IGNORED, "its name is on the list of ignored names")
         if not stat.S_ISDIR(mode):
             kind = next(word for test, word in _KINDS if test(mode))
             return Failure(Reason.NOT_REGULAR_FILE, f"is {kind}, not a regular file")
         if depth >= MAX_DEPTH:
-            return Failure(Reason.IGNORED, f"lies more than {MAX_DEPTH} folders deep")
+            return Failure(Reason.IGNORED, f"is more than {MAX_DEPTH} folders deep")
         if _suffix(name) in PHOTOS:
             # Reported, because it looks like a picture; entered, because it may hold pictures.
             return Failure(Reason.NOT_REGULAR_FILE, "is a folder, not a regular file")
@@ -135,7 +135,7 @@ class InboxTree:
     def check_name(self, name: str) -> Failure | None:
         """Why a regular file is refused for its name; None where the name is a picture's."""
         if self._ignored.match(name.lower()):
-            return Failure(Reason.IGNORED, "its name is on the list of names that are ignored")
+            return Failure(Reason.IGNORED, "its name is on the list of ignored names")
         suffix = _suffix(name)
         if suffix not in PHOTOS:
             found = f"{suffix!a} is not a picture format" if suffix else "the name has no suffix"

@@ -237,7 +237,7 @@ class Database:
     def _check_same_file(self) -> None:
         """Refuse to write to a file that was removed: what is written there is lost silently."""
         if self._file is not None and _identity(self.path) != self._file:
-            hint = "put it back, or start with a new one: every picture is then rendered again"
+            hint = "put it back, or start with a new one, which renders all pictures again"
             what = "the jobs database was removed or replaced while it was in use"
             raise StateError(what, where=str(self.path), hint=hint)
 
@@ -270,7 +270,7 @@ class Database:
             raise StateError(_DAMAGED, where=where, hint=_MOVE_HINT)
         if application != APPLICATION_ID and (application or version or tables):
             hint = "move it away, or set state: to another folder"
-            raise StateError("is another program's database", where=where, hint=hint)
+            raise StateError("is the database of another program", where=where, hint=hint)
         if version > len(MIGRATIONS):
             hint = "upgrade this program, or set state: to another folder"
             raise StateError("was written by a newer version", where=where, hint=hint)
@@ -309,7 +309,7 @@ def _connect_writer(path: Path, busy_seconds: float) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        what = f"the state folder cannot be made: {os.strerror(error.errno or 0).lower()}"
+        what = f"the state folder cannot be created: {os.strerror(error.errno or 0).lower()}"
         raise StateError(what, where=str(path.parent), hint=_FOLDER_HINT) from error
     _refuse_irregular(path)
     db = _configured(sqlite3.connect(path, isolation_level=None), busy_seconds)
@@ -343,7 +343,9 @@ def _configured(db: sqlite3.Connection, busy_seconds: float) -> sqlite3.Connecti
 
 
 _FOLDER_HINT = "make the state folder writable, or set state: to another one"
-_MOVE_HINT = "move it away: a new one is made, and every picture is rendered again beside the old"
+_MOVE_HINT = (
+    "move it away; a new one is created, and all pictures are rendered again next to the old ones"
+)
 # PROTOCOL: too many processes that opened the file at once competed for its locks.
 _KINDS = (
     ("SQLITE_BUSY", BusyError),

@@ -327,5 +327,5 @@ def _outputs(values: Any) -> tuple[Output, ...]:
 def _checked(value: Any, *kinds: type) -> Any:
     """The value, if it is of one of the kinds that are expected."""
     if type(value) not in kinds:
-        raise TypeError(f"{value!r:.40} is none of {kinds}")
+        raise TypeError(f"{value!r:.40} is not one of {kinds}")
     return value

@@ -31,7 +31,7 @@ MAX_DEVICES = 64  # further ones are summed up as "other"
 CAUSES = ("disk", "inbox", "outbox", "database", "machine", "person", "schedule")
 STATUSES = ("done", "failed", "skipped")
 MARK = b"# HELP pipeline_"  # the start of every metrics file of this program
-FOREIGN = "this program did not write the existing file, and does not replace it"
+FOREIGN = "a file that this program did not write has this name"
 
 
 class Exporter:
@@ -88,7 +88,7 @@ class Exporter:
         try:
             self._server, self._thread = start_http_server(port, host, self.registry)
         except (OSError, OverflowError) as error:
-            what = f"cannot listen there: {getattr(error, 'strerror', None) or error}"
+            what = f"cannot listen on this address: {getattr(error, 'strerror', None) or error}"
             where = f"metrics.listen: {self.options.listen}"
             hint = "choose another port, or stop the program that uses it"
             raise ConfigError(what, where=where, hint=hint) from None

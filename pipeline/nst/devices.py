@@ -23,11 +23,15 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
         return device
     found = torch.accelerator.current_accelerator(check_available=True)
     if found is None or found.type != device.type:
-        hint = "device: auto takes the one that is there"
-        raise EngineError("there is no such device here", where=str(device), hint=hint)
+        hint = "device: auto uses what is available"
+        raise EngineError("this machine has no such device", where=str(device), hint=hint)
     if (device.index or 0) >= torch.accelerator.device_count():
         count = torch.accelerator.device_count()
-        raise EngineError(f"only {count} of its kind here", where=str(device), hint="counting: 0")
+        raise EngineError(
+            f"this machine has only {count} of this kind",
+            where=str(device),
+            hint="numbers start at 0",
+        )
     return device
 
 

@@ -49,7 +49,9 @@ class Search:
         """
         latest, best = torch.stack([self._latest, self._best_loss]).tolist()
         if best == float("inf"):
-            raise EngineError("the loss is not a number from the start", hint="lower the weights")
+            raise EngineError(
+                "the loss is not a number at the first step", hint="lower the weights"
+            )
         if not latest <= DIVERGED * best:
             self.restarts += 1
             self.optimizer.restart(self._best)

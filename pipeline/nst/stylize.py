@@ -311,7 +311,7 @@ def _checked(image: Tensor, name: str, device: torch.device) -> Tensor:
     if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
         raise EngineError(f"should be (3, H, W), is {tuple(image.shape)}", where=name)
     if not image.isfinite().all():
-        raise EngineError("holds NaN or infinity", where=name)
+        raise EngineError("contains NaN or infinity", where=name)
     return image.to(device, torch.float32).unsqueeze(0)
 
 

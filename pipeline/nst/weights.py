@@ -132,7 +132,7 @@ def _torchvision() -> Weights:
         raise WeightsError(f"download failed: {error}", where="torchvision", hint=hint) from None
     # Anybody may have replaced the file since it was downloaded: it is checked at each use.
     if not (digest := hashlib.sha256(content).hexdigest()).startswith(start):
-        hint = "remove it: it will be downloaded again"
+        hint = "remove it; it will be downloaded again"
         raise WeightsError(f"wrong SHA-256 {digest}", where=str(path), hint=hint)
     return dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
 
@@ -169,6 +169,6 @@ def _checked(weights: Weights, source: str) -> Weights:
                 what = f"{key} ({name}) should be {shape}, found {found}"
                 raise WeightsError(what, where=source, hint="these are not VGG-19's weights")
             if not tensor.isfinite().all():
-                raise WeightsError(f"{key} holds NaN or infinity", where=source)
+                raise WeightsError(f"{key} contains NaN or infinity", where=source)
             kept[key] = tensor.float()
     return kept

@@ -234,7 +234,7 @@ def _copy_into_place(source: Path, fd: int, name: str, replacing: bool) -> bool:
 
 
 def _name_conflict(name: str) -> OutputError:
-    what = "a file that is not ours has this name"
+    what = "a file that this program did not make has this name"
     return OutputError(what, where=name, code=Reason.PUBLISH_CONFLICT)
 
 

@@ -69,13 +69,15 @@ def parse_moment(text: str, now: datetime) -> datetime:
             return _next_reading(words, now)
         found = datetime.fromisoformat(text.strip())
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no time: 06:00, 2026-12-24 06:00, 90m, 8h") from None
+        raise ValueError(
+            f"{text!r} is not a time, such as 06:00, 2026-12-24 06:00, 90m, 8h"
+        ) from None
     zone = now.tzinfo
     assert zone is not None  # noqa: S101  # aware, as asked for
     if found.tzinfo is None:
         found = datetime.fromtimestamp(local_timestamp(found, zone), zone)
     if found.timestamp() <= now.timestamp():
-        raise ValueError(f"{text!r} is over")
+        raise ValueError(f"{text!r} is in the past")
     return found
 
 

@@ -28,7 +28,7 @@ def absolute_path(text: str | Path, base: Path) -> Path:
     if len(os.fsencode(path)) > MOST_BYTES:
         raise ValueError(f"this path is longer than {MOST_BYTES} bytes")
     if _status(path) == errno.ELOOP:
-        raise ValueError(f"{path} is a link that leads back to itself")
+        raise ValueError(f"{path} is a link that points to itself")
     return path
 
 
@@ -43,7 +43,9 @@ def system_text(text: str) -> str:
     try:
         os.fsencode(text)
     except UnicodeEncodeError:
-        raise ValueError("these characters cannot be used here: half a surrogate pair") from None
+        raise ValueError(
+            "this text contains half a surrogate pair, which cannot be used here"
+        ) from None
     return text
 
 

@@ -78,7 +78,7 @@ def disk_errors(where: Path, denied: Reason = Reason.OUTPUT_INVALID) -> Iterator
         what = f"cannot be written: {error_text(error)}"
         hint = _HINTS.get(number, "")
         if isinstance(error, NotRegularError):
-            hint = "move it away: only a regular file may have this name"
+            hint = "move it away; only a regular file may have this name"
         raise OutputError(what, where=str(where), hint=hint, code=code) from error
 
 

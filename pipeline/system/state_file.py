@@ -52,4 +52,4 @@ def remove_facts(path: Path) -> bool:
 def _state_error(error: OSError, path: Path) -> StateError:
     kind = DiskFullError if is_disk_full(error) else StateError
     what = f"cannot be written: {error_text(error)}"
-    return kind(what, where=str(path), hint="state: must name a folder that can be written to")
+    return kind(what, where=str(path), hint="set state: to a folder that this account can write to")

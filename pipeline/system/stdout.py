@@ -83,7 +83,7 @@ class StdoutWriter(io.TextIOBase):
             self._waiting.clear()
         if not self.lost:
             return ""
-        why = "its reader went away" if self.gone else "nobody reads it"
+        why = "its reader exited" if self.gone else "nobody reads it"
         if self._error is not None:
             why = (os.strerror(self._error.errno or 0) or str(self._error)).lower()
         lines = f"{self.lost} line{'s' * (self.lost != 1)}"

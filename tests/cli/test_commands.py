@@ -274,7 +274,7 @@ def test_pause_and_resume_say_what_they_did_and_status_tells(pipeline, folder):
 def test_a_time_that_cannot_be_meant_is_wrong_usage(pipeline, command):
     ended = pipeline(command, "--until", "tomorrowish")
     assert ended.code == 2
-    assert "--until: 'tomorrowish' is no time: 06:00" in ended.err
+    assert "--until: 'tomorrowish' is not a time, such as 06:00" in ended.err
 
 
 def test_a_run_outside_the_hours_says_what_waits_and_ends_well(pipeline, folder):

@@ -119,7 +119,7 @@ class NoDevice(Faulty):
             self.executor.interrupt()
         if self.executor.events:
             return FakeExecutor.poll(self.executor, 0.0)
-        raise PlaceError("there is no such device here", where="cuda:0")
+        raise PlaceError("this machine has no such device", where="cuda:0")
 
     def end(self) -> None:
         self.executor.interrupt()

@@ -122,7 +122,7 @@ def test_a_time_limit_puts_running_jobs_off_and_ends_the_run(make, tmp_path):
     studio.tick(0.01)
     assert studio.service.idle
     assert studio.states() == {"a.png": "queued"}
-    assert "the time given is over" in studio.view.message
+    assert "the time given with --until has passed" in studio.view.message
 
 
 # --- bulk runs ------------------------------------------------------------------------------

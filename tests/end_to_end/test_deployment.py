@@ -420,5 +420,7 @@ def test_a_port_in_use_ends_the_start_with_one_line(tmp_path):
             cwd=tmp_path, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: metrics.listen: 127.0.0.1:{port}: cannot listen there")
+    assert done.stderr.startswith(
+        f"error: metrics.listen: 127.0.0.1:{port}: cannot listen on this address"
+    )
     assert done.stderr.count("\n") == 1

@@ -147,7 +147,7 @@ def test_a_models_file_is_relative_to_the_config(tmp_path: Path) -> None:
 
 
 def test_upscaling_by_a_model_needs_its_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="upscale_model: name the model's file"):
+    with pytest.raises(ConfigError, match="upscale_model: give the file of the model"):
         load_config(config(tmp_path, "  upscale_by: model"))
 
 

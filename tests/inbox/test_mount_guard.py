@@ -42,7 +42,7 @@ def test_an_inbox_whose_disk_is_missing_at_the_start_is_waited_for_not_taken_for
     unmounted(studio, lies_on)
     studio.tick()
     assert studio.view.message.startswith("paused: ")
-    assert "lay on nfs4 at /mnt and now lies on ext4 at /" in studio.view.message
+    assert "was on nfs4 at /mnt and is now on ext4 at /" in studio.view.message
     assert not studio.service.idle
     shutil.rmtree(studio.inbox)
     (studio.root / "share").rename(studio.inbox)

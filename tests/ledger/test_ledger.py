@@ -183,7 +183,7 @@ def test_a_file_that_is_not_ours_moves_a_pair_to_another_name_for_good(ledger, o
 def test_a_pair_whose_name_was_taken_at_the_last_moment_gets_another(ledger, outbox):
     staged = stage(ledger, outbox, render(outbox, ledger.begin(make_job())))
     (outbox.root / "a--mosaic.png").write_text("not ours")
-    with pytest.raises(JobError, match="not ours"):
+    with pytest.raises(JobError, match="did not make"):
         complete(ledger, outbox, staged)
     names = candidate_names(staged.content, staged.style)
     staged = ledger.rename(

@@ -75,7 +75,7 @@ def test_a_scale_too_short_for_a_check_gives_a_finite_picture(optimizer: str, fi
 
 
 def test_a_loss_that_is_no_number_from_the_start_is_an_error() -> None:
-    with pytest.raises(EngineError, match="from the start"):
+    with pytest.raises(EngineError, match="at the first step"):
         search([math.nan], steps=1).has_converged()
 
 

@@ -107,7 +107,7 @@ def test_what_others_put_there_is_never_overwritten(outbox, tmp_path, kind):
     before = os.lstat(place)
     staged = render(outbox, make_job()).outputs
     assert outbox.is_taken("a--mosaic", staged)
-    with pytest.raises(OutputError, match="not ours"):
+    with pytest.raises(OutputError, match="did not make"):
         outbox.publish(staged, "a--mosaic")
     assert os.lstat(place) == before
     assert elsewhere.read_text() == "not ours"
@@ -119,7 +119,7 @@ def test_a_picture_of_ours_that_somebody_changed_is_not_ours_any_more(outbox):
     (outbox.root / "a--mosaic.png").write_text("retouched by hand")
     staged = render(outbox, make_job(), "two").outputs
     assert outbox.is_taken("a--mosaic", staged, first)
-    with pytest.raises(OutputError, match="not ours"):
+    with pytest.raises(OutputError, match="did not make"):
         outbox.publish(staged, "a--mosaic", first)
     outbox.publish(staged, "a~2--mosaic", first)
     assert pictures(outbox) == ["a--mosaic.png", "a~2--mosaic.enhanced.png", "a~2--mosaic.png"]
@@ -135,7 +135,7 @@ def test_a_name_taken_between_the_check_and_the_link_leaves_no_half_set(outbox, 
 
     monkeypatch.setattr(os, "link", somebody_was_faster)
     staged = render(outbox, make_job()).outputs
-    with pytest.raises(OutputError, match="not ours"):
+    with pytest.raises(OutputError, match="did not make"):
         outbox.publish(staged, "a--mosaic")
     assert pictures(outbox) == ["a--mosaic.enhanced.png"]
     assert (outbox.root / "a--mosaic.enhanced.png").read_text() == "not ours"
@@ -151,7 +151,7 @@ def test_pictures_are_published_to_a_disk_without_hard_links(outbox, monkeypatch
     first = publish(outbox, "a--mosaic", "one")
     (outbox.root / "b--mosaic.png").write_text("not ours")
     publish(outbox, "a--mosaic", "two", previous=first)
-    with pytest.raises(OutputError, match="not ours"):
+    with pytest.raises(OutputError, match="did not make"):
         publish(outbox, "b--mosaic")
     assert read(outbox, "a--mosaic.png") == "two"
     assert (outbox.root / "b--mosaic.png").read_text() == "not ours"

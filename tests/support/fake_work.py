@@ -168,5 +168,5 @@ def two_accelerators(name: str) -> tuple[tuple[str, int], ...]:
 def no_such_device(name: str) -> tuple[tuple[str, int], ...]:
     """The same on a machine without accelerators."""
     if name not in ("auto", "cpu"):
-        raise EngineError("there is no such device here", where=name)
+        raise EngineError("this machine has no such device", where=name)
     return (("cpu", 0),)

@@ -81,7 +81,7 @@ def test_a_reader_that_left_is_no_error_and_its_lines_are_counted(pipe) -> None:
     out.flush()
     out.write("nor this\n")
     assert out.gone
-    assert out.trouble == "standard output did not take 2 lines: its reader went away"
+    assert out.trouble == "standard output did not take 2 lines: its reader exited"
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
@@ -97,7 +97,7 @@ def test_a_full_disk_is_named() -> None:
 # --- real processes -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("output", ["its reader went away", "no space left on device", "closed"])
+@pytest.mark.parametrize("output", ["its reader exited", "no space left on device", "closed"])
 def test_a_run_paints_everything_whatever_becomes_of_its_output(tmp_path, output) -> None:
     root = project(tmp_path)
     shell = '"$0" "$@"' + {"its": " | head -1 >/dev/null", "no": " >/dev/full"}.get(

@@ -244,7 +244,7 @@ def test_a_missing_device_is_left_out_and_the_others_work(work):
     assert {(type(end), end.job.content) for end in ends} == {
         (GivenBack, "a.jpg"), (JobResult, "b.jpg"),
     }  # fmt: skip
-    assert "cuda:7: there is no such device here" in executor.trouble
+    assert "cuda:7: this machine has no such device" in executor.trouble
     assert (executor.slots, executor.free()) == (1, 2)
     work.give(executor, make_job("a.jpg"))
     assert outcomes(executor, 1)[0].status == "done"

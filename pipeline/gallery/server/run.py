@@ -59,9 +59,11 @@ def _open_server(config: Config, place: Place, token: str) -> GalleryServer:
         return GalleryServer((place.host, place.port), site, log=_print_line)
     except (OSError, OverflowError, UnicodeError) as error:
         where = f"{place.host}:{place.port}"
-        hint = "choose another --port, or --port 0 for any that is free"
+        hint = "choose another --port, or --port 0 for any free port"
         what = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"cannot listen there: {what.lower()}", where=where, hint=hint) from None
+        raise UsageError(
+            f"cannot listen on this address: {what.lower()}", where=where, hint=hint
+        ) from None
 
 
 def _describe_address(config: Config, place: Place, port: int, token: str) -> list[str]:

@@ -44,7 +44,7 @@ def receive(inbox: Path, name: str, length: int, read: Read, limits: Limits) -> 
     """
     wanted = clean_name(name)
     if length > limits.bytes:
-        what = f"more than the {limits.bytes / 1e6:.0f} MB allowed"
+        what = f"the file is larger than the {limits.bytes / 1e6:.0f} MB allowed"
         raise InputError(what, where=wanted, code=Reason.TOO_LARGE)
     with disk_errors(inbox), opened_folder(inbox) as folder:
         free = os.fstatvfs(folder)
@@ -68,7 +68,7 @@ def clean_name(name: str) -> str:
     path = PurePath(plain.strip())
     if path.suffix.lower() not in PHOTOS:
         hint = f"accepted: {PHOTOS_LISTED}"
-        raise InputError("not a picture by its name", where=plain, hint=hint)
+        raise InputError("the name is not that of a picture", where=plain, hint=hint)
     stem = path.stem.strip(" .~") or "photo"
     while len(stem.encode()) > LONGEST_STEM:
         stem = stem[:-1]
@@ -113,7 +113,7 @@ def _write_all(fd: int, name: str, length: int, read: Read) -> None:
         while view:
             view = view[os.write(fd, view) :]
     if left or not length:
-        what = "it ended early" if left else "it is empty"
+        what = "the upload is incomplete" if left else "the upload is empty"
         raise InputError(what, where=name, code=Reason.TRUNCATED)
     os.fsync(fd)
 
@@ -127,7 +127,9 @@ def _link_free_name(place: str, folder: int, wanted: str) -> str:
             _link(place, folder, name)
             os.fsync(folder)
             return name
-    raise OutputError("all such names are taken", where=wanted, code=Reason.PUBLISH_CONFLICT)
+    raise OutputError(
+        "all names of this form are taken", where=wanted, code=Reason.PUBLISH_CONFLICT
+    )
 
 
 def _link(place: str, folder: int, name: str) -> None:

@@ -186,7 +186,7 @@ def _transparent(numbers: dict[bytes, bytes]) -> int | None:
         return None
     depth, kind = head[8], head[9]
     if depth == 16 and kind in (GREY, RGB):
-        raise unsupported("a PNG of 16 bits in which one colour is declared transparent")
+        raise unsupported("a 16-bit PNG in which one colour is declared transparent")
     if kind == GREY and depth in (2, 4) and len(key) == 2:
         return int(struct.unpack(">H", key)[0] * 255 / (2**depth - 1))
     return None

@@ -58,7 +58,9 @@ def survey_file(file: BinaryIO, max_exif: int, max_icc: int, max_pages: int) -> 
         found.colours = boxes.colours(file)
         _note(found)
     if found.colours.hdr:
-        what = f"an HDR picture ({found.colours.hdr}): its light has no place in 8 bits"
+        what = (
+            f"an HDR picture ({found.colours.hdr}): its brightness range does not fit into 8 bits"
+        )
         raise unsupported(what)
     return found
 
@@ -79,7 +81,7 @@ def check_jpeg(found: Survey, on_damage: Literal["refuse", "take"]) -> None:
     warning, is_damage = jpegs.warning_of(found.file.read())
     found.file.seek(before)
     if warning and not is_damage:
-        raise unsupported(f"a JPEG of a kind that is not decoded: {warning}")
+        raise unsupported(f"a kind of JPEG that is not supported: {warning}")
     if warning and on_damage == "refuse":
         raise damaged(f"the JPEG is cut off or damaged ({warning})")
     if warning:

@@ -93,7 +93,9 @@ def _photo(pages: Sequence[Tags]) -> int:
         return whole[0]
     pictures = [n for n, tags in enumerate(pages) if not _one(tags, SUBFILE, 0) & MASK]
     if not pictures or any(SUB_DIRECTORIES in tags for tags in pages):
-        raise unsupported("a TIFF of small copies or masks; the picture itself is elsewhere in it")
+        raise unsupported(
+            "a TIFF with only thumbnails or masks; the picture itself is elsewhere in it"
+        )
     areas = {n: _one(pages[n], WIDTH, 0) * _one(pages[n], HEIGHT, 0) for n in pictures}
     return max(pictures, key=lambda number: areas[number])
 
@@ -169,14 +171,14 @@ def _is_part(tags: Tags) -> bool:
 def _check(tags: Tags, order: Order) -> None:
     compression = _one(tags, COMPRESSION, NONE)
     if compression not in COMPRESSIONS:
-        raise unsupported(f"a TIFF compressed in a way that is not known here ({compression})")
+        raise unsupported(f"a TIFF with an unsupported compression ({compression})")
     if compression == OLD_JPEG:
         return  # it states little of itself; libtiff knows it all
     photometric = _one(tags, PHOTOMETRIC, INK)
     bits, formats = set(tags.get(BITS, (1,))), set(tags.get(FORMAT, (WHOLE,)))
     samples = _one(tags, SAMPLES, 1)
     if photometric not in DECODED or samples < COLOURS[photometric]:
-        raise unsupported(f"a TIFF of a kind that is not decoded: {_described(tags)}")
+        raise unsupported(f"a kind of TIFF that is not supported: {_described(tags)}")
     sample = (max(formats), max(bits))
     right = len(bits) == len(formats) == 1 and sample in DECODED[photometric]
     planes = _one(tags, PLANAR, 1) == 2 and samples > 1
@@ -193,7 +195,7 @@ def _check(tags: Tags, order: Order) -> None:
     if photometric == YCBCR and compression == NONE:
         right = right and tags.get(SUBSAMPLING, (2, 2)) == (1, 1)
     if not right:
-        raise unsupported(f"a TIFF of a kind that is not decoded: {_described(tags)}")
+        raise unsupported(f"a kind of TIFF that is not supported: {_described(tags)}")
 
 
 def _described(tags: Tags) -> str:

@@ -124,12 +124,12 @@ def check_reachable(cluster: Cluster) -> None:
         host, _, port = address.removeprefix("ray://").rpartition(":")
         if not _is_local(host.strip("[]")) and not token_required():
             raise ConfigError(
-                "a cluster beyond this machine without token", where=where, hint=AUTH_HINT
+                "other machines can reach this cluster without a token", where=where, hint=AUTH_HINT
             )
         try:
             socket.create_connection((host.strip("[]"), int(port)), cluster.connect_seconds).close()
         except (OSError, OverflowError) as error:
-            hint = "is `ray start --head` running there?"
+            hint = "run `ray start --head` there"
             raise ConfigError(f"does not answer: {error}", where=where, hint=hint) from None
     try:
         probe = subprocess.run(  # noqa: S603  # our own program
@@ -141,7 +141,7 @@ def check_reachable(cluster: Cluster) -> None:
             timeout=max(1.0, until - time.monotonic()),
         )
     except subprocess.TimeoutExpired:
-        what = f"no Ray answers within {cluster.connect_seconds:g} s"
+        what = f"Ray does not answer within {cluster.connect_seconds:g} s"
         raise ConfigError(what, where=where, hint="see ray.connect_seconds") from None
     if probe.returncode:
         raise ConfigError(last_error_line(probe.stderr), where=where, hint="see `ray status`")
@@ -155,7 +155,7 @@ def check_private(nodes: list[Mapping[str, Any]], token: bool) -> None:
     """
     open_ones = [n["NodeManagerAddress"] for n in nodes if not _is_local(n["NodeManagerAddress"])]
     if open_ones and not token:
-        what = f"node {open_ones[0]} listens beyond localhost without token"
+        what = f"node {open_ones[0]} listens beyond localhost without a token"
         raise ConfigError(what, where="ray", hint=AUTH_HINT)
 
 
@@ -167,7 +167,7 @@ def check_dashboard(url: str, token: bool) -> None:
     """
     host = url.removeprefix("http://").rpartition(":")[0]
     if host and not _is_local(host.strip("[]")) and not token:
-        raise ConfigError("its dashboard is open to everybody", where=f"ray: {url}", hint=AUTH_HINT)
+        raise ConfigError("everybody can open its dashboard", where=f"ray: {url}", hint=AUTH_HINT)
 
 
 def _is_local(host: str) -> bool:

@@ -106,7 +106,7 @@ class RayExecutor:
             self._back.append(GivenBack(job, error.path))
             return
         except OSError as error:
-            failure = Failure(Reason.IO_ERROR, f"cannot be shipped: {error}")
+            failure = Failure(Reason.IO_ERROR, f"cannot be sent to the node: {error}")
             self._back.append(JobResult(job, "failed", error=failure))
             return
         worker = min((one for one in self._workers if one.device), key=lambda one: len(one.calls))
