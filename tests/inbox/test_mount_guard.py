@@ -101,8 +101,8 @@ def test_nothing_is_said_of_a_missing_disk_as_if_it_were_empty(make_studio, lies
         print_dry_run(loaded(studio), as_json=False)
     assert caught.value.exit_code == 2
     report = status_report(loaded(studio))
-    assert "lay on nfs4" in report["trouble"]
-    assert "lay on nfs4" in status_text(report)
+    assert "was on nfs4" in report["trouble"]
+    assert "was on nfs4" in status_text(report)
 
 
 def test_a_watch_waits_for_an_inbox_that_worked_before_and_refuses_one_that_never_did(make_studio):
