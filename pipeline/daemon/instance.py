@@ -75,7 +75,7 @@ def instance_lock(state: Path, command: str) -> Iterator[InstanceRecord]:
         lock = FileLock(state / "instance.lock")
         lock.acquire(timeout=LOCK_SECONDS, poll_interval=LOOK_SECONDS)
     except Timeout:
-        hint = "wait for it to end, stop it, or give this one a state folder of its own"
+        hint = "wait until it ends, stop it, or set another state folder here"
         raise LockedError(f"in use by {_describe(record)}", where=str(state), hint=hint) from None
     except OSError as error:
         hint = "set state: to a folder that this account can write to"
@@ -99,7 +99,7 @@ def refuse_shared(state: Path, table: Path | None = None) -> None:
     # If the root file system is a shared one (some sandboxes), there is nothing more local.
     if mount is not None and mount.shared and mount.point != "/":
         what = f"is on a shared file system ({mount.kind} at {mount.point})"
-        hint = "set state: to a folder on a local disk; inbox and outbox may stay where they are"
+        hint = "set state: to a folder on a local disk; inbox and outbox can stay where they are"
         raise StateError(what, where=str(state), hint=hint)
 
 

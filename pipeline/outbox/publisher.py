@@ -241,7 +241,7 @@ def _name_conflict(name: str) -> OutputError:
 def _verify_staged(staged: Output) -> None:
     found = digest_at(None, staged.path)
     if found != staged.sha256:
-        what = "the staged picture is gone" if found is None else "the staged picture is damaged"
+        what = "the staged picture is missing" if found is None else "the staged picture is damaged"
         raise OutputError(what, where=staged.path, hint="it will be rendered again")
 
 

@@ -55,7 +55,7 @@ class Target:
                 shutil.copyfile(source, near)  # it is wanted on another disk
             if not self._take_name(near):
                 kept = _link_beside(near, self.path)
-                what = "another file has taken this name meanwhile"
+                what = "another file was created under this name in the meantime"
                 hint = f"the result is in {kept}"
                 raise UsageError(what, where=str(self.path), hint=hint)
 

@@ -104,7 +104,7 @@ def paint(
 def _transfer(preset: str, options: Mapping[str, Any]) -> Transfer:
     if preset not in PRESETS:
         hint = f"there are: {', '.join(PRESETS)}"
-        raise UsageError(f"no preset {preset!r}", where="paint", hint=hint)
+        raise UsageError(f"there is no preset {preset!r}", where="paint", hint=hint)
     transfer = resolve_transfer(preset, _validated(Transfer, options))
     if transfer.init not in INIT_WORDS and not Path(transfer.init).is_file():
         hint = f"{', '.join(INIT_WORDS)} or the path of a picture"
