@@ -235,7 +235,10 @@ def test_a_picture_of_another_engine_or_with_other_options_is_not_guessed_at(
     pipeline("stylize", "inbox/cup.png", "builtin:mosaic", "-o", "one.png", *SMALL)
     with Image.open(folder / "one.png") as image:
         said = json.loads(read_record(image.info["xmp"]))
-    for change, word in (({"engine": 99}, "engine 99"), ({"seed": 5}, "does not match this version")):
+    for change, word in (
+        ({"engine": 99}, "engine 99"),
+        ({"seed": 5}, "does not match this version"),
+    ):
         forged = xmp_packet(b"", gps=False, software="", record=json.dumps(said | change))
         Image.new("RGB", (8, 8)).save(folder / "forged.jpg", xmp=forged)
         code, _, err = pipeline("explain", "forged.jpg", "--again", "two.png")
