@@ -6,11 +6,17 @@ PYTHON ?= python3
 TEST_PROCESSES ?= 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RUNNABLE := $(VENV)/.runnable
+
+# TORCH=cpu: PyTorch without CUDA, a fifteenth of the download. macOS has no other.
+ifeq ($(TORCH),cpu)
+export PIP_EXTRA_INDEX_URL := https://download.pytorch.org/whl/cpu
+endif
 
 .PHONY: help run test test-fast soak deploy browser audit lint bench docs styles setup clean
 
 # Ctrl-C is how one leaves, no error of make's.
-run: setup ## paints what lies in inbox/ and watches it, until Ctrl-C
+run: $(RUNNABLE) ## paints what is in inbox/ and watches it, until Ctrl-C
 	@trap : INT; $(BIN)/python -m pipeline watch || test $$? -eq 130
 
 help: ## lists these targets
@@ -66,17 +72,29 @@ setup: $(STAMP) ## makes the environment
 
 # An environment whose Python has gone (the system was upgraded, the clone moved) is made again.
 ifneq ($(shell $(BIN)/python -c "print(1)" 2>/dev/null),1)
-.PHONY: $(STAMP)
+.PHONY: $(STAMP) $(RUNNABLE)
 endif
 
 # Installed again only when the project file changes. A venv that failed half-way has no pip.
+define prepare_venv
+@command -v $(PYTHON) >/dev/null || { echo "error: there is no $(PYTHON): install Python 3.11 or newer, or say where it is: make PYTHON=/usr/local/bin/python3.12" >&2; exit 2; }
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+endef
+
+# What the program needs; the tests need much more, and whoever wants pictures does not wait for it.
+$(RUNNABLE): pyproject.toml
+	$(prepare_venv)
+	@echo "Installing PyTorch and the rest of what the program needs into $(VENV), once. Most of it is PyTorch: 3 GB with CUDA, 200 MB with TORCH=cpu; a few minutes."
+	@$(BIN)/python -m pip install --disable-pip-version-check -e .
+	@touch $(RUNNABLE)
+	@echo "Installed. In each new shell type \`. $(BIN)/activate\` first, then \`python -m pipeline --help\`."
+
 $(STAMP): pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "error: there is no $(PYTHON): install Python 3.11 or newer, or say where it is: make PYTHON=/usr/local/bin/python3.12" >&2; exit 2; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
-	@echo "Installing into $(VENV); the first time this takes some minutes."
+	$(prepare_venv)
+	@echo "Installing the program and what its tests need into $(VENV), once; a few minutes."
 	@$(BIN)/python -m pip install --disable-pip-version-check -e ".[dev]"
-	@touch $(STAMP)
+	@touch $(STAMP) $(RUNNABLE)
 	@echo "Installed. In each new shell type \`. $(BIN)/activate\` first, then \`python -m pipeline --help\`."
 
 clean: ## removes environment and caches

@@ -23,7 +23,7 @@ from pipeline.config.model import Config
 from pipeline.config.transfer import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/config.md", "docs/commands.md", "docs/development/packages.md")
+PAGES = ("docs/config.md", "docs/commands.md", "docs/development/packages.md")
 PICTURE = "docs/pictures/packages.svg"
 BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 

@@ -13,7 +13,6 @@ import os
 import pty
 import select
 import struct
-import subprocess
 import sys
 import tempfile
 import termios
@@ -101,19 +100,21 @@ def _run_in_terminal(home: Path) -> list[list[Any]]:
     """The characters of the terminal while one of the last pairs is painted."""
     import pyte
 
-    program, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     command = [sys.executable, "-m", "pipeline", "run", "--config", str(home / "config.yaml")]
-    environment = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
-    process = subprocess.Popen(
-        command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment, cwd=ROOT
-    )
-    os.close(terminal)
+    process, program = pty.fork()  # in a session of its own, in the foreground of its terminal
+    if not process:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        os.chdir(ROOT)
+        os.execve(
+            sys.executable,
+            command,
+            os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"},
+        )
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.ByteStream(screen)
     kept: list[list[Any]] = []
     begun = time.monotonic()
-    while process.poll() is None and time.monotonic() - begun < 900:
+    while time.monotonic() - begun < 900:
         if not select.select([program], [], [], 0.5)[0]:
             continue
         try:
@@ -126,7 +127,7 @@ def _run_in_terminal(home: Path) -> list[list[Any]]:
             kept = [
                 [screen.buffer[row][column] for column in range(COLUMNS)] for row in range(ROWS)
             ]
-    process.wait(60)
+    os.waitpid(process, 0)
     return kept
 
 

@@ -40,7 +40,7 @@ def read(name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "docs/config.md", "docs/commands.md", "docs/development/packages.md"]
+    "name", ["docs/config.md", "docs/commands.md", "docs/development/packages.md"]
 )
 def test_generated_parts_are_what_the_program_says(make_docs, name):
     assert "<!-- begin " in read(name)
@@ -57,6 +57,16 @@ def test_every_link_leads_somewhere(name):
     for target in re.findall(r"\]\(([^)#\s]+)", read(name)):
         if not target.startswith(("http:", "https:")):
             assert (ROOT / name).parent.joinpath(target).exists(), target
+
+
+def test_the_readme_is_read_in_five_minutes():
+    assert len(read("README.md").split()) <= 900
+
+
+def test_the_index_leads_to_every_page():
+    index = set(re.findall(r"\]\(([\w./-]+\.md)\)", read("docs/README.md")))
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    assert pages - index == {"README.md"}
 
 
 def sources() -> list[Path]:
@@ -263,8 +273,8 @@ def test_every_field_of_the_run_log_is_explained():
     assert fields("Each of `outputs`") == set(line["outputs"][0])
 
 
-def test_where_the_code_leaves_the_paper_is_listed_in_the_readme():
-    section = read("README.md").partition("## Where it leaves the paper")[2].partition("\n## ")[0]
+def test_where_the_code_leaves_the_paper_is_listed_in_the_docs():
+    section = read("docs/how-it-works.md").partition("## Where it leaves the papers")[2]
     marked = [
         path
         for path in (ROOT / "pipeline" / "nst").glob("*.py")

@@ -29,7 +29,8 @@ for _preset in PRESETS.values():  # this clone is a test's: any picture will do
 """
 # What cannot be run by a test, and why: of these the shell reads the words, no more.
 NOT_HERE = {
-    "make test": "runs this very test",
+    "git clone ": "has been done",
+    "cd pipeline": "has been done",
     "make lint": "a clone made here has no tests to check",
     "sudo ": "changes the machine",
     "systemctl ": "needs a session of systemd",
@@ -40,7 +41,8 @@ NOT_HERE = {
     "PIPELINE_FOLDER=/srv/pictures PIPELINE_USER=$(id -u):$(id -g) docker ": "downloads images",
 }
 # What goes on until Ctrl-C, and the word that says it is ready.
-LASTING = {"make run": "watching", "python -m pipeline serve": "http://"}
+LASTING = dict.fromkeys(("make run", "pipeline watch"), "watching")
+LASTING["python -m pipeline serve"] = "http://"
 # These hold for the rest of the page, as they do in the reader's shell.
 STICKY = re.compile(r"(\. |cd |export )")
 
@@ -114,7 +116,8 @@ def clone_into(folder: Path) -> Path:
     module, _, name = project["project"]["scripts"]["pipeline"].partition(":")
     command.write_text(f"#!{folder}/.venv/bin/python\nimport {module}\n{module}.{name}()\n")
     command.chmod(0o755)
-    (folder / ".venv" / ".installed").touch()
+    for stamp in (".installed", ".runnable"):
+        (folder / ".venv" / stamp).touch()
     return folder
 
 
@@ -319,16 +322,33 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy2(ROOT / name, folder / name)
     (folder / ".venv" / "bin").mkdir(parents=True)
-    (folder / ".venv" / ".installed").touch()
+    for stamp in (".installed", ".runnable"):
+        (folder / ".venv" / stamp).touch()
     return subprocess.run(
         ["make", *arguments], cwd=folder, env={"PATH": os.defpath}, capture_output=True, text=True
     )
+
+
+def make_again(folder: Path, target: str) -> str:
+    """What make would type."""
+    return subprocess.run(
+        ["make", "-n", target], cwd=folder, env={"PATH": os.defpath}, capture_output=True, text=True
+    ).stdout
 
 
 def test_an_environment_whose_python_has_gone_is_made_again(tmp_path):
     """The system's Python was upgraded, or the clone moved to another machine."""
     python = tmp_path / ".venv" / "bin" / "python"
     assert f"-m venv {python.parent.parent.name}" in make(tmp_path, "-n", "setup").stdout
+
+
+def test_make_run_installs_what_the_program_needs_and_make_test_also_what_tests_need(tmp_path):
+    make(tmp_path)
+    for stamp in (".installed", ".runnable"):
+        (tmp_path / ".venv" / stamp).unlink()
+    assert "install --disable-pip-version-check -e .\n" in make_again(tmp_path, "run")
+    assert 'install --disable-pip-version-check -e ".[dev]"' in make_again(tmp_path, "setup")
+    assert "PyTorch: 3 GB with CUDA, 200 MB with TORCH=cpu" in make_again(tmp_path, "run")
 
 
 def test_an_environment_that_is_there_is_left_alone(clone):

@@ -1,0 +1,75 @@
+"""Draw the pictures of docs/recipes.md: the photo, the default, and what the recipe's lines do.
+
+python scripts/make_recipes.py [RECIPE ...]    # as their files are named; absent: all
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs/recipes.md"
+PICTURES = ROOT / "docs/pictures/recipes"
+BASE: dict[str, Any] = {
+    "preset": "draft",
+    "timelapse": {"format": "none"},
+    "styles": {"painting": {"image": "builtin:brush_strokes"}},
+}
+PHOTOS = {"more-of-the-photo": "astronaut"}
+SIZE = (320, 214)
+
+
+def recipes() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Each recipe's heading, its picture's name ("" without one), and its lines as a config."""
+    for section in PAGE.read_text().split("\n## ")[1:]:
+        block = re.search(r"```yaml\n(.*?)```", section, re.DOTALL)
+        picture = re.search(r"\(pictures/recipes/([\w-]+)\.jpg\)", section)
+        if block:
+            lines = yaml.safe_load(block[1])
+            yield section.partition("\n")[0], picture[1] if picture else "", BASE | lines
+
+
+def paint(photo: Path, config: dict[str, Any], kind: str) -> Image.Image:
+    """What a real run makes of a photo: the plain picture, or the enhanced one."""
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        (home / "inbox").mkdir()
+        (home / "inbox" / photo.name).write_bytes(photo.read_bytes())
+        (home / "config.yaml").write_text(yaml.safe_dump(config))
+        command = [sys.executable, "-m", "pipeline", "run", "--config", str(home / "config.yaml")]
+        subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+        enhanced = set((home / "outbox").glob("*.enhanced.png"))
+        plain = set((home / "outbox").glob("*.png")) - enhanced
+        (made,) = enhanced if kind == "enhanced" else plain
+        with Image.open(made) as picture:
+            return picture.convert("RGB")
+
+
+def main(names: list[str]) -> None:
+    """Write the pictures."""
+    PICTURES.mkdir(exist_ok=True)
+    for _, picture, config in recipes():
+        if not picture or (names and picture not in names):
+            continue
+        photo = ROOT / f"inbox/{PHOTOS.get(picture, 'coffee')}.jpg"
+        kind = "enhanced" if "enhance" in config else "plain"
+        with Image.open(photo) as plain:
+            cells = [plain.convert("RGB")]
+        cells += [paint(photo, BASE, kind), paint(photo, config, kind)]
+        side = SIZE if cells[0].width > cells[0].height else (SIZE[1], SIZE[1])
+        sheet = Image.new("RGB", (3 * side[0] + 16, side[1]), "white")
+        for index, cell in enumerate(cells):
+            sheet.paste(cell.resize(side, Image.Resampling.LANCZOS), (index * (side[0] + 8), 0))
+        sheet.save(PICTURES / f"{picture}.jpg", quality=86)
+        print(PICTURES.relative_to(ROOT) / f"{picture}.jpg", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
