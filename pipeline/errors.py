@@ -26,6 +26,8 @@ from pathlib import Path
 
 from pipeline.system.text import encodable
 
+DISTRIBUTION = "neural-style-studio"  # the name on the package index
+
 
 class Reason(StrEnum):
     """Stable reason codes, as written to ``runs.jsonl`` (``error.code``); see docs/reasons.md."""
@@ -110,6 +112,14 @@ class WeightsError(PipelineError):
     exit_code = 2
 
 
+def install_command(extra: str) -> str:
+    """The line that installs an extra: into a clone, or beside an installed wheel."""
+    clone = Path(__file__).resolve().parent.parent
+    if (clone / "pyproject.toml").exists():
+        return f'python -m pip install -e ".[{extra}]"'
+    return f'python -m pip install "{DISTRIBUTION}[{extra}]"'
+
+
 class MissingExtraError(PipelineError):
     """An optional dependency is not installed."""
 
@@ -118,7 +128,7 @@ class MissingExtraError(PipelineError):
     @classmethod
     def of(cls, package: str, extra: str) -> "MissingExtraError":
         """The error for ``package``, with the line that installs ``extra``."""
-        return cls(f"{package} is not installed", hint=f'python -m pip install -e ".[{extra}]"')
+        return cls(f"{package} is not installed", hint=install_command(extra))
 
 
 class StateError(PipelineError):

@@ -55,6 +55,7 @@ def paint(photo: Path, config: dict[str, Any], kind: str) -> Image.Image:
 def main(names: list[str]) -> None:
     """Write the pictures."""
     PICTURES.mkdir(exist_ok=True)
+    defaults: dict[tuple[Path, str], Image.Image] = {}
     for _, picture, config in recipes():
         if not picture or (names and picture not in names):
             continue
@@ -62,7 +63,9 @@ def main(names: list[str]) -> None:
         kind = "enhanced" if "enhance" in config else "plain"
         with Image.open(photo) as plain:
             cells = [plain.convert("RGB")]
-        cells += [paint(photo, BASE, kind), paint(photo, config, kind)]
+        if (photo, kind) not in defaults:
+            defaults[photo, kind] = paint(photo, BASE, kind)
+        cells += [defaults[photo, kind], paint(photo, config, kind)]
         side = SIZE if cells[0].width > cells[0].height else (SIZE[1], SIZE[1])
         sheet = Image.new("RGB", (3 * side[0] + 16, side[1]), "white")
         for index, cell in enumerate(cells):

@@ -93,6 +93,19 @@ def _print_error(message: str, debug: bool) -> None:
         print(f"error: {visible(' '.join(message.split()))}", file=sys.stderr, flush=True)
 
 
+def _describe_version() -> str:
+    """The program's version, and of what else decides the pixels."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from pipeline.jobs.recipe import ENGINE_VERSION
+
+    try:
+        torch = version("torch")
+    except PackageNotFoundError:
+        torch = "is not installed"
+    return f"pipeline {__version__} (engine {ENGINE_VERSION}, torch {torch})"
+
+
 @app.callback(invoke_without_command=True)
 def _main(
     context: typer.Context,
@@ -102,7 +115,7 @@ def _main(
     _debug: Annotated[bool, typer.Option("--debug", help="Print a traceback with errors.")] = False,
 ) -> None:
     if show_version:
-        print(__version__)
+        print(_describe_version())
         raise typer.Exit(OK)
     if context.invoked_subcommand is None:
         print(context.get_help())

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from pipeline.config.base import FromList, LocalPath, Options
 from pipeline.config.patterns import check_pattern
 from pipeline.config.transfer import SystemText
+from pipeline.errors import install_command
 
 
 class Watch(Options):
@@ -165,8 +166,7 @@ class Timelapse(Options):
     @classmethod
     def _check_mp4_is_installed(cls, value: str) -> str:
         if value == "mp4" and find_spec("av") is None:
-            line = 'python -m pip install -e ".[mp4]"'
-            raise ValueError(f"mp4 needs PyAV, which is not installed: {line}")
+            raise ValueError(f"mp4 needs PyAV, which is not installed: {install_command('mp4')}")
         return value
 
 

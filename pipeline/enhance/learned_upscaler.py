@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.errors import ChangedError, EngineError
+from pipeline.errors import ChangedError, EngineError, install_command
 from pipeline.system.safe_files import read_verified
 
 TILE = 256  # px of the picture before it is enlarged
 OVERLAP = 32  # px computed around a tile and cut off, so that no seam is seen
-INSTALL = 'python -m pip install -e ".[upscale]"'
 
 
 def upscale_with_model(rgb: Tensor, path: Path, sha256: str = "") -> Tensor:
@@ -69,7 +68,8 @@ def _model(path: Path, sha256: str) -> Any:
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, canonicalize_state_dict
     except ImportError:
-        raise EngineError("enlarging with a model needs spandrel", hint=INSTALL) from None
+        hint = install_command("upscale")
+        raise EngineError("enlarging with a model needs spandrel", hint=hint) from None
     try:
         state = _state(read_verified(path, sha256))
         model = ModelLoader().load_from_state_dict(canonicalize_state_dict(state))
