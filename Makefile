@@ -13,7 +13,7 @@ ifeq ($(TORCH),cpu)
 export PIP_EXTRA_INDEX_URL := https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: help run test test-fast soak deploy browser audit lint bench docs styles setup clean
+.PHONY: help run test test-fast soak deploy browser audit lint bench docs styles wheel setup clean
 
 # Ctrl-C is how one leaves, no error of make's.
 run: $(RUNNABLE) ## paints what is in inbox/ and watches it, until Ctrl-C
@@ -67,6 +67,10 @@ docs: setup ## writes the generated parts of the docs again
 
 styles: setup ## draws the starter styles again
 	$(BIN)/python scripts/make_styles.py
+
+# The same sources make the same bytes: files get the time of the last commit.
+wheel: setup ## builds dist/*.whl, which works outside the clone
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist .
 
 setup: $(STAMP) ## makes the environment
 
