@@ -118,7 +118,7 @@ def sweep(
     ],
     rows: Annotated[
         str, typer.Option(help="An option, and its values from top to bottom.", metavar="NAME=V,V")
-    ] = "content_weight=0.1,0.3,1.0",
+    ] = "content_weight=0.03,0.3,3",
     columns: Annotated[
         str, typer.Option(help="An option, and its values from left to right.", metavar="NAME=V,V")
     ] = "style_scale=0.5,1,2",

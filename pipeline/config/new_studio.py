@@ -42,7 +42,7 @@ styles:
 
 # Remove the # to change the look of all styles.
 # transfer:
-#   content_weight: 0.8  # more of the photo; the default is 0.3
+#   content_weight: 3    # more of the photo; the default is 0.3
 #   style_scale: 1.5     # broader strokes; the default is 1
 #   colors: content      # keep the photo's colours
 
