@@ -7,7 +7,6 @@ from pipeline.daemon.bookkeeping import Bookkeeping
 from pipeline.daemon.planner import Findings
 from pipeline.inbox.intake import Accepted
 from pipeline.inbox.mount_guard import remember
-from pipeline.inbox.originals import Originals
 from pipeline.inbox.scanner import Refused
 
 
@@ -17,11 +16,10 @@ class FindingsRecorder:
     Args:
         inbox: The folder.
         bookkeeping: Records them in ledger, run log and dashboard.
-        originals: Quarantines files that were refused as failures, if the config says so.
     """
 
-    def __init__(self, inbox: Path, bookkeeping: Bookkeeping, originals: Originals) -> None:
-        self._inbox, self._bookkeeping, self.originals = inbox, bookkeeping, originals
+    def __init__(self, inbox: Path, bookkeeping: Bookkeeping) -> None:
+        self._inbox, self._bookkeeping = inbox, bookkeeping
         self._waiting: deque[Findings] = deque()
 
     def add(self, findings: Findings, wall: float) -> None:
@@ -57,4 +55,3 @@ class FindingsRecorder:
             files.record_hash(file.content, file.version, file.sha256)
         else:
             self._bookkeeping.refuse(file, wall)
-            self.originals.put_aside(file)

@@ -189,6 +189,7 @@ class Observers:
             ("stuck", stuck),
             ("failing", self.health.find_failing()),
             ("hook", service.hooks.trouble),
+            ("originals", service.originals.trouble),
             ("metrics", self.exporter.trouble if self.exporter else ""),
         ):
             self._changed(name, words, name, logging.WARNING, what=words or "over")

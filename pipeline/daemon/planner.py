@@ -54,6 +54,7 @@ class Findings:
     recognised: bool = False  # first files seen: the mount of the inbox is to be recorded
     gone: Gone | None = None
     files: deque[Accepted | Refused] = field(default_factory=deque)  # in the order of finding
+    left: tuple[str, ...] = ()  # photos that a crash left under a private name
     unexamined: list[Found] = field(default_factory=list)
     fault: PlaceError | None = None  # the machine is at fault: nothing can be examined now
 
@@ -158,6 +159,7 @@ class Planner:
             recognised=self.intake.recognised and not before,
             gone=self._gone(scan) if scan.changed and scan.whole else None,
             files=deque(scan.refused),
+            left=scan.left,
             unexamined=self.intake.unexamined(),
         )
 
@@ -245,7 +247,11 @@ class Planner:
 
         Reads the ledger for this photo alone: a batch may have ten thousand.
         """
-        photo = self.intake.photo(content) if Originals.wanted(self.config) else None
+        if not Originals.wanted(self.config):
+            return None
+        if failure := self.intake.failure(content):
+            return Ending(content, self.intake.version(content), "", failure=failure)
+        photo = self.intake.photo(content)
         if photo is None:
             return None
         before, finished = self.ledger.known(content), self.ledger.finished(photo.sha256)
@@ -295,6 +301,7 @@ class Planner:
         version = self.intake.version
         ended = {(pair.content, version(pair.content)) for pair in pairs}
         ended -= {(p.content, version(p.content)) for p in pairs if p.why not in _ENDED}
+        ended |= {(name, version(name)) for name in self.intake.files if self.intake.failure(name)}
         new = sorted(ended - self._ended)
         self._ended.update(new)
         return [content for content, _ in new]

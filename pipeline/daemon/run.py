@@ -97,6 +97,8 @@ def run(
         summary = service.statistics.summary()
         for line in describe_summary(summary):
             dashboard.line(line)
+        if service.originals.trouble:
+            dashboard.line(service.originals.trouble)
         view.message = _final_message(service, view, stop)
         dashboard.update(view, time.time())
     if as_json:
@@ -207,11 +209,15 @@ class Loop:
         self.record.update(
             paused=paused and paused.why,
             closed=closed and closed.why,
-            trouble="; ".join(filter(None, (self.service.waiting_styles, self.refused))),
+            trouble="; ".join(filter(None, self._troubles())),
         )
         self.dashboard.update(self.service.view, time.time())
         self.live.publish(self.service.view, time.time())
         self.observers.update(self.service, time.monotonic(), time.time())
+
+    def _troubles(self) -> tuple[str, ...]:
+        service = self.service
+        return service.waiting_styles, self.refused, service.originals.trouble
 
     def _wait(self) -> None:
         # While a job runs or a file is examined, the tick itself waits for the next event.

@@ -104,12 +104,11 @@ class Service:
         self.events = self.outcomes.events
         self._ended: deque[str] = deque()  # photos whose originals are to be finished
         self._apply(config, manifest)
-        self.findings = FindingsRecorder(config.inbox, self.bookkeeping, self.originals)
+        self.findings = FindingsRecorder(config.inbox, self.bookkeeping)
 
     def configure(self, config: Config, manifest: Manifest) -> None:
         """Apply another config; the next look at the inbox makes a new plan."""
         self._apply(config, manifest)
-        self.findings.originals = self.originals
         self.outcomes.waiting_recipes = WaitingRecipes()
         self.hooks.configure(config.hooks)
         self.fault_pauses.free_bytes = config.limits.free_bytes
@@ -177,6 +176,7 @@ class Service:
             return  # nothing can be examined or begun
         self.findings.record_waiting(wall)
         self._finish_originals()
+        self.originals.retry(now)
         self._take_answers(now, wall)
         if now >= self.planner.next_scan:
             self._look(now, wall)
@@ -291,7 +291,8 @@ class Service:
         """The dashboard's line below the jobs: why no job begins, or what is wrong."""
         found = (self.executor.trouble, self.waiting_styles, self.hooks.trouble)
         return self.pause_reason or next(
-            filter(None, (*found, self.bookkeeping.trouble, self._message)), ""
+            filter(None, (*found, self.bookkeeping.trouble, self.originals.trouble, self._message)),
+            "",
         )
 
     # --- working ------------------------------------------------------------------------
@@ -310,6 +311,8 @@ class Service:
             self.examiner.ask(found)
         if self.planner.stale:
             self._plan(now, wall)
+        if findings.left and self.originals.put_back(findings.left):
+            self.planner.wake(stale=True)
 
     def _take_answers(self, now: float, wall: float) -> None:
         """Take the examiner's results; plan with them at once, or when more have come.

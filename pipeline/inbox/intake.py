@@ -151,6 +151,10 @@ class Intake:
         found = self.files.get(content)
         return str(found.stamp) if found else ""
 
+    def failure(self, content: str) -> Failure | None:
+        """Why the present version of a file failed when it was examined; None if it did not."""
+        return self._failed.get((content, self.version(content)))
+
     def photo(self, content: str) -> Photo | None:
         """One photo, if it has settled, was examined and has valid side files."""
         found = self.files.get(content)

@@ -46,6 +46,7 @@ class Scan:
     next_look: float | None  # monotonic seconds when an unsettled file may have settled
     changed: bool  # whether settled or refused files differ from those of the scan before
     whole: bool = True  # whether all of the inbox could be read
+    left: tuple[str, ...] = ()  # photos that a crash left under a private name
 
     @property
     def names(self) -> set[str]:
@@ -147,7 +148,8 @@ class Inbox:
         changed, self._last = now != self._last, now
         why = {content: wait.why for content, wait in waiting.items()}
         due = min((wait.due for wait in waiting.values()), default=None)
-        return Scan(still, why, refused, sides, due, changed, self._tree.whole)
+        whole, left = self._tree.whole, tuple(self._tree.left)
+        return Scan(still, why, refused, sides, due, changed, whole, left)
 
     def _observe(self, content: str, status: os.stat_result, now: float) -> _Observation:
         """The observation of this version of a file: the earlier one, or a new one."""

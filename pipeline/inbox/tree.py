@@ -19,6 +19,7 @@ from pipeline.config.file_kinds import PHOTOS, PHOTOS_LISTED
 from pipeline.errors import Failure, InboxError, Reason, UsageError
 from pipeline.system.file_version import Stamp, unreadable_failure
 from pipeline.system.paths import real_path
+from pipeline.system.taking import original_name
 
 # Files and folders that are never photos, whatever they hold; matched without regard to case.
 IGNORED = (
@@ -78,11 +79,12 @@ class InboxTree:
         patterns = (fnmatch.translate(pattern.lower()) for pattern in (*IGNORED, *ignore))
         self._ignored = re.compile("|".join(patterns))
         self.whole = True  # whether the last walk could read every folder and entry
+        self.left: list[str] = []  # private names of photos that a crash left, of the last walk
 
     def walk(self) -> Iterator[RegularFile | Refused]:
         """List every regular file and every refused entry, sorted by name in each folder."""
         root = self.root
-        self.whole = True
+        self.whole, self.left = True, []
         folders = [("", os.fspath(root), 0)]
         while folders:
             prefix, folder, depth = folders.pop()
@@ -99,6 +101,10 @@ class InboxTree:
             below = []
             for entry in entries:
                 content = prefix + entry.name
+                if original_name(entry.name):
+                    self.left.append(content)
+                    self.whole = False  # it has its own name again soon
+                    continue
                 try:
                     status = entry.stat(follow_symlinks=False)
                 except OSError as error:  # gone since, or out of reach until the next scan

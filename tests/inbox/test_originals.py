@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from support.stock import pictures
 from support.studio import CONFIG
 
 from pipeline.errors import Reason
+from pipeline.inbox.originals import AGAIN_SECONDS
+from pipeline.system.safe_files import opened_folder
+from pipeline.system.taking import taken
 
 
 def test_by_default_no_original_is_touched(studio):
@@ -86,3 +90,54 @@ def test_what_failed_is_quarantined_with_its_reason_if_so_configured(make_studio
     assert (studio.root / "quarantine/hopeless.png").exists()
     assert [p.name for p in studio.inbox.rglob("*.png")] == []
     studio.good_one_survives()
+
+
+@pytest.mark.parametrize("key", ["archive", "quarantine"])
+def test_a_folder_that_takes_no_originals_is_reported_and_tried_again(make_studio, key):
+    studio = make_studio(f"{CONFIG}after: archive\nfailed: quarantine\n")
+    (studio.root / key).write_text("something stands in its place")
+    good, bad = studio.put("a.png"), studio.put("b.png", seed=1)
+    bad.write_bytes(bad.read_bytes()[:60])
+    studio.until_idle()
+    left = good if key == "archive" else bad
+    assert left.exists()
+    assert f"photos cannot be moved from {studio.inbox} to {studio.root / key}" in (
+        studio.view.message
+    )
+    (studio.root / key).unlink()
+    studio.tick(AGAIN_SECONDS)
+    assert studio.view.message == ""
+    assert (studio.root / key / left.name).exists()
+    studio.good_one_survives()
+
+
+@pytest.mark.parametrize("key", ["archive", "quarantine"])
+def test_originals_that_a_folder_did_not_take_leave_at_the_next_start(make_studio, key):
+    studio = make_studio(f"{CONFIG}after: archive\nfailed: quarantine\n")
+    (studio.root / key).write_text("something stands in its place")
+    good, bad = studio.put("a.png"), studio.put("b.png", seed=1)
+    bad.write_bytes(bad.read_bytes()[:60])
+    studio.until_idle()
+    (studio.root / key).unlink()
+    studio.again()
+    studio.until_idle()
+    assert not good.exists()
+    assert not bad.exists()
+    assert json.loads((studio.root / "quarantine/b.png.reason.json").read_text())
+
+
+def test_a_photo_that_a_kill_left_under_a_private_name_is_archived_at_the_next_start(make_studio):
+    studio = make_studio(CONFIG + "after: archive\n")
+    content = studio.put("sub/a.png").read_bytes()
+    with (
+        suppress(KeyboardInterrupt),
+        opened_folder(studio.inbox, ("sub",)) as folder,
+        taken(folder, "a.png"),
+    ):
+        raise KeyboardInterrupt
+    assert [p.name for p in (studio.inbox / "sub").iterdir()] != ["a.png"]
+    studio.again()
+    studio.until_idle()
+    assert list((studio.inbox / "sub").iterdir()) == []
+    assert (studio.root / "archive/sub/a.png").read_bytes() == content
+    assert {line["content"] for line in studio.lines} == {"sub/a.png"}
