@@ -31,7 +31,7 @@ def doctor_report(loaded: Loaded) -> dict[str, Any]:
         _check("decoder", check_decoder, config.limits),
         *_find_broken_paintings(loaded),
         _check("weights", check_weights, config.weights),
-        *_check_engine(config),
+        *check_engine(config),
     ]
     return {"healthy": all(f["good"] for f in findings), "findings": findings}
 
@@ -121,7 +121,7 @@ def _find_broken_paintings(loaded: Loaded) -> list[Finding]:
     return found
 
 
-def _check_engine(config: Config) -> list[Finding]:
+def check_engine(config: Config) -> list[Finding]:
     """Check each device once, or the cluster, whose nodes check their own devices."""
     if config.engine == "ray":
         from pipeline.workers.ray_cluster.connection import describe_cluster

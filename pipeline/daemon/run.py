@@ -191,7 +191,7 @@ class Loop:
         watcher = Watcher(self.service.config.inbox)
         try:
             while not self.stop.count:
-                self._reload(time.monotonic())
+                self.reload_config(time.monotonic())
                 watcher.tend(time.monotonic())
                 self.service.polling = watcher.polling
                 self.record.update(watching=watcher.mode)
@@ -233,7 +233,7 @@ class Loop:
         while self.service.executor.running() and self.stop.count < 2:
             self._tick()
 
-    def _reload(self, now: float) -> None:
+    def reload_config(self, now: float) -> None:
         """Apply a changed config; report an invalid one, and go on with the old one.
 
         An invalid one is tried again later: a painting that it names, or a disk, may return.

@@ -62,7 +62,7 @@ class Decoder:
 
     def __init__(self, limits: Limits, preallocated: int = PREALLOCATED) -> None:
         self.limits, self.preallocated = limits, preallocated
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self._starting, self._closed = threading.Lock(), False
         self._answers: _Answers
 
@@ -117,7 +117,7 @@ class Decoder:
         self._end()
 
     def _end(self) -> None:
-        process, self._process = self._process, None
+        process, self.process = self.process, None
         if process is not None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)  # its own session: the forked child too
@@ -179,14 +179,14 @@ class Decoder:
         return header, payload
 
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is None:
-            return self._process
+        if self.process is not None and self.process.poll() is None:
+            return self.process
         self._end()
         try:
             with self._starting:
                 if self._closed:
                     raise EOFError("it was closed")
-                self._process = process = self._started()
+                self.process = process = self._started()
             assert process.stdout is not None  # noqa: S101  # it was asked for
             self._answers = _Answers(process.stdout.fileno())
             self._answers.read_line(time.monotonic() + START_SECONDS)
@@ -211,7 +211,7 @@ class Decoder:
     def _not_started(self, error: Exception) -> PlaceError:
         """The process did not start; its error output gives the cause, where there is any."""
         cause = str(error)
-        if (process := self._process) is not None:
+        if (process := self.process) is not None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             status = process.wait()
@@ -225,7 +225,7 @@ class Decoder:
 
     def _process_lost(self, path: Path, code: Reason) -> InputError:
         """Clean up after a process that is lost; returns the error of its file."""
-        ended = self._process
+        ended = self.process
         cause = ""
         if ended is not None and code is Reason.DECODE_CRASH:
             with suppress(subprocess.TimeoutExpired):

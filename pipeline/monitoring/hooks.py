@@ -44,7 +44,7 @@ class HookRunner:
     def __init__(self, hooks: Hooks, log: Path | None = None) -> None:
         self.hooks, self.log = hooks, log
         self._waiting: deque[_Call] = deque(maxlen=MAX_WAITING)
-        self._running: subprocess.Popen[bytes] | None = None
+        self.running: subprocess.Popen[bytes] | None = None
         self._until = 0.0
         self._name = ""
         self.trouble = ""  # why the last hook failed; "" when it succeeded
@@ -61,7 +61,7 @@ class HookRunner:
     @property
     def busy(self) -> bool:
         """Whether a hook runs or waits."""
-        return bool(self._running or self._waiting)
+        return bool(self.running or self._waiting)
 
     def queue_result(self, line: Line) -> None:
         """Queue the hook for this result, if there is one."""
@@ -78,22 +78,22 @@ class HookRunner:
 
     def step(self, now: float) -> None:
         """Check the running hook and start the next. Never raises, never waits."""
-        if self._running is not None:
-            code = self._running.poll()
+        if self.running is not None:
+            code = self.running.poll()
             if code is None and now < self._until:
                 return
             if code is None:
                 self._kill(f"took longer than {self.hooks.timeout_seconds:g} s and was killed")
             else:
                 self._report(f"ended with {code}" if code else "")
-                self._running = None
+                self.running = None
         if self._waiting:
             self._start(self._waiting.popleft(), now)
 
     def close(self) -> None:
         """Kill the running hook and drop the others."""
         self._waiting.clear()
-        if self._running is not None:
+        if self.running is not None:
             self._kill("was killed when the pipeline stopped")
 
     def _report(self, trouble: str) -> None:
@@ -114,7 +114,7 @@ class HookRunner:
         self._name = ascii(call.program[0])
         try:
             with _close_after(self._open_output()) as output:
-                self._running = subprocess.Popen(  # noqa: S603  # the program of the config
+                self.running = subprocess.Popen(  # noqa: S603  # the program of the config
                     call.program,
                     stdin=subprocess.PIPE,
                     stdout=output,
@@ -125,12 +125,12 @@ class HookRunner:
         except (OSError, ValueError) as error:
             self._report(f"cannot be started: {error}")
             return
-        assert self._running.stdin is not None  # noqa: S101  # requested above
+        assert self.running.stdin is not None  # noqa: S101  # requested above
         with suppress(OSError):  # the program may close its stdin unread
             if len(text) <= _PIPE_BYTES:
-                self._running.stdin.write(text)
+                self.running.stdin.write(text)
         with suppress(OSError):
-            self._running.stdin.close()
+            self.running.stdin.close()
 
     def _open_output(self) -> int:
         """Open a descriptor for the output of hooks; the caller closes it."""
@@ -141,7 +141,7 @@ class HookRunner:
         return subprocess.DEVNULL
 
     def _kill(self, how: str) -> None:
-        process, self._running = self._running, None
+        process, self.running = self.running, None
         assert process is not None  # noqa: S101  # called only while one runs
         self._report(how)
         with suppress(ProcessLookupError, PermissionError):

@@ -40,7 +40,7 @@ class Recorder:
     def __init__(self, settings: Timelapse, profile: Profile = "srgb") -> None:
         self.settings, self.profile = settings, profile
         self.stills: dict[int, Tensor] = {}  # (3, H, W) bytes on the device, by step
-        self._candidates: list[Tensor] = []  # (3, h, w) bytes on the device
+        self.candidates: list[Tensor] = []  # (3, h, w) bytes on the device
         self._scale = self._began = self._next = 0
 
     def observe(self, iterate: Iterate) -> None:
@@ -49,9 +49,9 @@ class Recorder:
             self.stills[iterate.step] = _to_bytes(iterate.image[0])
         if self.settings.format == "none" or not self._is_due(iterate):
             return
-        self._candidates.append(_to_bytes(_shrink(iterate.image, self.settings.side)[0]))
-        if len(self._candidates) > CANDIDATES * self.settings.frames:
-            del self._candidates[1::2]
+        self.candidates.append(_to_bytes(_shrink(iterate.image, self.settings.side)[0]))
+        if len(self.candidates) > CANDIDATES * self.settings.frames:
+            del self.candidates[1::2]
 
     def _is_due(self, iterate: Iterate) -> bool:
         if iterate.scale != self._scale:
@@ -85,7 +85,7 @@ class Recorder:
         """The frames of the film, all of one size; the last one shows ``finished`` (3, H, W)."""
         last = _shrink(finished[None].float(), self.settings.side)
         size = (last.shape[2], last.shape[3])
-        copies = [*self._candidates, _to_bytes(last[0])]
+        copies = [*self.candidates, _to_bytes(last[0])]
         frames = [_to_frame(copy, size) for copy in copies]
         return [frames[i] for i in choose_frames(_changes(frames), self.settings.frames)]
 

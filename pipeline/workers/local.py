@@ -46,7 +46,7 @@ class LocalExecutor:
         self._place = place or WorkerSettings()
         self._clock, self._side, self._share = clock, side, share
         self._slot = slot
-        self._slots: list[Slot] = []
+        self.device_slots: list[Slot] = []
         self._back: list[Event] = []  # jobs given back before a process had them
         self._failed_on: dict[str, int] = {}  # the slot that a job failed on, to prefer another
         self._idle: set[int] = set()  # slots that were idle at the last poll
@@ -58,8 +58,10 @@ class LocalExecutor:
             self._add(device)
 
     def _add(self, device: str) -> None:
-        number = len(self._slots)
-        self._slots.append(self._slot(number, device, self._threads, self._place, self._clock))
+        number = len(self.device_slots)
+        self.device_slots.append(
+            self._slot(number, device, self._threads, self._place, self._clock)
+        )
 
     def confirm(self, seconds: float) -> None:
         """Start all processes and wait until each has tried its device.
@@ -67,11 +69,13 @@ class LocalExecutor:
         Raises:
             ConfigError: No device can be used.
         """
-        for slot in self._slots:
+        for slot in self.device_slots:
             slot.start()
         until = self._clock() + seconds
         try:
-            while not all(s.found or s.refused for s in self._slots) and self._clock() < until:
+            while (
+                not all(s.found or s.refused for s in self.device_slots) and self._clock() < until
+            ):
                 self._back = self.poll(0.1)
         except PlaceError as error:
             raise ConfigError(error.what, where=error.where, hint=error.hint) from None
@@ -81,20 +85,22 @@ class LocalExecutor:
     @property
     def slots(self) -> int:
         """How many jobs run at once."""
-        return sum(not slot.refused for slot in self._slots)
+        return sum(not slot.refused for slot in self.device_slots)
 
     @property
     def trouble(self) -> str:
         """Devices that cannot be used, and why."""
-        return "; ".join(dict.fromkeys(slot.refused for slot in self._slots if slot.refused))
+        return "; ".join(dict.fromkeys(slot.refused for slot in self.device_slots if slot.refused))
 
     def free(self) -> int:
         """How many jobs can be submitted: two per slot, one running and one in advance."""
-        return sum(slot.capacity for slot in self._slots)
+        return sum(slot.capacity for slot in self.device_slots)
 
     def running(self) -> list[tuple[str, Job]]:
         """Device and job of all submitted jobs, those taken in advance last."""
-        taken = [(slot, slot_job) for slot in self._slots for slot_job in enumerate(slot.jobs)]
+        taken = [
+            (slot, slot_job) for slot in self.device_slots for slot_job in enumerate(slot.jobs)
+        ]
         taken.sort(key=lambda one: one[1][0])
         return [(slot.device, slot_job.job) for slot, (_, slot_job) in taken]
 
@@ -106,16 +112,18 @@ class LocalExecutor:
             doubtful, elsewhere = bool(slot.refused), slot.number == failed_on
             return doubtful, len(slot.jobs), elsewhere, slot.cache_rank(job), slot.number
 
-        min((slot for slot in self._slots if slot.capacity), key=cost).take(job, staging)
+        min((slot for slot in self.device_slots if slot.capacity), key=cost).take(job, staging)
 
     def poll(self, timeout: float) -> list[Event]:
         """Return new events; wait up to ``timeout`` seconds for the first."""
-        live = {slot.pipe: slot for slot in self._slots if slot.pipe is not None}
-        busy = any(slot.jobs for slot in self._slots) or not all(s.found for s in live.values())
+        live = {slot.pipe: slot for slot in self.device_slots if slot.pipe is not None}
+        busy = any(slot.jobs for slot in self.device_slots) or not all(
+            s.found for s in live.values()
+        )
         if busy and not self._back:
             wait(list(live), timeout)
         events, self._back = self._back, []
-        for slot in list(self._slots):
+        for slot in list(self.device_slots):
             moving = {slot_job.job.id: slot_job for slot_job in slot.jobs if slot_job.recalled}
             for event in [*slot.drain(), *slot.watch()]:
                 if (
@@ -128,25 +136,25 @@ class LocalExecutor:
                     events.append(self._note_result(event, slot))
             self._add_found_devices(slot)
         self._use_idle_slots()
-        if not events and self._slots and all(slot.unavailable for slot in self._slots):
+        if not events and self.device_slots and all(slot.unavailable for slot in self.device_slots):
             raise PlaceError(self.trouble, where="device", hint="`doctor` lists the devices")
         return events
 
     def renew(self) -> None:
         """Retry devices that could not be used."""
-        for slot in self._slots:
+        for slot in self.device_slots:
             slot.renew()
 
     def interrupt(self) -> None:
         """Request all jobs back."""
-        for slot in self._slots:
+        for slot in self.device_slots:
             for slot_job in slot.jobs:
                 slot_job.recalled = False
             self._back += slot.interrupt()
 
     def close(self, force: bool = False) -> None:
         """End all processes; with ``force``, kill them at once."""
-        for slot in self._slots:
+        for slot in self.device_slots:
             slot.close(force)
 
     # --- keeping slots busy -------------------------------------------------------------
@@ -176,19 +184,21 @@ class LocalExecutor:
 
     def _use_idle_slots(self) -> None:
         """Move jobs that wait behind others to slots that were idle."""
-        idle = {slot.number for slot in self._slots if not slot.jobs and not slot.refused}
+        idle = {slot.number for slot in self.device_slots if not slot.jobs and not slot.refused}
         for number in idle & self._idle:
-            waiting = (slot_job for slot in self._slots if (slot_job := slot.recall_waiting_job()))
+            waiting = (
+                slot_job for slot in self.device_slots if (slot_job := slot.recall_waiting_job())
+            )
             slot_job = next(waiting, None)
             if slot_job is None:
                 break
             if not slot_job.sent:
                 self._take_from_owner(slot_job)
-                self._slots[number].take(slot_job.job, slot_job.staging)
+                self.device_slots[number].take(slot_job.job, slot_job.staging)
         self._idle = idle
 
     def _take_from_owner(self, slot_job: SlotJob) -> None:
-        for slot in self._slots:
+        for slot in self.device_slots:
             with suppress(ValueError):
                 slot.jobs.remove(slot_job)
 

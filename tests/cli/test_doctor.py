@@ -19,7 +19,7 @@ def engine(tmp_path):
     def findings(lines):
         path = tmp_path / "config.yaml"
         path.write_text('styles: {a: {image: "builtin:mosaic"}}\n' + lines)
-        return doctor._check_engine(load_config(path))
+        return doctor.check_engine(load_config(path))
 
     return findings
 

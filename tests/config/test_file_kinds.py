@@ -52,10 +52,10 @@ def test_other_names_are_refused_everywhere_with_the_same_list(name: str) -> Non
 def test_every_suffix_that_can_be_written_is_served_with_its_media_type() -> None:
     for suffixes in formats.SUFFIXES.values():
         for suffix in suffixes:
-            assert shelf._media_type("a" + suffix).startswith("image/")
+            assert shelf.media_type("a" + suffix).startswith("image/")
             assert formats.format_of("a" + suffix) is not None
     assert {s for kind in kinds.KINDS for s in kind.suffixes} >= thumbnails.SHOWN
-    assert shelf._media_type("index.html") == ""
+    assert shelf.media_type("index.html") == ""
 
 
 def test_every_kind_of_photo_has_a_decoder() -> None:

@@ -50,7 +50,7 @@ def test_a_connection_cut_in_the_middle_leaves_nothing(visitor: Visitor) -> None
 def test_an_upload_that_does_not_come_to_its_end_is_ended(visitor: Visitor) -> None:
     head = b"PUT /inbox/a.jpg HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50000\r\n\r\n"
     with visitor.raw(head + b"x") as connection:
-        until(lambda: visitor.server._deadlines)
+        until(lambda: visitor.server.deadlines)
         visitor.now = 1e6
         while connection.recv(1000):
             pass
@@ -59,7 +59,7 @@ def test_an_upload_that_does_not_come_to_its_end_is_ended(visitor: Visitor) -> N
 
 def test_a_request_that_never_ends_is_ended(visitor: Visitor) -> None:
     with visitor.raw(b"GET / HTTP/1.1\r\nHost: local") as connection:
-        until(lambda: visitor.server._deadlines)
+        until(lambda: visitor.server.deadlines)
         visitor.now = 1e6
         assert connection.recv(1000) == b""
     visitor.now = 0.0
@@ -68,12 +68,12 @@ def test_a_request_that_never_ends_is_ended(visitor: Visitor) -> None:
 
 def test_more_connections_than_there_is_room_for_are_told_so(visitor: Visitor) -> None:
     crowd = [visitor.raw(b"G") for _ in range(MOST_CONNECTIONS)]
-    until(lambda: len(visitor.server._deadlines) == MOST_CONNECTIONS)
+    until(lambda: len(visitor.server.deadlines) == MOST_CONNECTIONS)
     with visitor.raw(b"") as late:
         assert b" 503 " in late.recv(1000)
     for each in crowd:
         each.close()
-    until(lambda: not visitor.server._deadlines)
+    until(lambda: not visitor.server.deadlines)
     until(lambda: visitor.ask("/").status == 200)
 
 

@@ -64,18 +64,18 @@ def test_pixels_and_metadata_are_those_that_decoding_here_gives(decoder, tmp_pat
 
 def test_many_files_cost_one_process_and_each_leaves_nothing_behind(decoder, good):
     decoder.probe(good)
-    first = decoder._process.pid
+    first = decoder.process.pid
     descriptors = open_files()
     for _ in range(20):
         decoder.probe(good)
-    assert decoder._process.pid == first
+    assert decoder.process.pid == first
     assert open_files() == descriptors
 
 
 def test_a_decoder_that_is_killed_is_that_files_failure_and_survives_for_the_next(decoder, good):
     decoder.probe(good)
-    os.kill(decoder._process.pid, signal.SIGKILL)
-    decoder._process.wait()
+    os.kill(decoder.process.pid, signal.SIGKILL)
+    decoder.process.wait()
     decoder.probe(good)
 
 
@@ -258,7 +258,7 @@ def test_the_decoder_survives_a_corpus_of_broken_files_and_its_memory_stays_flat
 ):
     paths = corpus(tmp_path, random.Random(11))
     decoder.probe(good)
-    before = resident(decoder._process.pid), resident(os.getpid())
+    before = resident(decoder.process.pid), resident(os.getpid())
     found = {"good": 0}
     for path in paths:
         try:
@@ -267,7 +267,7 @@ def test_the_decoder_survives_a_corpus_of_broken_files_and_its_memory_stays_flat
         except InputError as error:
             found[error.code] = found.get(error.code, 0) + 1
     decoder.probe(good)
-    after = resident(decoder._process.pid), resident(os.getpid())
+    after = resident(decoder.process.pid), resident(os.getpid())
     print(f"{len(paths)} files: {found}; memory {before} -> {after} kB")
     assert set(found) <= {
         *("good", Reason.TRUNCATED, Reason.UNSUPPORTED_FORMAT, Reason.TOO_MANY_PIXELS),

@@ -231,7 +231,7 @@ class Loop:
 
     def look(self, seconds: float) -> str:
         before, self.now = len(self.said), self.now + seconds
-        self.loop._reload(self.now)
+        self.loop.reload_config(self.now)
         return "".join(self.said[before:])
 
 

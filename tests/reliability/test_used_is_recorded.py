@@ -340,14 +340,14 @@ def test_a_config_edited_while_the_program_starts_is_taken_up(make, other) -> No
     swap(path, edited)
     with instance_lock(studio.root / "lock", "watch") as card, Dashboard(silent=True) as dashboard:
         loop = Loop(studio.service, loaded, StopRequests(), dashboard, card, None)
-        loop._reload(0.0)
+        loop.reload_config(0.0)
         assert [style.images[0][0].name for style in loop.loaded.manifest.styles.values()] == [
             "oth.bmp"
         ]
         before = loop.loaded
-        loop._reload(0.0)
+        loop.reload_config(0.0)
         assert loop.loaded is before
         edited.write_text(text)
         swap(path, edited)
-        loop._reload(0.0)
+        loop.reload_config(0.0)
         assert loop.loaded.manifest == loaded.manifest

@@ -75,16 +75,16 @@ def test_a_small_picture_is_not_enlarged_for_its_film() -> None:
 
 def test_memory_stays_bounded_however_long_the_job() -> None:
     recorder = recorded([0.5] * 5_000, frames=10)
-    assert len(recorder._candidates) <= CANDIDATES * 10 + 1
+    assert len(recorder.candidates) <= CANDIDATES * 10 + 1
 
 
 def test_the_first_steps_of_each_scale_are_copied_more_often() -> None:
     recorder = Recorder(Timelapse(frames=24))
     kept = []
     for step in range(1, 201):
-        before = len(recorder._candidates)
+        before = len(recorder.candidates)
         recorder.observe(iterate(step, grey(0.5, 16), scale=1 + (step > 100)))
-        if len(recorder._candidates) > before:
+        if len(recorder.candidates) > before:
             kept.append(step)
     assert kept[:3] == [1, 2, 3]
     assert {101, 102, 103} <= set(kept)
@@ -105,7 +105,7 @@ def test_a_diverged_iterate_is_a_dark_frame_and_no_crash() -> None:
 
 
 def test_without_a_film_nothing_is_kept() -> None:
-    assert recorded([0.1] * 9, format="none")._candidates == []
+    assert recorded([0.1] * 9, format="none").candidates == []
 
 
 # --- what is chosen -------------------------------------------------------------------------

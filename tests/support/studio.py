@@ -65,7 +65,7 @@ class Studio:
         if self.service.outcomes.checks.waiting and not self.executor.broken:
             for _ in range(2):  # a check begins, and ends at once
                 self.service.tick(self.now, self.wall)
-        hook = self.service.hooks._running
+        hook = self.service.hooks.running
         if hook is not None:  # a real process: what the clock says has gone by, it has had
             with suppress(subprocess.TimeoutExpired):
                 hook.wait(seconds)

@@ -145,15 +145,15 @@ def test_a_job_that_failed_before_has_its_process_to_itself(work):
     first = make_job("a.jpg")
     again = replace(make_job("b.jpg"), caution=1)
     work.give(executor, first, again)
-    before = executor._slots[0].process.pid
-    assert [given.sent for given in executor._slots[0].jobs] == [True, False]
+    before = executor.device_slots[0].process.pid
+    assert [given.sent for given in executor.device_slots[0].jobs] == [True, False]
     assert [end.status for end in outcomes(executor, 2)] == ["done", "done"]
-    assert executor._slots[0].process.pid != before
+    assert executor.device_slots[0].process.pid != before
 
 
 def test_a_job_goes_to_the_slot_that_has_its_photo_and_not_where_it_failed(work):
     executor = work.open(["cpu", "cpu"])
-    one, two = executor._slots
+    one, two = executor.device_slots
     photos = [make_job("a.jpg", sha="a" * 64), make_job("b.jpg", sha="b" * 64)]
     work.give(executor, *photos)
     work.give(executor, make_job("b.jpg", "waves", sha="b" * 64))
@@ -169,7 +169,7 @@ def test_a_job_that_waits_behind_a_long_one_goes_to_a_slot_with_nothing_to_do(wo
     executor = work.open(["cpu", "cpu"])
     names = "poison.jpg", "b.jpg", "c.jpg"
     work.give(executor, *(make_job(name) for name in names[1:]))
-    one, two = executor._slots
+    one, two = executor.device_slots
     behind = make_job("d.jpg")
     one.take(behind, work.staging(behind))
     two.jobs, taken = [], two.jobs  # as if it had ended at once
@@ -225,7 +225,7 @@ def test_auto_takes_every_accelerator_and_small_jobs_share_one(work):
     work.give(executor, make_job())
     assert outcomes(executor, 1)[0].status == "done"
     # 24 GiB hold more than four jobs of 256 px, 4 GiB hold one.
-    assert [slot.device for slot in executor._slots] == ["cuda:0"] * 4 + ["cuda:1"]
+    assert [slot.device for slot in executor.device_slots] == ["cuda:0"] * 4 + ["cuda:1"]
     assert (executor.slots, executor.free()) == (5, 10)
 
 

@@ -72,7 +72,7 @@ def test_the_slot_survives_a_worker_that_is_stopped(tmp_path):
         executor.submit(make_job("hang.jpg"), staging(tmp_path, "one"))
         while not any(isinstance(event, Progress) for event in executor.poll(0.2)):
             pass  # it is up
-        os.kill(executor._slots[0].process.pid, signal.SIGSTOP)
+        os.kill(executor.device_slots[0].process.pid, signal.SIGSTOP)
         events = []
         while not events and now < 100:
             now += 1
@@ -115,7 +115,7 @@ if __name__ == "__main__":
     executor.submit(make_job(), Path(sys.argv[1]))
     while not executor.poll(0.2):
         pass
-    print(executor._slots[0].process.pid, flush=True)
+    print(executor.device_slots[0].process.pid, flush=True)
     time.sleep(600)
 """
 

@@ -48,7 +48,7 @@ class OutboxFiles:
     def open(self, path: str) -> Opened | None:
         """Open a file of the outbox; None when it does not exist or may not be served."""
         data, copy = _DATA.fullmatch(path), _COPY.fullmatch(path)
-        kind = SCRIPT if data else _media_type(path)
+        kind = SCRIPT if data else media_type(path)
         if not kind or not (data or copy or self._is_named(path)):
             return None
         try:
@@ -88,7 +88,7 @@ class OutboxFiles:
             return  # the gallery is being rewritten: the next request reads it
 
 
-def _media_type(path: str) -> str:
+def media_type(path: str) -> str:
     kind = kind_of(path)
     return kind.media if kind else ""
 

@@ -49,7 +49,7 @@ class GalleryServer(ThreadingHTTPServer):
         self.site, self.clock, self.log = site, clock, log
         self.files = OutboxFiles(site.outbox)
         self._slots = BoundedSemaphore(MOST_CONNECTIONS)
-        self._deadlines: dict[socket.socket, float] = {}
+        self.deadlines: dict[socket.socket, float] = {}
         self._lock = Lock()
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
@@ -72,13 +72,13 @@ class GalleryServer(ThreadingHTTPServer):
     def expect(self, connection: socket.socket, seconds: float) -> None:
         """Close the connection unless it reaches its next stage within this time."""
         with self._lock:
-            self._deadlines[connection] = self.clock() + seconds
+            self.deadlines[connection] = self.clock() + seconds
 
     def service_actions(self) -> None:
         """Close connections that are past their deadline; called twice a second."""
         now = self.clock()
         with self._lock:
-            late = [each for each, deadline in self._deadlines.items() if now > deadline]
+            late = [each for each, deadline in self.deadlines.items() if now > deadline]
         for connection in late:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -99,7 +99,7 @@ class GalleryServer(ThreadingHTTPServer):
             super().process_request_thread(request, client_address)
         finally:
             with self._lock:
-                self._deadlines.pop(request, None)
+                self.deadlines.pop(request, None)
             self._slots.release()
 
     def handle_error(self, *_: Any) -> None:
