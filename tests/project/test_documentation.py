@@ -1,11 +1,9 @@
 """The documentation says what the program does: what can drift apart is compared here."""
 
-import importlib
 import json
 import re
 import shlex
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,16 +21,6 @@ from pipeline.outbox.run_log import run_log_line
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-
-
-@pytest.fixture(scope="module")
-def make_docs():
-    """scripts/make_docs.py as a module."""
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        yield importlib.import_module("make_docs")
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
 
 
 def read(name: str) -> str:

@@ -13,9 +13,9 @@ from PIL import Image
 from pipeline.daemon.blame import is_check
 from pipeline.errors import ChangedError, EngineError, Failure, JobError
 from pipeline.jobs.job import Interrupted, Job, JobResult, Progress, Workspace
-from pipeline.outbox.publisher import staged_output
 from pipeline.system.safe_files import read_verified
 from pipeline.workers.executor import Event, GivenBack
+from support.stock import stage_texts
 
 
 def paint(job: Job, workspace: Workspace, on_progress, should_stop) -> JobResult:
@@ -47,12 +47,8 @@ def paint_or_raise(job: Job, workspace: Workspace, on_progress, should_stop) -> 
 
 
 def done(job: Job, staging: Path, mark: str = "") -> JobResult:
-    outputs = []
-    for kind in ("stylized", "enhanced"):
-        path = staging / f"{kind}.png"
-        path.write_text(f"{job.id} {job.sha256} {mark} {kind} END")
-        outputs.append(staged_output(kind, path, 64, 48))
-    return JobResult(job, "done", 0.1, "cpu", tuple(outputs), {"total": 1.0})
+    outputs = stage_texts(staging, f"{job.id} {job.sha256} {mark}")
+    return JobResult(job, "done", 0.1, "cpu", outputs, {"total": 1.0})
 
 
 def honest(job: Job, staging: Path) -> JobResult | GivenBack:

@@ -33,13 +33,18 @@ def make_job(content: str = "a.jpg", style: str = "mosaic", sha: str = "5" * 64,
 
 def render(outbox: Outbox, job: Job, mark: str = "") -> JobResult:
     """Stands for the worker: two files, complete and told apart by their mark."""
-    folder = outbox.make_staging_folder(job)
+    outputs = stage_texts(outbox.make_staging_folder(job), f"{job.id} {mark}")
+    return JobResult(job, "done", 1.5, "cpu", outputs, {"total": 2.0})
+
+
+def stage_texts(folder: Path, text: str) -> tuple[Output, ...]:
+    """What stands for the two pictures of a pair: files that hold the text."""
     outputs = []
     for kind in ("stylized", "enhanced"):
         path = folder / f"{kind}.png"
-        path.write_text(f"{job.id} {mark} {kind} END")
+        path.write_text(f"{text} {kind} END")
         outputs.append(staged_output(kind, path, 64, 48))
-    return JobResult(job, "done", 1.5, "cpu", tuple(outputs), {"total": 2.0})
+    return tuple(outputs)
 
 
 def line_of(result: JobResult) -> dict[str, object]:

@@ -52,10 +52,14 @@ def test_the_slot_survives_a_worker_that_is_killed(executor, tmp_path):
 
 
 def test_the_slot_survives_a_worker_that_hangs(tmp_path):
+    now = 0.0
     place = WorkerSettings(Limits(stall_seconds=3), tmp_path / "state", paint)
-    executor = LocalExecutor(["cpu"], place)
+    executor = LocalExecutor(["cpu"], place, clock=lambda: now)
     try:
         executor.submit(make_job("hang.jpg"), staging(tmp_path, "one"))
+        while not any(isinstance(event, Progress) for event in executor.poll(0.2)):
+            pass  # it is up
+        now += 4
         result = outcome(executor)
         assert result.error.code is Reason.STALLED
         assert "reported no progress" in result.error.message
