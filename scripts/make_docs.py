@@ -7,7 +7,7 @@ tests/project/test_documentation.py fails where they differ.
 
 import re
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from pipeline.cli import main as cli
 from pipeline.cli.flags import option_flags
 from pipeline.cli.picture_commands import OptionsCommand
+from pipeline.config.accepted import accepted, yaml_value
 from pipeline.config.model import Config
 from pipeline.config.transfer import PRESETS
 
@@ -51,7 +52,7 @@ def presets() -> str:
     """What each preset lays over the defaults."""
     rows = ["| preset | options |", "|---|---|"]
     for name, options in PRESETS.items():
-        said = ", ".join(f"`{key}: {_value(value)}`" for key, value in options.items())
+        said = ", ".join(f"`{key}: {yaml_value(value)}`" for key, value in options.items())
         rows.append(f"| `{name}` | {said} |")
     return "\n".join(rows)
 
@@ -76,10 +77,9 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 def _table(model: type[BaseModel]) -> str:
     rows = ["| key | meaning | accepted | default |", "|---|---|---|---|"]
-    schema = model.model_json_schema()
     for name, field in model.model_fields.items():
-        accepted = _words(schema["properties"][name], schema.get("$defs", {}))
-        cells = (f"`{name}`", _description(name, field), accepted, _default(field))
+        words = accepted(model, name, quote="`")
+        cells = (f"`{name}`", _description(name, field), words, _default(field))
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows)
 
@@ -98,72 +98,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "(required)"
     value = field.get_default(call_default_factory=True)
-    return "(see below)" if isinstance(value, BaseModel) else f"`{_value(value)}`"
-
-
-def _value(value: Any) -> str:
-    """As one would write it in YAML."""
-    if value is None:
-        return "absent"
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{k}: {_value(v)}" for k, v in value.items()) + "}"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _words(schema: dict[str, Any], defs: dict[str, Any]) -> str:
-    """A JSON Schema in words."""
-    if "$ref" in schema:
-        return _words(defs[schema["$ref"].rpartition("/")[2]], defs)
-    if "properties" in schema:
-        return "keys, see below"
-    if "anyOf" in schema:
-        parts = [_words(part, defs) for part in schema["anyOf"] if part.get("type") != "null"]
-        return " or ".join(dict.fromkeys(parts))
-    if "oneOf" in schema:  # told apart by a key: the page of its own says more
-        return "a mapping"
-    if "enum" in schema or "const" in schema:
-        words = [f"`{word}`" for word in schema.get("enum", [schema.get("const")])]
-        return ", ".join(words) if len(words) < 8 else f"{words[0]} ... {words[-1]}"
-    return _TYPES[schema.get("type", "")](schema, defs)
-
-
-def _object(schema: dict[str, Any], defs: dict[str, Any]) -> str:
-    name = _words(schema.get("propertyNames", {"type": "string"}), defs)
-    inner = schema.get("additionalProperties") or next(iter(schema["patternProperties"].values()))
-    return f"{name}: {_words(inner, defs)}"
-
-
-def _array(schema: dict[str, Any], defs: dict[str, Any]) -> str:
-    return f"a list of {_words(schema.get('items', {'type': 'string'}), defs)}"
-
-
-def _number(schema: dict[str, Any], _defs: dict[str, Any]) -> str:
-    kind = "integer" if schema["type"] == "integer" else "number"
-    low = schema.get("minimum", schema.get("exclusiveMinimum"))
-    high = schema.get("maximum", schema.get("exclusiveMaximum"))
-    least = (
-        ""
-        if low is None
-        else f"{'above' if 'exclusiveMinimum' in schema else 'from'} {_value(low)}"
-    )
-    most = (
-        ""
-        if high is None
-        else f"{'below' if 'exclusiveMaximum' in schema else 'to'} {_value(high)}"
-    )
-    return " ".join(filter(None, (kind, least, most)))
-
-
-def _string(schema: dict[str, Any], _defs: dict[str, Any]) -> str:
-    return "path" if schema.get("format") == "path" else "text"
-
-
-_TYPES: dict[str, Callable[[dict[str, Any], dict[str, Any]], str]] = {
-    "object": _object, "array": _array, "integer": _number, "number": _number,
-    "string": _string, "boolean": lambda *_: "`true`, `false`", "": lambda *_: "anything",
-}  # fmt: skip
+    return "(see below)" if isinstance(value, BaseModel) else f"`{yaml_value(value)}`"
 
 
 # --- commands -------------------------------------------------------------------------------

@@ -91,7 +91,8 @@ def parse_flags(model: type[OptionsType], flags: Mapping[str, str | None]) -> Op
         found = describe_error(error, model, "", {(name,): 0 for name in values})
         name, _, rest = found["what"].partition(": ")
         where = f"--{_flag_name(model, name).replace('_', '-')}"
-        raise UsageError(rest or found["what"], where=where, hint=found["hint"]) from None
+        hint = found["hint"].replace(f"for example, {name}: ", f"for example, {where} ")
+        raise UsageError(rest or found["what"], where=where, hint=hint) from None
 
 
 def _parse_flag(model: type[Options], name: str, text: str) -> Any:

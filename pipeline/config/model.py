@@ -7,6 +7,7 @@ docs/config.md follow from the field; `scripts/make_docs.py` writes them. (A tra
 a key of styles and side files and a flag of `stylize`: see `transfer.py`.)
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -30,7 +31,7 @@ from pipeline.config.sections import (
     Watch,
 )
 from pipeline.config.transfer import PresetName, Transfer, resolve_transfer
-from pipeline.config.validation import nearest
+from pipeline.system.near_names import nearest
 from pipeline.system.paths import absolute_path, real_path
 
 BUILTIN = "builtin:"
@@ -49,7 +50,25 @@ def _absolute_path_unless(*words: str) -> BeforeValidator:
 
 ImageSource = Annotated[str, _absolute_path_unless()]
 StyleName = Annotated[str, Field(pattern=r"^\w[\w .-]{0,63}$")]
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$")]
+DEVICE = r"^(auto|cpu|mps|(cuda|xpu)(:\d+)?)$"
+DEVICE_WORDS = ("auto", "cpu", "cuda", "cuda:0", "cuda:1", "mps", "xpu")
+# What other programs and makers call it; by its letters, gpu would be similar to cpu.
+_DEVICE_NAMES = {"gpu": "auto", "nvidia": "cuda", "metal": "mps", "rocm": "cuda", "amd": "cuda"}
+
+
+def device_hint(text: str) -> str:
+    """The device that was probably meant, or all of them."""
+    word = _DEVICE_NAMES.get(text.lower())
+    return nearest(word or text, DEVICE_WORDS)
+
+
+def _check_device(value: Any) -> Any:
+    if isinstance(value, str) and not re.match(DEVICE, value):
+        raise ValueError(f"there is no device {value!r}; {device_hint(value)}")
+    return value
+
+
+Device = Annotated[str, Field(pattern=DEVICE), BeforeValidator(_check_device)]
 Devices = Annotated[tuple[Device, ...], Field(min_length=1)]
 PositiveWeight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
@@ -78,6 +97,8 @@ class StyleEntry(Options):
     @model_validator(mode="before")
     @classmethod
     def _resolve_images(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, str):
+            raise ValueError(f"a style needs keys with values; write {{image: {value!r}}}")
         images = value.get("images") if isinstance(value, dict) else None
         if not isinstance(images, dict):
             return value
@@ -134,6 +155,7 @@ class Config(Options):
     )
     slots: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
         "auto",
+        examples=[2, "auto"],
         description="Workers for each entry of device. auto: one, or several if device is "
         "auto and small pictures fit together into the memory of an "
         "accelerator.",
@@ -241,7 +263,7 @@ class Config(Options):
             for name in rule.styles:
                 if name not in self.styles:
                     raise ValueError(
-                        f"match.{index}.styles names {name!r}, which is not in styles"
+                        f"match.{index}.styles names {name!r}, which is not in styles; "
                         + nearest(name, self.styles)
                     )
         return self

@@ -117,7 +117,9 @@ class Schedule(Options):
     """When jobs may run; docs/bulk.md explains how the keys work together."""
 
     runs: Annotated[tuple[Cron, ...], FromList] = Field(
-        (), description="Cron times at which a bulk run begins. New files wait until the next run."
+        (),
+        description="Cron times at which a bulk run begins. New files wait until the next run.",
+        examples=[["0 2 * * *"]],
     )
     hours: Annotated[
         Hours | tuple[Hours, ...] | None, FromList, AfterValidator(_check_not_empty)
@@ -125,6 +127,7 @@ class Schedule(Options):
         None,
         description='When work is allowed: "22:00-06:00", or a list of such ranges, also '
         'with days: "mon-fri 22:00-06:00".',
+        examples=["22:00-06:00"],
     )
     timezone: Annotated[str, AfterValidator(_check_zone)] | None = Field(
         None,

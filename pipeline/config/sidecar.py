@@ -22,6 +22,7 @@ from pipeline.config.transfer import Transfer
 from pipeline.config.validation import describe_error
 from pipeline.config.yaml_file import parse_yaml
 from pipeline.errors import ConfigError, InputError, Reason
+from pipeline.system.near_names import nearest
 from pipeline.system.safe_files import opened
 
 FOLDER_FILE = "_folder.yaml"
@@ -145,7 +146,8 @@ def _read(
             side = Side.model_validate(document or {})
             _check(side, styles, limits)
         except ValidationError as error:
-            raise ConfigError(**describe_error(error, Side, name, lines)) from None
+            elsewhere = {"config.yaml, not of a side file": Config}
+            raise ConfigError(**describe_error(error, Side, name, lines, elsewhere)) from None
         except _Invalid as error:
             line = lines.get(error.key, 1)
             raise ConfigError(str(error), where=f"{name}:{line}") from None
@@ -166,7 +168,7 @@ def _check(side: Side, styles: Iterable[str], limits: Limits) -> None:
     known = list(styles)
     for name in side.styles or ():
         if name not in known:
-            raise _Invalid(f"there is no style {name!r}; there are: {', '.join(known)}", "styles")
+            raise _Invalid(f"there is no style {name!r}; {nearest(name, known)}", "styles")
     chosen = side.transfer.chosen()
     sides = [chosen.get("size", 0), *(chosen.get("scales") or ())]
     for value in sides:

@@ -65,18 +65,22 @@ class Transfer(Options):
     """Options of one style transfer (Gatys et al. 2015, 2016)."""
 
     size: Side | Literal["source"] = Field(
-        512, description="Long side of the picture in px, or 'source' for the photo's own size."
+        512,
+        description="Long side of the picture in px, or 'source' for the photo's own size.",
+        examples=[1024, "source"],
     )
     scales: Annotated[tuple[Side, ...] | None, FromList] = Field(
         None,
         description="The scales as long sides in px, coarse to fine; the last one is size. "
         "Absent: size, halved until it is close to 128 px (96 to 192).",
+        examples=[[128, 256, 512]],
     )
     steps: Annotated[tuple[Steps, ...], Field(min_length=1), FromList] = Field(
         (50, 16, 14),
         description="Optimiser steps at each scale, coarse to fine. The finest of several "
         "scales and any scales beyond the list use the last value; a single "
         "scale uses the first.",
+        examples=[[50, 16, 14]],
     )
     depths: Depths = Field(
         (5, 5, 3),
@@ -102,6 +106,7 @@ class Transfer(Options):
         {"relu4_2": 1.0},
         min_length=1,
         description="Layers in which content is compared, with weights.",
+        examples=[{"relu4_2": 1.0}],
     )
     content_target: Literal["adapted", "photo"] = Field(
         "adapted",
@@ -120,6 +125,7 @@ class Transfer(Options):
         {"relu1_1": 4.0, "relu2_1": 2.0, "relu3_1": 1.0, "relu4_1": 2.0, "relu5_1": 2.0},
         min_length=1,
         description="Layers in which style is compared, with weights.",
+        examples=[{"relu1_1": 2.0, "relu2_1": 1.0}],
     )
     statistic: Literal["gram", "covariance", "mean_std", "wasserstein", "sliced", "histogram"] = (
         Field(

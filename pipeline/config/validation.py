@@ -1,31 +1,42 @@
 """Pydantic's errors as one line that names the key, the line and the nearest valid key."""
 
-import difflib
-import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from pipeline.config.accepted import accepted, example_of, words_of
+from pipeline.config.key_places import field_at, place_hint
 from pipeline.config.yaml_file import Lines
+from pipeline.system.near_names import nearest_name
 
 MAX_SHOWN = 300  # characters of a value: the reader has the file
 # Pydantic's messages are in terms of Python; these are for people who write YAML.
 _MESSAGES = {
-    "is_instance_of": "input should be a path",
-    "model_type": "input should be keys with values",
-    "dict_type": "input should be keys with values",
-    "tuple_type": "input should be a list",
+    "model_type": "stands where keys with values should be",
+    "dict_type": "stands where keys with values should be",
+    "tuple_type": "stands where a list should be",
     "too_short": "at least one entry is needed",
 }
 
 
 def describe_error(
-    error: ValidationError, model: type[BaseModel], path: Path | str, lines: Lines
+    error: ValidationError,
+    model: type[BaseModel],
+    path: Path | str,
+    lines: Lines,
+    elsewhere: Mapping[str, type[BaseModel]] | None = None,
 ) -> dict[str, str]:
-    """The most useful error of a ValidationError, as ``what, where, hint``."""
+    """The most useful error of a ValidationError, as ``what, where, hint``.
+
+    Args:
+        error: The error.
+        model: The model that was validated.
+        path: The file, to be named.
+        lines: The line of each key path.
+        elsewhere: Models of other documents that may have an unknown key, by what to call them.
+    """
     first = _error_to_show(error, lines)
     document_path = _document_path(first, lines)
     line = lines.get(document_path)
@@ -33,25 +44,32 @@ def describe_error(
     key = ".".join(document_path)
     if first["type"] == "extra_forbidden":
         what = f"unknown key {key!r}"
-        hint = nearest(document_path[-1], _fields_at(model, first["loc"][:-1])).strip("; ")
+        hint = place_hint(document_path[-1], first["loc"][:-1], model, elsewhere)
         return {"what": _shorten(what), "where": where, "hint": hint}
-    message = _MESSAGES.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+    if first["type"] in ("value_error", "missing"):  # our own messages name the value
+        message = first["msg"].removeprefix("Value error, ")
+        what = f"{key}: {message[:1].lower()}{message[1:]}" if key else message
+        return {"what": _shorten(what), "where": where, "hint": ""}
+    message = _MESSAGES.get(first["type"], "is not accepted")
     given = first["input"]
-    value = (
-        f", not {_format_value(given)}"
-        if isinstance(given, str | int | float | bool | None)
-        else ""
-    )
-    # A message of pydantic's own names only the rule; the value is added.
-    if first["type"] in ("value_error", "missing"):
-        value = ""
-    what = f"{key}: {message[:1].lower()}{message[1:]}{value}" if key else message
-    hint = ""
-    what = _shorten(what)
-    if first["type"] == "literal_error" and isinstance(given, str):
-        words = re.findall(r"'([^']+)'", first.get("ctx", {}).get("expected", ""))
-        hint = nearest(given, words).strip("; ")
-    return {"what": what, "where": where, "hint": hint}
+    if isinstance(given, str | int | float | bool | None):
+        message = f"{_format_value(given)} {message}"
+    what = f"{key}: {message}" if key else message
+    return {"what": _shorten(what), "where": where, "hint": _value_hint(first, model)}
+
+
+def _value_hint(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    """The similar word that is accepted, or what is accepted, with an example."""
+    place = field_at(model, detail["loc"])
+    if place is None:
+        return ""
+    given, words = detail["input"], words_of(*place)
+    word = isinstance(given, str) and detail["type"] not in _MESSAGES
+    if word and (near := nearest_name(given, words)) is not None:
+        return f"did you mean {near!r}?"
+    example = example_of(*place)
+    more = f"; for example, {place[1]}: {example}" if example else ""
+    return f"accepted: {accepted(*place)}{more}"
 
 
 def _format_value(given: object) -> str:
@@ -84,31 +102,3 @@ def _document_path(detail: ErrorDetails, lines: Lines) -> tuple[str, ...]:
     if detail["type"] == "missing" or not lines:
         path = (*path, str(detail["loc"][-1]))
     return path
-
-
-def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> Iterable[str]:
-    """Names of the fields at ``loc``, among which the nearest valid key is searched."""
-    fields: Any = model
-    for part in loc:
-        nested = [model for model in _models_in(fields) if isinstance(model, type)]
-        for candidate in nested:
-            if part in candidate.model_fields:
-                fields = candidate.model_fields[str(part)].annotation
-                break
-    models = _models_in(fields)
-    return [name for found in models for name in found.model_fields]
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [m for arg in getattr(annotation, "__args__", ()) for m in _models_in(arg)]
-
-
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint to the most similar name, or to all of them; it begins with a semicolon."""
-    names = list(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; valid: {', '.join(names)}" if names else ""

@@ -123,7 +123,7 @@ def _validated(model: type[OptionsType], options: Mapping[str, Any]) -> OptionsT
         return model.model_validate(dict(options))
     except ValidationError as error:
         lines: dict[tuple[str, ...], int] = {(name,): 0 for name in options}
-        found = describe_error(error, model, "", lines)
+        found = describe_error(error, model, "", lines, {"enhance": Enhance})
         raise UsageError(found["what"], where="paint", hint=found["hint"]) from None
 
 

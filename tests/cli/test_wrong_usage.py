@@ -51,6 +51,7 @@ WRONG = {
     "stylize inbox/cup.jpg builtin:mosaic -o none/o.png": ["none", "create the folder"],
     "stylize inbox/cup.jpg builtin:mosaic -o o.png --preset drat": ["--preset", "draft"],
     "stylize inbox/cup.jpg builtin:mosaic -o o.png --size 3": ["--size", "16"],
+    "stylize inbox/cup.jpg builtin:mosaic -o o.png --size big": ["source", "example, --size 1024"],
     "stylize inbox/cup.jpg builtin:mosaic -o o.png --optimizer sgd": ["--optimizer", "adam"],
     "stylize inbox/cup.jpg builtin:mosaic -o o.png --content-weight x": ["--content-weight", "'x'"],
     "stylize inbox/cup.jpg builtin:mosaic -o o.png --style-layers relu9_1": ["relu5_1"],

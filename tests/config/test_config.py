@@ -163,7 +163,7 @@ def test_at_least_six_starter_styles_ship() -> None:
         ("quarantine: .\n", "inside the quarantine"),  # `retry` would bring back every file
         ("quarantine: outbox\n", "inside the quarantine"),
         ("quarantine: archive\n", "inside the quarantine"),
-        ("inbox: 5\n", "should be a path"),
+        ("inbox: 5\n", "accepted: path"),
         ("queue: [a]\n", "keys with values"),
     ],
 )

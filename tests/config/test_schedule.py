@@ -191,7 +191,7 @@ def test_of_several_cron_times_the_next_one_counts_and_without_any_there_is_none
         ("hours: []", "schedule.hours", "remove the key"),
         ("timezone: Mars/Olympus", "schedule.timezone", "no time zone 'Mars/Olympus'"),
         ("timezone: /etc/passwd", "schedule.timezone", "no time zone"),
-        ("at_end: drop", "schedule.at_end", "'checkpoint' or 'finish'"),
+        ("at_end: drop", "schedule.at_end", "accepted: checkpoint, finish"),
     ],
 )
 def test_a_schedule_that_cannot_be_meant_is_refused_with_its_key(tmp_path: Path, text, key, words):

@@ -1,0 +1,126 @@
+"""Says in words what a key accepts, from its JSON Schema: for error messages, help and docs."""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel
+
+LONG_LIST = 8  # words; of a longer list only the first and the last are shown
+
+Schema = dict[str, Any]
+Describe = Callable[[Schema, Schema, str], str]
+
+
+@cache
+def accepted(model: type[BaseModel], name: str, quote: str = "") -> str:
+    """What one key of a model accepts; ``quote`` encloses words to be written as they are."""
+    schema, defs = _schema_of(model, name)
+    return _describe(schema, defs, quote)
+
+
+def words_of(model: type[BaseModel], name: str) -> list[str]:
+    """The words that one key of a model accepts, also as keys or within lists."""
+    schema, defs = _schema_of(model, name)
+    return list(dict.fromkeys(_words(schema, defs)))
+
+
+def example_of(model: type[BaseModel], name: str) -> str:
+    """One value for a key of a model, as in YAML; "" where the field gives no examples."""
+    examples = model.model_fields[name].examples
+    return yaml_value(examples[0]) if examples else ""
+
+
+def yaml_value(value: Any) -> str:
+    """A value as one would write it in YAML."""
+    if value is None:
+        return "absent"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(yaml_value, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {yaml_value(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, str) and set(value) & set(" :*"):
+        return f'"{value}"'
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@cache
+def _schemas(model: type[BaseModel]) -> Schema:
+    return model.model_json_schema()
+
+
+def _schema_of(model: type[BaseModel], name: str) -> tuple[Schema, Schema]:
+    schema = _schemas(model)
+    return schema["properties"][name], schema.get("$defs", {})
+
+
+def _words(schema: Schema, defs: Schema) -> Iterator[str]:
+    if "$ref" in schema:
+        target = defs[schema["$ref"].rpartition("/")[2]]
+        yield from () if "properties" in target else _words(target, defs)
+    for word in (*schema.get("enum", ()), schema.get("const")):
+        if isinstance(word, str):
+            yield word
+    for key in ("items", "propertyNames"):
+        if key in schema:
+            yield from _words(schema[key], defs)
+    for part in schema.get("anyOf", ()):
+        yield from _words(part, defs)
+
+
+def _describe(schema: Schema, defs: Schema, quote: str) -> str:
+    if "$ref" in schema:
+        return _describe(defs[schema["$ref"].rpartition("/")[2]], defs, quote)
+    if "properties" in schema:
+        return "keys, see below" if quote else f"the keys {', '.join(schema['properties'])}"
+    if "anyOf" in schema:
+        parts = [_describe(p, defs, quote) for p in schema["anyOf"] if p.get("type") != "null"]
+        return " or ".join(dict.fromkeys(parts))
+    if "oneOf" in schema:  # told apart by a key: the page of its own says more
+        return "a mapping"
+    if "enum" in schema or "const" in schema:
+        words = [f"{quote}{word}{quote}" for word in schema.get("enum", [schema.get("const")])]
+        return ", ".join(words) if len(words) < LONG_LIST else f"{words[0]} ... {words[-1]}"
+    return _TYPES[schema.get("type", "")](schema, defs, quote)
+
+
+def _describe_object(schema: Schema, defs: Schema, quote: str) -> str:
+    name = _describe(schema.get("propertyNames", {"type": "string"}), defs, quote)
+    inner = schema.get("additionalProperties") or next(iter(schema["patternProperties"].values()))
+    return f"{name}: {_describe(inner, defs, quote)}"
+
+
+def _describe_array(schema: Schema, defs: Schema, quote: str) -> str:
+    return f"a list of {_describe(schema.get('items', {'type': 'string'}), defs, quote)}"
+
+
+def _describe_number(schema: Schema, _defs: Schema, _quote: str) -> str:
+    kind = "integer" if schema["type"] == "integer" else "number"
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    least = "above" if "exclusiveMinimum" in schema else "from"
+    most = "below" if "exclusiveMaximum" in schema else "to"
+    start = "" if low is None else f"{least} {yaml_value(low)}"
+    end = "" if high is None else f"{most} {yaml_value(high)}"
+    return " ".join(filter(None, (kind, start, end)))
+
+
+def _describe_string(schema: Schema, _defs: Schema, _quote: str) -> str:
+    return "path" if schema.get("format") == "path" else "text"
+
+
+def _describe_boolean(_schema: Schema, _defs: Schema, quote: str) -> str:
+    return f"{quote}true{quote}, {quote}false{quote}"
+
+
+_TYPES: dict[str, Describe] = {
+    "object": _describe_object,
+    "array": _describe_array,
+    "integer": _describe_number,
+    "number": _describe_number,
+    "string": _describe_string,
+    "boolean": _describe_boolean,
+    "": lambda *_: "anything",
+}
