@@ -155,7 +155,7 @@ def _parse_shares(text: str, count: int) -> list[float]:
     values = [parse_scalar(part) for part in text.split(",")] if text else [1.0] * count
     good = all(isinstance(v, int | float) and 0 < v < 1e6 for v in values)
     if not good or len(values) != count:
-        hint = f"one positive number for each of the {count} styles"
+        hint = f"give {count} positive numbers, one for each painting"
         raise UsageError(
             f"{text!r} does not have one number for each style", where="--shares", hint=hint
         )

@@ -31,7 +31,7 @@ from pipeline.system.safe_files import is_disk_full, open_to_overwrite
 
 Samples = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]  # (H, W, 3 or 4)
 
-GROUNDS: dict[Ground, int] = {"white": 255, "grey": 128, "black": 0}
+GROUND_VALUES: dict[Ground, int] = {"white": 255, "grey": 128, "black": 0}
 CHECKER = (232, 208)  # greys of the squares behind a small copy of a transparent picture
 SQUARE = 8  # px
 
@@ -57,7 +57,7 @@ def encode(pixels: Samples, path: Path, wanted: OutputFormat, labels: Labels = N
         OutputError: The disk is full, or the file cannot be written.
     """
     if pixels.shape[2] == 4 and not wanted.alpha:
-        pixels = _on_ground(pixels, wanted.ground)
+        pixels = _composite_on_ground(pixels, wanted.ground)
     with _write_errors(path), open_to_overwrite(path) as file:
         _WRITERS[wanted.format](file, pixels, wanted, labels)
         file.flush()
@@ -144,8 +144,8 @@ def _quality(wanted: OutputFormat) -> int:
     return QUALITY[wanted.format] if wanted.quality is None else wanted.quality
 
 
-def _on_ground(pixels: Samples, ground: Ground) -> Bytes:
-    colour = np.float32(GROUNDS[ground])
+def _composite_on_ground(pixels: Samples, ground: Ground) -> Bytes:
+    colour = np.float32(GROUND_VALUES[ground])
     alpha = pixels[..., 3:].astype(np.float32) / 255
     blended: Bytes = np.rint(colour + (pixels[..., :3] - colour) * alpha).astype(np.uint8)
     return blended
