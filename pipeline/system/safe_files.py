@@ -62,19 +62,21 @@ _HINTS = {
 
 
 @contextmanager
-def disk_errors(where: Path, denied: Reason = Reason.OUTPUT_INVALID) -> Iterator[None]:
+def disk_errors(where: Path, in_the_way: Reason = Reason.OUTPUT_INVALID) -> Iterator[None]:
     """Turn errors of writing to the outbox into OutputError, with codes for full and failed disks.
 
-    ``denied`` is the code if access is denied or something else has the name. IO_ERROR, for which
-    work pauses, is right where this concerns the whole outbox instead of one pair's files.
+    Denied access is IO_ERROR, for which work pauses: no photo is to blame for it. ``in_the_way`` is
+    the code if something else has the name: IO_ERROR where this concerns the whole outbox instead
+    of one pair's files.
     """
     try:
         yield
     except OSError as error:
         number = error.errno or 0
-        code = Reason.IO_ERROR if number in _DISK_FAILED else Reason.OUTPUT_INVALID
+        failed = number in _DISK_FAILED | _DENIED
+        code = Reason.IO_ERROR if failed else Reason.OUTPUT_INVALID
         code = Reason.DISK_FULL if is_disk_full(error) else code
-        code = denied if number in _DENIED | _IN_THE_WAY else code
+        code = in_the_way if number in _IN_THE_WAY else code
         what = f"cannot be written: {error_text(error)}"
         hint = _HINTS.get(number, "")
         if isinstance(error, NotRegularError):

@@ -1,5 +1,9 @@
 """A full disk or a missing outbox pauses the work, and no attempt is counted."""
 
+import errno
+import os
+
+import pytest
 from support.studio import CONFIG
 
 from pipeline.daemon import fault_pauses
@@ -73,3 +77,32 @@ def test_an_outbox_that_vanishes_is_waited_for(studio):
     (studio.root / "unmounted").rename(studio.outbox.root)
     studio.until_idle()
     assert studio.states() == {"a.png": "done"}
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize("calls", [("link", "replace"), ("mkdir",), ("fsync",)])
+def test_a_folder_of_the_outbox_that_denies_access_is_waited_for_and_blames_no_photo(
+    make_studio, monkeypatch, calls, number
+):
+    studio = make_studio(CONFIG + "failed: quarantine\n")
+    studio.put("first.png", seed=1)
+    studio.until_idle()
+    studio.put("sub/a.png")
+    studio.until_running()
+
+    def denied(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        for call in calls:
+            patch.setattr(os, call, denied)
+        studio.executor.end()
+        for _ in range(50):
+            studio.tick(10.0)
+        assert studio.service.fault_pause is not None
+        assert studio.service.fault_pause.cause == "outbox"
+        assert os.strerror(number).lower() in studio.view.message
+    studio.until_idle()
+    assert studio.states() == {"first.png": "done", "sub/a.png": "done"}
+    assert (studio.inbox / "sub/a.png").exists()
+    studio.good_one_survives()
