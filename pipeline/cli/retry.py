@@ -15,6 +15,7 @@ from pipeline.inbox.tree import content_of
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import FILE, Ledger
 from pipeline.system.paths import is_folder, real_path
+from pipeline.system.safe_files import error_text
 
 
 def retry_jobs(loaded: Loaded, jobs: list[str] | None) -> int:
@@ -27,8 +28,8 @@ def retry_jobs(loaded: Loaded, jobs: list[str] | None) -> int:
         jobs: Ids of jobs, or files of the inbox or the quarantine; None: all failed ones.
 
     Raises:
-        UsageError: Another file now has the name of a quarantined photo. All other photos have
-            been moved back.
+        PipelineError: A quarantined photo cannot be moved back.
+        UsageError: Another file has its name. In both cases all other photos have been moved back.
     """
     config = loaded.config
     refuse_shared(config.state)
@@ -40,9 +41,7 @@ def retry_jobs(loaded: Loaded, jobs: list[str] | None) -> int:
         # The ledger first: a photo that returns before its job is queued is quarantined again.
         count = ledger.retry(_find_failed(config, ledger, quarantined) if named is None else named)
     returning = [file for file in quarantined if wanted is None or file.content in wanted]
-    blocked = [file for file in returning if not _put_back(file, config.inbox)]
-    if blocked:
-        raise _name_taken_error(blocked)
+    _put_all_back(returning, config.inbox)
     return count + len({file.content for file in returning} - {pair.content for pair in pairs})
 
 
@@ -91,15 +90,23 @@ def _find_contents(
     return found
 
 
-def _put_back(file: QuarantinedPhoto, inbox: Path) -> bool:
-    """Move a quarantined photo back into the inbox; False when another file has its name."""
-    try:
-        return restore(file, inbox)
-    except OSError as error:
-        what = f"cannot be moved back into the inbox: {os.strerror(error.errno or 0).lower()}"
-        raise PipelineError(
-            what, where=str(file.path), hint="fix the cause, then run `retry` again"
-        ) from error
+def _put_all_back(returning: list[QuarantinedPhoto], inbox: Path) -> None:
+    """Move quarantined photos back into the inbox; one that cannot be moved stops no other."""
+    blocked, failed = [], []
+    for file in returning:
+        try:
+            if not restore(file, inbox):
+                blocked.append(file)
+        except OSError as error:
+            failed.append((file, error))
+    if failed:
+        file, first = failed[0]
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        what = f"cannot be moved back into the inbox: {error_text(first)}{more}"
+        hint = "fix the cause, then run `retry` again"
+        raise PipelineError(what, where=str(file.path), hint=hint) from first
+    if blocked:
+        raise _name_taken_error(blocked)
 
 
 def _name_taken_error(blocked: list[QuarantinedPhoto]) -> UsageError:

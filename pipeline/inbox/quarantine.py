@@ -18,6 +18,7 @@ from pipeline.system.safe_files import (
     new_file,
     opened_folder,
 )
+from pipeline.system.taking import original_name, taken
 
 EMPTY_DIGEST = hashlib.sha256().hexdigest()
 
@@ -57,11 +58,29 @@ def restore(one: QuarantinedPhoto, inbox: Path) -> bool:
         if not _link_into_inbox(one.path.name, there, place.name, back):
             return False
         os.fsync(back)
-        with suppress(FileNotFoundError):  # moved, not linked
-            os.unlink(one.path.name, dir_fd=there)
-        remove_note(one.path.name, there)
+        if _remove_restored(one.path.name, there, place.name, back):
+            remove_note(original_name(one.path.name) or one.path.name, there)
         os.fsync(there)
     return True
+
+
+def _remove_restored(source: str, there: int, name: str, back: int) -> bool:
+    """Remove a photo from quarantine; False if its name there belongs to another file by now."""
+    with suppress(FileNotFoundError), taken(there, source) as private:
+        if not _is_same_file(private, there, name, back) and not _has_same_bytes(
+            private, there, name, back
+        ):
+            return False
+        os.unlink(private, dir_fd=there)
+    return True
+
+
+def _is_same_file(source: str, there: int, name: str, back: int) -> bool:
+    """Whether two names belong to one file."""
+    with suppress(FileNotFoundError):
+        found = os.stat(name, dir_fd=back, follow_symlinks=False)
+        return os.path.samestat(os.stat(source, dir_fd=there, follow_symlinks=False), found)
+    return False
 
 
 def _link_into_inbox(source: str, there: int, name: str, back: int) -> bool:
@@ -132,12 +151,15 @@ def _photos(root: Path) -> Iterator[Path]:
             if name.endswith((REASON_SUFFIX, ".part")):
                 continue
             with suppress(FileNotFoundError):  # restored meanwhile
-                if stat.S_ISREG(path.lstat().st_mode):
+                status = path.lstat()
+                # An empty file is no photo: a full disk left it in an earlier version.
+                if stat.S_ISREG(status.st_mode) and status.st_size:
                     yield path
 
 
 def _read_photo(root: Path, path: Path) -> QuarantinedPhoto:
-    note = read_note(path)
+    place = path.with_name(original_name(path.name) or path.name)  # a kill left a private name
+    note = read_note(place)
     if note is None:
-        return QuarantinedPhoto(path.relative_to(root).as_posix(), path)
+        return QuarantinedPhoto(place.relative_to(root).as_posix(), path)
     return QuarantinedPhoto(note.content, path, note.code, note.message)

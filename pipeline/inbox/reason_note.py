@@ -4,7 +4,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pipeline.errors import Failure
 from pipeline.system.safe_files import read_bounded, write_whole
@@ -32,8 +32,21 @@ def read_note(photo: Path | str, *, folder: int | None = None) -> ReasonNote | N
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         facts = json.loads(read_bounded(f"{photo}{REASON_SUFFIX}", MOST_NOTE, folder=folder))
         error = facts["error"]
-        return ReasonNote(str(facts["content"]), str(error["code"]), str(error["message"]))
+        content = str(facts["content"])
+        if _is_place(content):
+            return ReasonNote(content, str(error["code"]), str(error["message"]))
     return None
+
+
+def _is_place(content: str) -> bool:
+    """Whether this is a path of a file within the inbox.
+
+    Raises:
+        ValueError: It holds characters that no file name can hold.
+    """
+    path = PurePosixPath(content)
+    inside = bool(path.name) and not path.is_absolute() and ".." not in path.parts
+    return inside and b"\0" not in os.fsencode(content)
 
 
 def write_note(photo: Path, content: str, failure: Failure) -> None:

@@ -1,6 +1,7 @@
 """Photos come back from quarantine whole, also where the return is killed."""
 
 import errno
+import json
 import os
 import shutil
 import sys
@@ -14,7 +15,7 @@ from support.fake_work import photo
 from support.inbox_project import QUARANTINE, loaded, put_aside
 
 from pipeline.cli.retry import retry_jobs
-from pipeline.errors import Reason, UsageError
+from pipeline.errors import PipelineError, Reason, UsageError
 from pipeline.inbox import quarantine
 from pipeline.inbox.quarantine import QuarantinedPhoto, quarantined_photos, restore
 from pipeline.system.copying import part_name
@@ -111,7 +112,7 @@ def test_a_return_from_another_disk_may_be_killed_anywhere_and_is_ended_by_the_n
         path = root / "quarantine/a.png"
         path.write_bytes(b"the photo")
         with monkeypatch.context() as patch, suppress(Killed):
-            for name in ("link", "unlink", "replace", "fsync", "open"):
+            for name in ("link", "unlink", "replace", "rename", "fsync", "open"):
                 patch.setattr(os, name, last_call(getattr(os, name), calls, last))
             assert restore(QuarantinedPhoto("a.png", path), root / "inbox")
             break
@@ -214,3 +215,74 @@ def test_a_note_in_quarantine_cannot_send_a_photo_out_of_the_inbox(make_studio, 
     with pytest.raises(OSError, match="leaves the folder"):
         restore(one, studio.inbox)
     assert one.path.exists()
+
+
+@pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize("where", ["quarantine", "inbox"])
+def test_a_file_that_comes_while_a_photo_returns_is_never_lost(tmp_path, monkeypatch, far, where):
+    """Before each call that changes a folder, once, another file takes one of the two names."""
+    if far:
+        monkeypatch.setattr(os, "link", across_disks(os.link))
+    for moment in count():
+        root = tmp_path / str(moment)
+        for name in ("inbox", "quarantine"):
+            (root / name).mkdir(parents=True)
+        path, calls = root / "quarantine/a.png", count()
+        path.write_bytes(b"the photo")
+        (root / "new.png").write_bytes(b"another")
+
+        def come(root=root):
+            if where == "quarantine":
+                (root / "new.png").rename(root / "quarantine/a.png")
+            elif not (root / "inbox/a.png").exists():
+                (root / "new.png").rename(root / "inbox/a.png")
+
+        with monkeypatch.context() as patch:
+            for name in ("link", "unlink", "replace", "rename", "fsync", "open", "stat"):
+                patch.setattr(os, name, act_before(getattr(os, name), calls, moment, come))
+            restore(QuarantinedPhoto("a.png", path), root / "inbox")
+            made = next(calls)
+        found = sorted(p.read_bytes() for p in root.rglob("*.png"))
+        assert b"another" in found, moment
+        assert found == [b"another", b"the photo"] or where == "quarantine", moment
+        assert not list(root.rglob(".*")), moment
+        assert all(p.stat().st_nlink == 1 for p in root.rglob("*.png")), moment
+        if made <= moment:
+            break
+    assert moment > 10
+
+
+def act_before(real, calls, moment, act):
+    def counted(*args, **how):
+        if next(calls) == moment:
+            act()
+        return real(*args, **how)
+
+    return counted
+
+
+HOSTILE = ["", ".", "..", "../x.png", "/x.png", "a/../../x.png", "sub/\0n.png", "b\ud800.png"]
+
+
+def test_a_note_without_a_place_in_the_inbox_is_no_note(tmp_path):
+    for number, content in enumerate(HOSTILE):
+        (tmp_path / f"{number}.png").write_bytes(b"a photo")
+        note = {"content": content, "error": {"code": "x", "message": "y"}}
+        (tmp_path / f"{number}.png.reason.json").write_text(json.dumps(note))
+    found = [one.content for one in quarantined_photos(tmp_path)]
+    assert found == [f"{number}.png" for number in range(len(HOSTILE))]
+
+
+def test_a_photo_that_cannot_return_stops_no_other(make_studio):
+    studio = make_studio(QUARANTINE)
+    quarantined = studio.root / "quarantine"
+    quarantined.mkdir()
+    for name, place in (("1.png", f"{'n' * 300}.png"), ("2.png", "file/2.png"), ("3.png", "3.png")):
+        (quarantined / name).write_bytes(b"a photo")
+        note = {"content": place, "error": {"code": "x", "message": "y"}}
+        (quarantined / f"{name}.reason.json").write_text(json.dumps(note))
+    (studio.inbox / "file").write_text("no folder")
+    with pytest.raises(PipelineError, match=r"cannot be moved back .* \(and 1 more\)"):
+        retry_jobs(loaded(studio), None)
+    assert (studio.inbox / "3.png").read_bytes() == b"a photo"
+    assert {one.path.name for one in quarantined_photos(quarantined)} == {"1.png", "2.png"}
