@@ -168,10 +168,20 @@ def find_full_disk(
 def pause_for_full_disk(
     folder: Path, free_bytes: int, now: float, measure: MeasureSpace = measure_space
 ) -> FaultPause:
-    """The pause after a write has failed because the disk is full."""
+    """The pause after a write has failed because the disk is full.
+
+    Its figures may not show it: no inodes are left, or a quota or a file size limit is reached.
+    """
     free, total = measure(folder)
-    need = int(max(reserved_bytes(total, free_bytes), free + 1) * HYSTERESIS)
-    return _pause_for_disk(folder, need, free, now + AGAIN_SECONDS)
+    reserved, again = reserved_bytes(total, free_bytes), now + AGAIN_SECONDS
+    need = int(max(reserved, free + 1) * HYSTERESIS)
+    if free < max(reserved, total // _SHARE):
+        return _pause_for_disk(folder, need, free, again)
+    why = (
+        f"the disk of {folder} takes no more, although {free / 1e6:.1f} MB are free: no inodes, a"
+        f" quota, a size limit, or a larger file; tried again every {AGAIN_SECONDS:.0f} s"
+    )
+    return FaultPause("disk", why, again, folder, need)
 
 
 def pause_for_outbox(
@@ -179,7 +189,7 @@ def pause_for_outbox(
 ) -> FaultPause | None:
     """The pause after a write to the outbox has failed; None where waiting does not help."""
     if error.code is Reason.DISK_FULL:
-        return pause_for_full_disk(outbox, free_bytes, now)
+        return pause_for_full_disk(_folder_of(error, outbox), free_bytes, now)
     if error.code is Reason.IO_ERROR:
         return pause_until_reachable("outbox", str(error), now)
     return None
@@ -205,6 +215,13 @@ def is_over(pause: FaultPause, now: float, measure: MeasureSpace = measure_space
         return measure(pause.folder)[0] >= pause.need
     except OSError:
         return False
+
+
+def _folder_of(error: OutputError, outbox: Path) -> Path:
+    """The folder of the outbox that could not be written to: it may lie on a disk of its own."""
+    place = Path(error.where)
+    above = [place, *place.parents] if place.is_relative_to(outbox) else []
+    return next((folder for folder in above if folder.is_dir()), outbox)
 
 
 def _pause_for_disk(folder: Path, need: int, free: int, again: float) -> FaultPause:

@@ -45,11 +45,16 @@ class Outcomes:
         self.bookkeeping, self.checkpoints = bookkeeping, checkpoints
         self.events: deque[JobResult | GivenBack] = deque()  # not in the ledger yet
         self.checks, self.waiting_recipes = Checks(), WaitingRecipes()
+        self._old_events = 0  # so many of the first events are older than the end of a pause
         self._versions: dict[str, str] = {}  # of the photos of running jobs, by job id
 
     def remember_version(self, job: Job, version: str) -> None:
         """Remember the version that a job's photo had when the job began."""
         self._versions[job.id] = version
+
+    def pause_is_over(self) -> None:
+        """A fault pause has ended: a full disk that was reported before says nothing any more."""
+        self._old_events = len(self.events)
 
     def settle(self, wall: float) -> Iterator[Outcome]:
         """Record all events. After an error the next call goes on with those that are left.
@@ -61,6 +66,7 @@ class Outcomes:
         while self.events:
             yield from self._settle(self.events[0], wall)
             self.events.popleft()
+            self._old_events = max(0, self._old_events - 1)
 
     def publish(self, wall: float) -> Iterator[Outcome]:
         """Publish what is staged.
@@ -119,6 +125,8 @@ class Outcomes:
         assert failure is not None  # noqa: S101  # a failed result has one
         if BLAME[failure.code] is Blame.MACHINE:
             yield self._give_back(job)
+            if failure.code is Reason.DISK_FULL and self._old_events:
+                return
             raise _machine_error(failure)
         if BLAME[failure.code] is Blame.STYLE:
             yield self._give_back(job)

@@ -138,6 +138,7 @@ class Service:
         """
         if self.fault_pauses.end_if_over(now):
             self.bookkeeping.unpublished = True
+            self.outcomes.pause_is_over()
             self.executor.renew()
             self.planner.wake(stale=True)
         self._collect(now, timeout)

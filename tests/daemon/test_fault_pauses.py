@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 from support.studio import CONFIG
@@ -106,3 +107,36 @@ def test_a_folder_of_the_outbox_that_denies_access_is_waited_for_and_blames_no_p
     assert studio.states() == {"first.png": "done", "sub/a.png": "done"}
     assert (studio.inbox / "sub/a.png").exists()
     studio.good_one_survives()
+
+
+def test_full_disks_that_workers_reported_before_space_came_back_start_no_new_pause(make_studio):
+    studio = make_studio(CONFIG, slots=4)
+    for seed in range(4):
+        studio.put(f"{seed}.png", seed)
+    studio.until_running(4)
+    for _ in range(4):
+        studio.executor.fail(Reason.DISK_FULL)
+    studio.tick()
+    assert studio.service.fault_pause
+    studio.tick(fault_pauses.AGAIN_SECONDS)
+    assert studio.service.fault_pause is None
+    studio.until_idle()
+    assert set(studio.states().values()) == {"done"}
+    assert {pair.attempt for pair in studio.ledger.pairs()} == {1}
+
+
+def test_a_disk_whose_figures_show_no_lack_of_space_is_not_promised_to_have_more_than_it_has():
+    pause = fault_pauses.pause_for_full_disk(Path("/disk"), 0, 0.0, lambda _: (900, 1000))
+    assert "goes on at" not in pause.why
+    assert "tried again every 15 s" in pause.why
+    short = fault_pauses.pause_for_full_disk(Path("/disk"), 40, 0.0, lambda _: (30, 1000))
+    assert "goes on at" in short.why
+
+
+def test_the_disk_of_a_folder_within_the_outbox_is_the_one_that_is_named(tmp_path):
+    (tmp_path / "outbox/sub").mkdir(parents=True)
+    where = str(tmp_path / "outbox/sub/a--mosaic.png")
+    full = OutputError("cannot be written", where=where, code=Reason.DISK_FULL)
+    pause = fault_pauses.pause_for_outbox(full, tmp_path / "outbox", 0, 0.0)
+    assert pause is not None
+    assert pause.folder == tmp_path / "outbox/sub"
