@@ -35,7 +35,7 @@ def explain_report(loaded: Loaded, file: Path) -> Report:
     config = loaded.config
     with open_ledger(loaded) as ledger:
         pairs = [
-            pair_row(pair) | {"deleted": _find_deleted(config.outbox, pair)}
+            pair_row(pair, ledger) | {"deleted": _find_deleted(config.outbox, pair)}
             for pair in ledger.pairs(content=content)
         ]
         sighting = ledger.files.find(content)
@@ -104,6 +104,7 @@ def _plan_line(pair: Report) -> str:
     same = f", the same photo as {pair['same_as']}" if pair["same_as"] else ""
     hint = {
         "failed before": "; `retry` tries again",
+        "draft deleted": ", somebody deleted its draft; `retry JOB` renders it in full",
         "restored": ", an earlier version was restored; `retry FILE` renders it as configured",
     }.get(pair["why"], "")
     return f"  {pair['style']}: {verb}: {pair['why']}{same}{hint}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.config.loading import Loaded
 from pipeline.inbox.quarantine import QuarantinedPhoto
+from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import FILE, Ledger
 from pipeline.ledger.records import Pair, Version
 from pipeline.system.text import encodable, format_duration
@@ -29,7 +30,7 @@ def failure_row(failure: Any) -> Report | None:
     return {"code": failure.code, "message": encodable(failure.message)} if failure else None
 
 
-def pair_row(pair: Pair) -> Report:
+def pair_row(pair: Pair, ledger: Ledger) -> Report:
     """A pair of photo and style as the ledger has it."""
     return {
         "job": pair.job,
@@ -38,6 +39,7 @@ def pair_row(pair: Pair) -> Report:
         "state": pair.state.value,
         "attempt": pair.attempt,
         "recipe": pair.recipe,
+        "draft": pair.state is JobState.DONE and ledger.history.is_draft(pair),
         "seconds": round(pair.seconds, 3),
         "device": pair.device,
         "outputs": [asdict(output) | {"path": encodable(output.path)} for output in pair.outputs],
@@ -50,7 +52,8 @@ def pair_row(pair: Pair) -> Report:
 
 def pair_line(pair: Report) -> str:
     """A pair with its progress, its result or its failure."""
-    head = f"{pair['job']}  {pair['state']:8}{pair['content']} x {pair['style']}"
+    state = "draft" if pair["draft"] else pair["state"]
+    head = f"{pair['job']}  {state:8}{pair['content']} x {pair['style']}"
     if pair["error"]:
         return f"{head}  {pair['error']['code']}: {pair['error']['message']}"
     if progress := pair.get("progress"):

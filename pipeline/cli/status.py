@@ -64,11 +64,11 @@ def status_report(loaded: Loaded) -> Report:
             "trouble": "; ".join(filter(None, (backlog.trouble, _get_trouble(instance)))),
             "jobs": {state.value: counts.get(state, 0) for state in JobState},
             "running": [
-                pair_row(pair) | {"progress": progress.get(pair.job)}
+                pair_row(pair, ledger) | {"progress": progress.get(pair.job)}
                 for pair in ledger.pairs(JobState.RUNNING)
             ],
-            "recent": [pair_row(p) for p in ledger.pairs(JobState.DONE, limit=MAX_RECENT)],
-            "failed": [pair_row(pair) for pair in failed],
+            "recent": [pair_row(p, ledger) for p in ledger.pairs(JobState.DONE, limit=MAX_RECENT)],
+            "failed": [pair_row(pair, ledger) for pair in failed],
             "refused": [
                 {
                     "content": encodable(file.content),

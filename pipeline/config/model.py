@@ -164,6 +164,13 @@ class Config(Options):
         "balanced",
         description="The size of pictures and the number of steps; see the presets below.",
     )
+    first: Literal["draft", "full"] = Field(
+        "full",
+        description="The first picture of a photo in a style: draft renders a small one with the "
+        "preset draft, which the full picture replaces; full renders the full picture at "
+        "once. There are no drafts with `schedule.runs`, with `run --limit`, and while "
+        "more than 50 pairs wait.",
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
         0, description="The random seed. The same seed gives the same picture on the same device."
     )

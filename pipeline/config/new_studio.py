@@ -29,6 +29,7 @@ TEMPLATE = """\
 inbox: inbox             # drop photos here
 outbox: outbox           # pictures appear here; open outbox/index.html to see them all
 preset: balanced         # draft 256 | balanced 512 | fine 1024 | print 2048 (long side in px)
+first: draft             # a small picture of every photo soon, then the full one | full: only that
 
 # Each style is a name of your own, and a painting: a path, or one of the starter styles
 # (`python -m pipeline styles` lists them).

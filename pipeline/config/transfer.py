@@ -187,6 +187,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
+# What is rendered first with `first: draft`: other scales would not fit this size.
+DRAFT = Transfer.model_validate(PRESETS["draft"] | {"scales": None})
+
 PresetName = Literal["draft", "balanced", "fine", "print"]
 
 

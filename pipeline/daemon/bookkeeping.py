@@ -118,8 +118,9 @@ class Bookkeeping:
     def publish_all(self, wall: float) -> Iterator[tuple[Staged, bool]]:
         """Publish all staged pairs: new ones, and those of before a crash or a pause.
 
-        Yields each pair once it has ended, and whether it must be rendered again because it could
-        not be published. The next pair is published when the caller asks for it.
+        Yields each pair once it has ended, and whether it must be rendered again: in full after a
+        draft, or because it could not be published. The next pair is published when the caller asks
+        for it.
 
         Raises:
             OutputError: The disk is full or fails; staged pairs are kept and may be tried again.
@@ -127,7 +128,7 @@ class Bookkeeping:
         for staged in self.ledger.staged():
             again = False
             try:
-                self._publish(staged, wall)
+                again = self._publish(staged, wall)
             except OutputError as error:
                 if error.code in _DISK_REASONS:
                     raise
@@ -189,12 +190,15 @@ class Bookkeeping:
         standing = self.ledger.history.current(staged.content, staged.style, staged.life)
         earlier = tuple(output for output in staged.previous if output.sha256 not in new)
         before = standing.outputs if standing else earlier
-        if self.version_limits is None or {output.sha256 for output in before} <= new:
+        is_draft = standing is not None and standing.draft
+        same = {output.sha256 for output in before} <= new
+        if self.version_limits is None or is_draft or same:
             return ()
         self._kept_some = True
         return self._versions.keep(before, standing.id if standing else staged.job)
 
-    def _publish(self, staged: Staged, wall: float) -> None:
+    def _publish(self, staged: Staged, wall: float) -> bool:
+        """Publish a pair; returns whether it is a draft."""
         kept = self._keep(staged)
         for left in reversed(range(NAMES_TRIED)):
             try:
@@ -212,11 +216,12 @@ class Bookkeeping:
         line = self.ledger.finish(staged, outputs, kept)
         self._clear(staged)
         if line is None:
-            return
+            return False
         if staged.restores:
             note("restored", content=staged.content, style=staged.style, job=staged.job)
         else:
             self._report(staged, line, wall)
+        return bool(line.get("draft"))
 
     @contextmanager
     def _gallery_errors(self) -> Iterator[None]:
@@ -279,6 +284,7 @@ class Bookkeeping:
                 code=error.get("code", ""),
                 message=error.get("message", ""),
                 job=staged.job,
+                draft=bool(line.get("draft")),
             )
         )
         self._on_line(line)

@@ -2,11 +2,13 @@
 
 Photos with a higher priority come first. Among equals the folders take turns, at each level of the
 tree, so that a large folder does not hold up the others. Within a folder the configured order
-applies. All jobs of one photo stay together, because they share computed features.
+applies. All jobs of one photo stay together, because they share computed features. Only drafts
+come before the full pictures of all photos of the same priority.
 """
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from pipeline.config.patterns import matches
 from pipeline.config.sections import Queue
@@ -56,7 +58,8 @@ class JobQueue:
         if self._photo in photos:  # its other styles before all other photos
             order.remove(self._photo)
             order.insert(0, self._photo)
-        self._jobs = deque(job for content in order for job in photos[content])
+        in_order = [job for content in order for job in photos[content]]
+        self._jobs = deque(drafts_first(in_order, self.options, lambda job: job))
         self._later = {}
         if waits:
             for job in [job for job in self._jobs if job.id in waits]:
@@ -132,6 +135,24 @@ def ordered(
     if options.fair:
         together = [_in_turns(equals, "", served) for equals in together]
     return [content for equals in together for content in equals]
+
+
+T = TypeVar("T")
+
+
+def drafts_first(pairs: list[T], options: Queue, job_of: Callable[[T], Job | None]) -> list[T]:
+    """The same pairs with drafts before full pictures of the same priority."""
+    jobs = [job for job in map(job_of, pairs) if job is not None]
+    if not any(job.draft for job in jobs):
+        return pairs
+
+    def place(pair: T) -> tuple[int, bool]:
+        job = job_of(pair)
+        return (
+            (0, True) if job is None else (-_priority(job.content, options.folders), not job.draft)
+        )
+
+    return sorted(pairs, key=place)
 
 
 def _key(files: Mapping[str, Found], order: str) -> Callable[[str], int]:

@@ -22,7 +22,7 @@ from pipeline.inbox.originals import Ending, Originals
 from pipeline.inbox.quarantine import quarantined_photos
 from pipeline.inbox.scanner import Found, Refused, Scan
 from pipeline.jobs.job import Job, JobResult, JobState, Photo
-from pipeline.jobs.plan import Planned, plan_jobs
+from pipeline.jobs.plan import DraftStands, KnownPair, Planned, draft_first, plan_jobs
 from pipeline.jobs.recipe import forget_digest
 from pipeline.jobs.retry_policy import MACHINE_REASONS
 from pipeline.ledger.ledger import Ledger
@@ -32,6 +32,10 @@ from pipeline.monitoring.estimate import work_of
 # Seconds between two plans while many new files are examined; twice as long for a queue of 1000
 # jobs, and so on: with a long queue a plan takes longer, and new jobs are less urgent.
 PLAN_SECONDS, PLAN_PAIRS = 1.0, 1000
+
+# With more pairs to do than this, first pictures are rendered in full, also with `first: draft`:
+# the drafts would delay the last full picture by minutes.
+MOST_FOR_DRAFTS = 50
 
 _ENDED = frozenset({"done", "failed before"})
 
@@ -79,10 +83,16 @@ class Planner:
     Args:
         config, manifest: What is wanted.
         ledger: What was done. It is only read.
+        drafts: Whether drafts may be rendered first, if the config says so.
     """
 
-    def __init__(self, config: Config, manifest: Manifest, ledger: Ledger) -> None:
+    def __init__(
+        self, config: Config, manifest: Manifest, ledger: Ledger, *, drafts: bool = True
+    ) -> None:
         self.config, self.manifest, self.ledger = config, manifest, ledger
+        bulk = config.schedule is not None and bool(config.schedule.runs)
+        self._drafts = drafts and config.first == "draft" and not bulk
+        self._full: set[tuple[str, str]] = set()  # pairs that get no draft: they came with many
         self.intake = Intake(config, manifest, ledger)
         self.recipe_files = RecipeFiles(config.watch.settle_seconds)
         self.settling = 0
@@ -223,8 +233,9 @@ class Planner:
         """
         photos, refused = self.intake.photos()
         finished = self.ledger.finished()
-        recipe_of, known = self.intake.recipes.recipe_if_readable, self.ledger.known()
-        pairs = plan_jobs(photos, self.manifest, recipe_of, known, finished)
+        pairs = self._plan_pairs(photos, self.ledger.known(), finished)
+        if self._drafts:
+            pairs = draft_first(pairs, self._without_draft(pairs))
         wanted = [p.job for p in pairs if p.due and p.job and p.job.id not in running]
         due = [job for job in wanted if not self.recipe_files.must_wait(job)]
         self._jobs_wait = len(due) < len(wanted)
@@ -242,6 +253,29 @@ class Planner:
         self._planned_at, self.stale = now, False
         return plan
 
+    def _plan_pairs(
+        self,
+        photos: Iterable[Photo],
+        known: Mapping[tuple[str, str], KnownPair],
+        finished: Finished,
+    ) -> list[Planned]:
+        recipe_of = self.intake.recipes.recipe_if_readable
+        stands: DraftStands | None = self._draft_stands if self.config.first == "draft" else None
+        return plan_jobs(photos, self.manifest, recipe_of, known, finished, stands)
+
+    def _draft_stands(self, job: Job) -> bool:
+        """Whether the draft that a job replaces is in the outbox; a result deleted stays so."""
+        draft = self.ledger.history.replaced_by(job)
+        outputs = draft.outputs if draft else ()
+        return any((self.config.outbox / output.path).is_file() for output in outputs)
+
+    def _without_draft(self, pairs: list[Planned]) -> set[tuple[str, str]]:
+        """Pairs whose first picture is no draft, because too many pairs waited at a time."""
+        due = {(pair.content, pair.style) for pair in pairs if pair.due}
+        many = len(due) + len(self.intake.unexamined()) > MOST_FOR_DRAFTS
+        self._full = due if many else self._full & due
+        return self._full
+
     def ending_of(self, content: str) -> Ending | None:
         """How all pairs of a photo have ended, done or failed; None if one has not.
 
@@ -255,9 +289,7 @@ class Planner:
         if photo is None:
             return None
         before, finished = self.ledger.known(content), self.ledger.finished(photo.sha256)
-        pairs = plan_jobs(
-            [photo], self.manifest, self.intake.recipes.recipe_if_readable, before, finished
-        )
+        pairs = self._plan_pairs([photo], before, finished)
         whys = {pair.why for pair in pairs}
         if not whys or not whys <= _ENDED:
             return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.config.loading import Loaded
 from pipeline.config.model import Config
-from pipeline.daemon.job_queue import ordered
+from pipeline.daemon.job_queue import drafts_first, ordered
 from pipeline.daemon.planner import Plan, Planner
 from pipeline.daemon.replacements import Replacing
 from pipeline.errors import Failure, InputError
@@ -43,7 +43,8 @@ class Preview:
             if pair.due:
                 photos.setdefault(pair.content, []).append(pair)
         order = ordered(list(photos), self.files, self.config.queue, {})
-        return [pair for content in order for pair in photos[content]]
+        pairs = [pair for content in order for pair in photos[content]]
+        return drafts_first(pairs, self.config.queue, lambda pair: pair.job)
 
 
 def preview(loaded: Loaded, only: str | None = None) -> Preview:

@@ -58,7 +58,7 @@ def replacing(plan: Iterable[Planned], history: History, outbox: Path, *, kept: 
         if not pair.due or pair.job is None or pair.why == "new":
             continue
         standing = history.replaced_by(pair.job)
-        outputs = standing.outputs if standing else ()
+        outputs = standing.outputs if standing and not standing.draft else ()
         plain = next((o for o in outputs if o.kind == "stylized"), None)
         if plain and (outbox / plain.path).is_file():
             sizes[max(plain.width, plain.height), pair.job.recipe.transfer.size] += 1

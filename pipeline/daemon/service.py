@@ -117,7 +117,8 @@ class Service:
 
     def _apply(self, config: Config, manifest: Manifest) -> None:
         self.config = config
-        self.planner = Planner(config, manifest, self.ledger)
+        # A limited number of jobs is meant to be finished pictures.
+        self.planner = Planner(config, manifest, self.ledger, drafts=self.limit is None)
         self.originals = Originals(config, self.ledger)
         self.queue = JobQueue(config.queue)
 
@@ -438,10 +439,11 @@ class Service:
         self.begun += 1
         self.statistics.figures.begin(now)
         device = next((d for d, running in self.executor.running() if running == begun), "")
-        self.view.begin_job(begun.id, begun.content, begun.style, device)
+        self.view.begin_job(begun.id, begun.content, begun.style, device, draft=begun.draft)
 
     def _report_line(self, line: Line) -> None:
-        self.hooks.queue_result(line)
+        if not line.get("draft"):
+            self.hooks.queue_result(line)
         self.statistics.add_line(line)
         self._on_line(line)
 

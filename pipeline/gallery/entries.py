@@ -45,6 +45,8 @@ def make_entry(line: Mapping[str, Any], pictures: Path) -> dict[str, Any] | None
     outputs = [output for output in _outputs(line) if output["kind"] in KINDS]
     if not outputs:
         return None
+    if line.get("draft") is True:
+        entry["draft"] = True
     entry["sha"] = _get(line, "content_sha256", str, "")[:16]
     entry["pictures"] = [_picture(output, pictures) for output in outputs]
     stylized = next((output for output in outputs if output["kind"] == "stylized"), outputs[0])

@@ -52,6 +52,12 @@ class Job:
     recipe: Recipe
     attempt: int = 0
     caution: int = 0  # how often in a row it failed for the same reason: each time safer settings
+    full: Recipe | None = None  # of the picture that replaces this one, where this is a draft
+
+    @property
+    def draft(self) -> bool:
+        """Whether its picture is a draft."""
+        return self.full is not None
 
     @property
     def id(self) -> str:

@@ -1,7 +1,7 @@
 """The plan: inbox x manifest, without what is done. Pure functions of plain data."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from pipeline.config.manifest import Manifest, Style
@@ -20,6 +20,7 @@ class KnownPair:
     content: str
     restored: str = ""  # the photo (SHA-256) for which an earlier version was restored
     closed: bool = False  # the photo has left the inbox
+    pictured: bool = False  # it has pictures, of this recipe or another
     # Photos that had the same name before, by their SHA-256.
     earlier: dict[str, "KnownPair"] = field(default_factory=dict)
 
@@ -39,8 +40,12 @@ class KnownPair:
         return bool(self.restored) and self.state is JobState.DONE and is_this
 
 
-Due = Literal["new", "photo changed", "recipe changed", "unfinished"]
-NotDue = Literal["done", "restored", "failed before", "duplicate", "no match", "style waits"]
+Due = Literal["new", "photo changed", "recipe changed", "unfinished", "draft done"]
+NotDue = Literal[
+    "done", "restored", "failed before", "duplicate", "no match", "style waits", "draft deleted"
+]
+# Whether a finished draft is in the outbox, given the job that replaces it.
+DraftStands = Callable[[Job], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ class Planned:
     why: Due | NotDue
     job: Job | None = None
     same_as: str = ""  # content whose result, finished or coming, this one shares
+    blank: bool = False  # due, and without any picture yet
 
     @property
     def due(self) -> bool:
@@ -65,6 +71,7 @@ def plan_jobs(
     recipe_of: Callable[[Style], Recipe | None],
     known: Mapping[tuple[str, str], KnownPair],
     finished: Mapping[tuple[str, str, str], str],
+    draft_stands: DraftStands | None = None,
 ) -> list[Planned]:
     """Every pair of photo and style, photo by photo (so that a photo's features are reused).
 
@@ -74,6 +81,7 @@ def plan_jobs(
         recipe_of: The full recipe of a style; None while a file that it needs cannot be read.
         known: The ledger's pairs by (content, style).
         finished: Content of a finished result by (sha256, style, recipe digest).
+        draft_stands: With `first: draft`: a draft that somebody deleted is not replaced.
     """
     plan: list[Planned] = []
     recipes = {name: recipe_of(style) for name, style in manifest.styles.items()}
@@ -90,40 +98,65 @@ def plan_jobs(
             if recipe is None:
                 plan.append(Planned(photo.content, name, "style waits"))
                 continue
-            pair = _plan_pair(photo, name, recipe, known, covered)
+            job = Job(photo.content, photo.path, photo.sha256, name, recipe)
+            pair = _plan_pair(job, known.get((photo.content, name)), covered, draft_stands)
             if pair.due:
                 covered.setdefault((photo.sha256, name, recipe.digest), photo.content)
             plan.append(pair)
     return plan
 
 
+def draft_first(pairs: Iterable[Planned], but: Collection[tuple[str, str]]) -> list[Planned]:
+    """The same plan with a draft in place of each first picture, except of some pairs."""
+    return [
+        _as_draft(pair) if pair.blank and (pair.content, pair.style) not in but else pair
+        for pair in pairs
+    ]
+
+
+def _as_draft(pair: Planned) -> Planned:
+    job = pair.job
+    draft = job.recipe.draft if job else None
+    if job is None or draft is None:
+        return pair
+    return replace(pair, job=replace(job, recipe=draft, full=job.recipe))
+
+
 def _plan_pair(
-    photo: Photo,
-    style: str,
-    recipe: Recipe,
-    known: Mapping[tuple[str, str], KnownPair],
+    job: Job,
+    latest: KnownPair | None,
     covered: Mapping[tuple[str, str, str], str],
+    draft_stands: DraftStands | None,
 ) -> Planned:
-    job = Job(photo.content, photo.path, photo.sha256, style, recipe)
-    latest = known.get((photo.content, style))
-    before = latest and latest.for_photo(photo.sha256)
-    same = before and (before.sha256, before.recipe) == (photo.sha256, recipe.digest)
+    photo, style, digest = job.sha256, job.style, job.recipe.digest
+    before = latest and latest.for_photo(photo)
+    same = before and (before.sha256, before.recipe) == (photo, digest)
+    drafted = before and draft_stands and _is_draft_of(before, job)
     if before and same and before.state is JobState.DONE:
-        return Planned(photo.content, style, "done")
-    if before and same and before.state is JobState.FAILED:
-        return Planned(photo.content, style, "failed before")
-    if before and before.keeps_restored(photo.sha256):
-        return Planned(photo.content, style, "restored")
-    twin = covered.get((photo.sha256, style, recipe.digest))
-    if twin is not None and twin != photo.content:
+        return Planned(job.content, style, "done")
+    if before and (same or drafted) and before.state is JobState.FAILED:
+        return Planned(job.content, style, "failed before")
+    if before and before.keeps_restored(photo):
+        return Planned(job.content, style, "restored")
+    drafted = drafted and before and before.state is JobState.DONE
+    if drafted and draft_stands and not draft_stands(job):
+        return Planned(job.content, style, "draft deleted")
+    twin = covered.get((photo, style, digest))
+    if twin is not None and twin != job.content:
         recorded = bool(before and same and before.state is JobState.SKIPPED)
-        return Planned(photo.content, style, "done" if recorded else "duplicate", job, twin)
-    return Planned(photo.content, style, _why(before, photo, recipe.digest), job)
+        return Planned(job.content, style, "done" if recorded else "duplicate", job, twin)
+    why = "draft done" if drafted else _why(before, job)
+    return Planned(job.content, style, why, job, blank=not (before and before.pictured))
 
 
-def _why(before: KnownPair | None, photo: Photo, digest: str) -> Due:
+def _is_draft_of(before: KnownPair, job: Job) -> bool:
+    draft = job.recipe.draft
+    return draft is not None and (before.sha256, before.recipe) == (job.sha256, draft.digest)
+
+
+def _why(before: KnownPair | None, job: Job) -> Due:
     if before is None:
         return "new"
-    if before.sha256 != photo.sha256:
+    if before.sha256 != job.sha256:
         return "photo changed"
-    return "recipe changed" if before.recipe != digest else "unfinished"
+    return "recipe changed" if before.recipe != job.recipe.digest else "unfinished"

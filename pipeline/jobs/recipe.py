@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from pipeline.config.manifest import Style, starter_styles
 from pipeline.config.model import BUILTIN, WEIGHTS_WORDS, Config
 from pipeline.config.output import OutputFormat
 from pipeline.config.sidecar import Side
-from pipeline.config.transfer import INIT_WORDS, Transfer
+from pipeline.config.transfer import DRAFT, INIT_WORDS, Transfer
 from pipeline.errors import ConfigError
 from pipeline.system.file_version import Stamp
 from pipeline.system.paths import real_path
@@ -53,6 +53,7 @@ class Recipe:
 
     # Computed once: a plan of ten thousand photos needs it as often.
     _digest: str = field(default="", init=False, repr=False, compare=False)
+    _draft: "Recipe | None" = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
@@ -60,6 +61,25 @@ class Recipe:
         if not self._digest:
             object.__setattr__(self, "_digest", self._compute())
         return self._digest
+
+    @property
+    def draft(self) -> "Recipe | None":
+        """The same in the size and steps of the preset `draft`; None where this is as small.
+
+        The enhanced picture is not enlarged.
+        """
+        size, small = self.transfer.size, DRAFT.size
+        if size != "source" and small != "source" and size <= small and self.enhance.upscale == 1:
+            return None
+        if self._draft is None:
+            found = replace(
+                self,
+                transfer=self.transfer.overlay(DRAFT),
+                enhance=self.enhance.model_copy(update={"upscale": 1}),
+                upscale_sha256="",
+            )
+            object.__setattr__(self, "_draft", found)
+        return self._draft
 
     @property
     def files(self) -> dict[Path, str]:

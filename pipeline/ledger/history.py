@@ -11,7 +11,7 @@ from pipeline.errors import StateError
 from pipeline.jobs.job import Job, JobState, Output, outputs_as_json
 from pipeline.ledger.database import Database
 from pipeline.ledger.pair_rows import PairRows, Taken
-from pipeline.ledger.records import JOB_COLUMNS, Staged, Version, published_of, version_of
+from pipeline.ledger.records import JOB_COLUMNS, Pair, Staged, Version, published_of, version_of
 
 # Long parts of a line of the run log that a list of versions does not need.
 _LONG = frozenset({"curve", "enhanced", "outputs", "error"})
@@ -30,6 +30,12 @@ class History:
         sql = "SELECT * FROM versions WHERE content = ? AND style = ? AND life = ? AND kept = 0"
         row = self._db.one(sql, os.fsencode(content), style, life)
         return version_of(row) if row else None
+
+    def is_draft(self, pair: Pair) -> bool:
+        """Whether the pictures of a finished pair are a draft."""
+        sql = "SELECT * FROM versions WHERE content = ? AND style = ? AND kept = 0 AND job = ?"
+        row = self._db.one(sql, os.fsencode(pair.content), pair.style, pair.job)
+        return row is not None and version_of(row).draft
 
     def replaced_by(self, job: Job) -> Version | None:
         """The set that a job's pictures would replace."""

@@ -313,13 +313,17 @@ class Ledger:
     def known(self, content: str | None = None) -> dict[tuple[str, str], KnownPair]:
         """What the plan needs of every pair, or of those of one photo, by (content, style)."""
         pairs: dict[tuple[str, str], KnownPair] = {}
-        sql = "SELECT content, style, life, closed, job, sha256, recipe, state, restored FROM pairs"
+        sql = """
+            SELECT content, style, life, closed, job, sha256, recipe, state, restored,
+                outputs <> '[]'
+            FROM pairs
+            """
         of_one = () if content is None else (os.fsencode(content),)
         where = " WHERE content = ?" * len(of_one)
         for row in self._db.all(f"{sql}{where} ORDER BY content, style, life", *of_one):
-            raw, style, life, closed, job, sha256, recipe, state, restored = row
-            name = os.fsdecode(raw)
-            one = KnownPair(job, sha256, recipe, state_of(state), name, restored, bool(closed))
+            raw, style, life, closed, job, sha256, recipe, state, restored, pictured = row
+            name, flags = os.fsdecode(raw), (bool(closed), bool(pictured))
+            one = KnownPair(job, sha256, recipe, state_of(state), name, restored, *flags)
             if not life:
                 pairs[name, style] = one
             elif present := pairs.get((name, style)):

@@ -76,6 +76,11 @@ class Version:
         return sum(output.bytes for output in self.outputs)
 
     @property
+    def draft(self) -> bool:
+        """Whether it is a draft, which the full picture replaces."""
+        return self.line.get("draft") is True
+
+    @property
     def summary(self) -> str:
         """How it was made, in a few words; the pictures themselves record all of it."""
         options = _within(self.line, "options")

@@ -37,6 +37,8 @@ class Batch:
 
     def add_line(self, line: Mapping[str, Any], wall: float) -> None:
         """Add a line of the run log. ``wall``: seconds since 1970."""
+        if line.get("draft"):
+            return  # its full picture is still to come
         if not self._counts:
             self._began = wall - float(line["seconds"])
         self._ended, self._idle_since, self._run = wall, None, line["run"]

@@ -107,7 +107,9 @@ class Exporter:
         return self._server.server_port if self._server else None
 
     def count_line(self, line: Mapping[str, Any], wall: float) -> None:
-        """Count a line of the run log."""
+        """Count a line of the run log; a draft counts when its full picture is finished."""
+        if line.get("draft"):
+            return
         self.results.labels(line["status"]).inc()
         if line["status"] == "failed":
             self.failures.labels(_code_label(line["error"]["code"])).inc()

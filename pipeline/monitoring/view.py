@@ -11,7 +11,7 @@ from itertools import count
 from pipeline.jobs.job import JobResult, Progress, Status
 from pipeline.monitoring.estimate import pairs_per_hour
 from pipeline.monitoring.terminal.preview import Preview
-from pipeline.system.text import format_duration
+from pipeline.system.text import format_count, format_duration
 
 MAX_RESULTS = 100  # results kept to be shown; the counts include older ones
 
@@ -27,6 +27,7 @@ class Lane:
     progress: Progress | None = None
     preview: Preview | None = None  # the last one sent; most progress messages have none
     rate: float = 0.0  # recent steps/s
+    draft: bool = False
     slot: int = 0  # its place among the lanes: the lowest one free when the job starts
 
     def update(self, progress: Progress) -> None:
@@ -57,10 +58,11 @@ class Lane:
     @property
     def details(self) -> list[str]:
         """Further facts, the most useful first."""
-        now = self.progress
+        now, draft = self.progress, ["draft"] * self.draft
         if now is None:
-            return ["starting"]
+            return [*draft, "starting"]
         return [
+            *draft,
             f"scale {now.scale}/{now.scales} ({now.side} px)",
             f"step {now.step:>{len(str(now.steps))}}/{now.steps}",
             f"{self.rate:.1f} steps/s",
@@ -81,6 +83,7 @@ class Result:
     code: str = ""
     message: str = ""
     job: str = ""
+    draft: bool = False  # the full picture follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class View:
     queued: int = 0
     settling: int = 0  # files that are still being written
     done: int = 0
+    drafts: int = 0  # finished; they count as done once the full picture is
     failed: int = 0
     skipped: int = 0
     per_hour: float | None = None  # pairs
@@ -119,7 +123,7 @@ class View:
     @property
     def ended(self) -> int:
         """How many results this run has had."""
-        return self.done + self.failed + self.skipped
+        return self.done + self.drafts + self.failed + self.skipped
 
     @property
     def working(self) -> list[Lane]:
@@ -155,11 +159,13 @@ class View:
             left = ((self.queued + len(self.ahead)) * mean + started) / lanes
         return Pace(per_hour, left)
 
-    def begin_job(self, job: str, content: str, style: str, device: str = "") -> None:
+    def begin_job(
+        self, job: str, content: str, style: str, device: str = "", *, draft: bool = False
+    ) -> None:
         """Add a lane for a job that a device slot has taken, at the lowest free place."""
         taken = {lane.slot for lane in self.running}
         slot = next(number for number in count() if number not in taken)
-        self.running.append(Lane(job, content, style, device, slot=slot))
+        self.running.append(Lane(job, content, style, device, draft=draft, slot=slot))
         self.running.sort(key=lambda lane: lane.slot)
 
     def update_progress(self, progress: Progress) -> None:
@@ -199,6 +205,8 @@ class View:
             self.failed += 1
         elif result.status == "skipped":
             self.skipped += 1
+        elif result.draft:
+            self.drafts += 1
         else:
             self.done += 1
 
@@ -208,6 +216,7 @@ def summarize_run(view: View, now: float) -> str:
     if not view.ended:
         return view.message or "nothing was done"
     counts = ((view.done, "done"), (view.failed, "failed"), (view.skipped, "skipped"))
-    results = ", ".join(f"{count} {status}" for count, status in counts if count)
-    where = f"; pictures in {view.outbox}" if view.done else ""
+    found = [f"{count} {status}" for count, status in counts if count]
+    results = ", ".join(found or [format_count(view.drafts, "draft")])
+    where = f"; pictures in {view.outbox}" if view.done or view.drafts else ""
     return f"{results} in {format_duration(now - view.started_at)}{where}"

@@ -84,26 +84,31 @@ def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
     """One line of ``runs.jsonl``, with keys as docs/run-log.md lists them."""
     job = result.job
     notes = {"notes": list(result.notes)} if result.notes else {}
-    return notes | {
-        "ts": ts,
-        "run": run,
-        "job": job.id,
-        "event": f"job_{result.status}",
-        "content": job.content,
-        "content_sha256": job.sha256,
-        "style": job.style,
-        "recipe": job.recipe.digest,
-        "attempt": job.attempt,
-        "status": result.status,
-        "seconds": round(result.seconds, 3),
-        "device": result.device,
-        "outputs": outputs_as_json(result.outputs),
-        "losses": dict(result.losses),
-        "curve": [list(point) for point in result.curve],
-        "enhanced": [dict(step) for step in result.enhanced],
-        "options": _options(job),
-        "error": asdict(result.error) if result.error else None,
-    }
+    draft = {"draft": True} if job.draft else {}
+    return (
+        notes
+        | draft
+        | {
+            "ts": ts,
+            "run": run,
+            "job": job.id,
+            "event": f"job_{result.status}",
+            "content": job.content,
+            "content_sha256": job.sha256,
+            "style": job.style,
+            "recipe": job.recipe.digest,
+            "attempt": job.attempt,
+            "status": result.status,
+            "seconds": round(result.seconds, 3),
+            "device": result.device,
+            "outputs": outputs_as_json(result.outputs),
+            "losses": dict(result.losses),
+            "curve": [list(point) for point in result.curve],
+            "enhanced": [dict(step) for step in result.enhanced],
+            "options": _options(job),
+            "error": asdict(result.error) if result.error else None,
+        }
+    )
 
 
 def _options(job: Job) -> dict[str, object]:

@@ -80,7 +80,8 @@ def run_job(
             for image in job.recipe.images:
                 _load_style(image, workspace.limits, profile)
         checkpoint = CheckpointWriter(job, workspace.checkpoints)
-        film = Recorder(workspace.timelapse, job.recipe.output.profile)
+        timelapse = NO_TIMELAPSE if job.draft else workspace.timelapse
+        film = Recorder(timelapse, job.recipe.output.profile)
         report = Reporter(job, on_progress, should_stop, losses, checkpoint, film)
         waiting = time.monotonic()
         with turn:

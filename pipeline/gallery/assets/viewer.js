@@ -184,7 +184,7 @@ async function copyText(text) {
 // ---- what is known about a picture ----------------------------------------------------------
 
 function describe(entry, all, number, troubles) {
-  part("v-title").textContent = words(entry.style);
+  part("v-title").textContent = words(entry.style) + (entry.draft ? " (draft)" : "");
   part("v-photo").textContent = visible(entry.content);
   part("v-place").textContent = `${(number + 1).toLocaleString("en")} of ${all.toLocaleString("en")}`;
   const trouble = troubles.get(pairOf(entry)) || troubles.get(pairOf({ content: entry.content, style: "" }));

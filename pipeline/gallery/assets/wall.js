@@ -160,6 +160,7 @@ class Wall {
     const title = byStyle || alone ? visible(baseName(entry.content)) : words(entry.style);
     const caption = element("span", { class: "caption", dir: "auto" }, element("span", {}, title));
     if (alone) caption.append(element("span", { class: "quiet" }, words(entry.style)));
+    if (entry.draft) caption.append(element("span", { class: "quiet" }, "draft"));
     link.append(picture(smallUrl(shown), viewUrl(shown)), caption);
     return link;
   }

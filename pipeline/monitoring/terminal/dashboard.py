@@ -180,7 +180,8 @@ class PlainLines:
         new, self._ended = view.ended - self._ended, view.ended
         for result in islice(view.recent, max(0, len(view.recent) - new), None):
             self._reported.pop(result.job, None)  # a second attempt starts again
-            self._write(result.at, result.status, _format_result(result))
+            word = "draft" if result.draft else result.status
+            self._write(result.at, word, _format_result(result))
         for lane in _list_started(view):
             self._report_progress(lane, now)
         running = {lane.job for lane in view.running}

@@ -156,7 +156,8 @@ def _draw_result(result: Result, width: int, look: Look) -> Text:
     clock = (
         datetime.fromtimestamp(result.at).strftime("%H:%M  ") if width >= MIN_CLOCK_WIDTH else ""
     )
-    aside = Text(format_duration(result.seconds) if done else visible(result.code), style=QUIET)
+    took = f"{'draft  ' * result.draft}{format_duration(result.seconds)}"
+    aside = Text(took if done else visible(result.code), style=QUIET)
     room = width - len(clock) - aside.cell_len - 4
     name = pair(result.content, result.style, room, look)
     return row(Text.assemble(sign, (clock, QUIET), name), aside, width)
