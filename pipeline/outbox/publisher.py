@@ -20,6 +20,7 @@ from pipeline.errors import OutputError, Reason
 from pipeline.jobs.job import Job, Kind, Output
 from pipeline.outbox.names import STAGING, add_number, inbox_to_outbox_folders, staging_name
 from pipeline.system.copying import copy_to_part, part_name, remove_part
+from pipeline.system.file_version import Stamp, remove_file_with
 from pipeline.system.safe_files import (
     NO_LINKS,
     digest_and_size,
@@ -106,9 +107,11 @@ class Outbox:
             opened_folder(self.root, folder.parts, create=True) as fd,
         ):
             missing = _list_unpublished(staged, finals, fd, previous)
+            for _, name, earlier in missing:
+                _check_unchanged(name, earlier, fd)
             try:
-                for source, name, replacing in missing:
-                    if _put_in_place(source, fd, name, replacing):
+                for source, name, earlier in missing:
+                    if _put_in_place(source, fd, name, earlier):
                         linked.append(name)
                 for name in (PurePosixPath(final.path).name for final in finals):
                     remove_part(name, fd)  # a crash may have left it
@@ -155,8 +158,7 @@ class Outbox:
                 suppress(FileNotFoundError),
                 opened_folder(self.root, place.parent.parts) as fd,
             ):
-                if _digest_of_existing(fd, output) == output.sha256:
-                    os.unlink(place.name, dir_fd=fd)
+                remove_file_with(output.sha256, output.bytes, place.name, fd)
 
 
 def _digest_of_existing(fd: int, output: Output, previous: Sequence[Output] = ()) -> str | None:
@@ -177,49 +179,58 @@ def _is_foreign(final: Output, present: str | None, previous: Sequence[Output]) 
 
 def _list_unpublished(
     staged: Sequence[Output], finals: Sequence[Output], fd: int, previous: Sequence[Output]
-) -> list[tuple[Path, str, bool]]:
-    """Pictures still to be published: source, name, and whether it replaces an earlier one."""
+) -> list[tuple[Path, str, Stamp | None]]:
+    """Pictures still to be published: source, name, and the earlier picture that they replace."""
     missing = []
     for source, final in zip(staged, finals, strict=True):
+        name = PurePosixPath(final.path).name
+        earlier = Stamp.of_name(name, fd)
         present = _digest_of_existing(fd, final, previous)
         if present == source.sha256:
             continue
         if _is_foreign(final, present, previous):
             raise _name_conflict(final.path)
         _verify_staged(source)
-        name = PurePosixPath(final.path).name
-        missing.append((Path(source.path), name, present is not None))
+        missing.append((Path(source.path), name, earlier))
     return missing
 
 
-def _put_in_place(source: Path, fd: int, name: str, replacing: bool) -> bool:
+def _check_unchanged(name: str, earlier: Stamp | None, fd: int) -> None:
+    """Raise a conflict if another file has taken the name while pictures were read."""
+    present = Stamp.of_name(name, fd)
+    if present is not None and present != earlier:
+        raise _name_conflict(name)
+
+
+def _put_in_place(source: Path, fd: int, name: str, earlier: Stamp | None) -> bool:
     """Give one picture its name; True when it was linked to a name that was free."""
     try:
-        if not replacing:
+        if earlier is None:
             os.link(source, name, dst_dir_fd=fd, follow_symlinks=False)
             return True
         spare = source.with_name(part_name(source.name))  # a second link keeps the staged picture
         spare.unlink(missing_ok=True)
         os.link(source, spare, follow_symlinks=False)
+        _check_unchanged(name, earlier, fd)
         os.replace(spare, name, dst_dir_fd=fd)
     except FileExistsError:
         raise _name_conflict(name) from None
     except OSError as error:
         if error.errno == errno.EXDEV:  # a folder of the outbox is on another disk
-            return _copy_into_place(source, fd, name, replacing)
+            return _copy_into_place(source, fd, name, earlier)
         if error.errno not in NO_LINKS:
             raise
-        # No hard links here (FAT, some network shares): rename. This overwrites a file that took
-        # the name since the check, but never shows a partial file.
+        # No hard links here (FAT, some network shares): rename. This never shows a partial file.
+        _check_unchanged(name, earlier, fd)
         os.replace(source, name, dst_dir_fd=fd)
     return False
 
 
-def _copy_into_place(source: Path, fd: int, name: str, replacing: bool) -> bool:
+def _copy_into_place(source: Path, fd: int, name: str, earlier: Stamp | None) -> bool:
     """Do the same across disks: a whole copy beside the final name, then one rename."""
     half = part_name(name)
     copy_to_part(str(source), name, home=None, folder=fd)
-    if not replacing:
+    if earlier is None:
         try:
             os.link(half, name, src_dir_fd=fd, dst_dir_fd=fd, follow_symlinks=False)
             os.unlink(half, dir_fd=fd)
@@ -229,6 +240,7 @@ def _copy_into_place(source: Path, fd: int, name: str, replacing: bool) -> bool:
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
+    _check_unchanged(name, earlier, fd)
     os.replace(half, name, src_dir_fd=fd, dst_dir_fd=fd)
     return False
 

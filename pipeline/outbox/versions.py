@@ -18,6 +18,7 @@ from pipeline.jobs.job import Output
 from pipeline.outbox.names import VERSIONS
 from pipeline.system.copying import PART_NAME, copy_over
 from pipeline.system.file_names import fit_name
+from pipeline.system.file_version import remove_file_with
 from pipeline.system.safe_files import NO_LINKS, digest_at, disk_errors, opened_folder
 
 _VERSION_ID = re.compile(r"~([0-9a-f]{12})[.~]")
@@ -65,8 +66,7 @@ class Versions:
             place = PurePosixPath(output.path)
             with _errors(self.root / place), suppress(FileNotFoundError):
                 with self._folder(output) as folder:
-                    if digest_at(folder, place.name, {output.bytes}) == output.sha256:
-                        os.unlink(place.name, dir_fd=folder)
+                    remove_file_with(output.sha256, output.bytes, place.name, folder)
                 for above in place.parents:
                     if above.parts:
                         with suppress(OSError):  # not empty

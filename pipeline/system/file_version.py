@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from pipeline.errors import Failure, InputError, Reason
-from pipeline.system.safe_files import NotRegularError, digest_of, open_regular
+from pipeline.system.safe_files import NotRegularError, digest_at, digest_of, open_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,14 @@ class Stamp:
         try:
             return cls.of(path.stat())
         except (OSError, ValueError):
+            return None
+
+    @classmethod
+    def of_name(cls, name: str, folder: int) -> Self | None:
+        """The stamp of what has a name in an open folder; None where nothing has it."""
+        try:
+            return cls.of(os.stat(name, dir_fd=folder, follow_symlinks=False))
+        except FileNotFoundError:
             return None
 
     def __str__(self) -> str:
@@ -72,6 +80,22 @@ def hash_file(path: Path, stamp: Stamp | None = None, most: int | None = None) -
     finally:
         os.close(fd)
     return digest if after == Stamp.of(before) == (stamp or after) else None
+
+
+def remove_file_with(digest: str, size: int, name: str, folder: int) -> bool:
+    """Remove a file if it holds this; one that takes its name while it is read stays.
+
+    Args:
+        digest: SHA-256 of what it must hold.
+        size: How many bytes that is.
+        name: Its name in the open folder.
+        folder: Descriptor of the folder.
+    """
+    before = Stamp.of_name(name, folder)
+    if digest_at(folder, name, {size}) != digest or Stamp.of_name(name, folder) != before:
+        return False
+    os.unlink(name, dir_fd=folder)
+    return True
 
 
 def unreadable_failure(error: OSError) -> Failure:

@@ -10,13 +10,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
 
 import pytest
 from support.studio import CONFIG
+from support.system_calls import before_call
 
 from pipeline.config.loading import load_config
 from pipeline.errors import Failure, Reason
@@ -28,7 +29,6 @@ from pipeline.ledger.records import Pair
 from pipeline.system.file_version import hash_file
 
 MEMORY = Path("/dev/shm")
-CALLS = ("open", "stat", "rename", "replace", "link", "unlink", "mkdir", "fsync", "read")
 ARCHIVES = ("archive", "archive far", "archive again", "archive beside")
 WAYS = (*ARCHIVES, "delete", "quarantine", "quarantine far", "refused", "refused far")
 PHOTO, OTHER, PICTURE = b"the photo", b"another", b"its picture"
@@ -119,28 +119,6 @@ def lives(request, tmp_path, far, monkeypatch) -> Iterator[Callable[[], Iterator
                 shutil.rmtree(root)
 
         yield all_lives
-
-
-@contextmanager
-def before_call(number: int, act: Callable[[], None]) -> Iterator[list[str]]:
-    """Act just before one of the system calls; yields the names of those that were made."""
-    made: list[str] = []
-
-    def counted(name: str, real: Callable) -> Callable:
-        def call(*args, **how):
-            if "jobs.sqlite3" in str(args[0]):
-                return real(*args, **how)
-            made.append(name)
-            if len(made) == number:
-                act()
-            return real(*args, **how)
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in CALLS:
-            patch.setattr(os, name, counted(name, getattr(os, name)))
-        yield made
 
 
 def replace_photo(leaving: Leaving) -> None:

@@ -3,11 +3,14 @@
 import errno
 import json
 import os
-from itertools import islice
+from contextlib import suppress
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
 from support.stock import make_job, pictures, render
+from support.system_calls import before_call
 
 from pipeline.errors import OutputError, Reason
 from pipeline.outbox.names import candidate_names
@@ -356,3 +359,24 @@ def test_a_log_that_is_a_link_is_not_written_through(tmp_path):
     with pytest.raises(OutputError, match="symbolic links"):
         RunLog(tmp_path / "runs.jsonl").append(["1"])
     assert (tmp_path / "precious").read_text() == "not ours"
+
+
+@pytest.mark.parametrize("stem", ["a--mosaic", "b--mosaic"])
+@pytest.mark.parametrize("picture", ["a--mosaic.png", "a--mosaic.enhanced.png"])
+def test_a_file_that_takes_the_name_of_an_earlier_picture_while_pictures_are_read_stays(
+    tmp_path, stem, picture
+):
+    """Before each call, but for the last one that replaces or removes what was just looked at."""
+    for number in count(1):
+        outbox = Outbox(tmp_path / str(number))
+        outbox.prepare()
+        earlier = publish(outbox, "a--mosaic", "one")
+        staged = render(outbox, make_job(seed=1), "two").outputs
+        (tmp_path / "new.png").write_text("a person's picture")
+        act = partial((tmp_path / "new.png").rename, outbox.root / picture)
+        with suppress(OutputError), before_call(number, act, ("open", "stat", "read")) as made:
+            outbox.publish(staged, stem, earlier)
+        if len(made) < number:
+            break
+        assert (outbox.root / picture).read_text() == "a person's picture", (number, made)
+    assert number > 5
