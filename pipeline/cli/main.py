@@ -46,6 +46,8 @@ def main() -> NoReturn:
     try:
         code = app(arguments, standalone_mode=False)
         sys.stdout.flush()  # here, where a full disk can still be reported
+        if code == INTERRUPTED and interrupt.came():  # typer turns KeyboardInterrupt into a code
+            _print_error("interrupted", debug)
     except PipelineError as error:
         code = error.exit_code
         _print_error(str(error), debug)

@@ -23,6 +23,7 @@ from pipeline.jobs.job import Job, JobResult, Progress
 from pipeline.monitoring.terminal.dashboard import Dashboard
 from pipeline.monitoring.view import View
 from pipeline.render.single import Axis, Order, check_out, check_targets, render_grid, stylize_file
+from pipeline.system import interrupt
 from pipeline.system.paths import is_file, real_path
 
 
@@ -84,6 +85,7 @@ def _only_painting(style: Style) -> str:
 
 def run_stylize(wanted: Order, out: Path, as_json: bool) -> int:
     """Render one picture; return the exit code."""
+    interrupt.raise_swallowed()
     check_targets(wanted, out)
     with show_progress(
         wanted.content, wanted.transfer, wanted.device, out, silent=as_json
@@ -97,6 +99,7 @@ def run_stylize(wanted: Order, out: Path, as_json: bool) -> int:
 
 def run_sweep(wanted: Order, folder: Path, rows: str, columns: str) -> int:
     """Render the grid; return the exit code."""
+    interrupt.raise_swallowed()
     axes = _parse_axis(rows, "--rows"), _parse_axis(columns, "--columns")
     with show_progress(wanted.content, wanted.transfer, wanted.device, folder) as display:
         sheet = render_grid(wanted, folder, *axes, display.update_progress, display.end_job)
@@ -195,6 +198,7 @@ class _ProgressDisplay:
         )
 
     def update_progress(self, job: Job, progress: Progress) -> None:
+        interrupt.raise_swallowed()
         if all(lane.job != job.id for lane in self.view.running):
             self.view.begin_job(job.id, job.content, job.style, self.view.device)
         self.view.update_progress(progress)

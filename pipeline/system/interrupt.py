@@ -30,3 +30,12 @@ def listen() -> None:
 def came() -> bool:
     """Whether Ctrl-C was pressed before `run` or `watch` took over its signals."""
     return _interrupt.came
+
+
+def raise_swallowed() -> None:
+    """Raise KeyboardInterrupt if Ctrl-C was pressed, although a library has dropped it.
+
+    For commands that leave SIGINT to this module: after their imports, and while they work.
+    """
+    if _interrupt.came:
+        raise KeyboardInterrupt
