@@ -21,6 +21,7 @@ from pipeline.inbox.quarantine import quarantined_photos
 from pipeline.inbox.scanner import Inbox
 from pipeline.inbox.tree import content_of
 from pipeline.jobs.job import JobState
+from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair
 from pipeline.system.text import encodable, visible
 
@@ -35,7 +36,8 @@ def explain_report(loaded: Loaded, file: Path) -> Report:
     config = loaded.config
     with open_ledger(loaded) as ledger:
         pairs = [
-            pair_row(pair, ledger) | {"deleted": _find_deleted(config.outbox, pair)}
+            pair_row(pair, ledger)
+            | {"deleted": _find_deleted(config.outbox, pair), "notes": _find_notes(ledger, pair)}
             for pair in ledger.pairs(content=content)
         ]
         sighting = ledger.files.find(content)
@@ -85,6 +87,8 @@ def explain_text(report: Report) -> str:
         lines.append(f"  the match rules give it: {', '.join(report['styles'])}")
     lines += [_plan_line(pair) for pair in report["plan"] if pair["style"]]
     lines += [f"  {pair_line(pair)}" for pair in report["pairs"]]
+    notes = {note: None for pair in report["pairs"] for note in pair["notes"]}
+    lines += [f"  note: {note}" for note in notes]
     for pair in report["pairs"]:
         if pair["deleted"]:
             lines.append(
@@ -108,6 +112,13 @@ def _plan_line(pair: Report) -> str:
         "restored": ", an earlier version was restored; `retry FILE` renders it as configured",
     }.get(pair["why"], "")
     return f"  {pair['style']}: {verb}: {pair['why']}{same}{hint}"
+
+
+def _find_notes(ledger: Ledger, pair: Pair) -> list[str]:
+    """Find what was noted while the photo of a finished pair was read."""
+    version = ledger.history.current(pair.content, pair.style)
+    made = version is not None and pair.state is JobState.DONE and version.job == pair.job
+    return [encodable(note) for note in version.notes] if version and made else []
 
 
 def _find_deleted(outbox: Path, pair: Pair) -> list[str]:

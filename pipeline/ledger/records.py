@@ -81,6 +81,12 @@ class Version:
         return self.line.get("draft") is True
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the photo was not used as it is, a broken profile for example."""
+        notes = self.line.get("notes")
+        return tuple(map(str, notes)) if isinstance(notes, list) else ()
+
+    @property
     def summary(self) -> str:
         """How it was made, in a few words; the pictures themselves record all of it."""
         options = _within(self.line, "options")
