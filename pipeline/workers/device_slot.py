@@ -35,6 +35,7 @@ _PROGRAM = "from pipeline.workers.worker_process import main; main()"
 TOGETHER_SIDE = 2048  # px; larger pictures have the memory of a process to themselves
 CACHED_STYLES = 8  # paintings that a process keeps decoded (`pipeline.render.run_job`)
 
+DEAF_SECONDS = 7.0  # an interrupted process that sends no heartbeat for so long is killed
 REFUSED_SECONDS = 300.0  # after which a device that could not be used is tried again
 
 
@@ -71,6 +72,7 @@ class Slot:
         self.process: subprocess.Popen[bytes] | None = None
         self._clock = clock
         self.stall_watch = StallWatch(clock)
+        self._interrupted = False  # whether its jobs were requested back
 
     # --- sending jobs -------------------------------------------------------------------------
 
@@ -96,6 +98,7 @@ class Slot:
         """Take a job, to run now or after the present one."""
         self.photo = job.sha256
         self.styles.append(job.style)
+        self._interrupted = False
         self.jobs.append(SlotJob(job, staging))
         self._send_jobs()
 
@@ -181,6 +184,9 @@ class Slot:
         self.stall_watch.tick()
         if not self.found:
             self.stall_watch.since_heartbeat = 0.0  # still starting: loading sends no message
+        if self._interrupted and self.stall_watch.since_heartbeat > DEAF_SECONDS:
+            self.close(force=True)
+            return self._give_back_all()
         problem = self.stall_watch.diagnose(self.place.limits.stall_seconds)
         if not problem or not any(slot_job.sent for slot_job in self.jobs):
             return []
@@ -220,6 +226,9 @@ class Slot:
     def _give_up_device(self, why: str) -> list[Event]:
         self._refuse(why)
         self.close(force=True)
+        return self._give_back_all()
+
+    def _give_back_all(self) -> list[Event]:
         returned, self.jobs = self.jobs, []
         return [GivenBack(lost_job.job) for lost_job in returned]
 
@@ -232,6 +241,7 @@ class Slot:
         """Request all jobs back; those not sent yet are returned at once."""
         unsent = [slot_job.job for slot_job in self.jobs if not slot_job.sent]
         self.jobs = [slot_job for slot_job in self.jobs if slot_job.sent]
+        self._interrupted = bool(self.jobs)
         if self.jobs:
             self._send_message(Stop())
         return [GivenBack(job) for job in unsent]

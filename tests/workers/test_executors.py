@@ -90,6 +90,27 @@ def test_the_slot_survives_a_worker_that_is_stopped(tmp_path):
         executor.close(force=True)
 
 
+def test_an_interrupt_does_not_wait_for_a_worker_that_is_stopped(tmp_path):
+    now = 0.0
+    executor = LocalExecutor(["cpu"], WorkerSettings(state=tmp_path, do=paint), clock=lambda: now)
+    try:
+        executor.submit(make_job("hang.jpg"), staging(tmp_path, "one"))
+        while not any(isinstance(event, Progress) for event in executor.poll(0.2)):
+            pass  # it is up
+        os.kill(executor.device_slots[0].process.pid, signal.SIGSTOP)
+        executor.interrupt()
+        events = []
+        while not events and now < 100:
+            now += 1
+            events = [e for e in executor.poll(0.0) if not isinstance(e, Progress)]
+        assert events == [GivenBack(make_job("hang.jpg"))]
+        assert now < 10
+        executor.submit(make_job("good.jpg"), staging(tmp_path, "two"))
+        assert outcome(executor).status == "done"
+    finally:
+        executor.close(force=True)
+
+
 def test_a_job_asked_to_stop_comes_back(executor, tmp_path, monkeypatch):
     monkeypatch.setenv("PAINT_SECONDS", "600")
     executor.submit(make_job(), staging(tmp_path))
