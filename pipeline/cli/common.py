@@ -13,6 +13,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     help="Neural style transfer on a watched folder: drop in a photo, get a picture in your style.",
 )
 

@@ -17,12 +17,15 @@ from pipeline.cli.report_rows import (
 )
 from pipeline.config.loading import Loaded
 from pipeline.daemon.preview import preview
+from pipeline.errors import UsageError
 from pipeline.inbox.quarantine import quarantined_photos
 from pipeline.inbox.scanner import Inbox
 from pipeline.inbox.tree import content_of
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair
+from pipeline.system.near_names import nearest_path
+from pipeline.system.paths import is_folder, is_web_address, why_web_address
 from pipeline.system.text import encodable, visible
 
 
@@ -32,6 +35,11 @@ def explain_report(loaded: Loaded, file: Path) -> Report:
     Raises:
         UsageError: When the file lies outside the inbox.
     """
+    if is_web_address(str(file)):
+        what, hint = why_web_address(str(file))
+        raise UsageError(what, where=str(file).replace(":/", "://", 1), hint=hint)
+    if is_folder(file):
+        raise UsageError("is a folder", where=str(file), hint="name a file in it")
     content = content_of(loaded.config.inbox, file)
     config = loaded.config
     with open_ledger(loaded) as ledger:
@@ -42,6 +50,7 @@ def explain_report(loaded: Loaded, file: Path) -> Report:
         ]
         sighting = ledger.files.find(content)
         versions = [version_row(config.outbox, v) for v in ledger.history.earlier(content)]
+    there = os.path.lexists(config.inbox / content)
     inbox = Inbox(config.inbox, config.watch.settle_seconds, config.watch.ignore)
     scan = inbox.scan(time.monotonic(), time.time())
     styles = [style.name for style in loaded.manifest.styles_for(content)]
@@ -57,7 +66,8 @@ def explain_report(loaded: Loaded, file: Path) -> Report:
     ]
     return {
         "content": encodable(content),
-        "there": os.path.lexists(config.inbox / content),
+        "there": there,
+        "similar": None if there or pairs or sighting else _similar(config.inbox, content),
         "still": any(found.content == content for found in scan.settled),
         "refused": failure_row(failure),
         "quarantine": [quarantine_row(kept) for kept in quarantined],
@@ -75,7 +85,8 @@ def explain_text(report: Report) -> str:
     """The report for people."""
     lines = [report["content"]]
     if not report["there"]:
-        lines.append("  is not in the inbox now")
+        near = f"; did you mean {report['similar']!r}?" if report["similar"] else ""
+        lines.append(f"  is not in the inbox now{near}")
     lines += [f"  in quarantine: {quarantine_line(file)}; `retry`" for file in report["quarantine"]]
     if report["refused"]:
         lines.append(f"  not taken: {report['refused']['code']}: {report['refused']['message']}")
@@ -99,6 +110,12 @@ def explain_text(report: Report) -> str:
         lines += ["", "  earlier versions; `restore VERSION` brings one back:"]
         lines += [f"  {version_line(version)}" for version in report["versions"]]
     return "\n".join(map(visible, lines))
+
+
+def _similar(inbox: Path, content: str) -> str | None:
+    """The file of the inbox that was probably meant."""
+    near = nearest_path(inbox / content)
+    return encodable(near.relative_to(inbox).as_posix()) if near else None
 
 
 def _plan_line(pair: Report) -> str:

@@ -196,14 +196,16 @@ def retry(
     Moves their photos from the quarantine back into the inbox. Given the id of a finished job whose
     pictures were deleted from the outbox, renders them again.
     """
-    from pipeline.cli.retry import retry_jobs
+    from pipeline.cli.retry import nearest_job, retry_jobs
     from pipeline.config.loading import load
 
     if bool(jobs) == everything:
         raise UsageError("give ids of jobs (see `status`), files, or --all", where="retry")
-    count = retry_jobs(load(config, complete=False), jobs or None)
+    loaded = load(config, complete=False)
+    count = retry_jobs(loaded, jobs or None)
     if jobs and not count:
-        raise UsageError("no such job", where=", ".join(jobs), hint="`status` lists them")
+        hint = nearest_job(loaded, jobs[0]) or "`status` lists them"
+        raise UsageError("no such job", where=", ".join(jobs), hint=hint)
     print(f"{format_count(count, 'job')} back in the queue, for `run` or `watch`")
 
 

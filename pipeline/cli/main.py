@@ -43,6 +43,8 @@ def main() -> NoReturn:
     # --debug is accepted before and after the command.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = "--debug" in sys.argv[1:]
+    if arguments[:1] == ["help"]:  # what many programs understand
+        arguments = [*arguments[1:2], "--help"]
     try:
         code = app(arguments, standalone_mode=False)
         sys.stdout.flush()  # here, where a full disk can still be reported
@@ -53,8 +55,7 @@ def main() -> NoReturn:
         _print_error(str(error), debug)
     except TyperException as error:
         code = WRONG
-        message = error.format_message().rstrip(".")
-        _print_error(f"{message} (see `{_command_path(error)} --help`)", debug)
+        _print_error(f"{_usage_message(error)}see `{_command_path(error)} --help`)", debug)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
         _print_error("interrupted", debug)
@@ -77,6 +78,14 @@ def _describe_unexpected(error: BaseException) -> tuple[int, str]:
     if isinstance(error, ModuleNotFoundError) and error.name and error.name[:8] != "pipeline":
         return WRONG, incomplete(error.name)
     return FAILED, f"unexpected {type(error).__name__}: {error} (--debug shows where)"
+
+
+def _usage_message(error: TyperException) -> str:
+    """The message of an error in the command line, up to an open bracket for what to do."""
+    near = sorted(getattr(error, "possibilities", None) or ())
+    if near:
+        return f"{error.message} (did you mean {' or '.join(near)}?; "
+    return f"{error.format_message().rstrip('.')} ("
 
 
 def _command_path(error: TyperException) -> str:

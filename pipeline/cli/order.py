@@ -1,21 +1,24 @@
 """`stylize` and `sweep`: turns arguments into an `Order`, executes it and shows its progress."""
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.cli.common import DEFAULT_CONFIG
 from pipeline.cli.flags import parse_flags
 from pipeline.config.enhancement import Enhance
 from pipeline.config.loading import load_config
-from pipeline.config.manifest import Style, find_image, load_manifest
-from pipeline.config.model import BUILTIN, Device
+from pipeline.config.manifest import Style, find_image, load_manifest, starter_styles
+from pipeline.config.model import BUILTIN, WEIGHTS_WORDS, Device, device_hint
 from pipeline.config.output import OutputFormat, format_of
+from pipeline.config.picture_files import picture_problem
 from pipeline.config.transfer import INIT_WORDS, PRESETS, Transfer, resolve_transfer
 from pipeline.config.yaml_file import parse_scalar
 from pipeline.errors import PipelineError, UsageError
@@ -24,11 +27,12 @@ from pipeline.monitoring.terminal.dashboard import Dashboard
 from pipeline.monitoring.view import View
 from pipeline.render.single import Axis, Order, check_out, check_targets, render_grid, stylize_file
 from pipeline.system import interrupt
+from pipeline.system.near_names import nearest, nearest_name, nearest_path
 from pipeline.system.paths import is_file, real_path
 
 
 def build_order(
-    content: Path,
+    content: Path | str,
     styles: list[str],
     shares: str,
     preset: str,
@@ -44,9 +48,8 @@ def build_order(
         UsageError: An argument is wrong; the error names it.
     """
     if preset not in PRESETS:
-        raise UsageError(
-            f"there is no preset {preset!r}", where="--preset", hint=", ".join(PRESETS)
-        )
+        what = f"there is no preset {preset!r}"
+        raise UsageError(what, where="--preset", hint=nearest(preset, PRESETS))
     _check_device(device)
     paintings = [_find_picture(style) for style in styles]
     return Order(
@@ -71,7 +74,18 @@ def resolve_style_names(styles: list[str], config: Path | None) -> list[str]:
     if config is None:
         return styles
     manifest = load_manifest(load_config(config), config).styles
-    return [_only_painting(manifest[name]) if name in manifest else name for name in styles]
+    return [
+        _only_painting(manifest[name]) if name in manifest else _check_no_style(name, manifest)
+        for name in styles
+    ]
+
+
+def _check_no_style(name: str, manifest: Mapping[str, Style]) -> str:
+    """A STYLE that is no style of the config: it must be a file, or a starter style."""
+    near = nearest_name(name, manifest, cutoff=0.75)
+    if near and not name.startswith(BUILTIN) and not os.path.lexists(name):
+        raise UsageError("no such style or image", where=name, hint=f"did you mean {near!r}?")
+    return name
 
 
 def _only_painting(style: Style) -> str:
@@ -121,35 +135,51 @@ def _find_picture(source: str) -> Path:
     if source.startswith(BUILTIN):
         return find_image(source, "STYLE")
     path = Path(source)
-    if not is_file(path):
-        hint = f"a path, or {BUILTIN}NAME; `styles` lists the names"
-        raise UsageError("no such image", where=source, hint=hint)
+    remedy = _near_style(source) or f"a path, or {BUILTIN}NAME; `styles` lists the names"
+    if (problem := picture_problem(path, remedy)) is not None:
+        raise UsageError(problem[0], where=source, hint=problem[1])
     return real_path(path)  # a link on the command line means the file that it points at
+
+
+def _near_style(name: str) -> str:
+    """A hint to the starter style, or the style of ./config.yaml, that was probably meant."""
+    starters = starter_styles()
+    if (near := nearest_name(name, starters, cutoff=0.75)) is not None:
+        return f"did you mean {BUILTIN}{near}?"
+    with suppress(PipelineError):
+        if name in load_config(DEFAULT_CONFIG).styles:
+            return f"for the style of {DEFAULT_CONFIG}, add --config {DEFAULT_CONFIG}"
+    return ""
 
 
 def _check_device(name: str) -> None:
     try:
         TypeAdapter(Device).validate_python(name)
     except ValidationError:
-        hint = "auto, cpu, cuda, cuda:1 or mps"
-        raise UsageError(f"there is no device {name!r}", where="--device", hint=hint) from None
+        what = f"there is no device {name!r}"
+        raise UsageError(what, where="--device", hint=device_hint(name)) from None
 
 
 def _with_absolute_init(transfer: Transfer) -> Transfer:
     """``init`` as an absolute path, unless it is one of INIT_WORDS."""
     if transfer.init in INIT_WORDS:
         return transfer
-    if not is_file(Path(transfer.init)):
-        hint = f"{', '.join(INIT_WORDS)} or the path of an image"
-        raise UsageError(f"no such image: {transfer.init}", where="--init", hint=hint)
+    near = nearest_name(transfer.init, INIT_WORDS)
+    remedy = (
+        f"did you mean {near!r}?" if near else f"{', '.join(INIT_WORDS)} or the path of an image"
+    )
+    if (problem := picture_problem(Path(transfer.init), remedy)) is not None:
+        raise UsageError(f"{transfer.init}: {problem[0]}", where="--init", hint=problem[1])
     return transfer.model_copy(update={"init": str(real_path(Path(transfer.init)))})
 
 
 def _find_weights(source: str) -> str:
-    if source in ("embedded", "torchvision"):
+    if source in WEIGHTS_WORDS:
         return source
     if not is_file(Path(source)):
+        near = nearest_name(source, WEIGHTS_WORDS) or nearest_path(Path(source))
         hint = "embedded, torchvision or the path of a state dictionary"
+        hint = f"did you mean {str(near)!r}?" if near else hint
         raise UsageError(f"no such file: {source}", where="--weights", hint=hint)
     return str(real_path(Path(source)))
 
@@ -169,7 +199,9 @@ def _parse_axis(text: str, flag: str) -> Axis:
     name, _, values = text.partition("=")
     name = name.strip().replace("-", "_")
     if name not in Transfer.model_fields or not values:
+        near = nearest_name(name, Transfer.model_fields)
         hint = "NAME=V,V,V with NAME a transfer option, such as content_weight"
+        hint = f"did you mean {near!r}?" if values and near else hint
         raise UsageError(f"{text!r} is not an option with values", where=flag, hint=hint)
     try:
         cells = [parse_flags(Transfer, {name: value}).chosen() for value in values.split(",")]

@@ -24,7 +24,7 @@ NamesOption = Annotated[
         "--config", help="A config file; STYLE may then be a name from its styles.", metavar="FILE"
     ),
 ]
-ContentArgument = Annotated[Path, typer.Argument(help="The photo.", metavar="CONTENT")]
+ContentArgument = Annotated[str, typer.Argument(help="The photo.", metavar="CONTENT")]
 
 
 class OptionsCommand(TyperCommand):

@@ -14,6 +14,7 @@ from pipeline.inbox.quarantine import QuarantinedPhoto, quarantined_photos, rest
 from pipeline.inbox.tree import content_of
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import FILE, Ledger
+from pipeline.system.near_names import nearest_name, nearest_path
 from pipeline.system.paths import is_folder, real_path
 from pipeline.system.safe_files import error_text
 
@@ -43,6 +44,16 @@ def retry_jobs(loaded: Loaded, jobs: list[str] | None) -> int:
     returning = [file for file in quarantined if wanted is None or file.content in wanted]
     _put_all_back(returning, config.inbox)
     return count + len({file.content for file in returning} - {pair.content for pair in pairs})
+
+
+def nearest_job(loaded: Loaded, name: str) -> str:
+    """A hint to the job, or the file, that was probably meant; "" where there is none."""
+    with Ledger(loaded.config.state / FILE) as ledger:
+        pairs = ledger.pairs()
+    jobs, contents = [pair.job for pair in pairs], [pair.content for pair in pairs]
+    near = nearest_name(name, jobs, cutoff=0.75) or nearest_name(name, contents, cutoff=0.75)
+    near = near or next(map(str, filter(None, [nearest_path(Path(name))])), None)
+    return f"did you mean {near!r}?" if near else ""
 
 
 def still_exists(config: Config, quarantined: Iterable[QuarantinedPhoto], content: str) -> bool:

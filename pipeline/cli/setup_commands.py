@@ -17,6 +17,7 @@ from pipeline.cli.common import (
     print_report,
 )
 from pipeline.errors import UsageError
+from pipeline.system.near_names import nearest
 from pipeline.system.text import format_count
 
 
@@ -103,7 +104,7 @@ def service(
 
     loaded = load(config)
     if kind not in KINDS:
-        raise UsageError(f"there is no kind {kind!r}", where="service", hint="systemd or launchd")
+        raise UsageError(f"there is no kind {kind!r}", where="service", hint=nearest(kind, KINDS))
     print(build_service_file(kind, loaded.config, config, user=user, account=account), end="")
     for folder in find_missing_folders(loaded.config):
         print(f"create this folder before the service starts: {folder}", file=sys.stderr)

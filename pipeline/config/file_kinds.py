@@ -61,3 +61,94 @@ def kind_of(name: str) -> Kind | None:
 def is_photo_name(name: str) -> bool:
     """Whether a file of this name in the inbox is a photo."""
     return PurePath(name).suffix.lower() in PHOTOS
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKind:
+    """Files that people take for pictures, and what to do with them.
+
+    Attributes:
+        what: What such a file is; continues "is".
+        hint: How to make a picture of it.
+        suffixes: In lower case.
+        heads: First bytes, where they say what the file is, whatever its name.
+    """
+
+    what: str
+    hint: str
+    suffixes: tuple[str, ...]
+    heads: tuple[bytes, ...] = ()
+
+
+FOREIGN_KINDS = (
+    ForeignKind(
+        "a RAW file of a camera, not a finished photo",
+        "export it as JPEG or TIFF with a photo program, such as darktable",
+        (".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".dng", ".raf", ".orf", ".rw2",
+         ".pef", ".srw", ".x3f", ".3fr", ".iiq", ".rwl", ".raw"),
+        (b"FUJIFILMCCD-RAW", b"IIRO", b"IIU\0", b"FOVb"),
+    ),
+    ForeignKind(
+        "a PDF document, not a picture",
+        "export the page as PNG, for example with `pdftoppm -png`",
+        (".pdf",),
+        (b"%PDF-",),
+    ),
+    ForeignKind(
+        "a drawing of lines (vector graphics), not of pixels",
+        "export it as PNG, in the size that you want to paint",
+        (".svg", ".svgz", ".eps", ".ps", ".ai", ".cdr", ".wmf", ".emf"),
+        (b"<svg", b"%!PS"),
+    ),
+    ForeignKind(
+        "a video, not a photo",
+        "save one frame as JPEG or PNG, for example with `ffmpeg -i VIDEO -frames:v 1 frame.png`",
+        (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".mts", ".m2ts",
+         ".3gp", ".flv", ".insv"),
+        (b"\x1aE\xdf\xa3",),
+    ),
+    ForeignKind(
+        "a document of an image editor, with layers",
+        "export it as PNG or TIFF from that program",
+        (".psd", ".psb", ".xcf", ".kra", ".ora", ".afphoto", ".procreate", ".clip", ".sketch"),
+        (b"8BPS", b"gimp xcf"),
+    ),
+    ForeignKind(
+        "an archive, not a picture",
+        "unpack it and use the pictures in it",
+        (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".xz", ".bz2"),
+        (b"PK\x03\x04", b"Rar!", b"7z\xbc\xaf"),
+    ),
+    ForeignKind(
+        "a web page or a link to one, not a picture",
+        "open it in a browser and save the picture itself",
+        (".html", ".htm", ".mhtml", ".url", ".webloc"),
+        (b"<!doctype html", b"<html"),
+    ),
+    ForeignKind(
+        "a picture in a format that cannot be read",
+        "export it as JPEG or PNG",
+        (".jxl", ".jp2", ".j2k", ".jpf", ".exr", ".hdr", ".tga", ".pcx", ".ico", ".dds"),
+        (b"\xff\x0a", b"\0\0\0\x0cJXL ", b"\0\0\0\x0cjP  ", b"\x76\x2f\x31\x01"),
+    ),
+)  # fmt: skip
+_FOREIGN_OF_SUFFIX = {suffix: kind for kind in FOREIGN_KINDS for suffix in kind.suffixes}
+_FILM_BRANDS = (b"isom", b"iso2", b"mp41", b"mp42", b"avc1", b"M4V ", b"qt  ", b"3gp4", b"3gp5")
+
+
+def foreign_kind(name: str) -> ForeignKind | None:
+    """The kind of a file that is no picture, by its name; None when its suffix is not known."""
+    return _FOREIGN_OF_SUFFIX.get(PurePath(name).suffix.lower())
+
+
+def foreign_content(head: bytes) -> ForeignKind | None:
+    """The same by the file's first bytes."""
+    if head[4:8] == b"ftyp":
+        brand = head[8:12]
+        suffix = ".cr3" if brand == b"crx " else ".mp4" if brand in _FILM_BRANDS else ""
+        return _FOREIGN_OF_SUFFIX.get(suffix)
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return _FOREIGN_OF_SUFFIX[".avi"]
+    start = head.lstrip().lower()
+    heads = ((first, kind) for kind in FOREIGN_KINDS for first in kind.heads)
+    return next((k for first, k in heads if start.startswith(first.lower())), None)

@@ -1,6 +1,5 @@
 """Styles and match rules: which styles a content image gets."""
 
-import difflib
 import errno
 import os
 from dataclasses import dataclass
@@ -9,8 +8,10 @@ from pathlib import Path
 
 from pipeline.config.model import BUILTIN, WEIGHTS_WORDS, Config, MatchRule
 from pipeline.config.patterns import matches
+from pipeline.config.picture_files import picture_problem
 from pipeline.config.transfer import INIT_WORDS, Transfer
 from pipeline.errors import ConfigError
+from pipeline.system.near_names import nearest_name, nearest_path
 from pipeline.system.paths import why_no_file
 
 MAX_SHOWN = 300  # characters of a path: the reader has the config
@@ -76,9 +77,11 @@ def _check_models(config: Config, path: Path | str) -> None:
     wanted = {"weights": weights, "enhance.upscale_model": config.enhance.enlarging_model}
     for key, file in wanted.items():
         why = why_no_file(file) if file is not None else ""
-        if why:
+        if file is not None and why:
             what = f"{key}: {_unreadable('file', why)}: {file}"
-            raise ConfigError(what, where=str(path), hint=_RELATIVE)
+            near = nearest_path(file)
+            hint = f"did you mean {str(near)!r}?" if near else _RELATIVE
+            raise ConfigError(what, where=str(path), hint=hint)
 
 
 def starter_styles() -> dict[str, Path]:
@@ -102,15 +105,16 @@ def find_image(source: str, key: str, *, there: bool = True) -> Path:
         name = source.removeprefix(BUILTIN)
         known = starter_styles()
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {BUILTIN}{near[0]}?" if near else f"there are: {', '.join(known)}"
+            near = nearest_name(name, known)
+            hint = f"did you mean {BUILTIN}{near}?" if near else f"there are: {', '.join(known)}"
             raise ConfigError(f"there is no starter style {name!r}", where=key, hint=hint)
         return known[name]
     path = Path(source)
-    why = why_no_file(path) if there else ""
-    if why:
-        what = f"{_unreadable('image', why)}: {source[:MAX_SHOWN]}"
-        raise ConfigError(what, where=key, hint=_RELATIVE)
+    if there and (problem := picture_problem(path, _RELATIVE)) is not None:
+        what, hint = problem
+        shown = source[:MAX_SHOWN]
+        what = f"{shown} {what}" if what.startswith("is ") else f"{what}: {shown}"
+        raise ConfigError(what, where=key, hint=hint)
     return path.absolute()  # links are not resolved: a link may later point elsewhere
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from pipeline.errors import ConfigError
+from pipeline.system.near_names import nearest_path
 from pipeline.system.safe_files import opened
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -51,7 +52,9 @@ def read_yaml(path: Path, max_bytes: int = MAX_CONFIG_BYTES) -> tuple[Any, Lines
         with opened(path, follow=True) as file:
             text = file.read(max_bytes + 1)
     except FileNotFoundError:
+        near = nearest_path(path)
         hint = "give --config FILE, or run from the folder that holds config.yaml"
+        hint = f"did you mean {str(near)!r}?" if near else hint
         raise ConfigError("no such file", where=str(path), hint=hint) from None
     except OSError as error:
         raise ConfigError(error.strerror or "cannot be read", where=str(path)) from None

@@ -19,6 +19,7 @@ from pipeline.monitoring.view import View
 from pipeline.outbox.names import candidate_names
 from pipeline.outbox.publisher import Outbox
 from pipeline.outbox.versions import Versions, absolute_paths
+from pipeline.system.near_names import nearest_name, nearest_path
 from pipeline.system.paths import real_path
 from pipeline.system.text import timestamp
 
@@ -115,7 +116,10 @@ def _chosen(loaded: Loaded, ledger: Ledger, names: Sequence[str]) -> list[Versio
     for name in names:
         found = _named(loaded, ledger, kept, name)
         if not found:
+            known = [*(v.id for v in kept), *dict.fromkeys(v.content for v in kept)]
+            near = nearest_name(name, known, cutoff=0.75) or nearest_path(Path(name))
             hint = "`explain FILE` lists the earlier versions of a photo's pictures"
+            hint = f"did you mean {str(near)!r}?" if near else hint
             raise UsageError("has no earlier version", where=name, hint=hint)
         wanted |= {version.id: version for version in found}
     pairs = Counter((version.content, version.style) for version in wanted.values())

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
+from pipeline.config.file_kinds import foreign_content
 from pipeline.errors import ChangedError, InputError, MissingExtraError, Reason
 from pipeline.imaging.color_management import convert_colors, plain
 from pipeline.imaging.decode_errors import damaged, errors_name_file, not_regular, unsupported
@@ -261,6 +262,9 @@ def _check_format(file: BinaryIO) -> None:
     if not head:
         raise damaged("the file is empty")
     if not _known_format(head):
+        if (kind := foreign_content(head)) is not None:
+            what = f"this is {kind.what}"
+            raise InputError(what, hint=kind.hint, code=Reason.UNSUPPORTED_FORMAT)
         raise unsupported("this is not a JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIC picture")
     if _brands(head) and _brands(head).isdisjoint(AVIF_BRANDS) and "HEIF" not in _formats():
         missing = MissingExtraError.of("pillow-heif", "heif")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.config.file_kinds import PHOTOS, PHOTOS_LISTED
+from pipeline.config.file_kinds import PHOTOS, PHOTOS_LISTED, foreign_kind
 from pipeline.errors import Failure, InboxError, Reason, UsageError
 from pipeline.system.file_version import Stamp, unreadable_failure
 from pipeline.system.paths import real_path
@@ -144,6 +144,8 @@ class InboxTree:
             return Failure(Reason.IGNORED, "its name is on the list of ignored names")
         suffix = _suffix(name)
         if suffix not in PHOTOS:
+            if (kind := foreign_kind(name)) is not None:
+                return Failure(Reason.UNSUPPORTED_FORMAT, f"is {kind.what}: {kind.hint}")
             found = f"{suffix!a} is not a picture format" if suffix else "the name has no suffix"
             return Failure(Reason.UNSUPPORTED_FORMAT, f"{found}; accepted: {PHOTOS_LISTED}")
         return None

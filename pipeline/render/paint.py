@@ -13,6 +13,7 @@ from pipeline.config.base import Options
 from pipeline.config.enhancement import Enhance
 from pipeline.config.manifest import find_image
 from pipeline.config.model import BUILTIN
+from pipeline.config.picture_files import picture_problem
 from pipeline.config.transfer import INIT_WORDS, PRESETS, Transfer, resolve_transfer
 from pipeline.config.validation import describe_error
 from pipeline.enhance import StyleDistance, repaint_options
@@ -21,6 +22,7 @@ from pipeline.errors import UsageError
 from pipeline.imaging.arrays import PillowImage, PythonImage, from_python, to_pillow
 from pipeline.imaging.tensors import load_image, resize
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
+from pipeline.system.near_names import nearest
 
 AnyImage = str | os.PathLike[str] | PythonImage
 OnStep = Callable[[Iterate], None]
@@ -103,8 +105,8 @@ def paint(
 
 def _transfer(preset: str, options: Mapping[str, Any]) -> Transfer:
     if preset not in PRESETS:
-        hint = f"there are: {', '.join(PRESETS)}"
-        raise UsageError(f"there is no preset {preset!r}", where="paint", hint=hint)
+        what = f"there is no preset {preset!r}"
+        raise UsageError(what, where="paint", hint=nearest(preset, PRESETS))
     transfer = resolve_transfer(preset, _validated(Transfer, options))
     if transfer.init not in INIT_WORDS and not Path(transfer.init).is_file():
         hint = f"{', '.join(INIT_WORDS)} or the path of a picture"
@@ -154,8 +156,8 @@ def _pixels(picture: AnyImage, name: str) -> tuple[Tensor, Tensor | None]:
         picture = find_image(picture, name)
     if isinstance(picture, str | os.PathLike):
         path = Path(picture)
-        if not path.is_file():
-            raise UsageError("no such file", where=str(path), hint="a path, or builtin:NAME")
+        if (problem := picture_problem(path, "a path, or builtin:NAME")) is not None:
+            raise UsageError(problem[0], where=str(picture), hint=problem[1])
         loaded = load_image(path.resolve())
         return loaded.rgb, loaded.alpha
     return from_python(picture, name)

@@ -35,7 +35,8 @@ from pipeline.render.output_files import Target, check_target
 from pipeline.render.run_job import Workspace, run_job, use_threads
 from pipeline.system.cores import count_usable_cores
 from pipeline.system.file_names import fit_name, fold_name, portable_name
-from pipeline.system.paths import is_folder
+from pipeline.system.near_names import nearest_name, nearest_path
+from pipeline.system.paths import is_folder, is_web_address, why_web_address
 
 SHEET_SIDE = 320  # px, of one picture on a contact sheet
 GAP = 8  # px
@@ -189,7 +190,10 @@ def _check_device_and_weights(device: str, weights: str) -> None:
 def check_out(out: Path) -> None:
     """Refuse an impossible output before minutes of work are spent on it."""
     if format_of(out.name) is None:
-        hint = f"name it {' '.join(suffix for suffix, *_ in SUFFIXES.values())}"
+        known = [suffix for suffixes in SUFFIXES.values() for suffix in suffixes]
+        near = nearest_name(out.suffix, known, cutoff=0.75) if out.suffix else None
+        firsts = " ".join(suffix for suffix, *_ in SUFFIXES.values())
+        hint = f"did you mean {out.stem}{near}?" if near else f"name it {firsts}"
         raise UsageError(f"{out.name!r} is not the name of a picture", where="-o", hint=hint)
     _check_folder(out)
 
@@ -214,8 +218,16 @@ def check_film(film: Path) -> None:
 def _check_folder(out: Path) -> None:
     if is_folder(out):
         raise UsageError("is a folder", where=str(out), hint="give a file name")
-    if not is_folder(out.parent) or not os.access(out.parent, os.W_OK):
-        raise UsageError("cannot be written to", where=str(out.parent), hint="create the folder")
+    if is_web_address(str(out)):
+        what, _ = why_web_address(str(out))
+        raise UsageError(what, where=str(out), hint="name a file of this machine")
+    if not is_folder(out.parent):
+        near = nearest_path(out.parent, folder=True)
+        hint = f"did you mean {str(near)!r}?" if near else "create the folder"
+        raise UsageError("there is no such folder", where=str(out.parent), hint=hint)
+    if not os.access(out.parent, os.W_OK):
+        hint = "choose a folder that you may write to"
+        raise UsageError("cannot be written to", where=str(out.parent), hint=hint)
 
 
 # --- sweep ----------------------------------------------------------------------------------

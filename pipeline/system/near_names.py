@@ -36,6 +36,8 @@ def nearest_path(path: Path, *, folder: bool = False) -> Path | None:
     The first part of the path that is missing is replaced by the most similar name beside it, and
     so on downwards.
     """
+    if path.exists():
+        return None
     found, *missing = _existing_part(path)
     for depth, name in enumerate(missing):
         last = depth == len(missing) - 1

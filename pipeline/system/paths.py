@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -17,6 +18,8 @@ def absolute_path(text: str | Path, base: Path) -> Path:
         ValueError: No file can ever lie there; the text is fit for the reader of the config.
     """
     system_text(str(text))
+    if is_web_address(str(text)):
+        raise ValueError("{} ({})".format(*why_web_address(str(text))))
     try:
         path = base / Path(text).expanduser()
     except RuntimeError:
@@ -30,6 +33,22 @@ def absolute_path(text: str | Path, base: Path) -> Path:
     if _status(path) == errno.ELOOP:
         raise ValueError(f"{path} is a link that points to itself")
     return path
+
+
+def is_web_address(text: str) -> bool:
+    """Whether a text is a URL: http://, s3://, file:// ... ``Path`` leaves one of the slashes."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text) is not None
+
+
+def why_web_address(text: str) -> tuple[str, str]:
+    """Why an address is not a path, and what to do instead."""
+    scheme, _, rest = text.partition(":")
+    if scheme.lower() == "file":
+        return "is an address, not a path", f"write /{rest.lstrip('/')}"
+    what = "is a web address, not a path"
+    if scheme.lower() in ("smb", "nfs", "afp", "sftp", "ftp", "dav", "davs"):
+        return what, "mount the share and give the path where it is mounted"
+    return what, "download it first and give the path of the file or folder"
 
 
 def system_text(text: str) -> str:

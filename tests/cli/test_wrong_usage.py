@@ -1,5 +1,6 @@
 """Errors on the command line: one line that names the place, and an exit code."""
 
+import json
 import os
 import subprocess
 import sys
@@ -59,6 +60,33 @@ WRONG = {
     "stylize inbox/cup.jpg builtin:mosaic -o o.png --shares 1,2": ["--shares", "1 styles"],
     "stylize inbox/cup.jpg builtin:mosaic -o o.png --device foo": ["--device", "foo"],
     "stylize inbox/cup.jpg builtin:mosaic -o o.png --weights none.pth": ["--weights", "none.pth"],
+    "statsu": ["Did you mean 'status'?"],
+    "status --jsn": ["did you mean --json?"],
+    "stylize inbox/cup.jpg builtin:mosaic -o o.png --sized 3": ["--seed or --size?"],
+    "stylize inbox/cpu.jpg builtin:mosaic -o o.png": ["did you mean 'inbox/cup.jpg'?"],
+    "stylize inbx/cpu.jpg builtin:mosaic -o o.png": ["did you mean 'inbox/cup.jpg'?"],
+    "stylize inbox/cup.jpg mosiac -o o.png": ["did you mean builtin:mosaic?"],
+    "stylize inbox/cup.jpg mix -o o.png": ["add --config config.yaml"],
+    "stylize inbox/cup.jpg mosiac --config config.yaml -o o.png": ["did you mean 'mosaic'?"],
+    "stylize inbox/cup.jpg builtin:mosaic -o inbx/o.png": ["did you mean 'inbox'?"],
+    "stylize inbox/cup.jpg builtin:mosaic -o o.jpgg": ["did you mean o.jpg?"],
+    "stylize inbox/cup.jpg builtin:mosaic -o o.png --device gpu": ["did you mean 'auto'?"],
+    "stylize inbox/cup.jpg builtin:mosaic -o o.png --init nois": ["did you mean 'noise'?"],
+    "stylize inbox/cup.jpg builtin:mosaic -o o.png --weights embeded": ["'embedded'?"],
+    "stylize http://a.org/b.jpg builtin:mosaic -o o.png": [
+        "http://a.org",
+        "web address",
+        "download",
+    ],
+    "stylize inbox/cup.jpg https://a.org/b.jpg -o o.png": ["https://a.org", "web address"],
+    "stylize inbox builtin:mosaic -o o.png": ["folder, not a picture", "such as inbox/cup.jpg"],
+    "stylize inbox/cup.jpg builtin:mosaic -o s3://a/o.png": ["web address", "name a file"],
+    "explain http://a.org/b.jpg": ["http://a.org/b.jpg", "web address"],
+    "explain inbox": ["is a folder", "name a file in it"],
+    "retry inbox/cpu.jpg": ["did you mean 'inbox/cup.jpg'?"],
+    "run --config confg.yaml": ["did you mean 'config.yaml'?"],
+    "service systmd": ["did you mean 'systemd'?"],
+    "sweep inbox/cup.jpg builtin:mosaic -o d --rows content_wieght=1": ["'content_weight'?"],
     "sweep inbox/cup.jpg builtin:mosaic -o d --rows foo=1": ["--rows", "foo=1"],
     "sweep inbox/cup.jpg builtin:mosaic -o d --columns tv_weight=": ["--columns"],
     "sweep inbox/cup.jpg builtin:mosaic -o d --columns tv_weight=x": ["--columns", "tv_weight"],
@@ -76,6 +104,56 @@ def test_wrong_usage_is_one_line_that_names_the_place_and_exit_code_2(pipeline, 
     for word in WRONG[line]:
         assert word in said.err
     assert sorted(p.name for p in folder.iterdir() if p.name != ".state") == before
+
+
+KINDS = {
+    "cat.CR2": "RAW file", "cat.dng": "RAW file", "a.pdf": "PDF", "a.svg": "drawing",
+    "a.mov": "video", "a.psd": "layers", "a.zip": "archive", "a.html": "web page",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_file_of_another_kind_is_named_with_what_to_do_instead(pipeline, folder, name):
+    """As a photo, as a painting, in a config, and in the inbox, where it is skipped."""
+    (folder / "inbox" / name).write_bytes(b"content")
+    for pair in ([f"inbox/{name}", "builtin:mosaic"], ["inbox/cup.jpg", f"inbox/{name}"]):
+        said = pipeline("stylize", *pair, "-o", "o.png")
+        assert said.code == 2
+        assert f"inbox/{name}: is " in said.err
+        assert KINDS[name] in said.err
+    said = pipeline("explain", f"inbox/{name}")
+    assert "not taken: unsupported_format: is " in said.out
+    assert KINDS[name] in said.out
+    (folder / "config.yaml").write_text(f"styles: {{a: {{image: inbox/{name}}}}}\n")
+    said = pipeline("check")
+    assert said.code == 2
+    assert KINDS[name] in said.err
+
+
+def test_a_web_address_in_a_config_is_no_folder(pipeline, folder):
+    (folder / "config.yaml").write_text("inbox: smb://nas/photos\nstyles: {a: {image: a.jpg}}\n")
+    said = pipeline("check").err
+    assert "config.yaml:1: inbox: is a web address, not a path (mount the share" in said
+    (folder / "config.yaml").write_text("styles: {a: {image: 'https://a.org/b.jpg'}}\n")
+    assert "download it first" in pipeline("check").err
+
+
+def test_explain_and_retry_find_similar_files_and_jobs(pipeline, folder):
+    assert "did you mean 'cup.jpg'?" in pipeline("explain", "inbox/cpu.jpg").out
+    with (folder / "config.yaml").open("a") as config:
+        config.write(
+            "transfer: {size: 32, steps: [1]}\nmatch: [{inbox: cup.jpg, styles: [mosaic]}]\n"
+        )
+    pipeline("run")
+    (pair,) = json.loads(pipeline("explain", "inbox/cup.jpg", "--json").out)["pairs"]
+    job = pair["job"]
+    assert f"did you mean {job!r}?" in pipeline("retry", job[:-1] + "x").err
+
+
+def test_help_is_also_a_command(pipeline):
+    assert "--size" in pipeline("help", "stylize").out
+    assert "stylize" in pipeline("help").out
+    assert "stylize" in pipeline("-h").out
 
 
 def test_a_wrong_config_is_named_with_file_line_and_nearest_key(pipeline, folder):

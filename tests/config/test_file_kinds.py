@@ -38,7 +38,7 @@ def test_what_browsers_and_cameras_call_their_files_is_taken(suffix: str) -> Non
     assert suffix in kinds.PHOTOS
 
 
-@pytest.mark.parametrize("name", ["film.mp4", "notes.txt", "photo", ".jpg", "a.svg", "a.jpg.exe"])
+@pytest.mark.parametrize("name", ["notes.txt", "photo", ".jpg", "a.jpg.exe"])
 def test_other_names_are_refused_everywhere_with_the_same_list(name: str) -> None:
     refused = folder.InboxTree(Path()).check_name(name)
     assert refused is not None
@@ -47,6 +47,24 @@ def test_other_names_are_refused_everywhere_with_the_same_list(name: str) -> Non
     with pytest.raises(InputError) as caught:
         uploads.clean_name(name)
     assert caught.value.hint.endswith(kinds.PHOTOS_LISTED)
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "a.svg", "IMG_1.CR2"])
+def test_well_known_files_that_are_no_photos_are_refused_with_what_to_do(name: str) -> None:
+    kind = kinds.foreign_kind(name)
+    assert kind is not None
+    refused = folder.InboxTree(Path()).check_name(name)
+    assert refused is not None
+    assert refused.message == f"is {kind.what}: {kind.hint}"
+    with pytest.raises(InputError) as caught:
+        uploads.clean_name(name)
+    assert caught.value.hint == kind.hint
+
+
+def test_no_suffix_is_both_a_photo_and_no_photo() -> None:
+    foreign = [suffix for kind in kinds.FOREIGN_KINDS for suffix in kind.suffixes]
+    assert len(foreign) == len(set(foreign))
+    assert not kinds.PHOTOS & set(foreign)
 
 
 def test_every_suffix_that_can_be_written_is_served_with_its_media_type() -> None:

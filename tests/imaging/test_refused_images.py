@@ -57,6 +57,26 @@ BAD_BYTES = {
 }
 
 
+FOREIGN_BYTES = {
+    "PDF": b"%PDF-1.7\n%",
+    "video": b"\0\0\0\x18ftypmp42\0\0\0\0isommp42",
+    "layers": b"8BPS\0\1" + bytes(40),
+    "RAW": b"\0\0\0\x18ftypcrx \0\0\0\1crx isom",
+    "web page": b"\n<!DOCTYPE html>\n<html>",
+    "archive": b"PK\x03\x04" + bytes(40),
+}
+
+
+@pytest.mark.parametrize("word", FOREIGN_BYTES)
+def test_a_file_with_a_wrong_suffix_is_named_by_its_content(tmp_path, word):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(FOREIGN_BYTES[word])
+    with pytest.raises(InputError, match=word) as caught:
+        load_image(path)
+    assert caught.value.code is Reason.UNSUPPORTED_FORMAT
+    assert caught.value.hint
+
+
 @pytest.mark.parametrize(("content", "code"), BAD_BYTES.values(), ids=BAD_BYTES)
 def test_bad_bytes_are_refused_with_their_reason_and_the_next_file_is_read(
     content: bytes, code: Reason, tmp_path: Path, load: Load

@@ -88,7 +88,7 @@ def test_the_picture_is_seen_while_it_changes():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"photo": "missing.jpg"}, "missing.jpg: no such file"),
+        ({"photo": "missing.jpg"}, "missing.jpg: no such image"),
         ({"painting": "builtin:mosaik"}, "did you mean builtin:mosaic"),
         ({"painting": []}, "no painting"),
         ({"preset": "big"}, "no preset 'big'"),

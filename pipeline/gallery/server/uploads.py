@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
-from pipeline.config.file_kinds import PHOTOS, PHOTOS_LISTED
+from pipeline.config.file_kinds import PHOTOS, PHOTOS_LISTED, foreign_kind
 from pipeline.config.sections import Limits
 from pipeline.errors import InputError, OutputError, Reason
 from pipeline.system.safe_files import NO_LINKS, disk_errors, new_file, opened_folder
@@ -67,6 +67,8 @@ def clean_name(name: str) -> str:
     plain = "".join("_" if char in '<>:"|?*' else char for char in plain)
     path = PurePath(plain.strip())
     if path.suffix.lower() not in PHOTOS:
+        if (kind := foreign_kind(path.name)) is not None:
+            raise InputError(f"is {kind.what}", where=plain, hint=kind.hint)
         hint = f"accepted: {PHOTOS_LISTED}"
         raise InputError("the name is not that of a picture", where=plain, hint=hint)
     stem = path.stem.strip(" .~") or "photo"
