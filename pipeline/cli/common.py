@@ -22,6 +22,12 @@ ForceOption = Annotated[
     bool, typer.Option("--force", help="Also overwrite files that this program did not make.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PlainOption = Annotated[
+    bool,
+    typer.Option(
+        "--plain", help="Print plain lines, as for screen readers and logs; no dashboard."
+    ),
+]
 EventsOption = Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")]
 DeviceOption = Annotated[
     str, typer.Option(help="The device to compute on: auto, cpu, cuda, cuda:1 or mps.")

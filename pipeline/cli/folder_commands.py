@@ -16,6 +16,7 @@ from pipeline.cli.common import (
     EventsOption,
     ForceOption,
     JsonOption,
+    PlainOption,
     app,
     print_report,
 )
@@ -39,6 +40,7 @@ def run(
         typer.Option(help="Stop at a time (06:00) or after a while (8h).", metavar="TIME"),
     ] = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="Ignore schedule.hours.")] = False,
+    plain: PlainOption = False,
 ) -> None:
     """Render all pictures that are missing or out of date, then exit."""
     from pipeline.cli.dry_run import print_dry_run
@@ -50,13 +52,21 @@ def run(
         raise typer.Exit(print_dry_run(loaded, as_json, limit))
     end = _parse_time(until, loaded.config.schedule)
     code = running.run(
-        loaded, as_json=as_json, keep_going=False, limit=limit, until=end, anyway=anyway
+        loaded,
+        as_json=as_json,
+        keep_going=False,
+        limit=limit,
+        until=end,
+        anyway=anyway,
+        plain=plain,
     )
     raise typer.Exit(code)
 
 
 @app.command()
-def watch(config: ConfigOption = DEFAULT_CONFIG, as_json: EventsOption = False) -> None:
+def watch(
+    config: ConfigOption = DEFAULT_CONFIG, as_json: EventsOption = False, plain: PlainOption = False
+) -> None:
     """Like run, but keep watching the inbox for new photos.
 
     The first Ctrl-C, SIGTERM or SIGHUP stops cleanly and puts running jobs back into the queue; a
@@ -65,7 +75,7 @@ def watch(config: ConfigOption = DEFAULT_CONFIG, as_json: EventsOption = False) 
     from pipeline.config.loading import load
     from pipeline.daemon import run as running
 
-    raise typer.Exit(running.run(load(config), as_json=as_json, keep_going=True))
+    raise typer.Exit(running.run(load(config), as_json=as_json, keep_going=True, plain=plain))
 
 
 @app.command()

@@ -97,12 +97,12 @@ def _only_painting(style: Style) -> str:
     return str(style.images[0][0])
 
 
-def run_stylize(wanted: Order, out: Path, as_json: bool) -> int:
+def run_stylize(wanted: Order, out: Path, as_json: bool, plain: bool = False) -> int:
     """Render one picture; return the exit code."""
     interrupt.raise_swallowed()
     check_targets(wanted, out)
     with show_progress(
-        wanted.content, wanted.transfer, wanted.device, out, silent=as_json
+        wanted.content, wanted.transfer, wanted.device, out, silent=as_json, draw=not plain
     ) as display:
         result = stylize_file(wanted, out, display.update_progress)
         display.end_job(result)
@@ -111,11 +111,13 @@ def run_stylize(wanted: Order, out: Path, as_json: bool) -> int:
     return 0
 
 
-def run_sweep(wanted: Order, folder: Path, rows: str, columns: str) -> int:
+def run_sweep(wanted: Order, folder: Path, rows: str, columns: str, plain: bool = False) -> int:
     """Render the grid; return the exit code."""
     interrupt.raise_swallowed()
     axes = _parse_axis(rows, "--rows"), _parse_axis(columns, "--columns")
-    with show_progress(wanted.content, wanted.transfer, wanted.device, folder) as display:
+    with show_progress(
+        wanted.content, wanted.transfer, wanted.device, folder, draw=not plain
+    ) as display:
         sheet = render_grid(wanted, folder, *axes, display.update_progress, display.end_job)
         display.dashboard.line(f"contact sheet: {sheet}")
     return 0
@@ -243,10 +245,15 @@ class _ProgressDisplay:
 
 @contextmanager
 def show_progress(
-    content: Path, transfer: Transfer, device: str, out: Path, silent: bool = False
+    content: Path,
+    transfer: Transfer,
+    device: str,
+    out: Path,
+    silent: bool = False,
+    draw: bool = True,
 ) -> Iterator[_ProgressDisplay]:
     """Show the dashboard while pictures are rendered."""
-    with Dashboard(silent=silent) as dashboard:
+    with Dashboard(silent=silent, draw=draw) as dashboard:
         display = _ProgressDisplay(content, transfer, device, out, dashboard)
         try:
             yield display

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from pipeline.cli.common import DeviceOption, ForceOption, JsonOption, app
+from pipeline.cli.common import DeviceOption, ForceOption, JsonOption, PlainOption, app
 
 StyleArgument = Annotated[
     list[str],
@@ -90,6 +90,7 @@ def stylize(
     force: ForceOption = False,
     as_json: JsonOption = False,
     config: NamesOption = None,
+    plain: PlainOption = False,
 ) -> None:
     """Render one picture, without folders.
 
@@ -103,7 +104,7 @@ def stylize(
         content, styles, shares, preset, seed, device, weights, flags.obj, out
     )
     order = replace(order, film=timelapse, force=force, config=config)
-    raise typer.Exit(ordering.run_stylize(order, out, as_json))
+    raise typer.Exit(ordering.run_stylize(order, out, as_json, plain))
 
 
 @app.command(cls=OptionsCommand)
@@ -128,6 +129,7 @@ def sweep(
     weights: WeightsOption = "embedded",
     force: ForceOption = False,
     config: NamesOption = None,
+    plain: PlainOption = False,
 ) -> None:
     """Render a grid over the values of two options, to compare them.
 
@@ -138,4 +140,4 @@ def sweep(
     (style,) = ordering.resolve_style_names([style], config)
     order = ordering.build_order(content, [style], "", preset, seed, device, weights, flags.obj)
     order = replace(order, force=force, config=config)
-    raise typer.Exit(ordering.run_sweep(order, out, rows, columns))
+    raise typer.Exit(ordering.run_sweep(order, out, rows, columns, plain))

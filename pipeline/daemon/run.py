@@ -50,6 +50,7 @@ def run(
     limit: int | None = None,
     until: float | None = None,
     anyway: bool = False,
+    plain: bool = False,
 ) -> int:
     """Run the service; returns the exit code.
 
@@ -60,6 +61,7 @@ def run(
         limit: Begin at most this many jobs.
         until: Begin no job after this time, in seconds since 1970.
         anyway: Ignore the hours of the schedule.
+        plain: Print plain lines instead of a dashboard, also on a terminal.
     """
     config = loaded.config
     command = "watch" if keep_going else "run"
@@ -71,7 +73,7 @@ def run(
         stop_requests() as stop,
         _ledger(config, stop, record) as ledger,
         _executor(config) as executor,
-        Dashboard(silent=as_json, plain=out) as dashboard,
+        Dashboard(silent=as_json, plain=out, draw=not plain) as dashboard,
     ):
         tell = partial(_print_line, out) if as_json else _silent
         planned_pauses = PlannedPauses(

@@ -97,6 +97,15 @@ def test_without_a_terminal_there_are_plain_lines():
     ]
 
 
+def test_a_terminal_gets_plain_lines_where_they_are_wanted():
+    """With ``--plain`` nothing is drawn or moved: a screen reader reads each line once."""
+    file, view = Sheet(terminal=True), a_view()
+    with Dashboard(file, draw=False, clock=lambda: NOW) as dashboard:
+        dashboard.update(view, NOW)
+    assert "\x1b" not in file.getvalue() and "\r" not in file.getvalue()
+    assert file.words[0] == "info     watching"
+
+
 def test_a_job_taken_in_advance_has_not_started():
     """Its line comes when its device is done with the one before."""
     file, view = Sheet(), View()

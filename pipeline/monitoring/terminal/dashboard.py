@@ -48,6 +48,7 @@ class Dashboard:
         file: Where to draw; standard output by default.
         silent: Draw nothing (``--json``: the service prints its events itself).
         plain: Where plain lines go when ``file`` is no terminal to draw on.
+        draw: Draw rows where ``file`` is a terminal; otherwise write plain lines (``--plain``).
         clock: Seconds since the epoch, for lines without a time of their own.
     """
 
@@ -57,10 +58,11 @@ class Dashboard:
         *,
         silent: bool = False,
         plain: io.TextIOBase | TextIO | None = None,
+        draw: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._display: Display | None = (
-            None if silent else _choose_display(file or sys.stdout, plain)
+            None if silent else _choose_display(file or sys.stdout, plain, draw)
         )
         self._clock = clock
         self._view = View()
@@ -118,9 +120,9 @@ class Dashboard:
             display.close(self._view, self._clock())
 
 
-def _choose_display(file: TextIO, plain: io.TextIOBase | TextIO | None) -> Display:
+def _choose_display(file: TextIO, plain: io.TextIOBase | TextIO | None, draw: bool) -> Display:
     painter = Painter(file)
-    if painter.can_draw and in_foreground(file):
+    if draw and painter.can_draw and in_foreground(file):
         return Live(Screen(file), painter)
     return PlainLines(plain or file)
 
