@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from pipeline.nst import Vgg19, load_weights
 # new examples are found at home.
 settings.register_profile("home", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
+_numbers = count()
 settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 # The files that take half a minute or more, longest first. Begun last, one of them would keep one
@@ -76,6 +78,13 @@ def painting() -> Tensor:
     rows, columns = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
     stroke = torch.sin((rows + columns) / 4)
     return torch.stack([0.5 + 0.4 * stroke, 0.5 + 0.3 * stroke.roll(5), 0.3 - 0.25 * stroke])
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees rates that another one, or the user's own studios, have measured."""
+    folder = tmp_path_factory.getbasetemp() / f"cache-{next(_numbers)}"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from collections import Counter
 from pipeline.config.loading import Loaded
 from pipeline.daemon.preview import preview
 from pipeline.inbox.mount_guard import worked_before
-from pipeline.monitoring.estimate import Rates, estimate_work, work_of
+from pipeline.monitoring.estimate import estimate_work
+from pipeline.monitoring.rates import Rates, rates_file, works_of
 from pipeline.system.paths import is_folder
 from pipeline.system.text import visible
 
@@ -32,8 +33,9 @@ def print_dry_run(loaded: Loaded, as_json: bool, limit: int | None = None) -> in
             print(visible(f"{verb}  {pair.content}  {pair.style or '-'}  {pair.why}"))
     device = loaded.config.device
     devices = [device] if isinstance(device, str) else device
-    works = Counter(work_of(pair.job.recipe.transfer) for pair in due if pair.job)
-    estimated = estimate_work(works, Rates(loaded.config.state), devices, len(devices))
+    works = Counter(works_of(pair.job) for pair in due if pair.job)
+    rates = Rates(rates_file())
+    estimated = estimate_work(works, lambda work: rates.seconds(devices, work), len(devices))
     print(estimated.words(), file=sys.stderr)
     if found.replaced.pictures:
         print(found.replaced.words(), file=sys.stderr)

@@ -15,7 +15,7 @@ from pipeline.config.sections import Queue
 from pipeline.inbox.scanner import Found
 from pipeline.jobs.job import Job
 from pipeline.jobs.retry_policy import is_due
-from pipeline.monitoring.estimate import work_of
+from pipeline.monitoring.rates import Work, works_of
 
 
 class JobQueue:
@@ -27,7 +27,7 @@ class JobQueue:
 
     def __init__(self, options: Queue) -> None:
         self.options = options
-        self.works: Counter[str] = Counter()  # how many jobs there are of each kind of work
+        self.works: Counter[tuple[Work, ...]] = Counter()  # how many jobs there are of each work
         self._jobs: deque[Job] = deque()
         self._later: dict[str, tuple[float, Job]] = {}  # by id: failed, not before a time of day
         self._served: dict[str, int] = {}  # folder -> when it had its last turn, in turns
@@ -96,7 +96,7 @@ class JobQueue:
     def take(self, job: Job) -> None:
         """Remove a job that begins."""
         self._jobs.remove(job)
-        self.works[work_of(job.recipe.transfer)] -= 1
+        self.works[works_of(job)] -= 1
         if job.content != self._photo:
             self._photo = job.content
             self._turns += 1
@@ -105,13 +105,12 @@ class JobQueue:
     def postpone(self, job: Job, until: float) -> None:
         """Let a failed job wait until a time (seconds since 1970)."""
         self._later[job.id] = until, job
-        self.works[work_of(job.recipe.transfer)] += 1
+        self.works[works_of(job)] += 1
 
     def _count(self) -> None:
-        kinds: dict[int, str] = {}  # few recipes, many jobs
+        kinds: dict[int, tuple[Work, ...]] = {}  # few recipes, many jobs
         self.works = Counter(
-            kinds.get(id(job.recipe))
-            or kinds.setdefault(id(job.recipe), work_of(job.recipe.transfer))
+            kinds.get(id(job.recipe)) or kinds.setdefault(id(job.recipe), works_of(job))
             for job in self
         )
 

@@ -27,7 +27,7 @@ from pipeline.jobs.recipe import forget_digest
 from pipeline.jobs.retry_policy import MACHINE_REASONS
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair
-from pipeline.monitoring.estimate import work_of
+from pipeline.monitoring.rates import Work, work_of
 
 # Seconds between two plans while many new files are examined; twice as long for a queue of 1000
 # jobs, and so on: with a long queue a plan takes longer, and new jobs are less urgent.
@@ -199,15 +199,15 @@ class Planner:
         interval = PLAN_SECONDS * (1 + queued / PLAN_PAIRS)
         return not queued or not examining or now >= self._planned_at + interval
 
-    def unexamined_works(self) -> Counter[str]:
+    def unexamined_works(self) -> Counter[tuple[Work, ...]]:
         """How many jobs of each kind of work the photos not yet examined will give."""
-        works: Counter[str] = Counter()
+        works: Counter[tuple[Work, ...]] = Counter()
         refused = {seen.content for seen in self.ledger.files.refusals()}
         for content in self.intake.files:
             if content not in refused and self.intake.photo(content) is None:
                 styles = self.manifest.styles_for(content)
                 waits = self.intake.recipes.troubles
-                works.update(work_of(s.transfer) for s in styles if s.name not in waits)
+                works.update((work_of(s.transfer),) for s in styles if s.name not in waits)
         return works
 
     def _gone(self, scan: Scan) -> Gone:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from pipeline.jobs.job import Job, JobResult
-from pipeline.monitoring.estimate import Estimate, Rates, estimate_work, pairs_per_hour, work_of
+from pipeline.jobs.job import Job, JobResult, Progress
+from pipeline.monitoring.estimate import Estimate, Works, estimate_work, pairs_per_hour
+from pipeline.monitoring.rates import Rates, Work, work_of, works_of
 from pipeline.monitoring.view import View
 
 Line = dict[str, Any]
@@ -35,6 +36,7 @@ class RunStatistics:
         self.view, self.rates, self.devices, self.slots = view, rates, devices, slots
         self.on_run = on_run
         self._saved_at = float("-inf")
+        self._seconds_per_unit: float | None = None  # of the running jobs
         self.renew()
 
     def renew(self) -> None:
@@ -43,7 +45,7 @@ class RunStatistics:
         self.started = False
         self._before = _counts(self.view)
 
-    def start(self, works: Mapping[str, int]) -> None:
+    def start(self, works: Works) -> None:
         """Report the estimate, unless that was done before."""
         if not self.started:
             self.started = True
@@ -64,15 +66,15 @@ class RunStatistics:
         if line["status"] == "failed":
             self.figures.codes[line["error"]["code"]] += 1
 
-    def update_view(
-        self, works: Mapping[str, int], running: Collection[tuple[str, Job]], now: float
-    ) -> None:
+    def update_view(self, works: Works, running: Collection[tuple[str, Job]], now: float) -> None:
         """Update the view's throughput and the time left for the whole queue."""
         rate = self.figures.per_hour(now if running else None)
         self.view.per_hour = rate
         reports = {lane.job: lane.progress for lane in self.view.running if lane.progress}
-        silent = (work_of(job.recipe.transfer) for _, job in running if job.id not in reports)
-        waiting = self._estimate(Counter(works) + Counter(silent))
+        self._note_pace(running, reports)
+        # Of a job that reports its time left, only the full picture after a draft is still waiting.
+        rest = (works_of(job)[job.id in reports :] for _, job in running)
+        waiting = self._estimate(Counter(works) + Counter(filter(None, rest)))
         begun = sum(report.seconds_left for report in reports.values()) / max(1, self.slots())
         left = waiting.seconds
         if left is None and rate:
@@ -90,8 +92,24 @@ class RunStatistics:
         counts = {status: after[status] - self._before[status] for status in after}
         return counts | self.figures.summary(self.slots())
 
-    def _estimate(self, works: Mapping[str, int]) -> Estimate:
-        return estimate_work(works, self.rates, self.devices, self.slots())
+    def _note_pace(
+        self, running: Collection[tuple[str, Job]], reports: Mapping[str, Progress]
+    ) -> None:
+        """Note the pace of jobs that run, for the time before anything was measured."""
+        reported = [(job, reports[job.id]) for _, job in running if job.id in reports]
+        units = sum(work_of(job.recipe.transfer).units for job, _ in reported)
+        seconds = sum(report.seconds + report.seconds_left for _, report in reported)
+        if units and seconds > 0:
+            self._seconds_per_unit = seconds / units
+
+    def _seconds_of(self, work: Work) -> float | None:
+        measured = self.rates.seconds(self.devices, work)
+        if measured is None and self._seconds_per_unit is not None:
+            return work.units * self._seconds_per_unit
+        return measured
+
+    def _estimate(self, works: Works) -> Estimate:
+        return estimate_work(works, self._seconds_of, self.slots())
 
 
 def _counts(view: View) -> dict[str, int]:
@@ -121,7 +139,7 @@ class RunFigures:
     def end(self, result: JobResult, now: float) -> None:
         """Count a job that has ended."""
         self._busy += result.seconds
-        if result.status == "done":
+        if result.status == "done" and not result.job.draft:
             self._ends.append(now)
             job = result.job
             slowest = [*self._slowest, (result.seconds, job.content, job.style)]

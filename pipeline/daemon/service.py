@@ -36,9 +36,9 @@ from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.jobs.job import Job, JobResult, JobState, Progress
 from pipeline.jobs.retry_policy import MAX_ATTEMPTS
 from pipeline.ledger.ledger import Ledger
-from pipeline.monitoring.estimate import Rates
 from pipeline.monitoring.hooks import HookRunner
 from pipeline.monitoring.journal import note
+from pipeline.monitoring.rates import Rates, Work, rates_file
 from pipeline.monitoring.view import View
 from pipeline.outbox.publisher import Outbox
 from pipeline.workers.executor import Executor, GivenBack
@@ -90,7 +90,7 @@ class Service:
         self.planned_pauses = planned_pauses or PlannedPauses(config.state, config.schedule)
         devices = [config.device] if isinstance(config.device, str) else config.device
         self.statistics = RunStatistics(
-            view, Rates(config.state), devices, lambda: executor.slots, on_run
+            view, Rates(rates_file()), devices, lambda: executor.slots, on_run
         )
         self.fault_pauses = FaultPauses(config, patient)
         self.planned_pause: PlannedPause | None = None
@@ -114,6 +114,7 @@ class Service:
         self.fault_pauses.free_bytes = config.limits.free_bytes
         self.bookkeeping.version_limits = config.version_limits
         self.planned_pauses.use_schedule(config.schedule)
+        self.view.preset = config.preset
 
     def _apply(self, config: Config, manifest: Manifest) -> None:
         self.config = config
@@ -223,7 +224,7 @@ class Service:
         whys = (self.planner.missing_files, self.outcomes.waiting_recipes.describe())
         return "; ".join(filter(None, whys))
 
-    def works(self) -> Counter[str]:
+    def works(self) -> Counter[tuple[Work, ...]]:
         """How many jobs of each kind of work there are, also those of photos not yet examined."""
         works = +self.queue.works
         return works + self.planner.unexamined_works() if self.examiner.pending else works

@@ -45,7 +45,7 @@ KEPT = [
     *("outbox/.gallery/chunk-0001.js", "outbox/.gallery/tidied", "outbox/.gallery"),
     *("outbox/.gallery/pictures", "outbox/a--mosaic.png", "archive/a.png", "config.yaml"),
     *(".state/jobs.sqlite3", ".state/instance.lock", ".state/metrics.prom"),
-    *(".state/logs/pipeline.jsonl", ".state/logs/hooks.log", ".state/logs", ".state/rates.json"),
+    *(".state/logs/pipeline.jsonl", ".state/logs/hooks.log", ".state/logs"),
 ]
 PASSING = [
     *("outbox/.staging", "outbox/.gallery/head.js.new", "outbox/.gallery/index.html.new"),
