@@ -1,11 +1,15 @@
 """What all commands share: the app, exit codes, common options, and how a report is printed."""
 
 import json
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from pipeline.system.text import fold
 
 OK, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
@@ -39,4 +43,18 @@ def print_report(
     report: dict[str, Any], as_json: bool, to_text: Callable[[dict[str, Any]], str]
 ) -> None:
     """Print a report as JSON, or as the text that ``to_text`` makes of it."""
-    print(json.dumps(report, indent=2) if as_json else to_text(report))
+    if as_json:
+        print(json.dumps(report, indent=2))
+    else:
+        print_lines(to_text(report))
+
+
+def print_lines(text: str) -> None:
+    """Print text for people; on a terminal, long lines are broken between words.
+
+    In a file or a pipe each line stays whole, for grep.
+    """
+    if sys.stdout.isatty():
+        columns = shutil.get_terminal_size().columns
+        text = "\n".join(fold(line, columns) for line in text.split("\n"))
+    print(text)

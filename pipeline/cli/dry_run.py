@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 
+from pipeline.cli.common import print_lines
 from pipeline.config.loading import Loaded
 from pipeline.daemon.preview import preview
 from pipeline.inbox.mount_guard import worked_before
@@ -30,7 +31,7 @@ def print_dry_run(loaded: Loaded, as_json: bool, limit: int | None = None) -> in
             print(json.dumps(row), flush=True)
         else:
             verb = "make" if pair.due else "skip"
-            print(visible(f"{verb}  {pair.content}  {pair.style or '-'}  {pair.why}"))
+            print_lines(visible(f"{verb}  {pair.content}  {pair.style or '-'}  {pair.why}"))
     device = loaded.config.device
     devices = [device] if isinstance(device, str) else device
     works = Counter(works_of(pair.job) for pair in due if pair.job)

@@ -5,7 +5,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TextIO
 
@@ -164,6 +164,24 @@ def open_standard_streams() -> None:
         sys.stdout = os.fdopen(1, "w", closefd=False)
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
+    if _wants_ascii(os.environ, bool(sys.flags.utf8_mode)):
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper) and stream.isatty():
+                stream.reconfigure(encoding="ascii", errors="backslashreplace")
+
+
+def _wants_ascii(environment: Mapping[str, str], utf8_mode: bool) -> bool:
+    """Whether the locale is C by the user's choice (``LANG=C``).
+
+    Python writes UTF-8 then all the same (PEP 538 and 540), which such a terminal shows as garbage.
+    Without any setting, as in most containers, the terminal is probably a UTF-8 one.
+    """
+    if "PYTHONIOENCODING" in environment or "PYTHONUTF8" in environment:
+        return False
+    names = [environment.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG")]
+    if utf8_mode and names[1] == "C.UTF-8":
+        names[1] = None  # set by Python itself, because LANG is C
+    return next(filter(None, names), "") in ("C", "POSIX")
 
 
 def end_standard_streams() -> None:

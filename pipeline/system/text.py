@@ -3,6 +3,7 @@
 import datetime
 import math
 import re
+import textwrap
 import unicodedata
 from functools import lru_cache
 
@@ -49,6 +50,20 @@ def encodable(text: str) -> str:
     encoder takes: it becomes an escape such as ``\xff``.
     """
     return _SURROGATES.sub(lambda found: _escape(found[0]), text)
+
+
+def fold(line: str, columns: int) -> str:
+    """``line`` in rows of at most ``columns`` characters, broken at spaces and indented below.
+
+    A word longer than a row, such as a path, stays whole, so that it can be copied.
+    """
+    if len(line) <= columns:
+        return line
+    indent = " " * min(len(line) - len(line.lstrip()) + 4, columns // 2)
+    rows = textwrap.wrap(
+        line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(rows)
 
 
 def format_duration(seconds: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The real daemon, but for the engine: `python soak_daemon.py watch|run CONFIG`."""
+"""The real daemon, but for the engine: `soak_daemon.py watch|run CONFIG [json|dashboard]`."""
 
 import sys
 from functools import partial
@@ -11,11 +11,11 @@ from pipeline.workers.executor import WorkerSettings
 from support.fake_work import paint
 
 
-def main(command: str, config: str) -> int:
+def main(command: str, config: str, shown: str = "json") -> int:
     open_standard_streams()  # as the program itself does
     running.WorkerSettings = partial(WorkerSettings, do=paint)
     loaded = loading.load(Path(config))
-    return running.run(loaded, as_json=True, keep_going=command == "watch")
+    return running.run(loaded, as_json=shown == "json", keep_going=command == "watch")
 
 
 if __name__ == "__main__":
