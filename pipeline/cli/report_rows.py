@@ -57,11 +57,9 @@ def pair_line(pair: Report) -> str:
     if pair["error"]:
         return f"{head}  {pair['error']['code']}: {pair['error']['message']}"
     if progress := pair.get("progress"):
-        left = (
-            f", {format_duration(progress['seconds_left'])} left"
-            if "seconds_left" in progress
-            else ""
-        )
+        seconds, phase = progress.get("seconds_left"), progress.get("phase")
+        left = f", {format_duration(seconds)} left" if seconds else ""
+        left += ", finishing" if phase == "finishing" else ""
         return f"{head}  {progress.get('fraction', 0):.0%} on {progress['device']}{left}"
     if pair["state"] == "running":
         return head.rstrip()  # a slot has taken it in advance and has not begun it

@@ -275,7 +275,11 @@ def _lane(lane: Lane) -> dict[str, Any]:
     now = lane.progress
     facts: dict[str, Any] = {"job": lane.job, "device": lane.device}
     if now:
-        facts |= {"fraction": round(lane.fraction, 3), "rate": round(lane.rate, 2)}
+        facts |= {
+            "phase": lane.phase,
+            "fraction": round(lane.fraction, 3),
+            "rate": round(lane.rate, 2),
+        }
         facts |= {"scale": now.scale, "scales": now.scales, "side": now.side}
         facts |= {"step": now.step, "steps": now.steps, "seconds_left": round(now.seconds_left, 1)}
     return facts

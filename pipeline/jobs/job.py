@@ -149,6 +149,7 @@ class Progress:
     seconds: float
     seconds_left: float
     preview: tuple[int, int, bytes] | None = None
+    finishing: bool = False  # the picture is being enhanced and written
 
 
 _OUTPUT = tuple(field.name for field in fields(Output))

@@ -52,18 +52,27 @@ class Lane:
 
     @property
     def left(self) -> str:
-        """Time left, as text."""
-        return format_duration(self.seconds_left)
+        """Time left, as text; unknown while the picture is enhanced and written."""
+        ended = self.progress and self.progress.finishing and not self.progress.seconds_left
+        return format_duration(None if ended else self.seconds_left)
+
+    @property
+    def phase(self) -> str:
+        """What the job does now: `starting`, `finishing`, or the scale that it is at."""
+        now = self.progress
+        if now is None:
+            return "starting"
+        return "finishing" if now.finishing else f"scale {now.scale}/{now.scales} ({now.side} px)"
 
     @property
     def details(self) -> list[str]:
         """Further facts, the most useful first."""
         now, draft = self.progress, ["draft"] * self.draft
-        if now is None:
-            return [*draft, "starting"]
+        if now is None or (now.finishing and now.step == now.steps):
+            return [*draft, self.phase]
         return [
             *draft,
-            f"scale {now.scale}/{now.scales} ({now.side} px)",
+            self.phase,
             f"step {now.step:>{len(str(now.steps))}}/{now.steps}",
             f"{self.rate:.1f} steps/s",
             f"loss {now.loss:.3g}",

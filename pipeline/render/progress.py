@@ -1,6 +1,7 @@
 """Reports what a running job does: progress, previews, the loss curve, checkpoints."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.imaging.tensors import preview
@@ -32,12 +33,16 @@ class Reporter:
         losses: dict[str, float],
         checkpoint: "CheckpointWriter",
         film: Recorder,
+        *,
+        finishing: bool = False,
     ) -> None:
         self.job, self.on_progress, self.should_stop = job, on_progress, should_stop
         self.checkpoint, self.film = checkpoint, film
         self.losses = losses
         self.curve: list[tuple[int, float, int]] = []
         self._latest: Iterate | None = None
+        self._sent: Progress | None = None
+        self._finishing = finishing  # whether this picture is a part of the enhancement
         self.last = -PREVIEW_SECONDS
         self.rate = _WorkRate()
 
@@ -56,7 +61,14 @@ class Reporter:
         # Reading losses and picture waits for the device, so this happens only twice a second.
         self._read(iterate)
         small = preview(iterate.image.squeeze(0).clamp(0, 1), PREVIEW_SIDE)
-        self.on_progress(self._progress(iterate, small))
+        self._sent = self._progress(iterate, small)
+        self.on_progress(self._sent)
+
+    def report_finishing(self) -> None:
+        """Report that the optimisation has ended: enhancement and writing follow."""
+        if self._sent is not None:
+            ended = replace(self._sent, step=self._sent.steps, seconds_left=0.0, preview=None)
+            self.on_progress(replace(ended, finishing=True))
 
     def record_last_step(self) -> None:
         """Add the last step to the curve, if the run ended before its planned end."""
@@ -83,6 +95,7 @@ class Reporter:
             seconds=iterate.seconds,
             seconds_left=self.rate.seconds_left(iterate),
             preview=small,
+            finishing=self._finishing,
         )
 
 

@@ -88,6 +88,7 @@ def run_job(
             began += time.monotonic() - waiting  # waiting is not part of this job's time
             picture = _stylize(job, photo, device, report, workspace)
             report.record_last_step()
+            report.report_finishing()
             finished, steps = _enhance(job, picture, photo, device, report, workspace)
         outputs = stage_pictures(job, photo, picture, finished, workspace.staging)
         outputs += film.stage(finished, workspace.staging)
@@ -180,7 +181,13 @@ def _silent_reporter(report: Reporter) -> Reporter:
     """A reporter that reports progress and stops, but records neither losses nor the timelapse."""
     no_film = Recorder(NO_TIMELAPSE)
     return Reporter(
-        report.job, report.on_progress, report.should_stop, {}, report.checkpoint, no_film
+        report.job,
+        report.on_progress,
+        report.should_stop,
+        {},
+        report.checkpoint,
+        no_film,
+        finishing=True,
     )
 
 

@@ -21,7 +21,7 @@ from typing import Protocol, Self, TextIO
 from pipeline.monitoring.terminal.frame import Painter, render
 from pipeline.monitoring.terminal.screen import Screen, in_foreground
 from pipeline.monitoring.view import Lane, Result, View, summarize_run
-from pipeline.system.text import visible
+from pipeline.system.text import format_duration, visible
 
 __all__ = ["Dashboard", "Lane", "Result", "View", "render"]
 
@@ -207,7 +207,8 @@ class PlainLines:
             self._write(now, "started", f"{_format_pair(lane)} on {lane.device}")
         elif lane.progress and now - self._reported[lane.job] >= PROGRESS_SECONDS:
             self._reported[lane.job] = now
-            facts = [f"{lane.fraction:.0%}", *lane.details, f"{lane.left} left"]
+            left = [f"{lane.left} left"] * (lane.left != format_duration(None))
+            facts = [f"{lane.fraction:.0%}", *lane.details, *left]
             self._write(now, "progress", f"{_format_pair(lane)} {', '.join(facts)}")
 
     def _write(self, at: float, word: str, text: str) -> None:

@@ -65,7 +65,9 @@ _DEVICE = 2
 
 def _lane_to_line(lane: Lane, look: Look) -> _Line:
     now, device = lane.progress, visible(lane.device, look.encoding)
-    scale = f"{now.scale}/{now.scales} {now.side} px" if now else "starting"
+    at_scale = now is not None and not now.finishing
+    scale = f"{now.scale}/{now.scales} {now.side} px" if now and at_scale else lane.phase
+    scale = f"draft {scale}" if lane.draft else scale
     step = f"{now.step}/{now.steps}" if now else ""
     rate = f"{lane.rate:.1f}" if now else ""
     cells = (f"{lane.fraction:.0%}", lane.left, device, rate, scale, step)
