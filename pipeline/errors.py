@@ -3,6 +3,7 @@
     PipelineError            what happened, where, how to fix it; carries an exit code
     |-- UsageError           2  the command line makes no sense
     |-- ConfigError          2  config.yaml: names the file, the key path and the nearest valid key
+    |-- ClusterLostError     2  the Ray cluster is gone; a new start connects again
     |-- LockedError          2  another instance works on this state folder
     |-- WeightsError         2  VGG-19 weights missing, wrong or unreachable
     |-- MissingExtraError    2  an optional dependency; carries the install line
@@ -96,6 +97,12 @@ class UsageError(PipelineError):
 
 class ConfigError(PipelineError):
     """config.yaml cannot be used."""
+
+    exit_code = 2
+
+
+class ClusterLostError(PipelineError):
+    """The Ray cluster is gone, and its client cannot connect to it again in this process."""
 
     exit_code = 2
 

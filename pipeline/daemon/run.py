@@ -17,7 +17,7 @@ from pipeline.daemon.planned_pauses import PlannedPauses
 from pipeline.daemon.run_statistics import describe_summary
 from pipeline.daemon.service import Service
 from pipeline.daemon.signals import StopRequests, stop_requests
-from pipeline.errors import BusyError, ConfigError, PipelineError
+from pipeline.errors import BusyError, ConfigError, DiskFullError, PipelineError
 from pipeline.inbox.mount_guard import worked_before
 from pipeline.inbox.watcher import Watcher
 from pipeline.jobs.job import JobState
@@ -146,10 +146,10 @@ def _new_view(config: Config, keep_going: bool) -> View:
 def _run_loop(loop: "Loop", keep_going: bool) -> None:
     """Start the service, run its loop, and finish it."""
     service, stop = loop.service, loop.stop
-    _once_free(service.start, stop, loop.record)
+    once_free(service.start, stop, loop.record)
     loop.watch() if keep_going else loop.until_idle()
     with suppress(Stopped):  # what is not written yet stays in the jobs database
-        _once_free(service.finish, stop, loop.record)
+        once_free(service.finish, stop, loop.record)
     loop.live.close()
     loop.observers.finish(service, bool(stop.count), lambda: stop.count > 1)
 
@@ -271,23 +271,29 @@ T = TypeVar("T")
 
 
 class Stopped(PipelineError):
-    """A stop was requested while the start, or the end, waited for the jobs database."""
+    """A stop was requested while the start, or the end, waited for database or disk."""
 
 
-def _once_free(do: Callable[[], T], stop: StopRequests, record: InstanceRecord) -> T:
+def once_free(do: Callable[[], T], stop: StopRequests, record: InstanceRecord) -> T:
     """Call ``do``, again and again while another program holds the jobs database.
 
+    `watch` waits for space on a full disk too, as it does once it has started.
+
     Raises:
+        DiskFullError: The disk is full, and this is `run`.
         Stopped: A stop was requested first.
     """
     reported = ""
     while True:
         try:
             done = do()
-        except BusyError as error:
+        except (BusyError, DiskFullError) as error:
+            watching, full = record.facts["command"] == "watch", isinstance(error, DiskFullError)
+            if full and not watching:
+                raise
             if stop.count:
-                stopped = Stopped("stopped while another program held the jobs database")
-                watching = record.facts["command"] == "watch"
+                what = "the disk was full" if full else "another program held the jobs database"
+                stopped = Stopped(f"stopped while {what}")
                 stopped.exit_code = 0 if _is_clean_stop(stop, watching) else 130
                 raise stopped from error
             if not reported:
@@ -305,7 +311,7 @@ def _once_free(do: Callable[[], T], stop: StopRequests, record: InstanceRecord) 
 @contextmanager
 def _ledger(config: Config, stop: StopRequests, record: InstanceRecord) -> Iterator[Ledger]:
     path = config.state / LEDGER
-    with _once_free(lambda: Ledger(path, busy_seconds=BUSY_SECONDS), stop, record) as ledger:
+    with once_free(lambda: Ledger(path, busy_seconds=BUSY_SECONDS), stop, record) as ledger:
         yield ledger
 
 

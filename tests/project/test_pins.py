@@ -188,6 +188,7 @@ EXIT_CODES = {
     "PipelineError": 1,
     "UsageError": 2,
     "ConfigError": 2,
+    "ClusterLostError": 2,
     "LockedError": 2,
     "WeightsError": 2,
     "MissingExtraError": 2,

@@ -21,7 +21,7 @@ from pipeline.config.loading import load_config
 from pipeline.config.manifest import load_manifest
 from pipeline.config.sections import Cluster
 from pipeline.daemon.service import Service
-from pipeline.errors import ConfigError, Reason
+from pipeline.errors import ClusterLostError, ConfigError, Reason
 from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.jobs.job import Job, JobResult, JobState
 from pipeline.ledger.ledger import Ledger
@@ -347,5 +347,7 @@ def test_a_cluster_is_used_through_its_client_port_and_its_loss_is_reported(
     assert [line["status"] for line in lines] == ["done", "done"]
     assert len(pictures(Outbox(studio.config.outbox))) == 4
     head.head_node.all_processes["ray_client_server"][0].process.kill()
-    with pytest.raises(ConfigError, match="the whole cluster is lost"):
+    with pytest.raises(ClusterLostError, match="the whole cluster is lost") as lost:
         studio.work_until(lambda: False)
+    assert lost.value.exit_code == 2
+    assert "start the cluster again" in str(lost.value)

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.config.model import Config
 from pipeline.config.sections import Cluster
-from pipeline.errors import ChangedError, ConfigError, Failure, PlaceError, Reason
+from pipeline.errors import ChangedError, ClusterLostError, ConfigError, Failure, PlaceError, Reason
 from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.jobs.job import Job, JobResult
 from pipeline.system.interpreter import as_one_line, last_error_line
@@ -116,14 +116,20 @@ class RayExecutor:
         worker.calls[worker.handle.do.remote(Shipment(job, files, reached))] = job, staging
 
     def poll(self, timeout: float) -> list[Event]:
-        """Return new events; wait up to ``timeout`` seconds for the first."""
+        """Return new events; wait up to ``timeout`` seconds for the first.
+
+        Raises:
+            ClusterLostError: The connection is lost, and no pause restores it.
+        """
         try:
             return self._collect(timeout)
         except Exception as error:
             if not is_connection_lost(error):
                 raise
             what = f"the whole cluster is lost: {as_one_line(str(error))}"
-            raise ConfigError(what, where=f"ray.address: {self._cluster.address}") from None
+            hint = "start the cluster again, then this command; jobs under way are begun again"
+            where = f"ray.address: {self._cluster.address}"
+            raise ClusterLostError(what, where=where, hint=hint) from None
 
     def _collect(self, timeout: float) -> list[Event]:
         self._start_workers()
