@@ -16,18 +16,21 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from support.fake_work import done, photo
-from support.stock import pictures, read_log
+from support.stock import books, bring_back, pictures, read_log
 from support.studio import CONFIG, Studio
 
 from pipeline.cli.explain import explain_report, explain_text
 from pipeline.cli.status import status_report, status_text
 from pipeline.config.loading import load
+from pipeline.daemon.restore import stage_version
 from pipeline.errors import Reason
 from pipeline.gallery.writer import Gallery
 from pipeline.inbox.originals import Originals
 from pipeline.jobs.job import JobState
 from pipeline.ledger.database import APPLICATION_ID, MIGRATIONS
 from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.records import Version
+from pipeline.outbox.versions import absolute_paths
 from pipeline.system.file_version import hash_file
 
 pytestmark = pytest.mark.slow
@@ -37,6 +40,10 @@ SEEDS = st.integers(0, 5)
 AFTER = st.sampled_from(["keep", "archive", "delete"])
 ACTS = st.sampled_from(["_delete", "_move"])
 MEMORY = Path("/dev/shm")
+
+
+def files_of(root: Path, version: Version) -> list[Path]:
+    return [Path(output.path) for output in absolute_paths(root, version.outputs)]
 
 
 class Killed(BaseException):
@@ -106,6 +113,38 @@ class Lifetimes(RuleBasedStateMachine):
         jobs = [pair.job for pair in self.studio.ledger.pairs()]
         with Ledger(self.root / ".state" / "jobs.sqlite3") as elsewhere:
             elsewhere.retry(jobs)
+
+    @rule(choice=st.integers(0, 9), running=st.booleans())
+    def restore_an_earlier_version(self, choice, running):
+        if not (earlier := self.kept_versions()):
+            return
+        version = earlier[choice % len(earlier)]
+        pair = (version.content, version.style, version.life)
+        for path in self.paths_of(*pair):  # they become an earlier version themselves
+            self.standing.pop(path, None)
+        with Ledger(self.root / ".state" / "jobs.sqlite3") as elsewhere:
+            if running:
+                stage_version(books(elsewhere, self.studio.outbox), version)
+            else:
+                bring_back(elsewhere, self.studio.outbox, version)
+        if running:
+            self.goes_on(done)
+        else:
+            self.studio.again()
+        texts = [(self.studio.outbox.root / path).read_text() for path in self.paths_of(*pair)]
+        assert texts
+        assert all(text.split()[1] == version.sha256 for text in texts)
+
+    def paths_of(self, content, style, life) -> list[str]:
+        """The present pictures of a pair."""
+        current = self.studio.ledger.history.current(content, style, life)
+        return [output.path for output in current.outputs] if current else []
+
+    def kept_versions(self):
+        """Earlier versions whose pictures are all there."""
+        root = self.studio.outbox.root
+        kept = self.studio.ledger.history.earlier()
+        return [v for v in kept if all(o.exists() for o in files_of(root, v))]
 
     @rule()
     def bring_back_from_the_archive(self):
@@ -195,6 +234,7 @@ class Lifetimes(RuleBasedStateMachine):
     @invariant()
     def what_was_deleted_is_painted(self):
         painted = {text.split()[1] for _, text in self.standing.values()}
+        painted |= {version.sha256 for version in self.kept_versions()}  # until it is restored
         assert {sha256 for _, sha256 in self.deleted} <= painted
 
     @invariant()
