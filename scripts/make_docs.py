@@ -114,16 +114,25 @@ def _command(name: str, command: Any) -> str:
     """From the same values as ``--help``, whose looks change with typer's version."""
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"]
-    rows = [f"| `{_usage(p)}` | {p.help} |" for p in arguments]
-    rows += [f"| `{_flag(p)}` | {_said(p)} |" for p in options]
+    rows = [_row(_usage(p), p.help) for p in arguments]
+    rows += [_row(_flag(p), _said(p)) for p in options]
     if name == "stylize":
-        rows += [f"| `{_flag(p)}` | {_said(p)} |" for p in option_flags()]
+        rows += [_row(_flag(p), _said(p)) for p in option_flags()]
     elif isinstance(command, OptionsCommand):
-        first, *_, last = option_flags()
-        rows += [f"| `{_flag(first)}` ... `{_flag(last)}` | All options of `stylize`. |"]
+        rows += ["| all options of `stylize` | from `--size` on |"]
     usage = " ".join(["python -m pipeline", name, "[OPTIONS]", *map(_usage, arguments)])
     table = "\n\n| argument | meaning |\n|---|---|\n" + "\n".join(rows) if rows else ""
-    return f"## {name}\n\n`{usage}`\n\n{command.help}{table}"
+    return f"## {name}\n\n`{usage}`\n\n{command.help}{table}{_examples(command)}"
+
+
+def _examples(command: Any) -> str:
+    """The examples at the end of a command's help, as lines to be copied."""
+    lines = [line.strip() for line in (command.epilog or "").splitlines()[2:]]
+    return "\n\n```sh\n" + "\n".join(lines) + "\n```" if lines else ""
+
+
+def _row(name: str, text: str) -> str:
+    return "| `{}` | {} |".format(*(cell.replace("|", r"\|") for cell in (name, text)))
 
 
 def _usage(argument: Any) -> str:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
+from pipeline.cli.common import complete_from
+from pipeline.config.accepted import choices, words_of
 from pipeline.config.base import Options
 from pipeline.config.enhancement import Enhance
 from pipeline.config.output import OutputFormat
@@ -21,6 +23,18 @@ OptionsType = TypeVar("OptionsType", bound=Options)
 RENAMED = {"preset": "enhance", "steps": "enhance_steps"}
 
 
+# The headings of `--help` and their flags; every other one is for experts.
+GROUPS = {
+    "Size": "size upscale upscale_by upscale_model block",
+    "Look": "content_weight style_weight style_scale colors tv_weight init",
+    "Finish": "enhance enhance_steps clean denoise detail white_balance tone contrast vibrance "
+    "sharpen grain canvas quality lossless depth profile metadata gps provenance ground",
+}
+EXPERT = "Expert"
+# Flags whose values are written in another form than in a config.
+METAVARS = {"init": "{content|noise|style|FILE}", "scales": "N,N", "steps": "N,N", "depths": "N,N"}
+
+
 def option_flags() -> tuple[Any, ...]:
     """A command-line parameter for each option, in the order of the models."""
     return tuple(parameter for group in option_groups().values() for parameter in group)
@@ -29,33 +43,35 @@ def option_flags() -> tuple[Any, ...]:
 @cache
 def option_groups() -> dict[str, tuple[Any, ...]]:
     """The same parameters, grouped by heading of `--help`."""
-    models: dict[str, type[Options]] = {
-        "Transfer options": Transfer,
-        "Enhancement options": Enhance,
-        "Output options": OutputFormat,
-    }
-    return {title: _parameters(model) for title, model in models.items()}
-
-
-def _parameters(model: type[Options]) -> tuple[Any, ...]:
-    return tuple(
-        _build_flag(_flag_name(model, name), field.description or "", _default_text(model, name))
-        for name, field in model.model_fields.items()
+    flags = {
+        _flag_name(model, name): _build_flag(model, name)
+        for model in (Transfer, Enhance, OutputFormat)
+        for name in model.model_fields
         if not (model is OutputFormat and name == "format")  # the output file's suffix decides it
-    )
+    }
+    groups = {
+        title: tuple(flags.pop(name) for name in names.split()) for title, names in GROUPS.items()
+    }
+    return {**groups, EXPERT: tuple(flags.values())}
 
 
-def _build_flag(name: str, text: str, default: str) -> Any:
+def _build_flag(model: type[Options], name: str) -> Any:
     """Have typer build one parameter, as the only one of a command that is never called."""
-    help_text = f"{text} [default: {default}]" if default else text
-    option = typer.Option(f"--{name.replace('_', '-')}", help=help_text, metavar="VALUE")
+    field, flag = model.model_fields[name], _flag_name(model, name)
+    default, words = _default_text(model, name), words_of(model, name)
+    option = typer.Option(
+        f"--{flag.replace('_', '-')}",
+        help=f"{field.description} [default: {default}]" if default else field.description,
+        metavar=METAVARS.get(flag) or choices(model, name),
+        autocompletion=complete_from(words),
+    )
 
     def command(value: Annotated[str | None, option] = None) -> None: ...
 
     app = typer.Typer(add_completion=False)
     app.command()(command)
     (parameter,) = typer.main.get_command(app).params
-    parameter.name = name  # the key of its value in the context
+    parameter.name = flag  # the key of its value in the context
     return parameter
 
 
@@ -71,6 +87,8 @@ def _default_text(model: type[Options], name: str) -> str:
         return ",".join(map(str, default))
     if isinstance(default, dict):
         return ",".join(f"{key}:{value:g}" for key, value in default.items())
+    if isinstance(default, bool):
+        return str(default).lower()
     return "" if default is None else str(default)
 
 

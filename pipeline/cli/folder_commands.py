@@ -18,6 +18,7 @@ from pipeline.cli.common import (
     JsonOption,
     PlainOption,
     app,
+    examples,
     print_report,
 )
 from pipeline.errors import UsageError
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
     from pipeline.config.schedule import Schedule
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "run",
+        "run --dry-run",
+        "run --limit 10 --until 8h",
+    )
+)
 def run(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: EventsOption = False,
@@ -63,7 +70,7 @@ def run(
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(epilog=examples("watch", "watch --config config.yaml"))
 def watch(
     config: ConfigOption = DEFAULT_CONFIG, as_json: EventsOption = False, plain: PlainOption = False
 ) -> None:
@@ -158,7 +165,13 @@ def status(
     print_report(status_report(loaded), as_json, status_text)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "explain inbox/coffee.jpg",
+        "explain outbox/coffee--mosaic.png",
+        "explain outbox/coffee--mosaic.png --again again.png",
+    )
+)
 def explain(
     file: Annotated[
         Path, typer.Argument(help="A file in the inbox, or a finished picture.", metavar="FILE")
@@ -193,7 +206,12 @@ def explain(
     print_report(explain_report(load(config, complete=False), file), as_json, explain_text)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "retry --all",
+        "retry 3f2a9c1d7e60",
+    )
+)
 def retry(
     jobs: Annotated[
         list[str] | None, typer.Argument(help="Job ids, or files of the inbox.", metavar="JOB|FILE")

@@ -37,6 +37,9 @@ from pipeline.system.stdout import (
 __all__ = ["app", "folder_commands", "main", "picture_commands", "setup_commands"]
 
 
+COMPLETION = "_PIPELINE_COMPLETE"  # set by the shell that asks for completions
+
+
 def main() -> NoReturn:
     """Run a command and exit: 0 success, 1 some jobs failed, 2 wrong usage, 130 interrupted."""
     open_standard_streams()
@@ -45,8 +48,10 @@ def main() -> NoReturn:
     debug = "--debug" in sys.argv[1:]
     if arguments[:1] == ["help"]:  # what many programs understand
         arguments = [*arguments[1:2], "--help"]
+    completing = COMPLETION in os.environ or "completion" in "".join(arguments[:1])
     try:
-        code = app(arguments, standalone_mode=False)
+        # Completion is for the installed command, whose name the shell knows.
+        code = app(arguments, "pipeline" if completing else None, standalone_mode=False)
         sys.stdout.flush()  # here, where a full disk can still be reported
         if code == INTERRUPTED and interrupt.came():  # typer turns KeyboardInterrupt into a code
             _print_error("interrupted", debug)
@@ -73,6 +78,8 @@ def _describe_unexpected(error: BaseException) -> tuple[int, str]:
         return INTERRUPTED, "interrupted"
     if isinstance(error, BrokenPipeError | SystemExit) and stdout_reader_is_gone():
         return OK, ""  # `| head` has read enough; `run` and `watch` keep working
+    if isinstance(error, SystemExit) and not error.code:
+        return OK, ""  # typer ends completion so
     if isinstance(error, OSError) and (why := stdout_error(error)):
         return FAILED, f"standard output cannot be written: {why}"
     if isinstance(error, ModuleNotFoundError) and error.name and error.name[:8] != "pipeline":

@@ -7,16 +7,42 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from pipeline.cli.common import DeviceOption, ForceOption, JsonOption, PlainOption, app
+from pipeline.cli.common import (
+    DeviceOption,
+    ForceOption,
+    JsonOption,
+    PlainOption,
+    app,
+    complete_from,
+    complete_style,
+    examples,
+)
 
 StyleArgument = Annotated[
     list[str],
-    typer.Argument(help="One or several paintings, each a path or builtin:NAME.", metavar="STYLE"),
+    typer.Argument(
+        help="One or several paintings, each a path or builtin:NAME.",
+        metavar="STYLE",
+        autocompletion=complete_style,
+    ),
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="Random seed.")]
-PresetOption = Annotated[str, typer.Option(help="Size and steps: draft, balanced, fine or print.")]
+PRESETS = ("draft", "balanced", "fine", "print")
+PresetOption = Annotated[
+    str,
+    typer.Option(
+        help="Size and steps.",
+        metavar="{" + "|".join(PRESETS) + "}",
+        autocompletion=complete_from(PRESETS),
+    ),
+]
 WeightsOption = Annotated[
-    str, typer.Option(help="Weights of VGG-19: embedded, torchvision or a path.")
+    str,
+    typer.Option(
+        help="Weights of VGG-19.",
+        metavar="{embedded|torchvision|FILE}",
+        autocompletion=complete_from(("embedded", "torchvision")),
+    ),
 ]
 NamesOption = Annotated[
     Path | None,
@@ -43,13 +69,18 @@ class OptionsCommand(TyperCommand):
         return [*own, *option_flags(), help_option]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the help in groups: the command's own parameters, then those of each model."""
-        from pipeline.cli.flags import option_groups
+        """Write the help in groups, what is used most first."""
+        from pipeline.cli.flags import EXPERT, option_groups
 
-        groups = {"Options": super().get_params(ctx), **option_groups()}
-        arguments = [p for p in groups["Options"] if p.param_type_name == "argument"]
-        groups["Options"] = [p for p in groups["Options"] if p not in arguments]
-        for title, parameters in {"Arguments": arguments, **groups}.items():
+        own = super().get_params(ctx)
+        arguments = [p for p in own if p.param_type_name == "argument"]
+        groups: dict[str, list[Any]] = {"Arguments": arguments, "Common options": []}
+        groups |= {title: list(flags) for title, flags in option_groups().items()}
+        elsewhere = {"timelapse": "Finish", "weights": EXPERT}
+        for parameter in own:
+            if parameter not in arguments:
+                groups[elsewhere.get(parameter.name, "Common options")].append(parameter)
+        for title, parameters in groups.items():
             with formatter.section(title):
                 formatter.write_dl([p.get_help_record(ctx) for p in parameters])
 
@@ -60,7 +91,15 @@ class OptionsCommand(TyperCommand):
         return super().invoke(ctx)
 
 
-@app.command(cls=OptionsCommand)
+@app.command(
+    cls=OptionsCommand,
+    epilog=examples(
+        "stylize inbox/coffee.jpg builtin:mosaic -o coffee.png",
+        "stylize inbox/coffee.jpg mosaic --config config.yaml --preset fine -o coffee.jpg",
+        "stylize inbox/coffee.jpg builtin:mosaic builtin:watercolor --shares 2,1 --colors content "
+        "-o both.png",
+    ),
+)
 def stylize(
     flags: typer.Context,
     content: ContentArgument,
@@ -107,12 +146,24 @@ def stylize(
     raise typer.Exit(ordering.run_stylize(order, out, as_json, plain))
 
 
-@app.command(cls=OptionsCommand)
+@app.command(
+    cls=OptionsCommand,
+    epilog=examples(
+        "sweep inbox/coffee.jpg builtin:mosaic -o grid",
+        "sweep inbox/coffee.jpg builtin:mosaic --rows content_weight=0.1,1 "
+        "--columns colors=style,content -o grid",
+    ),
+)
 def sweep(
     flags: typer.Context,
     content: ContentArgument,
     style: Annotated[
-        str, typer.Argument(help="A painting: a path or builtin:NAME.", metavar="STYLE")
+        str,
+        typer.Argument(
+            help="A painting: a path or builtin:NAME.",
+            metavar="STYLE",
+            autocompletion=complete_style,
+        ),
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="The folder to write to.", metavar="DIR")

@@ -47,10 +47,12 @@ def retry_jobs(loaded: Loaded, jobs: list[str] | None) -> int:
 
 
 def nearest_job(loaded: Loaded, name: str) -> str:
-    """A hint to the job, or the file, that was probably meant; "" where there is none."""
+    """A hint to the job or file that was probably meant; "" where there is none."""
     with Ledger(loaded.config.state / FILE) as ledger:
         pairs = ledger.pairs()
     jobs, contents = [pair.job for pair in pairs], [pair.content for pair in pairs]
+    if set(_find_contents(loaded, [name], [])) & set(contents):
+        return "none of its jobs failed; `explain FILE` lists them, `retry JOB` renders one again"
     near = nearest_name(name, jobs, cutoff=0.75) or nearest_name(name, contents, cutoff=0.75)
     near = near or next(map(str, filter(None, [nearest_path(Path(name))])), None)
     return f"did you mean {near!r}?" if near else ""

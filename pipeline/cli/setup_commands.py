@@ -14,6 +14,7 @@ from pipeline.cli.common import (
     ConfigOption,
     JsonOption,
     app,
+    examples,
     print_report,
 )
 from pipeline.errors import UsageError
@@ -21,7 +22,12 @@ from pipeline.system.near_names import nearest
 from pipeline.system.text import format_count
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "init studio",
+        "init harbour builtin:watercolor inbox/coffee.jpg",
+    )
+)
 def init(
     folder: Annotated[Path, typer.Argument(help="The folder to set up.", metavar="DIR")],
     paintings: Annotated[

@@ -19,6 +19,13 @@ def accepted(model: type[BaseModel], name: str, quote: str = "") -> str:
     return _describe(schema, defs, quote)
 
 
+def choices(model: type[BaseModel], name: str) -> str:
+    """The same in short, for a flag: ``{style|content}``, ``0..1``, ``{16..32768|source}``."""
+    schema, defs = _schema_of(model, name)
+    parts = list(dict.fromkeys(_alternatives(schema, defs)))
+    return "{" + "|".join(parts) + "}" if len(parts) > 1 else parts[0]
+
+
 def words_of(model: type[BaseModel], name: str) -> list[str]:
     """The words that one key of a model accepts, also as keys or within lists."""
     schema, defs = _schema_of(model, name)
@@ -68,6 +75,24 @@ def _words(schema: Schema, defs: Schema) -> Iterator[str]:
             yield from _words(schema[key], defs)
     for part in schema.get("anyOf", ()):
         yield from _words(part, defs)
+
+
+def _alternatives(schema: Schema, defs: Schema) -> Iterator[str]:
+    if "anyOf" in schema:
+        for part in schema["anyOf"]:
+            yield from _alternatives(part, defs) if part.get("type") != "null" else ()
+    elif "enum" in schema or "const" in schema:
+        yield from map(str, schema.get("enum", [schema.get("const")]))
+    elif schema.get("type") in ("integer", "number"):
+        ends = ("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")
+        low, high = (next((yaml_value(schema[k]) for k in end if k in schema), "") for end in ends)
+        yield f"{low}..{high}"
+    elif schema.get("type") == "boolean":
+        yield from ("true", "false")
+    elif schema.get("type") in ("array", "object"):
+        yield "LIST"
+    else:
+        yield "FILE" if schema.get("format") == "path" else "TEXT"
 
 
 def _describe(schema: Schema, defs: Schema, quote: str) -> str:

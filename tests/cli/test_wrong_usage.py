@@ -148,6 +148,17 @@ def test_explain_and_retry_find_similar_files_and_jobs(pipeline, folder):
     (pair,) = json.loads(pipeline("explain", "inbox/cup.jpg", "--json").out)["pairs"]
     job = pair["job"]
     assert f"did you mean {job!r}?" in pipeline("retry", job[:-1] + "x").err
+    assert "none of its jobs failed" in pipeline("retry", "inbox/cup.jpg").err
+
+
+def test_help_lists_options_in_groups_with_what_each_accepts(pipeline):
+    out = pipeline("stylize", "--help").out
+    titles = ["Arguments", "Common options", "Size", "Look", "Finish", "Expert"]
+    assert [line[:-1] for line in out.splitlines() if line[:-1] in titles] == titles
+    for shown in ("--size {16..32768|source}", "--colors {style|content}", "--denoise 0..1"):
+        assert shown in out
+    assert "VALUE" not in out
+    assert "  python -m pipeline stylize inbox/coffee.jpg builtin:mosaic -o coffee.png\n" in out
 
 
 def test_help_is_also_a_command(pipeline):

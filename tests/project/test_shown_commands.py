@@ -37,11 +37,15 @@ NOT_HERE = {
     "loginctl ": "needs a session of systemd",
     "launchctl ": "is macOS' own",
     "docker ": "downloads images",
+    "python -m pipeline retry 3f2a9c1d7e60": "an id of somebody's own list",
     "python -m pipeline restore 3f2a9c1d7e60": "an id of somebody's own list",
     "PIPELINE_FOLDER=/srv/pictures PIPELINE_USER=$(id -u):$(id -g) docker ": "downloads images",
 }
 # What goes on until Ctrl-C, and the word that says it is ready.
 LASTING = dict.fromkeys(("make run", "pipeline watch"), "watching")
+LASTING |= dict.fromkeys(
+    ("python -m pipeline watch", "python -m pipeline watch --config config.yaml"), "watching"
+)
 LASTING["python -m pipeline serve"] = "http://"
 # These hold for the rest of the page, as they do in the reader's shell.
 STICKY = re.compile(r"(\. |cd |export )")
@@ -144,6 +148,15 @@ def make_again(clone: Path) -> None:
 
 
 BEFORE = {"docs/files.md": make_again}
+# Its examples start `run` and `watch` themselves; two cannot work in the same folder.
+ALONE = "docs/commands.md"
+
+
+@pytest.fixture
+def other_clone(tmp_path) -> Path:
+    """Another clone, in which nothing runs yet."""
+    (tmp_path / "home").mkdir()
+    return clone_into(tmp_path / "clone")
 
 
 @pytest.fixture(scope="module")
@@ -179,9 +192,10 @@ def not_here(line: str) -> bool:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if shown(page)])
-def test_every_command_works_as_printed_in_order_in_a_new_shell(studio, page):
-    shell = Shell(studio)
-    BEFORE.get(page, lambda clone: None)(studio)
+def test_every_command_works_as_printed_in_order_in_a_new_shell(request, page):
+    clone = request.getfixturevalue("other_clone" if page == ALONE else "studio")
+    shell = Shell(clone)
+    BEFORE.get(page, lambda clone: None)(clone)
     for line in shown(page):
         if line == "make run":
             continue  # in another terminal since the beginning
