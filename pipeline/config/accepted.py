@@ -118,7 +118,9 @@ def _describe_object(schema: Schema, defs: Schema, quote: str) -> str:
 
 
 def _describe_array(schema: Schema, defs: Schema, quote: str) -> str:
-    return f"a list of {_describe(schema.get('items', {'type': 'string'}), defs, quote)}"
+    most = f"at most {schema['maxItems']}, " if "maxItems" in schema else ""
+    each = _describe(schema.get("items", {"type": "string"}), defs, quote)
+    return f"a list of {most}each {each}" if most else f"a list of {each}"
 
 
 def _describe_number(schema: Schema, _defs: Schema, _quote: str) -> str:
@@ -147,5 +149,6 @@ _TYPES: dict[str, Describe] = {
     "number": _describe_number,
     "string": _describe_string,
     "boolean": _describe_boolean,
+    "null": lambda *_: "nothing here",
     "": lambda *_: "anything",
 }

@@ -57,7 +57,7 @@ WRONG = {
     "stylize inbox/cup.jpg builtin:mosaic -o o.png --content-weight x": ["--content-weight", "'x'"],
     "stylize inbox/cup.jpg builtin:mosaic -o o.png --style-layers relu9_1": ["relu5_1"],
     "stylize inbox/cup.jpg builtin:mosaic -o o.png --init none.png": ["--init", "none.png"],
-    "stylize inbox/cup.jpg builtin:mosaic -o o.png --shares 1,2": ["--shares", "1 styles"],
+    "stylize inbox/cup.jpg builtin:mosaic -o o.png --shares 1,2": ["--shares", "1 positive number"],
     "stylize inbox/cup.jpg builtin:mosaic -o o.png --device foo": ["--device", "foo"],
     "stylize inbox/cup.jpg builtin:mosaic -o o.png --weights none.pth": ["--weights", "none.pth"],
     "statsu": ["Did you mean 'status'?"],

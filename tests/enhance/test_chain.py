@@ -89,7 +89,7 @@ def test_a_step_can_be_written_in_three_ways(tmp_path: Path) -> None:
     ("steps", "complaint"),
     [
         ("[denose]", "there is no step 'denose'"),
-        ("[denoise: 2]", "less than or equal to 1"),
+        ("[denoise: 2]", "number from 0 to 1"),
         ("[{step: grain, sise: 2}]", "sise"),
         ("[{strength: 2}]", "there is no step"),
         ("[3]", "steps"),
