@@ -29,6 +29,7 @@ from pipeline.render.single import Axis, Order, check_out, check_targets, render
 from pipeline.system import interrupt
 from pipeline.system.near_names import nearest, nearest_name, nearest_path
 from pipeline.system.paths import is_file, real_path
+from pipeline.system.text import format_count
 
 
 def build_order(
@@ -190,7 +191,7 @@ def _parse_shares(text: str, count: int) -> list[float]:
     values = [parse_scalar(part) for part in text.split(",")] if text else [1.0] * count
     good = all(isinstance(v, int | float) and 0 < v < 1e6 for v in values)
     if not good or len(values) != count:
-        hint = f"give {count} positive numbers, one for each painting"
+        hint = f"give {format_count(count, 'positive number')}, one for each painting"
         raise UsageError(
             f"{text!r} does not have one number for each style", where="--shares", hint=hint
         )

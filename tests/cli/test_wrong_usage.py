@@ -151,10 +151,8 @@ def test_explain_and_retry_find_similar_files_and_jobs(pipeline, folder):
     assert "none of its jobs failed" in pipeline("retry", "inbox/cup.jpg").err
 
 
-def test_help_lists_options_in_groups_with_what_each_accepts(pipeline):
+def test_help_shows_what_each_option_accepts_and_examples(pipeline):
     out = pipeline("stylize", "--help").out
-    titles = ["Arguments", "Common options", "Size", "Look", "Finish", "Expert"]
-    assert [line[:-1] for line in out.splitlines() if line[:-1] in titles] == titles
     for shown in ("--size {16..32768|source}", "--colors {style|content}", "--denoise 0..1"):
         assert shown in out
     assert "VALUE" not in out
