@@ -23,6 +23,7 @@ from pipeline.inbox.quarantine import quarantined_photos
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair, SeenFile
+from pipeline.monitoring.counts import count_all
 from pipeline.monitoring.health import find_trouble
 from pipeline.system.clock import MACHINE_ZONE
 from pipeline.system.text import encodable, format_duration, visible
@@ -45,11 +46,13 @@ def status_report(loaded: Loaded) -> Report:
     """Jobs by state, running jobs, last results, waiting files, refused and quarantined files."""
     with open_ledger(loaded) as ledger:
         backlog = count_backlog(loaded.config, ledger)
-        counts = ledger.counts()
+        states = ledger.counts()
         refusals, failed = _find_current_failures(loaded, ledger, backlog.trouble)
-        counts[JobState.FAILED] = len(failed)
+        states[JobState.FAILED] = len(failed)
         instance = read_instance(loaded.config.state)
+        counts = count_all(states, len(refusals), instance)
         progress = _take_progress(instance)
+        begun = ledger.pairs(JobState.RUNNING)
         version_count, version_bytes = ledger.history.size_of_earlier()
         return {
             "version": __version__,
@@ -62,10 +65,13 @@ def status_report(loaded: Loaded) -> Report:
             "queue": {key: (instance or {}).get(key) for key in QUEUE_KEYS},
             "waiting": {"files": backlog.waiting, "at_least": not backlog.whole},
             "trouble": "; ".join(filter(None, (backlog.trouble, _get_trouble(instance)))),
-            "jobs": {state.value: counts.get(state, 0) for state in JobState},
+            "jobs": {state.value: count for state, count in states.items()}
+            | {"queued": counts.queued, "running": counts.running},
+            "counts": counts.words(),
             "running": [
-                pair_row(pair, ledger) | {"progress": progress.get(pair.job)}
-                for pair in ledger.pairs(JobState.RUNNING)
+                pair_row(pair, ledger) | {"progress": (progress or {}).get(pair.job)}
+                for pair in begun
+                if progress is None or pair.job in progress
             ],
             "recent": [pair_row(p, ledger) for p in ledger.pairs(JobState.DONE, limit=MAX_RECENT)],
             "failed": [pair_row(pair, ledger) for pair in failed],
@@ -117,10 +123,13 @@ def find_health_problem(loaded: Loaded, within: float) -> str:
     return find_trouble(read_instance(loaded.config.state), time.time(), within)
 
 
-def _take_progress(instance: Report | None) -> dict[str, Report]:
-    """Remove the progress of running jobs from the instance's record; return it by job id."""
+def _take_progress(instance: Report | None) -> dict[str, Report] | None:
+    """Remove the progress of running jobs from the instance's record; return it by job id.
+
+    None: no instance reports which of the pairs that have begun are running.
+    """
     lanes = (instance or {}).pop("lanes", None)
-    return {lane["job"]: lane for lane in lanes} if isinstance(lanes, list) else {}
+    return {lane["job"]: lane for lane in lanes} if isinstance(lanes, list) else None
 
 
 def status_text(report: Report) -> str:
@@ -148,7 +157,7 @@ def status_text(report: Report) -> str:
         lines.append(f"new files are detected by {instance['watching']}")
     if report["trouble"]:
         lines.append(report["trouble"])
-    lines.append("  ".join(f"{count} {state}" for state, count in report["jobs"].items()))
+    lines.append(report["counts"])
     waiting = report["waiting"]
     if waiting["files"]:
         least = "at least " if waiting["at_least"] else ""

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
 from typing import Any, Self
 
 from pipeline import __version__
@@ -163,6 +164,7 @@ class Observers:
             done=view.done,
             failed=view.failed,
             skipped=view.skipped,
+            not_taken=view.not_taken,
             lost_lines=self.journal.lost,
         )
 
@@ -244,11 +246,7 @@ def _free(config: Config) -> dict[str, float]:
 
 
 def _status(view: View) -> str:
-    counts = (
-        f"{view.queued + len(view.ahead)} queued, {len(view.working)} running, {view.done} done"
-    )
-    failed = f", {view.failed} failed" if view.failed else ""
-    return f"{counts}{failed}" + (f"; {view.message}" if view.message else "")
+    return view.counts.words() + (f"; {view.message}" if view.message else "")
 
 
 def _work_facts(service: Service, wall: float) -> dict[str, Any]:
@@ -257,14 +255,10 @@ def _work_facts(service: Service, wall: float) -> dict[str, Any]:
     return {
         "version": __version__,
         "ticked": round(wall, 1),
-        "queued": view.queued + len(view.ahead),
-        "settling": view.settling,
-        "done": view.done,
-        "failed": view.failed,
-        "skipped": view.skipped,
+        **asdict(view.counts),
         "slots": service.executor.slots,
         "left_out": service.executor.trouble,
-        "busy": len(view.working),
+        "busy": view.counts.running,
         "per_hour": pace.per_hour and round(pace.per_hour, 1),
         "seconds_left": None if pace.seconds_left is None else round(pace.seconds_left, 1),
         "lanes": [_lane(lane) for lane in view.working],

@@ -23,6 +23,7 @@ from pipeline.inbox.watcher import Watcher
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import FILE as LEDGER
 from pipeline.ledger.ledger import Ledger
+from pipeline.monitoring.counts import Counts
 from pipeline.monitoring.estimate import Estimate
 from pipeline.monitoring.journal import note
 from pipeline.monitoring.live import LivePublisher
@@ -345,16 +346,17 @@ def _final_message(service: Service, view: View, stop: StopRequests) -> str:
         return f"{service.pause_reason}; {waits} pair{'s' * (waits != 1)} left"
     if view.ended:
         return ""
-    failed = service.ledger.counts()[JobState.FAILED]
-    failed += sum(1 for file in service.ledger.files.refusals() if file.status == "failed")
-    earlier = f"; {failed} failed earlier (see `status`, `retry`)" if failed else ""
+    ledger = service.ledger
+    files = sum(file.status == "failed" for file in ledger.files.refusals())
+    found = Counts(failed=ledger.counts()[JobState.FAILED], not_taken=files).results()
+    earlier = f"; earlier: {found} (see `status`, `retry`)" if found else ""
     return f"nothing to do: the outbox is up to date{earlier}"
 
 
 def _exit_code(view: View, stop: StopRequests, keep_going: bool) -> int:
     if stop.count and not _is_clean_stop(stop, keep_going):
         return 130
-    return 1 if view.failed else 0
+    return 1 if view.failed or view.failed_files else 0
 
 
 def _is_clean_stop(stop: StopRequests, keep_going: bool) -> bool:

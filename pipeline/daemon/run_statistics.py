@@ -113,7 +113,13 @@ class RunStatistics:
 
 
 def _counts(view: View) -> dict[str, int]:
-    return {"done": view.done, "failed": view.failed, "skipped": view.skipped}
+    """Results by their status in the run log: those of files, too."""
+    skipped_files = view.not_taken - view.failed_files
+    return {
+        "done": view.done,
+        "failed": view.failed + view.failed_files,
+        "skipped": view.skipped + skipped_files,
+    }
 
 
 LATEST = 50  # the throughput is that of this many results

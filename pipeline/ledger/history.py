@@ -31,6 +31,15 @@ class History:
         row = self._db.one(sql, os.fsencode(content), style, life)
         return version_of(row) if row else None
 
+    def count_drafts(self) -> int:
+        """How many finished pairs have a draft only."""
+        sql = """
+            SELECT count(*) FROM versions JOIN pairs USING (content, style, life, job)
+            WHERE kept = 0 AND state = 'done' AND instr(line, '"draft": true')
+            """
+        ((count,),) = self._db.all(sql)
+        return int(count)
+
     def is_draft(self, pair: Pair) -> bool:
         """Whether the pictures of a finished pair are a draft."""
         sql = "SELECT * FROM versions WHERE content = ? AND style = ? AND kept = 0 AND job = ?"

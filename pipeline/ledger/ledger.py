@@ -346,11 +346,14 @@ class Ledger:
         return {(sha, style, made): os.fsdecode(raw) for sha, style, made, raw in rows}
 
     def counts(self) -> dict[JobState, int]:
-        """How many pairs there are in each state."""
+        """How many pairs there are in each state; one with a draft only is still queued."""
         rows = self._db.all("SELECT state, count(*) FROM pairs GROUP BY state")
         counts = dict.fromkeys(JobState, 0)
         for state, count in rows:
             counts[state_of(state)] += count
+        drafts = self.history.count_drafts()
+        counts[JobState.DONE] -= drafts
+        counts[JobState.QUEUED] += drafts
         return counts
 
     def pairs(

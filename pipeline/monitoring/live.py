@@ -9,6 +9,7 @@ import json
 import os
 from base64 import b64encode
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +75,9 @@ def live_document(view: View, wall: float) -> Document:
     return {
         "at": wall,
         "message": Redactor(folders).redact_text(view.message),
-        "queued": view.queued,
-        "settling": view.settling,
-        "done": view.done,
-        "failed": view.failed,
-        "lanes": [_lane(lane) for lane in view.running[:MAX_LANES]],
+        **asdict(view.counts),
+        "words": view.counts.words(),
+        "lanes": [_lane(lane) for lane in view.working[:MAX_LANES]],
     }
 
 

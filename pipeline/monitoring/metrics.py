@@ -123,9 +123,9 @@ class Exporter:
         passed, self._last = max(0.0, now - self._last) if self._last else 0.0, now
         for lane in view.working:
             self.busy.labels(self._device_label(lane.device)).inc(passed)
-        self.queue.set(view.queued + len(view.ahead))
+        self.queue.set(view.counts.queued)
         self.settling.set(view.settling)
-        self.running.set(len(view.working))
+        self.running.set(view.counts.running)
         self.remaining.set(view.pace.seconds_left or 0.0)
         self.ticked.set(wall)
 

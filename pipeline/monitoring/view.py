@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from pipeline.jobs.job import JobResult, Progress, Status
+from pipeline.monitoring.counts import Counts
 from pipeline.monitoring.estimate import pairs_per_hour
 from pipeline.monitoring.terminal.preview import Preview
 from pipeline.system.text import format_count, format_duration
@@ -107,7 +108,7 @@ class Pace:
 class View:
     """Everything that is shown. Times are seconds since the epoch; None: not known yet.
 
-    ``done``, ``failed`` and ``skipped`` count this run's results: see ``add_result``.
+    What has ended (``done`` to ``failed_files``) is counted by ``add_result``.
     """
 
     inbox: str = ""
@@ -122,6 +123,8 @@ class View:
     drafts: int = 0  # finished; they count as done once the full picture is
     failed: int = 0
     skipped: int = 0
+    not_taken: int = 0  # files that became no pair
+    failed_files: int = 0  # those among them that are at fault
     per_hour: float | None = None  # pairs
     seconds_left: float | None = None  # for the whole queue
     running: list[Lane] = field(default_factory=list)
@@ -132,7 +135,20 @@ class View:
     @property
     def ended(self) -> int:
         """How many results this run has had."""
-        return self.done + self.drafts + self.failed + self.skipped
+        return self.done + self.drafts + self.failed + self.skipped + self.not_taken
+
+    @property
+    def counts(self) -> Counts:
+        """What waits and runs now, and the results of this run."""
+        return Counts(
+            queued=self.queued + len(self.ahead),
+            running=len(self.working),
+            done=self.done,
+            failed=self.failed,
+            skipped=self.skipped,
+            settling=self.settling,
+            not_taken=self.not_taken,
+        )
 
     @property
     def working(self) -> list[Lane]:
@@ -211,6 +227,10 @@ class View:
         self.recent.append(result)
         if result.status == "failed":
             self.failures.append(result)
+        if not result.style:
+            self.not_taken += 1
+            self.failed_files += result.status == "failed"
+        elif result.status == "failed":
             self.failed += 1
         elif result.status == "skipped":
             self.skipped += 1
@@ -224,8 +244,6 @@ def summarize_run(view: View, now: float) -> str:
     """Summarize the run in one line."""
     if not view.ended:
         return view.message or "nothing was done"
-    counts = ((view.done, "done"), (view.failed, "failed"), (view.skipped, "skipped"))
-    found = [f"{count} {status}" for count, status in counts if count]
-    results = ", ".join(found or [format_count(view.drafts, "draft")])
+    results = view.counts.results() or format_count(view.drafts, "draft")
     where = f"; pictures in {view.outbox}" if view.done or view.drafts else ""
     return f"{results} in {format_duration(now - view.started_at)}{where}"

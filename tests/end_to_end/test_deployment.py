@@ -347,7 +347,7 @@ def test_a_real_daemon_tells_systemd_and_whoever_asks_how_it_is(manager):
     systemd.hear("WATCHDOG=1")
     systemd.hear("WATCHDOG=1")
     (systemd.folder / "inbox" / "half.jpg").write_text("no picture")
-    assert "1 failed" in systemd.hear("STATUS=0 queued, 0 running, 0 done, 1 failed")
+    assert systemd.hear("STATUS=0 queued, 0 running, 0 done, 1 file not taken")
     assert systemd.healthy().returncode == 0
 
     report = json.loads(

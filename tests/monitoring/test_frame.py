@@ -35,7 +35,7 @@ def test_a_frame_says_all_there_is_to_know():
     text = "\n".join(rows_of(a_view()))
     for part in (
         "inbox → outbox", "1:05 · balanced · cpu", "watching",
-        "7 queued · 1 running · 1 done · 1 failed · 1 skipped · 2 settling",
+        "7 queued · 1 running · 1 done · 2 files not taken · 2 settling",
         "3 of 11 · 1:02:05 left", "87 an hour",
         "photo 1.jpg × mosaic", "cuda:0", "25%", "0:30 left",
         "scale 2/4 (256 px) · step  50/200 · 5.0 steps/s · loss 1.23e+03",

@@ -43,11 +43,11 @@ function holdPlace(now) {
   else if (now.lanes.length) lanes.style.minHeight = `${lanes.scrollHeight}px`;
 }
 
-function nowInWords({ message, lanes, queued, settling }) {
-  const parts = lanes.length ? [`Painting ${count(lanes.length, "picture", "pictures")}`] : [];
+// The words of the dashboard and of `status`.
+function nowInWords({ message, running, queued, settling }) {
+  const parts = [[queued, "queued"], [running, "running"], [settling, "settling"]]
+    .filter(([number]) => number).map(([number, word]) => `${number.toLocaleString("en")} ${word}`);
   if (message && message !== "watching") parts.push(visible(message));
-  if (queued) parts.push(`${queued.toLocaleString("en")} waiting`);
-  if (settling) parts.push(`${settling.toLocaleString("en")} arriving`);
   return parts.join(" · ") || "Nothing to paint. Put a photo into the inbox.";
 }
 

@@ -108,20 +108,12 @@ def _draw_head(view: View, width: int, now: float, look: Look) -> list[Text]:
 
 
 def _draw_counts(view: View, width: int, look: Look) -> Text:
-    """Queued, running and done always; other counts only when they are not zero."""
-    text = Text()
-    for number, word, color, always in (
-        (view.queued + len(view.ahead), "queued", "", True),
-        (len(view.working), "running", ACCENT, True),
-        (view.done, "done", GOOD, True),
-        (view.failed, "failed", BAD, False),
-        (view.skipped, "skipped", "", False),
-        (view.settling, "settling", "", False),
-    ):
+    """The counts that fit."""
+    text, colors = Text(), {"running": ACCENT, "done": GOOD, "failed": BAD}
+    for number, word in view.counts.parts():
         dot = f" {look.glyphs.dot} " if text else ""
-        fits = text.cell_len + len(f"{dot}{number} {word}") <= width
-        if fits and (number or always):
-            bold = f"bold {color}" if number else "bold"
+        if text.cell_len + len(f"{dot}{number} {word}") <= width:
+            bold = f"bold {colors.get(word, '')}" if number else "bold"
             text.append(dot, QUIET).append(str(number), bold).append(f" {word}", QUIET)
     return text
 

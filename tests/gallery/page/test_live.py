@@ -94,7 +94,7 @@ def test_the_picture_under_way_is_seen_and_so_is_its_end(studio: Studio) -> None
     view.update_progress(Progress("j1", 1, 2, 64, 10, 40, 0.5, 1.0, 62.0, (3, 4, RED)))
     studio.tell(view)
     page = studio.page
-    expect(page.locator("#live-message")).to_have_text("Painting 1 picture · 2 waiting")
+    expect(page.locator("#live-message")).to_have_text("2 queued · 1 running")
     bar = page.get_by_role("progressbar", name="<b>cat.jpg as ink hatching")
     assert bar.get_attribute("value") == "0.25"
     expect(page.locator("#lanes .told")).to_contain_text("1:02 left · scale 1/2 (64 px)")
