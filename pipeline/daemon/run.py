@@ -95,21 +95,29 @@ def run(
         loop = Loop(service, loaded, stop, dashboard, record, observers)
         with _closing(service):
             _run_loop(loop, keep_going)
-        if not keep_going:
-            service.statistics.start(service.works())  # reports also that nothing is to be done
-        summary = service.statistics.summary()
-        for line in describe_summary(summary):
-            dashboard.line(line)
-        if service.originals.trouble:
-            dashboard.line(service.originals.trouble)
-        view.message = _final_message(service, view, stop)
-        dashboard.update(view, time.time())
+        summary = _report_end(service, view, stop, dashboard, keep_going)
     if as_json:
         _print_line(out, {"event": "run_ended", **summary, "held": service.pause_reason or None})
     code = _exit_code(view, stop, keep_going)
     if service.waiting_styles and not keep_going:
         code = ConfigError.exit_code  # a painting is gone, so its pairs were not rendered
     return _finish_output(out, code, stop)
+
+
+def _report_end(
+    service: Service, view: View, stop: StopRequests, dashboard: Dashboard, keep_going: bool
+) -> dict[str, Any]:
+    """Show how the run ended; returns its summary."""
+    if not keep_going:
+        service.statistics.start(service.works())  # reports also that nothing is to be done
+    summary = service.statistics.summary()
+    for line in describe_summary(summary):
+        dashboard.line(line)
+    if service.originals.trouble:
+        dashboard.line(service.originals.trouble)
+    view.message = _final_message(service, view, stop)
+    dashboard.update(view, time.time())
+    return summary
 
 
 def _prepare_inbox(config: Config, keep_going: bool) -> None:

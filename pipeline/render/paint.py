@@ -84,23 +84,25 @@ def paint(
     render = partial(stylize, shares=shares, seed=seed, device=device, network=network)
     picture = render(content, styles, transfer, on_step, init_image=init)
     if chain is not None:
-        picture = run_chain(
-            picture,
-            chain,
-            content,
-            lambda large: render(
-                resize(content, (large.shape[1], large.shape[2])),
-                styles,
-                repaint_options(transfer, max(large.shape[1:])),
-                init_image=large,
-            ),
-            StyleDistance(
-                network, content, styles, _normalised(shares, styles), transfer.style_scale
-            )
-            if transfer.style_weight
-            else None,
-        ).picture
+        weights_of = _normalised(shares, styles)
+        distance = StyleDistance(network, content, styles, weights_of, transfer.style_scale)
+        repaint = partial(_repaint, render, content, styles, transfer)
+        checked = distance if transfer.style_weight else None
+        picture = run_chain(picture, chain, content, repaint, checked).picture
     return to_pillow(picture, alpha)
+
+
+def _repaint(
+    render: Callable[..., Tensor],
+    content: Tensor,
+    styles: list[Tensor],
+    transfer: Transfer,
+    enlarged: Tensor,
+) -> Tensor:
+    """Paint an enlarged picture (3, H, W) again, so that its new detail is brushwork."""
+    size = enlarged.shape[1], enlarged.shape[2]
+    options = repaint_options(transfer, max(size))
+    return render(resize(content, size), styles, options, init_image=enlarged)
 
 
 def _transfer(preset: str, options: Mapping[str, Any]) -> Transfer:
