@@ -6,7 +6,12 @@ import sys
 from datetime import date
 from pathlib import Path
 
-import torch
+from pipeline.cli.wrong_python import incomplete, refuse
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    refuse(incomplete(error.name or "torch"))
 
 from benchmarks.rows import Row
 

@@ -24,10 +24,12 @@ def main():
 def _run():
     # type: () -> None
     """Run a command; say what to type where this Python cannot."""
-    from pipeline.cli.wrong_python import incomplete, refusal, refuse
+    from pipeline.cli.wrong_python import GONE, folder_is_gone, incomplete, refusal, refuse, unfit
 
     if refusal(sys.version_info[:3]):
         refuse(refusal(sys.version_info[:3]))
+    if folder_is_gone():
+        refuse(GONE)
     from pipeline.system import interrupt
 
     interrupt.listen()
@@ -37,6 +39,10 @@ def _run():
         if not error.name or error.name.startswith("pipeline"):
             raise  # a fault of the program, not of the place
         refuse(incomplete(error.name))
+    except Exception as error:  # a library of another version, most likely
+        if interrupt.came() or "--debug" in sys.argv:
+            raise
+        refuse(unfit(error))
     cli.main()
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # for the type comments
     from typing import NoReturn  # noqa: F401
 
 OLDEST = (3, 11)
+GONE = "the current folder no longer exists: change to another one with `cd`"
 CLONE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -45,11 +46,38 @@ def incomplete(module):
     """What to type when a third-party module cannot be found."""
     name = module.partition(".")[0]
     what = name + " is not installed for this Python (" + sys.executable + "): "
+    if "." in module and _is_there(name):  # a part of it is missing, which another version has
+        what = name + " of this Python (" + sys.executable + ") has another version: "
     if name.lstrip("_") in sys.stdlib_module_names:
         return what + "it belongs to Python itself; install a complete Python 3.11 or newer"
     if sys.prefix != sys.base_prefix:  # an environment is active: what it lacks goes into it
         return what + _how_to_install()
     return what + _how_to_activate()
+
+
+def unfit(error):
+    # type: (Exception) -> str
+    """What to type when the program cannot be loaded for another reason."""
+    what = "pipeline cannot be loaded by this Python (" + sys.executable + "): "
+    what += type(error).__name__ + ": " + " ".join(str(error).split()) + "; "
+    return what + _how_to_install() + " (--debug shows where)"
+
+
+def folder_is_gone():
+    # type: () -> bool
+    """Whether the current folder was deleted: PyTorch and other programs cannot start there."""
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
+
+
+def _is_there(name):
+    # type: (str) -> bool
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None
 
 
 def _how_to_activate(then="the command again"):

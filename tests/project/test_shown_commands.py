@@ -305,9 +305,41 @@ def test_without_an_environment_the_first_thing_to_type_is_make_setup(tmp_path, 
 def test_an_active_environment_that_lacks_something_is_completed(monkeypatch):
     """A library that came with an update of the clone, say: it goes into this very environment."""
     monkeypatch.setattr(sys, "prefix", "/somewhere/else")
-    said = wrong_python.incomplete("yaml.nodes")
-    assert said.startswith(f"yaml is not installed for this Python ({sys.executable}): ")
+    said = wrong_python.incomplete("none_such.nodes")
+    assert said.startswith(f"none_such is not installed for this Python ({sys.executable}): ")
     assert f"`{sys.executable} -m pip install -e .`" in said
+
+
+def test_a_library_of_another_version_is_named_as_such(monkeypatch):
+    monkeypatch.setattr(sys, "prefix", "/somewhere/else")
+    said = wrong_python.incomplete("typer.future")
+    assert said.startswith(f"typer of this Python ({sys.executable}) has another version: ")
+    assert "-m pip install -e .`" in said
+
+
+def test_a_program_that_cannot_be_loaded_says_so_in_one_line():
+    program = (
+        "import sys, typer; typer.Typer = lambda: None; sys.argv[1:] = ['status']\n"
+        "from pipeline.__main__ import main; main()"
+    )
+    said = refused(ROOT, sys.executable, "-c", program)
+    assert "cannot be loaded by this Python" in said
+    assert "TypeError" in said
+
+
+def test_a_folder_that_was_deleted_is_named_as_such(tmp_path):
+    program = (
+        "import os, sys; os.rmdir(os.getcwd()); sys.argv[1:] = ['status']\n"
+        "from pipeline.__main__ import main; main()"
+    )
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    assert "the current folder no longer exists" in refused(gone, sys.executable, "-c", program)
+
+
+def test_the_benchmarks_say_what_is_missing():
+    said = refused(ROOT, sys._base_executable, "-S", "-m", "benchmarks")
+    assert "torch is not installed for this Python" in said
 
 
 def test_a_python_that_lacks_a_part_of_itself_is_named(monkeypatch):
