@@ -142,7 +142,8 @@ function send(file, row) {
   return new Promise((told) => {
     asked.upload.onprogress = (event) => {
       if (event.lengthComputable) row.querySelector("progress").value = event.loaded / event.total;
-      row.querySelector(".said").textContent = "on its way";
+      const said = row.querySelector(".said"); // a live region: each change is read aloud
+      if (said.textContent !== "on its way") said.textContent = "on its way";
     };
     asked.onload = () => told(asked.status === 201 ? [true, JSON.parse(asked.responseText).name]
       : [false, asked.responseText.trim() || `The server answered ${asked.status}`]);

@@ -61,6 +61,7 @@ async function look() {
   const fresh = Math.max(0, news.pictures.length - page.pictures.length);
   part("news").textContent = fresh ? `Show ${count(fresh, "new picture", "new pictures")}` : "Show what changed";
   part("news").hidden = false;
+  part("status").textContent = part("news").textContent;
 }
 
 function keepLooking() {

@@ -1,5 +1,7 @@
 // One picture, large: compare, enhance, zoom, and all that is known about it.
 
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
 class Viewer {
   constructor(dialog, onClose) {
     this.dialog = dialog;
@@ -21,6 +23,7 @@ class Viewer {
     on("split", "input", (event) => this.stage.splitAt(event.target.value / 100));
     on("mode", "change", (event) => this.setMode(event.target.value));
     on("v-enhanced", "change", (event) => this.setEnhanced(event.target.checked));
+    on("play", "click", () => this.setPlaying(!this.playing));
     on("copy", "click", () => this.copy());
   }
 
@@ -56,7 +59,10 @@ class Viewer {
 
   turn(step) {
     const to = this.number + step;
-    if (to >= 0 && to < this.entries.length) location.replace(`#${this.entries[to].key}`);
+    if (to < 0 || to >= this.entries.length) return;
+    location.replace(`#${this.entries[to].key}`);
+    const { content, style } = this.entries[to];
+    announce(`${to + 1} of ${this.entries.length}: ${visible(content)} as ${words(style)}`);
   }
 
   has(mode) {
@@ -76,14 +82,22 @@ class Viewer {
     part("frame").classList.toggle("comparing", comparing);
     if (!part("before").hidden) setSource(part("before"), COPIES + this.entry.before);
     if (comparing) this.stage.splitAt(this.stage.split);
-    part("before").alt = mode === "photo" ? `The photo ${visible(this.entry.content)}` : "";
-    this.setPainting();
+    part("before").alt = `The photo ${visible(this.entry.content)}`;
+    this.setPlaying(!calm.matches);
   }
 
   // By key: the arrows then move the divider, until Escape or C.
   compare() {
     this.setMode(this.mode === "compare" ? "painting" : "compare");
     (this.mode === "compare" ? part("split") : this.dialog).focus();
+  }
+
+  // A timelapse begins by itself, unless its user wants no motion: then a button starts it.
+  setPlaying(playing) {
+    this.playing = playing;
+    part("play").hidden = this.mode !== "timelapse" || this.entry.timelapse.endsWith(".mp4") || !calm.matches;
+    part("play").textContent = playing ? "Stop" : "Play";
+    this.setPainting();
   }
 
   setEnhanced(enhanced) {
@@ -102,7 +116,8 @@ class Viewer {
   }
 
   setPainting() {
-    const painting = part("painting"), moving = this.mode === "timelapse";
+    const painting = part("painting"), film = this.mode === "timelapse";
+    const video = film && this.entry.timelapse.endsWith(".mp4"), moving = film && this.playing;
     part("gone").hidden = true;
     painting.alt = moving ? "The picture as it was painted"
       : `${visible(this.entry.content)} as ${words(this.entry.style)}${this.enhanced ? ", enhanced" : ""}`;
@@ -115,7 +130,6 @@ class Viewer {
       part("gone").hidden = false;
       painting.hidden = true; // its copy stays to be seen
     };
-    const video = moving && this.entry.timelapse.endsWith(".mp4");
     setSource(painting, moving && !video ? this.entry.timelapse : viewUrl(this.shown));
     painting.hidden = video;
     this.play(video ? this.entry.timelapse : "");
@@ -126,7 +140,7 @@ class Viewer {
     film.hidden = !url;
     if (url) {
       setSource(film, url);
-      film.play().catch(() => {}); // then by hand: it has its buttons
+      if (!calm.matches) film.play().catch(() => {}); // then by hand: it has its buttons
     } else if (film.hasAttribute("src")) {
       film.removeAttribute("src");
       film.load();
@@ -157,8 +171,14 @@ class Viewer {
   async copy() {
     const done = await copyText(part("v-recipe").textContent);
     part("copy").textContent = done ? "Copied" : "Select and copy by hand";
+    announce(part("copy").textContent);
     setTimeout(() => (part("copy").textContent = "Copy"), 2000);
   }
+}
+
+// For screen readers. Within the dialog: what lies outside is not read while it is open.
+function announce(text) {
+  part("v-status").textContent = text;
 }
 
 function setSource(image, url) {

@@ -8,6 +8,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.gallery_stock import done_line, hang, write_log
+from support.seeing import (
+    cut_off,
+    faint_text,
+    images_without_text,
+    misplaced_headings,
+    moving_parts,
+    nameless_controls,
+    walk_by_tab,
+)
 
 from pipeline.config.sections import Limits
 from pipeline.gallery.server import GalleryServer, Site
@@ -126,6 +135,29 @@ def test_photos_dropped_on_the_page_land_in_the_inbox(studio: Studio) -> None:
     assert sizes == {"a b#_.jpg": 900, "a b#_-2.jpg": 800}
     rows.nth(2).get_by_role("button", name="Dismiss").click()
     expect(studio.page.get_by_text("notes.txt")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_progress_uploads_and_drop_zone_are_accessible(studio: Studio, scheme: str) -> None:
+    """Names, headings, contrast, focus and narrow windows while a job runs and files arrive."""
+    page = studio.page
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    add_button(page)
+    view = View(queued=2)
+    view.begin_job("j1", "cat.jpg", "ink_hatching", "cpu")
+    view.update_progress(Progress("j1", 1, 2, 64, 10, 40, 0.5, 1.0, 62.0, (3, 4, RED)))
+    studio.tell(view)
+    studio.drop(("notes.txt", 9))
+    page.get_by_role("button", name="Dismiss").wait_for()
+    page.get_by_role("img", name="cat.jpg as ink hatching, so far").wait_for()
+    assert images_without_text(page) + nameless_controls(page) + misplaced_headings(page) == []
+    assert faint_text(page) == []
+    _, wrong = walk_by_tab(page)
+    assert wrong == []
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert cut_off(page) == []
+    page.evaluate("document.querySelector('#drop').hidden = false")
+    assert faint_text(page) + cut_off(page) + moving_parts(page) == []
 
 
 def test_photos_can_be_chosen_by_keyboard_as_well(studio: Studio) -> None:
