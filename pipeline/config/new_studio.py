@@ -12,6 +12,7 @@ from pipeline.config.file_kinds import PHOTOS_LISTED, is_photo_name
 from pipeline.config.manifest import find_image
 from pipeline.config.model import BUILTIN
 from pipeline.errors import ConfigError, UsageError
+from pipeline.system.paths import is_web_address, why_web_address
 from pipeline.system.safe_files import error_text, read_bounded, write_whole
 
 SCHEMA = ".config.schema.json"
@@ -74,6 +75,10 @@ def create_studio(folder: Path, paintings: list[str], name: str = "config.yaml")
         UsageError: There is a config already, or something named is not a picture.
         ConfigError: The folder cannot be written.
     """
+    if is_web_address(str(folder)):
+        what, _ = why_web_address(str(folder))
+        hint = "name a folder of this machine"
+        raise UsageError(what, where=str(folder).replace(":/", "://", 1), hint=hint)
     config = folder / name
     if config.exists() or config.is_symlink():
         raise UsageError("there is one already", where=str(config), hint="name another folder")

@@ -8,6 +8,7 @@ import yaml
 
 from pipeline.errors import ConfigError
 from pipeline.system.near_names import nearest_path
+from pipeline.system.paths import is_web_address, why_web_address
 from pipeline.system.safe_files import opened
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -52,6 +53,9 @@ def read_yaml(path: Path, max_bytes: int = MAX_CONFIG_BYTES) -> tuple[Any, Lines
         with opened(path, follow=True) as file:
             text = file.read(max_bytes + 1)
     except FileNotFoundError:
+        if is_web_address(str(path)):
+            what, hint = why_web_address(str(path))
+            raise ConfigError(what, where=str(path).replace(":/", "://", 1), hint=hint) from None
         near = nearest_path(path)
         hint = "give --config FILE, or run from the folder that holds config.yaml"
         hint = f"did you mean {str(near)!r}?" if near else hint

@@ -85,6 +85,8 @@ WRONG = {
     "explain inbox": ["is a folder", "name a file in it"],
     "retry inbox/cpu.jpg": ["did you mean 'inbox/cup.jpg'?"],
     "run --config confg.yaml": ["did you mean 'config.yaml'?"],
+    "run --config http://a.org/config.yaml": ["http://a.org/config.yaml", "web address"],
+    "init http://a.org/b": ["http://a.org/b", "web address", "name a folder"],
     "service systmd": ["did you mean 'systemd'?"],
     "sweep inbox/cup.jpg builtin:mosaic -o d --rows content_wieght=1": ["'content_weight'?"],
     "sweep inbox/cup.jpg builtin:mosaic -o d --rows foo=1": ["--rows", "foo=1"],
