@@ -84,12 +84,24 @@ def paint(
     render = partial(stylize, shares=shares, seed=seed, device=device, network=network)
     picture = render(content, styles, transfer, on_step, init_image=init)
     if chain is not None:
-        weights_of = _normalised(shares, styles)
-        distance = StyleDistance(network, content, styles, weights_of, transfer.style_scale)
+        distance = _distance(network, content, styles, shares, transfer)
         repaint = partial(_repaint, render, content, styles, transfer)
-        checked = distance if transfer.style_weight else None
-        picture = run_chain(picture, chain, content, repaint, checked).picture
+        picture = run_chain(picture, chain, content, repaint, distance).picture
     return to_pillow(picture, alpha)
+
+
+def _distance(
+    network: Vgg19,
+    content: Tensor,
+    styles: list[Tensor],
+    shares: Sequence[float] | None,
+    transfer: Transfer,
+) -> StyleDistance | None:
+    """Measures how far an enhancement step changes the style; None where there is no style."""
+    if not transfer.style_weight:
+        return None
+    weights = _normalised(shares, styles)
+    return StyleDistance(network, content, styles, weights, transfer.style_scale)
 
 
 def _repaint(

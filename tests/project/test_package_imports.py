@@ -1,5 +1,6 @@
 """The packages import each other as the table says, in no circle; each library has its doors."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,15 @@ def test_every_file_begins_with_a_sentence(package_map):
     for path in package_map.modules().values():
         line = package_map.first_line(path)
         assert line.endswith((".", "?")), f"{path.relative_to(ROOT)}: {line!r}"
+
+
+def test_no_function_is_longer_than_a_screen(package_map):
+    """60 lines, docstring included: what does not fit is two functions."""
+    for path in package_map.modules().values():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = node.end_lineno - node.lineno + 1
+                assert lines <= 60, f"{path.relative_to(PACKAGE)}: {node.name}"
 
 
 def test_the_house_keeps_its_size(package_map):
