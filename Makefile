@@ -13,7 +13,7 @@ ifeq ($(TORCH),cpu)
 export PIP_EXTRA_INDEX_URL := https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: help run test test-fast soak deploy browser audit lint bench docs styles wheel setup clean
+.PHONY: help run test test-fast test-lowest test-latest soak deploy container-check browser audit lint bench docs styles wheel setup clean
 
 # Ctrl-C is how one leaves, no error of make's.
 run: $(RUNNABLE) ## paints what is in inbox/ and watches it, until Ctrl-C
@@ -33,6 +33,16 @@ test: setup browser ## all tests, as CI runs them
 test-fast: setup ## the quick tests of every package, about a minute on 2 cores
 	$(PYTEST) -m "not slow"
 
+# Each in an environment of its own. pip takes these variables as its options.
+test-lowest: ## the quick tests with the lowest versions that pyproject.toml allows
+	@mkdir -p .venv-lowest
+	$(PYTHON) scripts/lowest_versions.py > .venv-lowest/constraints.txt
+	PIP_CONSTRAINT=$(CURDIR)/.venv-lowest/constraints.txt $(MAKE) test-fast VENV=.venv-lowest
+
+test-latest: ## the quick tests with the newest versions that pyproject.toml allows
+	rm -f .venv-latest/.installed
+	PIP_UPGRADE=1 PIP_UPGRADE_STRATEGY=eager $(MAKE) test-fast VENV=.venv-latest
+
 # The page tests need a chromium: installed where this account may, said plainly where it may not.
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 browser:
@@ -49,6 +59,10 @@ soak: setup ## half an hour of kill -9 on the real daemon
 # By systemd's, macOS' and hadolint's own checks where they are.
 deploy: setup ## checks the systemd units, the launchd agent and the container file
 	$(BIN)/python -m pytest -rs tests/end_to_end/test_deployment.py
+
+# CONTAINER_FLAGS are the builder's, such as --build-arg TORCH_INDEX=URL.
+container-check: ## builds the container and runs it, where docker or podman is
+	@scripts/container_check.sh $(CONTAINER_FLAGS)
 
 # Exit code 2 where nothing could be looked up, which pip-audit alone calls a success.
 audit: setup ## looks for known vulnerabilities of what is installed

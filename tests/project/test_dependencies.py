@@ -41,12 +41,30 @@ def test_no_version_with_a_known_hole_can_be_installed(package, mended, hole):
     assert all(floor >= Version(mended) for floor in asked.get(package, [])), hole
 
 
-@pytest.fixture
-def audit():
-    spec = importlib.util.spec_from_file_location("audit", ROOT / "scripts" / "audit.py")
+def load_script(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def audit():
+    return load_script("audit")
+
+
+def test_the_lowest_versions_are_the_floors_of_the_project_file():
+    """Each package with a floor, once; read here by the library that pip itself uses."""
+    script = load_script("lowest_versions")
+    lowest = [Requirement(line) for line in script.find_lowest(script.read_requirements()).values()]
+    found = {one.name.lower(): Version(next(iter(one.specifier)).version) for one in lowest}
+    assert len(found) == len(lowest)
+    assert found == {name: max(all_) for name, all_ in floors().items() if max(all_) > Version("0")}
+
+
+def test_two_floors_of_one_package_are_refused():
+    with pytest.raises(SystemExit, match="av has two floors"):
+        load_script("lowest_versions").find_lowest(["av>=14,<19", "av>=15,<19"])
 
 
 GOOD = {"name": "a", "version": "1", "vulns": []}
