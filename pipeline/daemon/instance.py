@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -16,7 +16,7 @@ except ImportError:  # Windows
 
 from pipeline.errors import LockedError, StateError
 from pipeline.system.mounts import find_mount
-from pipeline.system.safe_files import open_regular, read_bounded, refuse_irregular
+from pipeline.system.safe_files import open_regular, opened_folder, read_bounded, refuse_irregular
 
 # How long a start waits for the lock: `status` takes it for a moment to see whether it is free.
 LOCK_SECONDS = 1.0
@@ -69,24 +69,51 @@ def instance_lock(state: Path, command: str) -> Iterator[InstanceRecord]:
     """
     refuse_shared(state)
     record = state / "instance.json"
+    with ExitStack() as locks:
+        _lock(state, record, locks)
+        try:
+            yield InstanceRecord(record, command)
+        finally:
+            with suppress(OSError):  # a folder is in its place
+                record.unlink(missing_ok=True)
+
+
+def _lock(state: Path, record: Path, locks: ExitStack) -> None:
+    """Lock the file that every version knows, and the folder, whose lock nobody can delete."""
     try:
         state.mkdir(parents=True, exist_ok=True)
         refuse_irregular(state / "instance.lock")
         lock = FileLock(state / "instance.lock")
         lock.acquire(timeout=LOCK_SECONDS, poll_interval=LOOK_SECONDS)
-    except Timeout:
+        locks.callback(lock.release)
+        _lock_folder(locks.enter_context(opened_folder(state)))
+    except (Timeout, BlockingIOError):
         hint = "wait until it ends, stop it, or set another state folder here"
         raise LockedError(f"in use by {_describe(record)}", where=str(state), hint=hint) from None
     except OSError as error:
         hint = "set state: to a folder that this account can write to"
         where = str(error.filename or state)
         raise StateError(error.strerror or str(error), where=where, hint=hint) from None
-    try:
-        yield InstanceRecord(record, command)
-    finally:
-        with suppress(OSError):  # a folder is in its place
-            record.unlink(missing_ok=True)
-        lock.release()
+
+
+def _lock_folder(folder: int) -> None:
+    """Lock an open folder; `status` takes this lock, too, for a moment.
+
+    Raises:
+        BlockingIOError: Another instance has locked it.
+    """
+    if fcntl is None:
+        return
+    for left in range(round(LOCK_SECONDS / LOOK_SECONDS), -1, -1):
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(LOOK_SECONDS)
+        except OSError:
+            return  # a file system that locks no folders: the file's lock is all there is
 
 
 def refuse_shared(state: Path, table: Path | None = None) -> None:
@@ -105,11 +132,26 @@ def refuse_shared(state: Path, table: Path | None = None) -> None:
 
 def read_instance(state: Path) -> dict[str, object] | None:
     """The record of the instance that uses the state folder now; None where there is none."""
-    return _read(state / "instance.json") if _is_locked(state / "instance.lock") else None
+    locked = _is_locked(state / "instance.lock") or _is_folder_locked(state)
+    return _read(state / "instance.json") if locked else None
+
+
+def _is_folder_locked(state: Path) -> bool:
+    """Whether an instance has locked the folder; its lock file may have been deleted."""
+    if fcntl is None:
+        return False
+    try:
+        with opened_folder(state) as folder:
+            fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether an instance has the lock.
+    """Whether an instance has the lock on the file.
 
     The question takes a shared lock for a moment, so that several of them do not mistake each other
     for an instance; a start waits for them (LOCK_SECONDS).
