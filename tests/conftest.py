@@ -1,6 +1,7 @@
 """Shared parts: the real network, a photo-like and a painting-like picture, all small."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from itertools import count
@@ -24,6 +25,11 @@ settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 # The files that take half a minute or more, longest first. Begun last, one of them would keep one
 # core busy while the others have nothing left to do.
+# Where the tests run in the background of a shell without job control, Ctrl-C is ignored, and so it
+# would be in every program that they start: those that are to end by it would not.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 LONGEST = [
     "reliability/test_soak.py",
     "end_to_end/test_main_job.py",
