@@ -100,7 +100,7 @@ define prepare_venv
 @$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 endef
 
-# What the program needs; the tests need much more, and whoever wants pictures does not wait for it.
+# What the program needs. The tests need much more, and `make run` does not wait for that.
 $(RUNNABLE): pyproject.toml
 	$(prepare_venv)
 	@echo "Installing PyTorch and the rest of what the program needs into $(VENV), once. Most of it is PyTorch: 3 GB with CUDA, 200 MB with TORCH=cpu; a few minutes."

@@ -125,7 +125,7 @@ def _plan_line(pair: Report) -> str:
     same = f", the same photo as {pair['same_as']}" if pair["same_as"] else ""
     hint = {
         "failed before": "; `retry` tries again",
-        "draft deleted": ", somebody deleted its draft; `retry JOB` renders it in full",
+        "draft deleted": ", someone deleted its draft; `retry JOB` renders it in full",
         "restored": ", an earlier version was restored; `retry FILE` renders it as configured",
     }.get(pair["why"], "")
     return f"  {pair['style']}: {verb}: {pair['why']}{same}{hint}"
@@ -139,6 +139,6 @@ def _find_notes(ledger: Ledger, pair: Pair) -> list[str]:
 
 
 def _find_deleted(outbox: Path, pair: Pair) -> list[str]:
-    """Find the pictures of a finished pair that somebody deleted from the outbox."""
+    """Find the pictures of a finished pair that someone deleted from the outbox."""
     gone = [o.path for o in pair.outputs if not os.path.lexists(outbox / o.path)]
     return [encodable(path) for path in gone] if pair.state is JobState.DONE else []

@@ -35,7 +35,7 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     def chosen(self) -> dict[str, Any]:
-        """Only the options that somebody set, at their defaults or not."""
+        """Only the options that someone set, at their defaults or not."""
         return self.model_dump(exclude_unset=True)
 
     def overlay(self, *layers: "Options") -> Self:

@@ -6,7 +6,7 @@ the outbox, events and findings in memory. Before each job `FaultPauses.check_sp
 free space. A pause ends when there is space again, or after a time, which grows with each fault of
 the machine. `status`, the dashboard and the instance's record show `FaultPause.why`.
 
-Pauses for a reason that somebody chose (`pause`, hours, bulk runs) are in
+Pauses for a reason that someone chose (`pause`, hours, bulk runs) are in
 `pipeline.daemon.planned_pauses`.
 """
 

@@ -250,7 +250,7 @@ class Gallery:
 def _read_lines(log: Path, start: int) -> Iterator[tuple[dict[str, Any] | None, int]]:
     """Lines of the run log from byte ``start`` on, each with the offset of its end.
 
-    None stands for anything that is no JSON object: a line cut by a crash, a note that somebody
+    None stands for anything that is no JSON object: a line cut by a crash, a note that someone
     added, part of an overlong line. After ``MOST_AT_ONCE`` bytes, the rest waits for the next call.
     """
     try:

@@ -42,7 +42,7 @@ from pipeline.jobs.recipe import Recipe, Recipes
 from pipeline.ledger.ledger import Ledger
 
 _OWN = frozenset({Reason.SIDECAR_INVALID})  # failures that are not the examiner's
-# Refusals that may end without a new version of the file: somebody corrects a side file or a rule.
+# Refusals that may end without a new version of the file: someone corrects a side file or a rule.
 _MAY_END = frozenset({Reason.SIDECAR_INVALID, Reason.NO_MATCH})
 
 

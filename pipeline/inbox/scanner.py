@@ -185,7 +185,7 @@ class Inbox:
         if now < due and wall - newest < self._settle:
             return _Wait("still changing", due)
         if status.st_nlink > 1:
-            # Through its other name somebody may change the file while we read it, and
+            # Through its other name someone may change the file while we read it, and
             # `after: delete` would leave that name behind.
             seen.verdict = Refused(content, path, _HARD_LINK, "skipped", str(stamp))
             return seen.verdict

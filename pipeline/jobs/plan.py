@@ -81,7 +81,7 @@ def plan_jobs(
         recipe_of: The full recipe of a style; None while a file that it needs cannot be read.
         known: The ledger's pairs by (content, style).
         finished: Content of a finished result by (sha256, style, recipe digest).
-        draft_stands: With `first: draft`: a draft that somebody deleted is not replaced.
+        draft_stands: With `first: draft`: a draft that someone deleted is not replaced.
     """
     plan: list[Planned] = []
     recipes = {name: recipe_of(style) for name, style in manifest.styles.items()}

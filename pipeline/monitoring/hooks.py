@@ -22,7 +22,7 @@ from pipeline.system.safe_files import open_regular
 Line = Mapping[str, Any]
 
 MAX_WAITING = 1000  # results whose hooks have not run yet; the oldest are dropped
-_PIPE_BYTES = 60_000  # what a pipe holds before somebody reads it
+_PIPE_BYTES = 60_000  # what a pipe holds before someone reads it
 
 log = logging.getLogger("pipeline.hooks")  # the name operators see
 

@@ -1,7 +1,7 @@
 """Live progress on request, for the gallery: the dashboard's view as a small JSON file.
 
 Readers touch ``state/live.wanted``. The running instance writes ``state/live.json``, at most twice
-a second, while somebody has requested it within the last seconds. Without requests it costs one
+a second, while someone has requested it within the last seconds. Without requests it costs one
 stat of a file that does not exist.
 """
 

@@ -57,7 +57,7 @@ class Outbox:
     def folder_of(self, content: str) -> str:
         """The folder for the pictures of a photo; if a file has its name, one with a number.
 
-        A symbolic link is not avoided: somebody put it there on purpose, so publishing fails.
+        A symbolic link is not avoided: someone put it there on purpose, so publishing fails.
         """
         place = self.root
         with disk_errors(self.root):

@@ -46,7 +46,7 @@ class RunLog:
 def _append(fd: int, lines: Sequence[str], confirmed: int) -> int:
     end = os.fstat(fd).st_size
     searched = MAX_SEARCHED + sum(map(len, lines))
-    # A log shorter than the confirmed size was moved away or cut by somebody: search all of it.
+    # A log shorter than the confirmed size was moved away or cut by someone: search all of it.
     tail = _read(fd, max(confirmed if confirmed <= end else 0, end - searched), end)
     missing = _list_missing([line.encode("ascii") for line in lines], tail)
     if missing:

@@ -38,7 +38,7 @@ class Versions:
             name: Id of the version, which distinguishes it from others of the same pair.
 
         Returns:
-            The kept pictures; others are not in the outbox, or were changed by somebody.
+            The kept pictures; others are not in the outbox, or were changed by someone.
 
         Raises:
             OutputError: The file cannot be written, or another one has the name. The pictures must

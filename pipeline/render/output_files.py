@@ -1,7 +1,7 @@
 """Protects files when a command writes where the user says: inputs, and files of other programs.
 
 An existing file of that name is checked before anything is computed, and again when the finished
-file gets the name: rendering takes long enough for somebody to put another file there.
+file gets the name: rendering takes long enough for someone to put another file there.
 """
 
 import errno
