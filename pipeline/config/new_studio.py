@@ -12,7 +12,7 @@ from pipeline.config.file_kinds import PHOTOS_LISTED, is_photo_name
 from pipeline.config.manifest import find_image
 from pipeline.config.model import BUILTIN
 from pipeline.errors import ConfigError, UsageError
-from pipeline.system.paths import is_web_address, why_web_address
+from pipeline.system.paths import is_folder, is_web_address, why_web_address
 from pipeline.system.safe_files import error_text, read_bounded, write_whole
 
 SCHEMA = ".config.schema.json"
@@ -80,7 +80,7 @@ def create_studio(folder: Path, paintings: list[str], name: str = "config.yaml")
         hint = "name a folder of this machine"
         raise UsageError(what, where=str(folder).replace(":/", "://", 1), hint=hint)
     config = folder / name
-    if config.exists() or config.is_symlink():
+    if os.path.lexists(config):
         raise UsageError("there is one already", where=str(config), hint="name another folder")
     sources = _name_styles(_find_paintings(paintings or list(FIRST_STYLES)))
     try:
@@ -112,7 +112,7 @@ def _find_paintings(named: list[str]) -> list[str]:
     found: list[str] = []
     for source in named:
         path = Path(source).expanduser()
-        if not source.startswith(BUILTIN) and path.is_dir():
+        if not source.startswith(BUILTIN) and is_folder(path):
             inside = sorted(p for p in path.iterdir() if p.is_file() and is_photo_name(p.name))
             if not inside:
                 raise UsageError("there is no picture in this folder", where=source)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.config.file_kinds import foreign_kind, is_photo_name
 from pipeline.system.near_names import nearest_path
-from pipeline.system.paths import is_web_address, why_no_file, why_web_address
+from pipeline.system.paths import is_folder, is_web_address, why_no_file, why_web_address
 
 
 def picture_problem(path: Path, remedy: str) -> tuple[str, str] | None:
@@ -19,7 +19,7 @@ def picture_problem(path: Path, remedy: str) -> tuple[str, str] | None:
     """
     if is_web_address(str(path)):
         return why_web_address(str(path))
-    if path.is_dir():
+    if is_folder(path):
         return "is a folder, not a picture", _choose_inside(path)
     why = why_no_file(path)
     if why == os.strerror(errno.ENOENT).lower():

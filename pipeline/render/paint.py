@@ -23,6 +23,7 @@ from pipeline.imaging.arrays import PillowImage, PythonImage, from_python, to_pi
 from pipeline.imaging.tensors import load_image, resize
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
 from pipeline.system.near_names import nearest
+from pipeline.system.paths import is_file
 
 AnyImage = str | os.PathLike[str] | PythonImage
 OnStep = Callable[[Iterate], None]
@@ -122,7 +123,7 @@ def _transfer(preset: str, options: Mapping[str, Any]) -> Transfer:
         what = f"there is no preset {preset!r}"
         raise UsageError(what, where="paint", hint=nearest(preset, PRESETS))
     transfer = resolve_transfer(preset, _validated(Transfer, options))
-    if transfer.init not in INIT_WORDS and not Path(transfer.init).is_file():
+    if transfer.init not in INIT_WORDS and not is_file(Path(transfer.init)):
         hint = f"{', '.join(INIT_WORDS)} or the path of a picture"
         raise UsageError(f"no such file: {transfer.init}", where="init", hint=hint)
     return transfer

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from pipeline.system.paths import is_folder
+
 SIMILAR = 0.5  # ratio of equal characters from which a name is worth a question
 MOST_LISTED = 32  # names; a longer list is no help in one line
 MOST_ENTRIES = 5000  # of a folder: an error message must not take seconds
@@ -36,25 +38,25 @@ def nearest_path(path: Path, *, folder: bool = False) -> Path | None:
     The first part of the path that is missing is replaced by the most similar name beside it, and
     so on downwards.
     """
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110  # unlike `Path.exists` it never raises, for a name too long say
         return None
     found, *missing = _existing_part(path)
     for depth, name in enumerate(missing):
         last = depth == len(missing) - 1
         below = found / name
-        if not below.exists():
+        if not os.path.exists(below):  # noqa: PTH110  # as above
             near = nearest_name(name, _names_in(found, folders=folder or not last), cutoff=0.6)
             if near is None:
                 return None
             below = found / near
         found = below
-    return found if missing and found.is_dir() == folder else None
+    return found if missing and is_folder(found) == folder else None
 
 
 def _existing_part(path: Path) -> tuple[Path, *tuple[str, ...]]:
     """The deepest folder of a path that exists, and the names below it."""
     names: list[str] = []
-    while not path.is_dir() and path.name:
+    while not is_folder(path) and path.name:
         names.insert(0, path.name)
         path = path.parent
     return path, *names

@@ -220,7 +220,7 @@ def test_what_is_missing_is_named_with_a_hint(folder: Path, pipeline) -> None:
 
 
 @pytest.mark.parametrize(
-    ("out", "said"), [("two.jpg", "name it .png"), ("no/two.png", "cannot be written")]
+    ("out", "said"), [("two.jpg", "name it .png"), ("no/two.png", "there is no such folder")]
 )
 def test_an_impossible_output_is_wrong_usage(out: str, said: str, folder: Path, pipeline) -> None:
     pipeline("stylize", "inbox/cup.png", "builtin:mosaic", "-o", "one.png", *SMALL)
