@@ -82,7 +82,8 @@ def test_a_narrow_terminal_breaks_no_word(folder: Path, command: tuple[str, ...]
     text = on_terminal(folder, cli(*command))
     assert text.strip()
     for line in text.splitlines():
-        whole = line.lstrip().startswith("--") and "|" in line  # an option with its choices
+        # Whole: an option with its choices, and a command that is to be copied.
+        whole = line.strip().startswith(("--", "python -m pipeline "))
         assert len(line) <= COLUMNS or " " not in line.strip() or whole, line
 
 
