@@ -103,7 +103,7 @@ def _describe(schema: Schema, defs: Schema, quote: str) -> str:
     if "anyOf" in schema:
         parts = [_describe(p, defs, quote) for p in schema["anyOf"] if p.get("type") != "null"]
         return " or ".join(dict.fromkeys(parts))
-    if "oneOf" in schema:  # told apart by a key: the page of its own says more
+    if "oneOf" in schema:  # which one applies depends on a key; its own page has the details
         return "a mapping"
     if "enum" in schema or "const" in schema:
         words = [f"{quote}{word}{quote}" for word in schema.get("enum", [schema.get("const")])]

@@ -73,6 +73,7 @@ class FaultPauses:
         self._outbox, self._state, self.patient = config.outbox, config.state, patient
         self.free_bytes = config.limits.free_bytes
         self.current: FaultPause | None = None
+        self.trial = False  # after a full disk: one job at a time, until one has finished
         self._faults, self._last_fault = 0, float("-inf")  # of the machine, in a row
 
     def start(self, error: PipelineError, now: float) -> None:
@@ -117,12 +118,13 @@ class FaultPauses:
         """End the pause if it is over; returns whether it was."""
         if self.current is None or not is_over(self.current, now):
             return False
+        self.trial = self.trial or self.current.cause == "disk"
         self.current = None
         return True
 
     def reset_faults(self) -> None:
-        """Forget the faults of the machine: it has finished a job."""
-        self._faults = 0
+        """Forget the faults of machine and disk: a job has finished."""
+        self._faults, self.trial = 0, False
 
     def _start_for_machine(self, error: PlaceError, now: float) -> None:
         if self.current:

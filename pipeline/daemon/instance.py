@@ -79,7 +79,7 @@ def instance_lock(state: Path, command: str) -> Iterator[InstanceRecord]:
 
 
 def _lock(state: Path, record: Path, locks: ExitStack) -> None:
-    """Lock the file that every version knows, and the folder, whose lock nobody can delete."""
+    """Lock the file that every version knows, and the folder, whose lock cannot be deleted."""
     try:
         state.mkdir(parents=True, exist_ok=True)
         refuse_irregular(state / "instance.lock")

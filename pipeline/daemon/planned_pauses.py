@@ -1,6 +1,6 @@
 """Planned pauses: no job starts because of the `pause` command, the hours of work or bulk runs.
 
-Every answer is computed anew and depends only on the given time, so a restart, a sleep or a changed
+Every answer is computed afresh from the given time, so a restart, a sleep or a changed
 clock cannot leave a wrong state behind. Two facts are kept in the state folder: the pause that a
 user asked for, and up to which time bulk runs were considered. Pauses for faults (a full disk, a
 missing folder) are in `pipeline.daemon.fault_pauses`.

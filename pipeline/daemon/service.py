@@ -398,7 +398,9 @@ class Service:
             self.queue.take(job)
 
     def _may_begin(self) -> bool:
-        return not (self.fault_pause or self.planned_pause or self._limit_reached())
+        # Until the trial's end is settled, another job would only meet the same full disk.
+        on_trial = self.fault_pauses.trial and bool(self.executor.running() or self.events)
+        return not (self.fault_pause or self.planned_pause or self._limit_reached() or on_trial)
 
     def _begin_checks(self) -> None:
         """Begin checks before jobs and regardless of the limit: results wait for them."""

@@ -101,7 +101,7 @@ class Recipe:
             "engine": ENGINE_VERSION,
             "images": [(image.sha256, round(image.weight, 9)) for image in self.images],
             # Options at their defaults are left out, so that a new option changes no digest.
-            # Whoever changes a default raises ENGINE_VERSION instead.
+            # To change a default, raise ENGINE_VERSION instead.
             "transfer": non_default_options(self.transfer, {"block"}) | init,
             "enhance": non_default_options(self.enhance, {"upscale_model"}) | model,
             "output": non_default_options(self.output),

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from support.fake_work import done
 from support.studio import CONFIG
 
 from pipeline.daemon import fault_pauses
@@ -123,6 +124,29 @@ def test_full_disks_that_workers_reported_before_space_came_back_start_no_new_pa
     studio.until_idle()
     assert set(studio.states().values()) == {"done"}
     assert {pair.attempt for pair in studio.ledger.pairs()} == {1}
+
+
+def test_after_a_full_disk_one_job_is_tried_before_the_others(make_studio):
+    studio = make_studio(CONFIG, slots=4)
+    for seed in range(6):
+        studio.put(f"{seed}.png", seed)
+    studio.until_running(4)
+    while studio.executor.jobs:
+        studio.executor.fail(Reason.DISK_FULL)
+    studio.tick()
+    for _ in range(3):  # it is still full
+        studio.tick(fault_pauses.AGAIN_SECONDS)
+        studio.tick()
+        assert len(studio.executor.jobs) == 1
+        studio.executor.fail(Reason.DISK_FULL)
+        studio.tick()
+        assert studio.service.fault_pause
+    studio.tick(fault_pauses.AGAIN_SECONDS)
+    studio.tick()
+    studio.executor.end(done)  # there is space again
+    studio.until_running(4)
+    studio.until_idle()
+    assert set(studio.states().values()) == {"done"}
 
 
 def test_a_disk_whose_figures_show_no_lack_of_space_is_not_promised_to_have_more_than_it_has():

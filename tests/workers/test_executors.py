@@ -42,6 +42,12 @@ def chatter(job, workspace, on_progress, should_stop):
     return paint(job, workspace, on_progress, should_stop)
 
 
+def until_it_reports(executor: LocalExecutor) -> None:
+    """Wait until a worker is up and at its job."""
+    while not any(isinstance(event, Progress) for event in executor.poll(0.2)):
+        pass
+
+
 def test_the_slot_survives_a_worker_that_is_killed(executor, tmp_path):
     executor.submit(make_job("poison.jpg"), staging(tmp_path, "one"))
     result = outcome(executor)
@@ -57,8 +63,7 @@ def test_the_slot_survives_a_worker_that_hangs(tmp_path):
     executor = LocalExecutor(["cpu"], place, clock=lambda: now)
     try:
         executor.submit(make_job("hang.jpg"), staging(tmp_path, "one"))
-        while not any(isinstance(event, Progress) for event in executor.poll(0.2)):
-            pass  # it is up
+        until_it_reports(executor)
         now += 4
         result = outcome(executor)
         assert result.error.code is Reason.STALLED
@@ -74,8 +79,7 @@ def test_the_slot_survives_a_worker_that_is_stopped(tmp_path):
     executor = LocalExecutor(["cpu"], WorkerSettings(state=tmp_path, do=paint), clock=lambda: now)
     try:
         executor.submit(make_job("hang.jpg"), staging(tmp_path, "one"))
-        while not any(isinstance(event, Progress) for event in executor.poll(0.2)):
-            pass  # it is up
+        until_it_reports(executor)
         os.kill(executor.device_slots[0].process.pid, signal.SIGSTOP)
         events = []
         while not events and now < 100:
@@ -95,8 +99,7 @@ def test_an_interrupt_does_not_wait_for_a_worker_that_is_stopped(tmp_path):
     executor = LocalExecutor(["cpu"], WorkerSettings(state=tmp_path, do=paint), clock=lambda: now)
     try:
         executor.submit(make_job("hang.jpg"), staging(tmp_path, "one"))
-        while not any(isinstance(event, Progress) for event in executor.poll(0.2)):
-            pass  # it is up
+        until_it_reports(executor)
         os.kill(executor.device_slots[0].process.pid, signal.SIGSTOP)
         executor.interrupt()
         events = []
