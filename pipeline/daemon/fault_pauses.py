@@ -122,6 +122,11 @@ class FaultPauses:
         self.current = None
         return True
 
+    @property
+    def trial_reason(self) -> str:
+        """Why only one job runs, for people; "" where as many may run as configured."""
+        return "the disk was full: one job is tried before the others" if self.trial else ""
+
     def reset_faults(self) -> None:
         """Forget the faults of machine and disk: a job has finished."""
         self._faults, self.trial = 0, False

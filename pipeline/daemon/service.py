@@ -292,11 +292,11 @@ class Service:
 
     def _status_line(self) -> str:
         """The dashboard's line below the jobs: why no job begins, or what is wrong."""
-        found = (self.executor.trouble, self.waiting_styles, self.hooks.trouble)
-        return self.pause_reason or next(
-            filter(None, (*found, self.bookkeeping.trouble, self.originals.trouble, self._message)),
-            "",
-        )
+        found = (
+            self.executor.trouble, self.fault_pauses.trial_reason, self.waiting_styles,
+            self.hooks.trouble, self.bookkeeping.trouble, self.originals.trouble, self._message,
+        )  # fmt: skip
+        return self.pause_reason or next(filter(None, found), "")
 
     # --- working ------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Completion with the Tab key: as bash asks for it, and in a real bash."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -73,8 +74,10 @@ def test_bash_completes_with_the_script_that_is_shown(folder, tmp_path):
 def test_completion_is_installed_for_the_command_however_it_was_called(folder, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
+    # The shell is found among the parents; `exit` keeps bash from putting Python in its own place.
+    command = f"{shlex.quote(sys.executable)} -m pipeline --install-completion; exit $?"
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline", "--install-completion", "bash"],
+        ["bash", "--norc", "-c", command],
         env=os.environ | {"HOME": str(home)}, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")

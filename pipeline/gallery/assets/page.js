@@ -4,6 +4,7 @@ const LOOK_SECONDS = 5, MANY = 100; // troubles shown at a time
 
 const page = {
   pictures: [], troubles: [], shown: [], keys: new Map(), troubleOf: new Map(), head: null, waiting: 0,
+  closedByAddress: false,
 };
 const wall = new Wall(part("wall"));
 const viewer = new Viewer(part("viewer"), onViewerClosed);
@@ -206,12 +207,18 @@ function troubleRow(entry) {
 function onAddress() {
   const number = page.keys.get(location.hash.slice(1));
   if (number !== undefined) viewer.open(page.shown, number, page.troubleOf, viewer.dialog.open ? viewer.enhanced : part("enhanced").checked);
-  else if (viewer.dialog.open) viewer.dialog.close();
+  else if (viewer.dialog.open) {
+    page.closedByAddress = true;
+    viewer.dialog.close();
+  }
 }
 
+// Told some time after the dialog has closed: Forward may have changed the address since.
 function onViewerClosed() {
+  const { closedByAddress } = page;
+  page.closedByAddress = false;
   if (viewer.dialog.open) return; // closed by Back and opened by Forward before this was told
-  if (location.hash.length > 1) history.replaceState(null, "", location.pathname + location.search);
+  if (!closedByAddress && location.hash.length > 1) history.replaceState(null, "", location.pathname + location.search);
   if (part("enhanced").checked !== viewer.enhanced && viewer.entry?.pictures.length > 1) {
     part("enhanced").checked = viewer.enhanced;
     wall.show(wall.groups, viewer.enhanced);

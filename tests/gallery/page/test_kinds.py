@@ -84,7 +84,7 @@ def test_a_video_plays_where_it_is_chosen_and_only_there(browser: Browser, tmp_p
     expect(film).to_be_hidden()
     dialog.get_by_role("radio", name="Timelapse").check()
     expect(film).to_be_visible()
-    visit.page.wait_for_function("document.querySelector('#film').videoWidth === 96")
+    expect(film).to_have_js_property("videoWidth", 96)
     dialog.get_by_role("radio", name="Painting").check()
     expect(film).to_be_hidden()
     assert colour_at(visit.page, 0.5) == "enhanced"
