@@ -12,16 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline.config.enhancement import PRESETS, Enhance
+from pipeline.config.enhancement import ORDER, PRESETS, Enhance
 from pipeline.enhance import enhance
 from pipeline.imaging.tensors import add_caption, load_image, save_small
 from pipeline.render.single import build_contact_sheet
 
 # Stronger than in any preset, so that a small picture shows what each step does.
-SHOWN = {
-    "clean": 1.0, "denoise": 1.0, "detail": 1.0, "white_balance": 1.0, "tone": 1.0,
-    "contrast": 0.8, "vibrance": 1.0, "sharpen": 1.0, "grain": 0.5, "canvas": 0.5,
-}  # fmt: skip
+STRENGTH, WEAKER = 1.0, {"contrast": 0.8, "grain": 0.5, "canvas": 0.5}
 ZOOM = 2
 
 
@@ -33,7 +30,8 @@ def steps(painted: str, photo_path: str, square: str, prefix: str) -> None:
         return add_caption(wide, caption)
 
     cells = [cut(picture, "stylised")]
-    for name, strength in SHOWN.items():
+    for name in ORDER:
+        strength = WEAKER.get(name, STRENGTH)
         options = Enhance.model_validate({"preset": "none", name: strength})
         cells.append(cut(enhance(picture, options, photo).picture, f"{name} {strength:g}"))
     _save(build_contact_sheet(cells, 4), f"{prefix}-steps.jpg")

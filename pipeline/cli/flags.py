@@ -23,13 +23,13 @@ OptionsType = TypeVar("OptionsType", bound=Options)
 RENAMED = {"preset": "enhance", "steps": "enhance_steps"}
 
 
-# The headings of `--help` and their flags; every other one is for experts.
+# The headings of `--help`. Flags that stand in no list: those of the transfer are for experts,
+# those of enhancement and output are under FINISH.
 GROUPS = {
     "Size": "size upscale upscale_by upscale_model block",
     "Look": "content_weight style_weight style_scale colors tv_weight init",
-    "Finish": "enhance enhance_steps clean denoise detail white_balance tone contrast vibrance "
-    "sharpen grain canvas quality lossless depth profile metadata gps provenance ground",
 }
+FINISH = "Finish"
 EXPERT = "Expert"
 # Flags whose values are written in another form than in a config.
 METAVARS = {"init": "{content|noise|style|FILE}", "scales": "N,N", "steps": "N,N", "depths": "N,N"}
@@ -43,16 +43,22 @@ def option_flags() -> tuple[Any, ...]:
 @cache
 def option_groups() -> dict[str, tuple[Any, ...]]:
     """The same parameters, grouped by heading of `--help`."""
-    flags = {
-        _flag_name(model, name): _build_flag(model, name)
+    models = {
+        _flag_name(model, name): (model, name)
         for model in (Transfer, Enhance, OutputFormat)
         for name in model.model_fields
         if not (model is OutputFormat and name == "format")  # the output file's suffix decides it
     }
-    groups = {
-        title: tuple(flags.pop(name) for name in names.split()) for title, names in GROUPS.items()
+    groups = {title: names.split() for title, names in GROUPS.items()}
+    listed = {name for names in groups.values() for name in names}
+    groups |= {FINISH: [], EXPERT: []}
+    for flag, (model, _) in models.items():
+        if flag not in listed:
+            groups[EXPERT if model is Transfer else FINISH].append(flag)
+    return {
+        title: tuple(_build_flag(*models[flag]) for flag in flags)
+        for title, flags in groups.items()
     }
-    return {**groups, EXPERT: tuple(flags.values())}
 
 
 def _build_flag(model: type[Options], name: str) -> Any:

@@ -17,6 +17,7 @@ from pipeline.cli.common import (
     complete_style,
     examples,
 )
+from pipeline.config.file_kinds import FILMS_LISTED, WRITTEN_LISTED
 
 StyleArgument = Annotated[
     list[str],
@@ -70,13 +71,13 @@ class OptionsCommand(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the help in groups, what is used most first."""
-        from pipeline.cli.flags import EXPERT, option_groups
+        from pipeline.cli.flags import EXPERT, FINISH, option_groups
 
         own = super().get_params(ctx)
         arguments = [p for p in own if p.param_type_name == "argument"]
         groups: dict[str, list[Any]] = {"Arguments": arguments, "Common options": []}
         groups |= {title: list(flags) for title, flags in option_groups().items()}
-        elsewhere = {"timelapse": "Finish", "weights": EXPERT}
+        elsewhere = {"timelapse": FINISH, "weights": EXPERT}
         for parameter in own:
             if parameter not in arguments:
                 groups[elsewhere.get(parameter.name, "Common options")].append(parameter)
@@ -109,7 +110,7 @@ def stylize(
         typer.Option(
             "-o",
             "--out",
-            help="The picture to write; its suffix decides the format.",
+            help=f"The picture to write; its suffix decides the format: {WRITTEN_LISTED}.",
             metavar="OUT",
         ),
     ],
@@ -123,7 +124,7 @@ def stylize(
     timelapse: Annotated[
         Path | None,
         typer.Option(
-            help="Also write an animation of the optimisation: .webp, .gif or .mp4.", metavar="FILE"
+            help=f"Also write an animation of the optimisation: {FILMS_LISTED}.", metavar="FILE"
         ),
     ] = None,
     force: ForceOption = False,
@@ -133,8 +134,7 @@ def stylize(
 ) -> None:
     """Render one picture, without folders.
 
-    Writes OUT (.png .jpg .webp .tif .avif .heic) and, beside it, its enhanced version
-    OUT.enhanced.SUFFIX.
+    Writes OUT and, beside it, its enhanced version OUT.enhanced.SUFFIX.
     """
     from pipeline.cli import order as ordering
 

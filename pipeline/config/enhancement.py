@@ -1,7 +1,7 @@
 """The enhancement chain: its typed steps, in order, and its presets."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -10,7 +10,18 @@ from pipeline.config.base import FromList, LocalPath, Options, Strength
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
-class Clean(Options):
+class StepOptions(Options):
+    """The options that every step has. The docstring of a step is its line in help and docs."""
+
+    # Applied after the picture has been enlarged, so that it is made at the final size. Such steps
+    # are the last in `AnyStep`.
+    at_final_size: ClassVar[bool] = False
+
+    step: str
+    strength: Strength = 0.3
+
+
+class Clean(StepOptions):
     """Removes specks and marks along the border."""
 
     step: Literal["clean"]
@@ -18,69 +29,65 @@ class Clean(Options):
     border: Annotated[int, Field(ge=0, le=16)] = 3  # px looked at along each side; 0: specks only
 
 
-class Denoise(Options):
-    """Removes fine noise, chroma's far more than luma's; keeps brush edges."""
+class Denoise(StepOptions):
+    """Removes fine noise, mainly colour noise, and keeps brush edges."""
 
     step: Literal["denoise"]
-    strength: Strength = 0.3
 
 
-class Detail(Options):
-    """Brings back detail of the photo where the painting has little of its own."""
+class Detail(StepOptions):
+    """Restores detail of the photo."""
 
     step: Literal["detail"]
-    strength: Strength = 0.3
     radius: Annotated[int, Field(ge=1, le=64)] = 6  # px; larger: coarser detail too
 
 
-class WhiteBalance(Options):
+class WhiteBalance(StepOptions):
     """Removes a colour cast."""
 
     step: Literal["white_balance"]
-    strength: Strength = 0.3
 
 
-class Tone(Options):
+class Tone(StepOptions):
     """Moves the darkest and lightest tones towards black and white."""
 
     step: Literal["tone"]
-    strength: Strength = 0.3
 
 
-class Contrast(Options):
+class Contrast(StepOptions):
     """Increases local contrast."""
 
     step: Literal["contrast"]
-    strength: Strength = 0.3
 
 
-class Vibrance(Options):
-    """Deepens muted colours more than strong ones."""
+class Vibrance(StepOptions):
+    """Deepens muted colours more than strong ones, and skin less."""
 
     step: Literal["vibrance"]
-    strength: Strength = 0.3
     guard: Strength = 0.8  # how far colours of skin are spared
 
 
-class Sharpen(Options):
+class Sharpen(StepOptions):
     """Sharpens without halos."""
 
+    at_final_size = True
     step: Literal["sharpen"]
-    strength: Strength = 0.3
 
 
-class Grain(Options):
-    """Adds grain as of film or paper, strongest in the middle tones."""
+class Grain(StepOptions):
+    """Adds grain like that of film or paper."""  # strongest in the middle tones
 
+    at_final_size = True
     step: Literal["grain"]
     strength: Strength = 0.2
     size: Annotated[float, Field(ge=1, le=16, allow_inf_nan=False)] = 1.5  # px
     seed: Seed = 0
 
 
-class Canvas(Options):
-    """Adds the weave of a canvas, lit from the upper left."""
+class Canvas(StepOptions):
+    """Adds the weave of a canvas."""  # lit from the upper left
 
+    at_final_size = True
     step: Literal["canvas"]
     strength: Strength = 0.2
     size: Annotated[float, Field(ge=2, le=64, allow_inf_nan=False)] = (
@@ -89,18 +96,15 @@ class Canvas(Options):
     seed: Seed = 0
 
 
+# In the usual order: first what repairs, then what changes, last what lies on the surface.
 AnyStep = (
     Clean | Denoise | Detail | WhiteBalance | Tone | Contrast | Vibrance | Sharpen | Grain | Canvas
 )
-StepName = Literal[
-    "clean", "denoise", "detail", "white_balance", "tone", "contrast", "vibrance",
-    "sharpen", "grain", "canvas",
-]  # fmt: skip
-
-# The usual order: first what repairs, then what changes, last what lies on the surface.
-ORDER: tuple[StepName, ...] = get_args(StepName)
-# A picture is enlarged before the first of these, so that they are made at the final size.
-FINISHING = ("sharpen", "grain", "canvas")
+STEPS: dict[str, type[AnyStep]] = {
+    get_args(step.model_fields["step"].annotation)[0]: step for step in get_args(AnyStep)
+}
+ORDER = tuple(STEPS)
+StepName = Literal[ORDER]  # type: ignore[valid-type]  # built from the table above
 LONGEST = 32  # steps of one chain: a side file must not keep the machine for long
 
 
@@ -128,36 +132,34 @@ Step = Annotated[
 
 ChainName = Literal["natural", "vivid", "print", "none"]
 
+
+def _chain(**strengths: float) -> tuple[AnyStep, ...]:
+    return tuple(_build_step(name, strength) for name, strength in strengths.items())
+
+
+def _build_step(name: str, strength: float) -> AnyStep:
+    return STEPS[name].model_validate({"step": name, "strength": strength})
+
+
 PRESETS: dict[ChainName, tuple[AnyStep, ...]] = {
-    "natural": (
-        Clean(step="clean", strength=0.5),
-        Denoise(step="denoise", strength=0.3),
-        Tone(step="tone", strength=0.25),
-        Contrast(step="contrast", strength=0.25),
-        Vibrance(step="vibrance", strength=0.15),
-        Sharpen(step="sharpen", strength=0.25),
+    "natural": _chain(
+        clean=0.5, denoise=0.3, tone=0.25, contrast=0.25, vibrance=0.15, sharpen=0.25
     ),
-    "vivid": (
-        Clean(step="clean", strength=0.5),
-        Denoise(step="denoise", strength=0.3),
-        Tone(step="tone", strength=0.5),
-        Contrast(step="contrast", strength=0.4),
-        Vibrance(step="vibrance", strength=0.4),
-        Sharpen(step="sharpen", strength=0.3),
-    ),
-    "print": (
-        Clean(step="clean", strength=0.5),
-        Denoise(step="denoise", strength=0.4),
-        Tone(step="tone", strength=0.25),
-        Contrast(step="contrast", strength=0.25),
-        Vibrance(step="vibrance", strength=0.2),
-        Sharpen(step="sharpen", strength=0.5),
-        Grain(step="grain", strength=0.2),
+    "vivid": _chain(clean=0.5, denoise=0.3, tone=0.5, contrast=0.4, vibrance=0.4, sharpen=0.3),
+    "print": _chain(
+        clean=0.5, denoise=0.4, tone=0.25, contrast=0.25, vibrance=0.2, sharpen=0.5, grain=0.2
     ),
     "none": (),
 }
 
+# A key of `Enhance` with a step's name: its strength.
 Shortcut = Strength | None
+
+
+def _strength_of(step: type[AnyStep]) -> Any:
+    return Field(None, description=step.__doc__)
+
+
 UpscaleBy = Literal["transfer", "lanczos", "model"]
 
 
@@ -177,22 +179,16 @@ class Enhance(Options):
             "`denoise`, `denoise: 0.3` or `{step: grain, strength: 0.2, size: 2}`.",
         )
     )
-    clean: Shortcut = Field(None, description="Removes specks and marks along the border.")
-    denoise: Shortcut = Field(
-        None, description="Removes fine noise, mainly colour noise, and keeps brush edges."
-    )
-    detail: Shortcut = Field(None, description="Restores detail of the photo.")
-    white_balance: Shortcut = Field(None, description="Removes a colour cast.")
-    tone: Shortcut = Field(
-        None, description="Moves the darkest and lightest tones towards black and white."
-    )
-    contrast: Shortcut = Field(None, description="Increases local contrast.")
-    vibrance: Shortcut = Field(
-        None, description="Deepens muted colours more than strong ones, and skin less."
-    )
-    sharpen: Shortcut = Field(None, description="Sharpens without halos.")
-    grain: Shortcut = Field(None, description="Adds grain like that of film or paper.")
-    canvas: Shortcut = Field(None, description="Adds the weave of a canvas.")
+    clean: Shortcut = _strength_of(Clean)
+    denoise: Shortcut = _strength_of(Denoise)
+    detail: Shortcut = _strength_of(Detail)
+    white_balance: Shortcut = _strength_of(WhiteBalance)
+    tone: Shortcut = _strength_of(Tone)
+    contrast: Shortcut = _strength_of(Contrast)
+    vibrance: Shortcut = _strength_of(Vibrance)
+    sharpen: Shortcut = _strength_of(Sharpen)
+    grain: Shortcut = _strength_of(Grain)
+    canvas: Shortcut = _strength_of(Canvas)
     upscale: Literal[1, 2, 4] = Field(
         1, description="Enlarges the picture by this factor in width and height."
     )
@@ -230,15 +226,11 @@ class Enhance(Options):
         return tuple(step for step in steps if step.strength > 0)
 
 
-def _with_strength(steps: list[AnyStep], name: StepName, strength: float) -> list[AnyStep]:
+def _with_strength(steps: list[AnyStep], name: str, strength: float) -> list[AnyStep]:
     """The steps with another strength of one; a missing step is added in its usual place."""
     if any(step.step == name for step in steps):
         changed = {"strength": strength}
         return [s.model_copy(update=changed) if s.step == name else s for s in steps]
     later = ORDER[ORDER.index(name) + 1 :]
     at = next((i for i, step in enumerate(steps) if step.step in later), len(steps))
-    added = _STEPS[name].model_validate({"step": name, "strength": strength})
-    return [*steps[:at], added, *steps[at:]]
-
-
-_STEPS: dict[str, type[AnyStep]] = dict(zip(ORDER, get_args(AnyStep), strict=True))
+    return [*steps[:at], _build_step(name, strength), *steps[at:]]

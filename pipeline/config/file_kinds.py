@@ -9,48 +9,81 @@ from pathlib import PurePath
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """How pictures are written in a format.
+
+    Attributes:
+        quality: The default quality, at which the loss cannot be seen on painted texture; None
+            where nothing is lost.
+        may_be_lossless: It has a variant without loss, the option ``lossless``.
+        deep: It can have 16 bits per channel.
+        alpha: It has transparency.
+        library: The distribution that writes it, where Pillow does not.
+        extra: The extra of this project that installs that library.
+    """
+
+    quality: int | None = None
+    may_be_lossless: bool = False
+    deep: bool = False
+    alpha: bool = True
+    library: str = ""
+    extra: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of file.
 
     Attributes:
-        name: As in ``output.format`` and ``timelapse.format``.
+        name: As in ``output.format`` and ``timelapse.format``, and as Pillow calls it.
         media: Its media type (IANA).
         suffixes: All of its suffixes, in lower case. New files get the first.
         photo: Accepted in the inbox.
-        written: Pictures can be written in it.
         browser: Browsers can show it.
         film: A timelapse can be written in it.
+        written: How pictures are written in it; None where they cannot be.
     """
 
     name: str
     media: str
     suffixes: tuple[str, ...]
-    photo: bool = True
-    written: bool = True
-    browser: bool = True
-    film: bool = False
+    photo: bool
+    browser: bool
+    film: bool
+    written: Written | None
 
 
+# fmt: off
 KINDS = (
-    Kind("png", "image/png", (".png", ".apng")),
+    Kind("png", "image/png", (".png", ".apng"),
+         photo=True, browser=True, film=False, written=Written(deep=True)),
     # .jfif is what some browsers save, .jif and .pjp come with it; .pjpeg is Internet Explorer's.
-    Kind("jpeg", "image/jpeg", (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp")),
-    Kind("webp", "image/webp", (".webp",), film=True),
-    Kind("tiff", "image/tiff", (".tif", ".tiff"), browser=False),
-    Kind("avif", "image/avif", (".avif", ".avifs")),
+    Kind("jpeg", "image/jpeg", (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp"),
+         photo=True, browser=True, film=False, written=Written(quality=92, alpha=False)),
+    Kind("webp", "image/webp", (".webp",),
+         photo=True, browser=True, film=True, written=Written(quality=90, may_be_lossless=True)),
+    Kind("tiff", "image/tiff", (".tif", ".tiff"),
+         photo=True, browser=False, film=False, written=Written(deep=True)),
+    Kind("avif", "image/avif", (".avif", ".avifs"),
+         photo=True, browser=True, film=False, written=Written(quality=80)),
     # .hif is what Canon, Fujifilm and Sony write.
-    Kind("heif", "image/heic", (".heic", ".heif", ".hif", ".heics", ".heifs"), browser=False),
-    Kind("gif", "image/gif", (".gif",), written=False, film=True),
-    Kind("bmp", "image/bmp", (".bmp", ".dib"), written=False),
-    Kind("mp4", "video/mp4", (".mp4",), photo=False, written=False, browser=False, film=True),
+    Kind("heif", "image/heic", (".heic", ".heif", ".hif", ".heics", ".heifs"),
+         photo=True, browser=False, film=False,
+         written=Written(quality=80, library="pillow-heif", extra="heif")),
+    Kind("gif", "image/gif", (".gif",), photo=True, browser=True, film=True, written=None),
+    Kind("bmp", "image/bmp", (".bmp", ".dib"), photo=True, browser=True, film=False, written=None),
+    Kind("mp4", "video/mp4", (".mp4",), photo=False, browser=False, film=True, written=None),
 )
+# fmt: on
 
+WRITTEN = {kind.name: kind.written for kind in KINDS if kind.written}
 OF_SUFFIX = {suffix: kind for kind in KINDS for suffix in kind.suffixes}
 PHOTOS = frozenset(suffix for suffix, kind in OF_SUFFIX.items() if kind.photo)
 BROWSERS_SHOW = frozenset(suffix for suffix, kind in OF_SUFFIX.items() if kind.browser)
 FILMS = frozenset(suffix for suffix, kind in OF_SUFFIX.items() if kind.film)
 FILMS_LISTED = " ".join(sorted(FILMS))
 PHOTOS_LISTED = " ".join(sorted(PHOTOS))  # for messages
+WRITTEN_LISTED = " ".join(kind.suffixes[0] for kind in KINDS if kind.written)
 
 
 def kind_of(name: str) -> Kind | None:

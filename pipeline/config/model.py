@@ -1,13 +1,11 @@
 """config.yaml as a frozen, typed `Config`; each error names the file, the line and the key.
 
-To add a config key: add a field with default, range and description to `Config` below or to one of
-its sections (`sections.py`, `schedule.py`, `output.py`, `enhancement.py`, `transfer.py`), and read
-it where it counts as ``config.SECTION.KEY``. Validation, hints, the JSON Schema and the tables of
-docs/config.md follow from the field; `scripts/make_docs.py` writes them. (A transfer option is also
-a key of styles and side files and a flag of `stylize`: see `transfer.py`.)
+How to add a key: see *Add a config key* in CONTRIBUTING.md. (A transfer option is also a key of
+styles and side files and a flag of `stylize`: see `pipeline.config.transfer`.)
 """
 
 import re
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -274,6 +272,30 @@ class Config(Options):
                         + nearest(name, self.styles)
                     )
         return self
+
+
+# Keys that take effect at the next start of `watch` only: folders, and what processes have been
+# started with. All others take effect when the file is saved (`Service.configure`).
+AT_START = (
+    *(
+        "inbox",
+        "outbox",
+        "state",
+        "device",
+        "slots",
+        "engine",
+        "ray",
+        "timelapse",
+        "metrics",
+        "log",
+    ),
+    *(f"limits.{name}" for name in Limits.model_fields if name not in ("side", "free_bytes")),
+)
+
+
+def changed_at_start(old: Config, new: Config) -> list[str]:
+    """The keys of AT_START in which two configs differ."""
+    return [key for key in AT_START if attrgetter(key)(old) != attrgetter(key)(new)]
 
 
 def _source(value: Any, base: Path) -> Any:

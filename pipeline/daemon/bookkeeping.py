@@ -55,17 +55,22 @@ class Bookkeeping:
         version_limits: VersionLimits | None = DEFAULT_LIMITS,
         roots: Iterable[Path] = (),
     ) -> None:
-        self._redactor = Redactor([outbox.root, *roots])
-        self.version_limits, self._versions = version_limits, Versions(outbox.root)
+        self.outbox, self._versions = outbox, Versions(outbox.root)
+        self.configure(version_limits, roots)
         self._kept_some = True  # whether there may be more earlier pictures than the limits allow
         self._revision: tuple[int, int] | None = None
-        self.ledger, self.outbox, self.view, self._on_line = ledger, outbox, view, on_line
+        self.ledger, self.view, self._on_line = ledger, view, on_line
         self.run_id = uuid.uuid4().hex[:12]
         self.unpublished = True  # whether the ledger may hold results that are not in the outbox
         self._log = RunLog(outbox.root / RUN_LOG)
         self._gallery = Gallery(outbox.root)
         self.trouble = ""
         self._flushed_at = float("-inf")
+
+    def configure(self, version_limits: VersionLimits | None, roots: Iterable[Path]) -> None:
+        """Use the folders and limits of another config from now on."""
+        self.version_limits = version_limits
+        self._redactor = Redactor([self.outbox.root, *roots])
 
     def known(self, content: str, style: str, sha256: str = "") -> Pair | None:
         """The ledger's record of a pair; of the photo with this SHA-256, if it is given."""

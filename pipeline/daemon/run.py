@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from pipeline.config.loading import Loaded, load
-from pipeline.config.model import Config
+from pipeline.config.model import Config, changed_at_start
 from pipeline.daemon.instance import InstanceRecord, instance_lock
 from pipeline.daemon.observers import Observers
 from pipeline.daemon.planned_pauses import PlannedPauses
@@ -33,14 +33,13 @@ from pipeline.system.file_version import Stamp
 from pipeline.system.paths import is_folder
 from pipeline.system.safe_files import error_text
 from pipeline.system.stdout import StdoutWriter
+from pipeline.system.text import join_words
 from pipeline.workers.executor import Executor, WorkerSettings, open_executor
 
 TICK_SECONDS = 0.25
 BUSY_SECONDS = 1.0  # a tick waits this long for another program that holds the jobs database
 RELOAD_SECONDS = 5.0  # a refused config is tried again after this time
 LAST_LINES_SECONDS = 2.0  # after a stop, the reader of standard output has this long
-# Besides the folders, keys that take effect at the next start only: processes and addresses.
-_FIXED = ("device", "slots", "engine", "ray", "timelapse", "metrics", "log")
 
 
 def run(
@@ -256,10 +255,9 @@ class Loop:
         try:
             loaded = load(self.loaded.path)
             self.stamp = loaded.stamp
-            fixed = ("inbox", "outbox", "state", *_FIXED)
-            if any(getattr(loaded.config, f) != getattr(self.loaded.config, f) for f in fixed):
-                at_start = ", ".join(_FIXED)
-                self.dashboard.line(f"not reloaded: folders, {at_start} change at the next start")
+            fixed = changed_at_start(self.loaded.config, loaded.config)
+            if fixed:
+                self.dashboard.line(f"not reloaded: {join_words(fixed)} can change at a start only")
                 return
         except PipelineError as error:
             self.reload_at = now + RELOAD_SECONDS

@@ -44,7 +44,6 @@ from pipeline.outbox.publisher import Outbox
 from pipeline.workers.executor import Executor, GivenBack
 
 Line = dict[str, Any]
-FOLDERS = ("inbox", "state", "archive", "quarantine")
 EXAMINE_SECONDS = 0.05  # an idle tick waits this long for the examiner
 
 
@@ -83,9 +82,8 @@ class Service:
         self.checkpoints = Checkpoints(config.state / "checkpoints")
         self.examiner = Examiner(config.limits)
         self.hooks = HookRunner(config.hooks, config.state / "logs" / "hooks.log")
-        roots = [getattr(config, name) for name in FOLDERS]
         self.bookkeeping = Bookkeeping(
-            ledger, self.outbox, view, self._report_line, config.version_limits, roots
+            ledger, self.outbox, view, self._report_line, config.version_limits, _folders(config)
         )
         self.planned_pauses = planned_pauses or PlannedPauses(config.state, config.schedule)
         devices = [config.device] if isinstance(config.device, str) else config.device
@@ -107,12 +105,16 @@ class Service:
         self.findings = FindingsRecorder(config.inbox, self.bookkeeping)
 
     def configure(self, config: Config, manifest: Manifest) -> None:
-        """Apply another config; the next look at the inbox makes a new plan."""
+        """Apply another config; the next look at the inbox makes a new plan.
+
+        It differs only in keys that are not in `pipeline.config.model.AT_START`. A part that holds
+        a value of the config gets the new one here or in `_apply`.
+        """
         self._apply(config, manifest)
         self.outcomes.waiting_recipes = WaitingRecipes()
         self.hooks.configure(config.hooks)
         self.fault_pauses.free_bytes = config.limits.free_bytes
-        self.bookkeeping.version_limits = config.version_limits
+        self.bookkeeping.configure(config.version_limits, _folders(config))
         self.planned_pauses.use_schedule(config.schedule)
         self.view.preset = config.preset
 
@@ -461,3 +463,8 @@ class Service:
 
     def _limit_reached(self) -> bool:
         return self.limit is not None and self.begun >= self.limit
+
+
+def _folders(config: Config) -> list[Path]:
+    """Folders that the run log must not name, besides the outbox."""
+    return [config.inbox, config.state, config.archive, config.quarantine]

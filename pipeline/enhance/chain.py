@@ -1,11 +1,6 @@
 """The enhancement chain: each step applied, limited and measured.
 
-To add a step: write its function in one of the modules beside this one; describe its options in
-`pipeline.config.enhancement` (a class, its places in ``AnyStep`` and ``StepName``, which also set
-the usual order, and its strength in ``Enhance``); and call it in `_apply_step` below. Limits and
-figures apply to it as to all; one that is meant to change colours gets a line in
-``ALLOWED_SHIFT`` of `pipeline.enhance.step_limits`. mypy finds a missing case,
-tests/enhance/test_steps.py tests all.
+How to add a step: see *Add an enhancement step* in CONTRIBUTING.md.
 """
 
 import time
@@ -15,7 +10,6 @@ import torch
 from torch import Tensor
 
 from pipeline.config.enhancement import (
-    FINISHING,
     AnyStep,
     Canvas,
     Clean,
@@ -78,7 +72,7 @@ def enhance(
     """
     state = _ChainState(picture.detach(), photo, distance)
     chain = options.chain()
-    at = next((i for i, s in enumerate(chain) if s.step in FINISHING), len(chain))
+    at = next((i for i, s in enumerate(chain) if s.at_final_size), len(chain))
     for step in chain[:at]:
         state.apply(step)
     if options.upscale > 1:

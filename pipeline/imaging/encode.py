@@ -3,10 +3,7 @@
 The only module that writes pictures with Pillow; `deep_formats` writes what Pillow cannot: 16 bits
 a channel, and TIFF with its EXIF in the right place.
 
-To add an output format: write its function below and enter it in ``_WRITERS``; give its name to
-``Format`` in `pipeline.config.output` (and a quality, if it loses anything, to ``QUALITY``); and
-add it to the table in `pipeline.config.file_kinds`, which outbox, gallery and server read.
-tests/imaging/test_output_formats.py takes it from there.
+How to add a format: see *Add an output format* in CONTRIBUTING.md.
 """
 
 import os
@@ -56,10 +53,10 @@ def encode(pixels: Samples, path: Path, wanted: OutputFormat, labels: Labels = N
     Raises:
         OutputError: The disk is full, or the file cannot be written.
     """
-    if pixels.shape[2] == 4 and not wanted.alpha:
+    if pixels.shape[2] == 4 and not wanted.how.alpha:
         pixels = _composite_on_ground(pixels, wanted.ground)
     with _write_errors(path), open_to_overwrite(path) as file:
-        _WRITERS[wanted.format](file, pixels, wanted, labels)
+        WRITERS[wanted.format](file, pixels, wanted, labels)
         file.flush()
         os.fsync(file.fileno())
 
@@ -120,7 +117,7 @@ def _tiff(file: IO[bytes], pixels: Samples, wanted: OutputFormat, labels: Labels
     deep.write_tiff(file, pixels, directories, icc=icc_bytes(wanted.profile), xmp=labels.xmp)
 
 
-_WRITERS: dict[str, Callable[[IO[bytes], Samples, OutputFormat, Labels], None]] = {
+WRITERS: dict[str, Callable[[IO[bytes], Samples, OutputFormat, Labels], None]] = {
     "png": _png,
     "jpeg": _jpeg,
     "webp": _webp,

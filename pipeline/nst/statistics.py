@@ -12,11 +12,7 @@ gradient at the features of each block in closed form (Galerne et al. 2024, SPST
 Losses are divided by the size of their target, so that one set of weights serves all layers,
 picture sizes, styles and sources of VGG weights (the paper: fixed factors 1 / (4 C^2 N^2)).
 
-To add one: write it here as a `MomentStatistic` with its `distance`, if it is a function of mean
-and second moment (`Gram` is the shortest example), or as a `Statistic` in a module of its own
-(`pipeline.nst.distributions`). Enter it in ``STATISTICS`` of `pipeline.nst.objective`, and give its
-name to ``statistic`` in `pipeline.config.transfer`. The tests in tests/nst/test_statistics.py take
-it from the table: gradient, sums over blocks, zero distance to itself.
+How to add one: see *Add a style statistic* in CONTRIBUTING.md. `Gram` is the shortest example.
 """
 
 from collections.abc import Callable

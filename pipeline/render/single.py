@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.config.enhancement import Enhance
-from pipeline.config.file_kinds import FILMS_LISTED
+from pipeline.config.file_kinds import FILMS_LISTED, WRITTEN_LISTED
 from pipeline.config.model import WEIGHTS_WORDS
 from pipeline.config.output import SUFFIXES, OutputFormat, format_of
 from pipeline.config.sections import Timelapse
@@ -192,8 +192,7 @@ def check_out(out: Path) -> None:
     if format_of(out.name) is None:
         known = [suffix for suffixes in SUFFIXES.values() for suffix in suffixes]
         near = nearest_name(out.suffix, known, cutoff=0.75) if out.suffix else None
-        firsts = " ".join(suffix for suffix, *_ in SUFFIXES.values())
-        hint = f"did you mean {out.stem}{near}?" if near else f"name it {firsts}"
+        hint = f"did you mean {out.stem}{near}?" if near else f"name it {WRITTEN_LISTED}"
         raise UsageError(f"{out.name!r} is not the name of a picture", where="-o", hint=hint)
     _check_folder(out)
 

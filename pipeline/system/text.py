@@ -5,6 +5,7 @@ import math
 import re
 import textwrap
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
 
@@ -21,6 +22,12 @@ def format_count(count: int, noun: str) -> str:
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _LONGEST = 4096  # characters shown of any one text; PATH_MAX
+
+
+def join_words(words: Iterable[str], last: str = "and") -> str:
+    """A list in a sentence: `a, b and c`."""
+    *others, final = words
+    return f"{', '.join(others)} {last} {final}" if others else final
 
 
 @lru_cache(maxsize=1024)

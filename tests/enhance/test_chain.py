@@ -8,11 +8,12 @@ from pydantic import TypeAdapter, ValidationError
 from support import ROOT
 
 from pipeline.cli.flags import parse_flags
-from pipeline.config.enhancement import ORDER, PRESETS, Enhance, Step
+from pipeline.config.enhancement import ORDER, PRESETS, STEPS, Enhance, Step
 from pipeline.config.loading import load_config
 from pipeline.config.manifest import load_manifest
 from pipeline.config.sidecar import Side, merge_side_files
 from pipeline.config.transfer import Transfer
+from pipeline.enhance.step_limits import ALLOWED_SHIFT
 from pipeline.errors import ConfigError, InputError, UsageError
 from pipeline.jobs.recipe import Recipe, Recipes
 
@@ -113,6 +114,24 @@ def test_a_chain_survives_the_run_log() -> None:
     again = Enhance.model_validate(options.model_dump(mode="json"))
     assert again == options
     assert again.chain() == options.chain()
+
+
+def test_every_step_has_a_key_of_its_own_for_its_strength() -> None:
+    keys = Enhance.model_fields
+    assert [name for name in ORDER if name not in keys] == []
+    described = {name: keys[name].description for name in ORDER}
+    assert described == {name: step.__doc__ for name, step in STEPS.items()}
+
+
+def test_only_the_last_steps_are_applied_at_the_final_size() -> None:
+    """So that a chain in the usual order is enlarged between two of its steps."""
+    late = [STEPS[name].at_final_size for name in ORDER]
+    assert late == sorted(late)
+    assert any(late)
+
+
+def test_only_steps_that_exist_are_allowed_to_shift_colours() -> None:
+    assert set(ALLOWED_SHIFT) <= set(ORDER)
 
 
 def test_every_step_is_known_by_its_name() -> None:

@@ -14,16 +14,21 @@ from PIL import Image
 from pydantic import ValidationError
 from support.stock import make_job
 
+from pipeline.config.file_kinds import WRITTEN
 from pipeline.config.loading import load_config
-from pipeline.config.output import SUFFIXES, OutputFormat, format_of
+from pipeline.config.output import QUALITY, SUFFIXES, OutputFormat, format_of
 from pipeline.errors import ConfigError, OutputError, Reason
+from pipeline.imaging.encode import WRITERS
 from pipeline.imaging.icc_profiles import icc_bytes
 from pipeline.imaging.tensors import load_image, save, save_png
 from pipeline.jobs.job import JobResult
 from pipeline.jobs.recipe import PLAIN_OUTPUT
 from pipeline.outbox.publisher import Outbox, staged_output
 
+# Of formats that lose something: the mean error of a smooth picture, of 1.
 LOSSY = {"jpeg": 0.02, "webp": 0.04, "avif": 0.03, "heif": 0.03}
+DEEP = [name for name, how in WRITTEN.items() if how.deep]
+OPAQUE = [name for name, how in WRITTEN.items() if not how.alpha]
 
 
 def ramp(height: int = 40, width: int = 48) -> torch.Tensor:
@@ -83,6 +88,14 @@ def test_another_format_makes_another_recipe_and_the_defaults_make_none() -> Non
     assert replace(plain, output=OutputFormat(format="jpeg")).digest != plain.digest
 
 
+def test_every_format_has_its_bound_of_what_may_be_lost() -> None:
+    assert set(LOSSY) == set(QUALITY)
+
+
+def test_every_format_has_a_writer() -> None:
+    assert set(WRITERS) == set(WRITTEN)
+
+
 # --- round trips ----------------------------------------------------------------------------
 
 
@@ -115,7 +128,7 @@ def test_quality_buys_bytes(kind: str, tmp_path: Path) -> None:
     assert sizes[1] > 1.5 * sizes[0]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in SUFFIXES if kind != "jpeg"])
+@pytest.mark.parametrize("kind", [kind for kind in SUFFIXES if kind not in OPAQUE])
 def test_transparency_comes_back(kind: str, tmp_path: Path) -> None:
     alpha = ramp()[:1]
     save(ramp(), tmp_path / "a", OutputFormat(format=kind), alpha)
@@ -124,13 +137,14 @@ def test_transparency_comes_back(kind: str, tmp_path: Path) -> None:
     assert (back - alpha).abs().mean() < (0.02 if kind in LOSSY else 0.5 / 255 + 1e-6)
 
 
+@pytest.mark.parametrize("kind", OPAQUE)
 @pytest.mark.parametrize(("ground", "level"), [("white", 1.0), ("grey", 0.5), ("black", 0.0)])
-def test_jpeg_knows_no_transparency_and_shows_the_ground(
-    ground: str, level: float, tmp_path: Path
+def test_a_format_without_transparency_shows_the_ground(
+    kind: str, ground: str, level: float, tmp_path: Path
 ) -> None:
     alpha = torch.zeros(1, 40, 48)
     alpha[..., :24] = 1
-    save(ramp() * 0 + 0.8, tmp_path / "a", OutputFormat(format="jpeg", ground=ground), alpha)
+    save(ramp() * 0 + 0.8, tmp_path / "a", OutputFormat(format=kind, ground=ground), alpha)
     rgb = load_image(tmp_path / "a").rgb
     assert rgb[:, :, :20].mean().item() == pytest.approx(0.8, abs=0.02)
     assert rgb[:, :, 28:].mean().item() == pytest.approx(level, abs=0.02)
@@ -180,7 +194,7 @@ def read_16_bits(path: Path, kind: str) -> np.ndarray:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    kind=st.sampled_from(["png", "tiff"]),
+    kind=st.sampled_from(DEEP),
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     channels=st.sampled_from([3, 4]),
     seed=st.integers(0, 99),
@@ -199,7 +213,7 @@ def test_all_16_bits_of_every_sample_are_written(
         image.load()
 
 
-@pytest.mark.parametrize("kind", ["png", "tiff"])
+@pytest.mark.parametrize("kind", DEEP)
 def test_a_gentle_gradient_has_more_than_256_levels(kind: str, tmp_path: Path) -> None:
     gradient = torch.linspace(0.4, 0.6, 900).expand(3, 4, 900)
     save(gradient, tmp_path / "a", OutputFormat(format=kind, depth=16))

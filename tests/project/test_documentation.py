@@ -12,8 +12,10 @@ from support import ROOT
 from typer.testing import CliRunner
 
 from pipeline.cli import main as cli
-from pipeline.config.enhancement import Enhance
+from pipeline.config.enhancement import ORDER, Enhance
+from pipeline.config.file_kinds import PHOTOS, WRITTEN
 from pipeline.config.loading import load_config
+from pipeline.config.output import SUFFIXES
 from pipeline.config.transfer import Transfer
 from pipeline.jobs.job import Job, JobResult, Output
 from pipeline.jobs.recipe import Recipe
@@ -116,12 +118,39 @@ def test_every_module_that_a_page_or_a_docstring_names_exists():
     assert not exists("pipeline.errors.Gone")
 
 
-def test_every_name_that_contributing_places_in_a_module_stands_there():
-    """As in: `candidate_names` in `pipeline/outbox/names.py`."""
-    placed = r"`(\w+)`\s+(?:in|of)\s+`(pipeline/[\w/]+\.py)`"
-    found = re.findall(placed, read("CONTRIBUTING.md"))
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/development/packages.md"])
+def test_every_name_that_a_page_for_developers_places_in_a_module_stands_there(page):
+    """As in: `candidate_names` in `outbox/names.py`, with or without `pipeline/`."""
+    placed = r"`(?:\w+\.)?(\w+)`\s+(?:in|of)\s+`(?:pipeline/)?((?:\w+/)+\w+\.py)`"
+    found = re.findall(placed, read(page))
     assert len(found) > 8
-    assert [(name, path) for name, path in found if name not in read(path)] == []
+    folders = ("", "pipeline/", "pipeline/monitoring/")
+    missing = []
+    for name, path in found:
+        places = [ROOT / folder / path for folder in folders if (ROOT / folder / path).exists()]
+        missing += [(name, path)] * (not places or name not in places[0].read_text())
+    assert missing == []
+
+
+def table_after(name: str, heading: str) -> list[str]:
+    """The first cells of the table below a heading of a page, without the table's head."""
+    part = read(name).split(f"{heading}\n", 1)[1].split("\n#", 1)[0]
+    rows = re.findall(r"^\|([^|]*)\|", part, re.MULTILINE)
+    return [cell.strip() for cell in rows][2:]
+
+
+def test_every_enhancement_step_is_described_and_in_the_usual_order():
+    assert table_after("docs/enhancement.md", "## Steps") == [f"`{name}`" for name in ORDER]
+
+
+def test_every_output_format_is_described_with_its_suffix():
+    page = read("docs/files.md")
+    assert table_after("docs/files.md", "## Out") == [f"`{name}`" for name in WRITTEN]
+    assert [name for name in WRITTEN if f"| `{name}` | {SUFFIXES[name][0]} |" not in page] == []
+
+
+def test_every_suffix_of_a_photo_is_listed():
+    assert [suffix for suffix in sorted(PHOTOS) if suffix not in read("docs/files.md")] == []
 
 
 # Words of no engineer, and what to write instead; the glossary has the words for things.

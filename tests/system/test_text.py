@@ -6,7 +6,7 @@ import os
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.system.text import encodable, timestamp, visible
+from pipeline.system.text import encodable, join_words, timestamp, visible
 
 
 @pytest.mark.parametrize("raw", [b"caf\xe9.jpg", b"\xff\xfe", b"\xed\xa0\x80"])
@@ -32,3 +32,9 @@ def test_an_error_names_its_file_in_text_that_can_be_encoded():
 def test_a_timestamp_is_utc_to_the_millisecond():
     assert timestamp(0) == "1970-01-01T00:00:00.000Z"
     assert timestamp(1700000000.1239) == "2023-11-14T22:13:20.123Z"
+
+
+def test_words_of_a_list_are_joined_as_in_a_sentence():
+    assert join_words(["png"]) == "png"
+    assert join_words(iter(["png", "tiff"]), "or") == "png or tiff"
+    assert join_words(["a", "b", "c"]) == "a, b and c"
