@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.config.loading import load_config
 from pipeline.config.output import SUFFIXES, format_of
+from pipeline.config.sections import Limits
 from pipeline.errors import UsageError
 from pipeline.jobs.job import Job
 from pipeline.jobs.provenance import Provenance
@@ -97,12 +98,13 @@ def render_again(
     if made is None:
         hint = "only a picture that this program made can be rendered again"
         raise UsageError("contains no record of how it was made", where=str(file), hint=hint)
-    job = rebuild_job(made, file, load_config(config) if is_file(config) else None, sources)
+    loaded = load_config(config) if is_file(config) else None
+    job = rebuild_job(made, file, loaded, sources)
     if format_of(out.name) != job.recipe.output.format:
         hint = f"name it {' or '.join(SUFFIXES[job.recipe.output.format])}"
         raise UsageError(f"{file.name} is {job.recipe.output.format}", where="--again", hint=hint)
     place = check_target(out, (file, config, *_list_inputs(job)), force=force)
-    return _render(job, made, place, device, as_json)
+    return _render(job, made, loaded.limits if loaded else Limits(), place, device, as_json)
 
 
 def _list_inputs(job: Job) -> Iterator[Path]:
@@ -113,7 +115,9 @@ def _list_inputs(job: Job) -> Iterator[Path]:
     yield from (Path(name) for name in named if name)
 
 
-def _render(job: Job, made: Provenance, place: Target, device: str, as_json: bool) -> int:
+def _render(
+    job: Job, made: Provenance, limits: Limits, place: Target, device: str, as_json: bool
+) -> int:
     from pipeline.cli import order as ordering  # imports torch, which `explain` need not load
     from pipeline.render.single import check_out, stylize_one
 
@@ -122,7 +126,7 @@ def _render(job: Job, made: Provenance, place: Target, device: str, as_json: boo
     with ordering.show_progress(
         job.path, job.recipe.transfer, device, out, silent=as_json
     ) as display:
-        result = stylize_one(job, made.kind, device, place, display.update_progress)
+        result = stylize_one(job, made, limits, device, place, display.update_progress)
         display.end_job(result)
     if as_json:
         print(json.dumps(ordering.result_report(result)))

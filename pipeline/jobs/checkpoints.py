@@ -4,6 +4,7 @@ One file a job, named by its id, which depends on photo, style and recipe. A fil
 does not fit counts as missing. Checkpoints only save time, so nothing here fails a job.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -30,8 +31,12 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def load(self, job: str) -> "Reached | None":
-        """Where a job may continue; None: at the beginning."""
+    def load(self, job: str, block: int = 0) -> "Reached | None":
+        """Where a job may continue; None: at the beginning.
+
+        ``block`` is the side of the blocks that the rest is computed in. What was computed in
+        others has other last bits, and nobody could reproduce a mixture of both.
+        """
         import torch
 
         path = self._path(job)
@@ -40,6 +45,7 @@ class Checkpoints:
                 found = torch.load(file, map_location="cpu", weights_only=True)
             scale, image = int(found["scale"]), found["image"]
             good = scale > 0 and image.ndim == 3 and image.shape[0] == 3
+            good = good and found["block"] == block and found["sha256"] == _checksum(image)
             return (scale, image) if good and bool(image.isfinite().all()) else None
         except FileNotFoundError:
             return None
@@ -47,11 +53,12 @@ class Checkpoints:
             self.drop(job)
             return None
 
-    def save(self, job: str, scale: int, image: "Tensor") -> None:
+    def save(self, job: str, scale: int, image: "Tensor", block: int = 0) -> None:
         """Write what a job has reached; on a full disk nothing is written."""
         import torch
 
-        reached = {"scale": scale, "image": image.detach().cpu()}
+        image = image.detach().cpu()
+        reached = {"scale": scale, "image": image, "block": block, "sha256": _checksum(image)}
         self._keep(job, lambda half: torch.save(reached, half))  # into an open file
 
     def version(self, job: str) -> str:
@@ -90,3 +97,8 @@ class Checkpoints:
 
     def _path(self, job: str) -> Path:
         return self.folder / f"{job}{SUFFIX}"
+
+
+def _checksum(image: "Tensor") -> str:
+    """SHA-256 of an image's numbers: torch does not notice a flipped bit in a file."""
+    return hashlib.sha256(image.contiguous().numpy().tobytes()).hexdigest()

@@ -88,6 +88,7 @@ class Workspace:
     limits: Limits = DEFAULT_LIMITS
     checkpoints: Path | None = None  # absent: an interrupted job starts from the beginning
     timelapse: Timelapse = NO_TIMELAPSE
+    block: int = 0  # px: compute in blocks of this side, which the recipe does not ask for
 
 
 @dataclass(frozen=True, slots=True)

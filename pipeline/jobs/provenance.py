@@ -15,8 +15,9 @@ from pipeline import __version__
 from pipeline.config.base import FromList, Options
 from pipeline.config.enhancement import Enhance
 from pipeline.config.output import OutputFormat
+from pipeline.config.sections import Limits
 from pipeline.config.transfer import Transfer
-from pipeline.jobs.job import Job, Kind
+from pipeline.jobs.job import Job, Kind, Workspace
 from pipeline.jobs.recipe import ENGINE_VERSION, Recipe, StyleImage, source_of
 from pipeline.system.redaction import strip_folders
 from pipeline.system.text import encodable
@@ -25,6 +26,9 @@ PROGRAM = "pipeline"
 SOFTWARE = f"{PROGRAM} {__version__}"
 MAX_BYTES = 24_000  # a JPEG has room for 65,502 with what is kept of the photo's own
 MOST_READ = 10 * MAX_BYTES  # a later version may write longer ones
+
+# The limits that decide what pixels a photo has; the others only whether it is taken.
+DECODING = {"exif", "icc", "animation", "damaged"}
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(max_length=1024)]
@@ -65,7 +69,20 @@ class Provenance(Options):
     init_sha256: Annotated[str, Field(max_length=64)] = ""
     upscale_sha256: Annotated[str, Field(max_length=64)] = ""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
+    # What the recipe does not ask for and the pixels depend on: blocks in px, and limits of config.
+    block: Annotated[int, Field(ge=64, le=32768)] | None = None
+    limits: dict[str, Any] = Field(default_factory=dict)
     recipe: Annotated[str, Field(max_length=64)]
+
+    def decoding_limits(self, own: Limits) -> Limits:
+        """The user's ``own`` limits, with those that the pixels of the picture depend on.
+
+        Raises:
+            ValidationError: The record holds values that this version does not know.
+        """
+        default = Limits().model_dump(include=DECODING)
+        made = {key: value for key, value in self.limits.items() if key in DECODING}
+        return own.overlay(Limits.model_validate(default | made))
 
     def rebuild_recipe(
         self,
@@ -99,7 +116,9 @@ class Provenance(Options):
         )
 
 
-def record(job: Job, kind: Kind, torch_version: str = "") -> str:
+def record(
+    job: Job, kind: Kind, torch_version: str = "", workspace: Workspace | None = None
+) -> str:
     """The record of a picture of a job, as ASCII JSON; "" where it would be too long to hold."""
     recipe = job.recipe
     found = {
@@ -123,6 +142,11 @@ def record(job: Job, kind: Kind, torch_version: str = "") -> str:
         "seed": recipe.seed,
         "recipe": recipe.digest,
     }
+    if workspace is not None:
+        # Only where they differ from a later run's: a record of defaults says nothing.
+        limits = workspace.limits.model_dump(include=DECODING, exclude_defaults=True)
+        found |= {"block": workspace.block} if workspace.block else {}
+        found |= {"limits": limits} if limits else {}
     text = json.dumps(found, separators=(",", ":"))
     return text if len(text) <= MAX_BYTES else ""
 

@@ -102,9 +102,9 @@ class Reporter:
 class CheckpointWriter:
     """Writes the result of the last finished scale, at most every CHECKPOINT_SECONDS."""
 
-    def __init__(self, job: Job, folder: Path | None) -> None:
-        self.job, self.files = job.id, Checkpoints(folder) if folder else None
-        self.start: Reached | None = self.files.load(self.job) if self.files else None
+    def __init__(self, job: Job, folder: Path | None, block: int = 0) -> None:
+        self.job, self.files, self.block = job.id, Checkpoints(folder) if folder else None, block
+        self.start: Reached | None = self.files.load(self.job, block) if self.files else None
         self._scale = 0
         self._unwritten: Reached | None = None
         self._written_at = 0.0
@@ -120,7 +120,7 @@ class CheckpointWriter:
 
     def write(self) -> None:
         if self.files and self._unwritten:
-            self.files.save(self.job, *self._unwritten)
+            self.files.save(self.job, *self._unwritten, self.block)
         self._unwritten = None
 
     def drop(self) -> None:

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 
@@ -79,7 +80,8 @@ def run_job(
             photo = _load_job_photo(job, workspace.limits, profile)
             for image in job.recipe.images:
                 _load_style(image, workspace.limits, profile)
-        checkpoint = CheckpointWriter(job, workspace.checkpoints)
+        workspace = _cautious(job, workspace)
+        checkpoint = CheckpointWriter(job, workspace.checkpoints, workspace.block)
         timelapse = NO_TIMELAPSE if job.draft else workspace.timelapse
         film = Recorder(timelapse, job.recipe.output.profile)
         report = Reporter(job, on_progress, should_stop, losses, checkpoint, film)
@@ -90,7 +92,7 @@ def run_job(
             report.record_last_step()
             report.report_finishing()
             finished, steps = _enhance(job, picture, photo, device, report, workspace)
-        outputs = stage_pictures(job, photo, picture, finished, workspace.staging)
+        outputs = stage_pictures(job, photo, picture, finished, workspace)
         outputs += film.stage(finished, workspace.staging)
         checkpoint.drop()
         seconds = time.monotonic() - began
@@ -112,6 +114,17 @@ def run_job(
         return JobResult(job, "failed", time.monotonic() - began, workspace.device, error=failure)
 
 
+def _cautious(job: Job, workspace: Workspace) -> Workspace:
+    """The workspace of a job that failed before, perhaps because memory ran out.
+
+    The same picture in blocks, which are no part of the recipe but change the last bits: so they
+    are recorded in the picture.
+    """
+    if not job.caution or job.recipe.transfer.block is not None:
+        return workspace
+    return replace(workspace, block=CAREFUL_BLOCK)
+
+
 def use_threads(count: int) -> None:
     """Limit the number of threads that torch computes with."""
     torch.set_num_threads(count)
@@ -121,9 +134,8 @@ def _stylize(
     job: Job, photo: Picture, device: str, report: Reporter, workspace: Workspace
 ) -> Tensor:
     options, limits, profile = job.recipe.transfer, workspace.limits, job.recipe.output.profile
-    if job.caution and options.block is None:
-        # Memory ran out before: the same picture in blocks, which are no part of the recipe.
-        options = options.model_copy(update={"block": CAREFUL_BLOCK})
+    if workspace.block:
+        options = options.model_copy(update={"block": workspace.block})
     init = None
     if options.init not in INIT_WORDS:
         init = _load_configured(Path(options.init), None, limits, profile, job.recipe.init_sha256)

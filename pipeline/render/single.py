@@ -21,13 +21,13 @@ from pipeline.config.enhancement import Enhance
 from pipeline.config.file_kinds import FILMS_LISTED, WRITTEN_LISTED
 from pipeline.config.model import WEIGHTS_WORDS
 from pipeline.config.output import SUFFIXES, OutputFormat, format_of
-from pipeline.config.sections import Timelapse
+from pipeline.config.sections import Limits, Timelapse
 from pipeline.config.transfer import INIT_WORDS, Transfer
 from pipeline.errors import EngineError, JobError, UsageError
 from pipeline.imaging.metadata import xmp_packet
 from pipeline.imaging.tensors import Labels, add_caption, load_image, save
 from pipeline.jobs.job import MARKS, Job, JobResult, Kind, Output, Progress
-from pipeline.jobs.provenance import SOFTWARE
+from pipeline.jobs.provenance import SOFTWARE, Provenance
 from pipeline.jobs.recipe import PLAIN_OUTPUT, Recipe, StyleImage, digest
 from pipeline.nst import load_weights
 from pipeline.nst.devices import choose_device
@@ -119,10 +119,17 @@ def stylize_file(order: Order, out: Path, on_progress: OnJob) -> JobResult:
         return replace(result, outputs=_place(result.outputs, places))
 
 
-def stylize_one(job: Job, kind: Kind, device: str, place: Target, on_progress: OnJob) -> JobResult:
-    """Run a job and keep one of its pictures: see `render`."""
+def stylize_one(
+    job: Job, made: Provenance, limits: Limits, device: str, place: Target, on_progress: OnJob
+) -> JobResult:
+    """Run the job of a record again and keep the picture that holds it: see `render`.
+
+    ``limits`` are the user's own, for files that a stranger may have made.
+    """
     _check_device_and_weights(device, job.recipe.weights)
-    with render(job, device, place.path.parent, on_progress) as result:
+    kind, folder = made.kind, place.path.parent
+    like = Workspace(device, folder, made.decoding_limits(limits), block=made.block or 0)
+    with render(job, device, folder, on_progress, like=like) as result:
         wanted = [output for output in result.outputs if output.kind == kind]
         return replace(result, outputs=_place(wanted, {kind: place}))
 
@@ -152,9 +159,16 @@ def check_distinct(places: Sequence[Path]) -> None:
 
 @contextmanager
 def render(
-    job: Job, device: str, folder: Path, on_progress: OnJob, film: Path | None = None
+    job: Job,
+    device: str,
+    folder: Path,
+    on_progress: OnJob,
+    film: Path | None = None,
+    like: Workspace | None = None,
 ) -> Iterator[JobResult]:
     """Run a job; its files are in a hidden folder within ``folder`` until the block ends.
+
+    With the limits and blocks of the workspace ``like``, or the defaults.
 
     Raises:
         UsageError: There is no such device, or the picture cannot be written.
@@ -166,7 +180,8 @@ def render(
     )  # as many as a worker uses: the same sums, and so the same bytes
     # Next to the result, so that the last step is a rename within one file system.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".pipeline-") as name:
-        workspace = Workspace(device, Path(name), timelapse=_timelapse(film))
+        workspace = like or Workspace(device, Path(name), timelapse=_timelapse(film))
+        workspace = replace(workspace, staging=Path(name))
         result = run_job(job, workspace, partial(on_progress, job), lambda: False)
         if result.error is not None:
             raise JobError(result.error.message, code=result.error.code)

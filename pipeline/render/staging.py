@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pipeline.imaging.metadata import filter_exif, stated, xmp_packet
 from pipeline.imaging.tensors import Labels, Picture, resize, save, save_small
-from pipeline.jobs.job import Job, Kind, Output
+from pipeline.jobs.job import Job, Kind, Output, Workspace
 from pipeline.jobs.provenance import SOFTWARE, record
 from pipeline.outbox.publisher import staged_output
 from pipeline.outbox.thumbnails import (
@@ -23,10 +23,10 @@ from pipeline.outbox.thumbnails import (
 
 
 def stage_pictures(
-    job: Job, photo: Picture, picture: Tensor, enhanced: Tensor, staging: Path
+    job: Job, photo: Picture, picture: Tensor, enhanced: Tensor, workspace: Workspace
 ) -> tuple[Output, ...]:
     """Write both pictures and their small copies, with the transparency of the photo."""
-    wanted = job.recipe.output
+    wanted, staging = job.recipe.output, workspace.staging
     small = staging / STAGED
     small.mkdir()
     _stage_photo(job, photo, picture, small)
@@ -36,7 +36,7 @@ def stage_pictures(
         size = (pixels.shape[1], pixels.shape[2])
         alpha = None if photo.alpha is None else resize(photo.alpha, size)
         path = staging / f"{kind}{wanted.suffix}"
-        save(pixels, path, wanted, alpha, _build_labels(job, photo, kind, size))
+        save(pixels, path, wanted, alpha, _build_labels(job, photo, kind, size, workspace))
         outputs.append(staged_output(kind, path, size[1], size[0]))
         copy = small / small_name(outputs[-1].sha256)
         save_small(pixels, copy, SMALL, alpha, wanted.profile)
@@ -55,12 +55,14 @@ def _stage_photo(job: Job, photo: Picture, picture: Tensor, small: Path) -> None
     save_small(photo.rgb, before, before_side(width, height), photo.alpha, profile)
 
 
-def _build_labels(job: Job, photo: Picture, kind: Kind, size: tuple[int, int]) -> Labels:
+def _build_labels(
+    job: Job, photo: Picture, kind: Kind, size: tuple[int, int], workspace: Workspace
+) -> Labels:
     """The metadata of a picture with this (height, width)."""
     wanted = job.recipe.output
     keep = wanted.metadata == "keep"
     software = SOFTWARE if wanted.provenance else ""
-    made = record(job, kind, torch.__version__) if wanted.provenance else ""
+    made = record(job, kind, torch.__version__, workspace) if wanted.provenance else ""
     exif = None
     if keep or software:
         carried = filter_exif(photo.exif if keep else b"", gps=wanted.gps)

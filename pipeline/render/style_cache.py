@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 
 from pipeline.jobs.recipe import ENGINE_VERSION
-from pipeline.nst.cache import Tensors
+from pipeline.nst.cache import Tensors, fingerprint
 from pipeline.system.safe_files import opened, whole_file
 
 # A change of the measurements that leaves their keys as they are needs a new engine version.
-VERSION = f"{ENGINE_VERSION}"
+VERSION = f"{ENGINE_VERSION}.1"  # .1: with a checksum
 MAX_BYTES = 1 << 30
 ENTRIES = 200  # files kept, about 1 to 3 MB each; the least recently used are removed first
 
@@ -35,12 +35,23 @@ class DiskCache:
     def get(self, key: str, make: Callable[[], Tensors]) -> Tensors:
         """The tensors stored under ``key``; without any, those of ``make()``, which it stores."""
         path = self.folder / f"{key}.v{VERSION}.pt"
-        with suppress(OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
+        with suppress(
+            OSError,
+            RuntimeError,
+            ValueError,
+            EOFError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            pickle.UnpicklingError,
+        ):
             # These files are our own; even so, only tensors are loaded from them.
             with opened(path, most=MAX_BYTES) as file:
-                kept: Tensors = torch.load(file, weights_only=True)
-            os.utime(path)
-            return kept
+                found = torch.load(file, weights_only=True)
+            kept: Tensors = found["tensors"]
+            if found["sha256"] == _checksum(kept):  # torch does not notice a flipped bit
+                os.utime(path)
+                return kept
         made = make()
         with suppress(OSError):  # on a full disk the cache fails, not the job
             self._store(path, made)
@@ -49,10 +60,15 @@ class DiskCache:
     def _store(self, path: Path, tensors: Tensors) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
-            torch.save({key: value.cpu() for key, value in tensors.items()}, file)
+            kept = {key: value.cpu() for key, value in tensors.items()}
+            torch.save({"tensors": kept, "sha256": _checksum(kept)}, file)
         self._trim()
 
     def _trim(self) -> None:
         files = sorted(self.folder.glob("*.pt"), key=lambda path: path.stat().st_mtime_ns)
         for path in files[: -self.entries]:
             path.unlink(missing_ok=True)
+
+
+def _checksum(tensors: Tensors) -> str:
+    return fingerprint(*(part for item in sorted(tensors.items()) for part in item))

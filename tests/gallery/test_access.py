@@ -38,6 +38,14 @@ def test_another_sites_page_can_put_nothing_into_the_inbox(
     assert visitor.arrived() == {}
 
 
+def test_an_address_that_is_none_is_a_bad_request(visitor: Visitor) -> None:
+    with visitor.raw(b"GET http://[::1 HTTP/1.1\r\nHost: localhost\r\n\r\n") as connection:
+        assert connection.recv(100).startswith(b"HTTP/1.1 400")
+    assert visitor.put("a.jpg", Origin="http://[::1").status == 403
+    assert visitor.arrived() == {}
+    assert visitor.notes == []
+
+
 @pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "TRACE"])
 def test_a_form_or_a_preflight_finds_nobody(visitor: Visitor, method: str) -> None:
     answer = visitor.ask("/inbox/a.jpg", method, b"x")

@@ -17,13 +17,15 @@ from pipeline.cli import main as cli
 from pipeline.config.enhancement import Enhance
 from pipeline.config.manifest import starter_styles
 from pipeline.config.output import OutputFormat
+from pipeline.config.sections import Limits
 from pipeline.config.transfer import Transfer
 from pipeline.imaging.icc_profiles import icc_bytes
 from pipeline.imaging.metadata import read_record, xmp_packet
 from pipeline.imaging.tensors import load_image
-from pipeline.jobs.job import Job
+from pipeline.jobs.job import Job, Workspace
 from pipeline.jobs.provenance import Provenance, parse, record
 from pipeline.jobs.recipe import StyleImage, digest
+from pipeline.render.run_job import run_job
 
 pytestmark = pytest.mark.slow
 
@@ -198,6 +200,32 @@ def test_a_picture_is_rendered_again_byte_for_byte(folder: Path, pipeline) -> No
         assert first.alpha.equal(second.alpha)
         assert picture.read_bytes() == (folder / f"{kind}.webp").read_bytes()
     assert not list(folder.glob(".pipeline-*"))
+
+
+def test_what_the_recipe_does_not_ask_for_is_recorded_and_used_again(
+    folder: Path, pipeline
+) -> None:
+    """Limits that change a photo's pixels, and the blocks of a job that had failed before."""
+    photo, recipe = folder / "inbox" / "cup.png", job().recipe
+    images = (StyleImage(folder / "sea.jpg", 1.0, digest(folder / "sea.jpg")),)
+    small = Transfer(size=96, scales=(96,), steps=(2,))
+    again = replace(recipe, images=images, transfer=small, enhance=Enhance(preset="none"))
+    wanted = Job("cup.png", photo, digest(photo), "sea", again)
+    seen = []
+    for number, (limits, block) in enumerate([(Limits(), 0), (Limits(icc=100), 64)]):
+        staging = folder / f"made{number}"
+        staging.mkdir()
+        workspace = Workspace("cpu", staging, limits, block=block)
+        result = run_job(wanted, workspace, lambda _: None, lambda: False)
+        made, back = staging / "stylized.png", folder / f"again{number}.png"
+        assert result.status == "done"
+        code, _, err = pipeline("explain", str(made), "--again", str(back))
+        assert code == 0, err
+        assert back.read_bytes() == made.read_bytes()
+        seen.append(load_image(made).rgb)
+    assert not seen[0].equal(seen[1])
+    said = json.loads(pipeline("explain", str(made), "--json")[1])["made"]
+    assert (said["block"], said["limits"]) == (64, {"icc": 100})
 
 
 def test_what_is_missing_is_named_with_a_hint(folder: Path, pipeline) -> None:

@@ -37,6 +37,21 @@ def test_a_damaged_entry_is_made_again(tmp_path: Path, damage: bytes | None) -> 
     assert len(count) == 2
 
 
+def test_a_flipped_bit_in_an_entry_is_noticed(tmp_path: Path) -> None:
+    """Nothing in the file's format does; the picture would have other pixels than its recipe."""
+    count: list[int] = []
+    DiskCache(tmp_path).get("key", lambda: made(count))
+    (path,) = tmp_path.glob("*.pt")
+    numbers = torch.arange(3.0).numpy().tobytes()
+    content = bytearray(path.read_bytes())
+    content[content.index(numbers) + 5] ^= 1
+    path.write_bytes(content)
+    assert torch.equal(
+        DiskCache(tmp_path).get("key", lambda: made(count))["relu1_1.first"], torch.arange(3.0)
+    )
+    assert len(count) == 2
+
+
 def test_a_folder_that_cannot_be_written_costs_nothing_but_time(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     assert DiskCache(tmp_path / "file").get("key", lambda: made([]))

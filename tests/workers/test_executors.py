@@ -229,6 +229,24 @@ def test_a_torn_checkpoint_is_as_if_it_were_not_there(tmp_path, spoil):
     assert not path.exists()
 
 
+def test_a_flipped_bit_in_a_checkpoint_is_noticed(tmp_path):
+    image = torch.rand(3, 8, 8)
+    Checkpoints(tmp_path).save("abc", 1, image)
+    path = tmp_path / "abc.pt"
+    content = bytearray(path.read_bytes())
+    content[content.index(image.numpy().tobytes()) + 5] ^= 1
+    path.write_bytes(content)
+    assert Checkpoints(tmp_path).load("abc") is None
+
+
+def test_a_checkpoint_of_blocks_does_not_continue_a_whole_picture(tmp_path):
+    """Their last bits differ: nobody could reproduce a mixture of both."""
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save("abc", 1, torch.rand(3, 8, 8), block=256)
+    assert checkpoints.load("abc") is None
+    assert checkpoints.load("abc", block=256) is not None
+
+
 def test_a_checkpoint_that_would_run_code_is_not_loaded(tmp_path):
     class Evil:
         def __reduce__(self):

@@ -45,7 +45,7 @@ class Guard:
         """Whether a request may change something: it comes from our own page, or from no page."""
         site = headers.get("Sec-Fetch-Site", "none")
         origin = headers.get("Origin")
-        ours = origin is None or urlsplit(origin).netloc.lower() == headers.get("Host", "").lower()
+        ours = origin is None or _host_of(origin) == headers.get("Host", "").lower()
         return ours and site in ("same-origin", "none")
 
     def is_authorized(self, headers: Headers) -> bool:
@@ -77,6 +77,14 @@ class Guard:
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach that address."""
     return host == "localhost" or (_is_ip_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _host_of(origin: str) -> str | None:
+    """Host and port of an origin; None where it is not a valid address."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _strip_port(host: str) -> str:

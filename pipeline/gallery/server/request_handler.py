@@ -77,6 +77,8 @@ class Handler(BaseHTTPRequestHandler):
         self.server.expect(self.connection, RESPONSE_SECONDS)
         if not guard.knows_host(self.headers.get("Host")):
             self._refuse(403, "not a host name of this server (see serve.names)")
+        elif not _is_address(self.path):
+            self._refuse(400, "not a valid address")
         elif guard.is_cross_site(self.headers):
             self._refuse(403, "request from another site")
         elif not guard.is_authorized(self.headers) and not self._has_token_in_url():
@@ -228,3 +230,12 @@ def _parse_range(wanted: str, size: int) -> tuple[int, int] | None:
         return max(0, size - int(last)), size
     begin, end = int(first), min(size, int(last) + 1) if last else size
     return (begin, end) if begin < end else None
+
+
+def _is_address(target: str) -> bool:
+    """Whether the target of a request can be read as a URL."""
+    try:
+        urlsplit(target)
+    except ValueError:
+        return False
+    return True
