@@ -52,8 +52,8 @@ def presets() -> str:
     """What each preset lays over the defaults."""
     rows = ["| preset | options |", "|---|---|"]
     for name, options in PRESETS.items():
-        said = ", ".join(f"`{key}: {yaml_value(value)}`" for key, value in options.items())
-        rows.append(f"| `{name}` | {said} |")
+        keys = ", ".join(f"`{key}: {yaml_value(value)}`" for key, value in options.items())
+        rows.append(f"| `{name}` | {keys} |")
     return "\n".join(rows)
 
 
@@ -148,8 +148,8 @@ def _flag(option: Any) -> str:
 def _said(option: Any) -> str:
     if option.required:
         return f"{option.help} (required)"
-    said = option.default is None or option.default == "" or option.is_flag
-    return option.help if said else f"{option.help} [default: {option.default}]"
+    silent = option.default is None or option.default == "" or option.is_flag
+    return option.help if silent else f"{option.help} [default: {option.default}]"
 
 
 PARTS = {

@@ -75,7 +75,7 @@ def run(
         _executor(config) as executor,
         Dashboard(silent=as_json, plain=out, draw=not plain) as dashboard,
     ):
-        tell = partial(_print_line, out) if as_json else _silent
+        report = partial(_print_line, out) if as_json else _silent
         planned_pauses = PlannedPauses(
             config.state, config.schedule, bulk=not keep_going, until=until, anyway=anyway
         )
@@ -85,11 +85,11 @@ def run(
             ledger,
             executor,
             view,
-            observers.with_reports(tell),
+            observers.with_reports(report),
             limit,
             patient=keep_going,
             planned_pauses=planned_pauses,
-            on_run=tell if as_json else lambda event: print_run_event(event, dashboard),
+            on_run=report if as_json else lambda event: print_run_event(event, dashboard),
         )
         loop = Loop(service, loaded, stop, dashboard, record, observers)
         with _closing(service):
@@ -202,7 +202,7 @@ class Loop:
         try:
             while not self.stop.count:
                 self.reload_config(time.monotonic())
-                watcher.tend(time.monotonic())
+                watcher.start_if_needed(time.monotonic())
                 self.service.polling = watcher.polling
                 self.record.update(watching=watcher.mode)
                 if watcher.woken(0):

@@ -21,9 +21,9 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pipeline.errors import OutputError
 from pipeline.gallery.entries import REDACTOR, make_entry
@@ -48,8 +48,22 @@ class Head:
     """How many chunks there are, and how much of the run log they cover."""
 
     chunks: int = 0
-    told: int = 0  # bytes of the run log that the gallery covers; head.js fixes the name
+    covered: int = 0  # bytes of the run log that the gallery covers; `told` in head.js
     form: int = 1  # version of the data; 0: it may name folders of the machine
+
+    @classmethod
+    def parse(cls, facts: dict[str, Any]) -> Self:
+        """The head as head.js states it; the first versions of the data name no form.
+
+        Raises:
+            TypeError: It has other keys.
+        """
+        found = {"form": 0} | facts
+        return cls(covered=found.pop("told", 0), **found)
+
+    def as_json(self) -> str:
+        """The same for head.js, with the names that the page and existing outboxes have."""
+        return json.dumps({"chunks": self.chunks, "told": self.covered, "form": self.form})
 
 
 class Gallery:
@@ -134,12 +148,12 @@ class Gallery:
         """
         with disk_errors(self.folder):
             size = _size(self.outbox / RUN_LOG)
-            if self._head is not None and size == self._head.told:
+            if self._head is not None and size == self._head.covered:
                 return 0
             self._create_folders()
             if self._head is None or not (self.folder / "head.js").exists():
                 self._head = self._load()
-            if size < self._head.told:
+            if size < self._head.covered:
                 # The log was moved away and started again: keep entries, read all of it.
                 self._head = Head(self._head.chunks)
             return self._append_entries(self._head)
@@ -156,9 +170,9 @@ class Gallery:
     # --- chunks -------------------------------------------------------------------------
 
     def _append_entries(self, head: Head) -> int:
-        count, chunks, told = 0, head.chunks, head.told
-        for line, end in _read_lines(self.outbox / RUN_LOG, head.told):
-            told = end
+        count, chunks, covered = 0, head.chunks, head.covered
+        for line, end in _read_lines(self.outbox / RUN_LOG, head.covered):
+            covered = end
             entry = line and make_entry(line, self.pictures)
             if not entry:
                 continue
@@ -170,7 +184,7 @@ class Gallery:
         if count:
             self._has_written = True
             self._write_chunk(chunks)
-        self._write_head(Head(chunks, told))
+        self._write_head(Head(chunks, covered))
         return count
 
     def _write_chunk(self, number: int) -> None:
@@ -189,7 +203,7 @@ class Gallery:
 
     def _write_head(self, head: Head) -> None:
         if head != self._head or not (self.folder / "head.js").exists():
-            text = f"gallery.head({json.dumps(asdict(head))})\n"
+            text = f"gallery.head({head.as_json()})\n"
             self._write(self.folder / "head.js", text.encode("ascii"))
         self._head = head
 
@@ -198,10 +212,10 @@ class Gallery:
         self._write_page()
         self._last = []
         try:
-            head = Head(**{"form": 0} | read_arguments(self.folder / "head.js")[0])
+            head = Head.parse(read_arguments(self.folder / "head.js")[0])
             if head.form == 0:
                 self._upgrade(head.chunks)
-                head = Head(head.chunks, head.told)
+                head = Head(head.chunks, head.covered)
                 self._write_head(head)
             if head.chunks:
                 last = read_arguments(self._chunk(head.chunks))[1]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import EngineError, InputError, JobError, Reason
-from pipeline.imaging import decode as codec
+from pipeline.imaging import decode as decoding
 
 MAX_LINE = 1 << 16
 OPEN_FILES = 32
@@ -29,7 +29,7 @@ def main() -> None:
     Arguments are the limits, as JSON, and how many bytes of memory a child prepares.
     """
     limits, preallocated = json.loads(sys.argv[1]), int(sys.argv[2])
-    codec.warm_up()  # loads all that is needed now and once, not in each child; for _confine:
+    decoding.warm_up()  # loads all that is needed now and once, not in each child; for _confine:
     import resource  # noqa: F401
 
     gc.freeze()
@@ -58,7 +58,7 @@ def _exit_code(status: int) -> int:
 def _one_file(limits: Mapping[str, Any], preallocated: int) -> int:
     _confine(limits)
     with suppress(MemoryError):  # less than this is allowed: it faults when it is needed
-        codec.warm_up()
+        decoding.warm_up()
         _touch_memory(preallocated)
     line = _read_request()
     os.close(0)
@@ -101,11 +101,11 @@ def _decoded(
     path: Path, request: Mapping[str, Any], limits: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[Any]]:
     names = ("pixels", "bytes", "exif", "icc", "animation", "frames", "damaged")
-    bounds = codec.DecodeLimits(*(limits[name] for name in names))
+    bounds = decoding.DecodeLimits(*(limits[name] for name in names))
     try:
         profile, below = request.get("profile", "srgb"), request.get("below", 1)
         sha256 = request.get("sha256", "")
-        found = codec.decode_file(path, request["long_side"], bounds, profile, below, sha256)
+        found = decoding.decode_file(path, request["long_side"], bounds, profile, below, sha256)
     except EngineError as error:  # no memory: here that is the limit, not the machine
         what = f"decoding it takes more than the {limits['decode_bytes'] / 1e9:.1f} GB allowed"
         raise InputError(what, hint="scale it down", code=Reason.TOO_LARGE) from error

@@ -58,7 +58,7 @@ class Watcher:
             return f"polling: {self._trouble}"
         return _NATIVE.get(sys.platform, "watchdog")
 
-    def tend(self, now: float) -> None:
+    def start_if_needed(self, now: float) -> None:
         """Start watching, or start again after a watching thread has died. Never raises.
 
         Args:

@@ -89,21 +89,23 @@ class HealthMonitor:
         return f"the last {FAILING} jobs failed: {', '.join(sorted(set(self._codes)))}"
 
 
-def find_trouble(card: Mapping[str, Any] | None, wall: float, within: float = TICK_SECONDS) -> str:
+def find_trouble(
+    record: Mapping[str, Any] | None, wall: float, within: float = TICK_SECONDS
+) -> str:
     """What is wrong with a running instance, by its record; "" when it is well.
 
     A pause (a full disk, hours of the schedule) is no trouble: a restart would not end it.
 
     Args:
-        card: The record that the instance writes; None when no instance is running.
+        record: The record that the instance writes; None when no instance is running.
         wall: Seconds since 1970.
         within: The most seconds since its loop last ticked.
     """
-    if card is None:
+    if record is None:
         return "no instance is running"
-    ticked = card.get("ticked")
+    ticked = record.get("ticked")
     if not isinstance(ticked, int | float):
         return "it has not started to work"
     if abs(wall - ticked) > within:
         return f"its loop has not ticked for {wall - ticked:.0f} s"
-    return str(card.get("stuck") or card.get("failing") or "")
+    return str(record.get("stuck") or record.get("failing") or "")

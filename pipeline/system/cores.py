@@ -69,10 +69,10 @@ def limit_threads(count: int) -> Iterator[None]:
     Read when torch is loaded, for all threads of the process: a job runs in a thread of its own,
     of which `torch.set_num_threads`, called in the first one, knows nothing.
     """
-    said = os.environ.get("OMP_NUM_THREADS")
+    configured = os.environ.get("OMP_NUM_THREADS")
     os.environ.setdefault("OMP_NUM_THREADS", str(count))
     try:
         yield
     finally:
-        if said is None:
+        if configured is None:
             del os.environ["OMP_NUM_THREADS"]

@@ -9,10 +9,10 @@ from pipeline.config import file_kinds as kinds
 from pipeline.config import output as formats
 from pipeline.config import sidecar
 from pipeline.errors import InputError
-from pipeline.gallery.server import files as shelf
+from pipeline.gallery.server import files as served
 from pipeline.gallery.server import uploads
-from pipeline.imaging import decode as codec
-from pipeline.inbox import tree as folder
+from pipeline.imaging import decode as decoding
+from pipeline.inbox import tree
 from pipeline.outbox import thumbnails
 
 PACKAGE = Path(kinds.__file__).parent
@@ -27,7 +27,7 @@ def test_no_suffix_stands_for_two_kinds() -> None:
 @pytest.mark.parametrize("suffix", PHOTO_NAMES)
 def test_a_photo_name_is_one_for_inbox_upload_and_side_file_in_either_case(suffix: str) -> None:
     for name in ("a" + suffix, "A" + suffix.upper()):
-        assert folder.InboxTree(Path()).check_name(name) is None
+        assert tree.InboxTree(Path()).check_name(name) is None
         assert uploads.clean_name(name) == name
         assert sidecar.is_side_file(f"{name}.yaml")
         assert kinds.is_photo_name(name)
@@ -40,7 +40,7 @@ def test_what_browsers_and_cameras_call_their_files_is_taken(suffix: str) -> Non
 
 @pytest.mark.parametrize("name", ["notes.txt", "photo", ".jpg", "a.jpg.exe"])
 def test_other_names_are_refused_everywhere_with_the_same_list(name: str) -> None:
-    refused = folder.InboxTree(Path()).check_name(name)
+    refused = tree.InboxTree(Path()).check_name(name)
     assert refused is not None
     if not name.startswith("."):
         assert refused.message.endswith(kinds.PHOTOS_LISTED)
@@ -53,7 +53,7 @@ def test_other_names_are_refused_everywhere_with_the_same_list(name: str) -> Non
 def test_well_known_files_that_are_no_photos_are_refused_with_what_to_do(name: str) -> None:
     kind = kinds.foreign_kind(name)
     assert kind is not None
-    refused = folder.InboxTree(Path()).check_name(name)
+    refused = tree.InboxTree(Path()).check_name(name)
     assert refused is not None
     assert refused.message == f"is {kind.what}: {kind.hint}"
     with pytest.raises(InputError) as caught:
@@ -70,14 +70,18 @@ def test_no_suffix_is_both_a_photo_and_no_photo() -> None:
 def test_every_suffix_that_can_be_written_is_served_with_its_media_type() -> None:
     for suffixes in formats.SUFFIXES.values():
         for suffix in suffixes:
-            assert shelf.media_type("a" + suffix).startswith("image/")
+            assert served.media_type("a" + suffix).startswith("image/")
             assert formats.format_of("a" + suffix) is not None
     assert {s for kind in kinds.KINDS for s in kind.suffixes} >= thumbnails.SHOWN
-    assert shelf.media_type("index.html") == ""
+    assert served.media_type("index.html") == ""
+
+
+def test_what_is_written_can_be_read() -> None:
+    assert [kind.name for kind in kinds.KINDS if kind.written and not kind.photo] == []
 
 
 def test_every_kind_of_photo_has_a_decoder() -> None:
-    decoders = {name.lower() for name in (*codec.FORMATS, "HEIF")}
+    decoders = {name.lower() for name in (*decoding.FORMATS, "HEIF")}
     assert {kind.name for kind in kinds.KINDS if kind.photo} == decoders
 
 

@@ -1,5 +1,6 @@
 """After a reload of the config, the service works as if it had been started with it."""
 
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -66,8 +67,11 @@ def text_with(key: str) -> str:
 
 def values(thing: object, at: str = "", seen: frozenset[int] = frozenset()) -> Iterator[tuple]:
     """Every plain value that a part of the program holds, with its place."""
-    if isinstance(thing, BaseModel | str | int | float | Path | tuple | list | None):
+    plain = BaseModel | str | int | float | Path | tuple | list | dict | set | frozenset | None
+    if isinstance(thing, plain):
         yield at, repr(thing)
+    elif isinstance(thing, deque):
+        yield at, repr(thing.maxlen)
     elif type(thing).__module__.startswith("pipeline.") and id(thing) not in seen:
         slots = [name for each in type(thing).__mro__ for name in getattr(each, "__slots__", ())]
         held = vars(thing) if hasattr(thing, "__dict__") else {n: getattr(thing, n) for n in slots}

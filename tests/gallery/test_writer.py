@@ -28,8 +28,8 @@ from pipeline.outbox.thumbnails import NAME, before_name, large_name, small_name
 NOWHERE = Path("/nowhere")
 
 
-def told(outbox: Path) -> list[dict]:
-    """What the data files tell a browser, in its order."""
+def listed_entries(outbox: Path) -> list[dict]:
+    """What the data files list for a browser, in its order."""
     entries = []
     for path in sorted((outbox / FOLDER).glob("chunk-*.js")):
         text = path.read_text("ascii")
@@ -55,7 +55,9 @@ def test_every_line_of_the_run_log_is_told_once_and_in_order(tmp_path: Path) -> 
     for start in range(0, 3 * CHUNK, 150):
         write_log(tmp_path, lines(150, start))
         assert gallery.update() == 150
-    assert [entry["content"] for entry in told(tmp_path)] == [f"{n}.jpg" for n in range(3 * CHUNK)]
+    assert [entry["content"] for entry in listed_entries(tmp_path)] == [
+        f"{n}.jpg" for n in range(3 * CHUNK)
+    ]
 
 
 def test_a_new_result_writes_the_last_chunk_and_the_head_alone(tmp_path: Path) -> None:
@@ -81,7 +83,9 @@ def test_the_next_start_goes_on_where_the_last_one_ended(tmp_path: Path) -> None
     for start in range(0, 10, 5):
         write_log(tmp_path, lines(5, start))
         Gallery(tmp_path).update()
-    assert [entry["content"] for entry in told(tmp_path)] == [f"{n}.jpg" for n in range(10)]
+    assert [entry["content"] for entry in listed_entries(tmp_path)] == [
+        f"{n}.jpg" for n in range(10)
+    ]
 
 
 def test_a_line_still_being_written_is_awaited(tmp_path: Path) -> None:
@@ -94,7 +98,7 @@ def test_a_line_still_being_written_is_awaited(tmp_path: Path) -> None:
     with log.open("a") as file:
         file.write(text[40:])
     assert gallery.update() == 1
-    assert [entry["content"] for entry in told(tmp_path)] == ["0.jpg", "late.jpg"]
+    assert [entry["content"] for entry in listed_entries(tmp_path)] == ["0.jpg", "late.jpg"]
 
 
 def test_a_torn_line_or_a_note_in_the_log_survives_without_harm(tmp_path: Path) -> None:
@@ -112,7 +116,9 @@ def test_a_log_put_away_and_begun_anew_keeps_what_hangs(tmp_path: Path) -> None:
     (tmp_path / "runs.jsonl").rename(tmp_path / "runs.1.jsonl")
     write_log(tmp_path, lines(1, 4))
     gallery.update()
-    assert [entry["content"] for entry in told(tmp_path)] == [f"{n}.jpg" for n in range(5)]
+    assert [entry["content"] for entry in listed_entries(tmp_path)] == [
+        f"{n}.jpg" for n in range(5)
+    ]
 
 
 # --- damage ---------------------------------------------------------------------------------
@@ -136,7 +142,7 @@ def test_a_damaged_gallery_is_told_anew(tmp_path: Path, name: str, damage: str) 
     else:
         path.write_text(path.read_text()[:14] if damage == "torn" else "")
     Gallery(tmp_path).update()
-    assert len(told(tmp_path)) == 2 * CHUNK + 1
+    assert len(listed_entries(tmp_path)) == 2 * CHUNK + 1
 
 
 def test_a_gallery_deleted_while_running_comes_back_whole(tmp_path: Path) -> None:
@@ -147,7 +153,7 @@ def test_a_gallery_deleted_while_running_comes_back_whole(tmp_path: Path) -> Non
         path.unlink()
     write_log(tmp_path, lines(1, 3))
     gallery.update()
-    assert len(told(tmp_path)) == 4
+    assert len(listed_entries(tmp_path)) == 4
 
 
 def test_a_crash_between_chunk_and_head_loses_nothing(tmp_path: Path) -> None:
@@ -159,7 +165,9 @@ def test_a_crash_between_chunk_and_head_loses_nothing(tmp_path: Path) -> None:
     Gallery(tmp_path).update()
     head.write_bytes(before)  # as if the last write had not been made
     Gallery(tmp_path).update()
-    assert {entry["content"] for entry in told(tmp_path)} == {f"{n}.jpg" for n in range(CHUNK + 4)}
+    assert {entry["content"] for entry in listed_entries(tmp_path)} == {
+        f"{n}.jpg" for n in range(CHUNK + 4)
+    }
 
 
 def test_rebuilding_forgets_what_the_log_no_longer_says(tmp_path: Path) -> None:
@@ -169,7 +177,7 @@ def test_rebuilding_forgets_what_the_log_no_longer_says(tmp_path: Path) -> None:
     (tmp_path / "runs.jsonl").unlink()
     write_log(tmp_path, lines(1))
     gallery.rebuild()
-    assert len(told(tmp_path)) == 1
+    assert len(listed_entries(tmp_path)) == 1
 
 
 def test_no_temporary_file_stays_behind(tmp_path: Path) -> None:
@@ -219,14 +227,14 @@ def test_the_data_of_an_older_version_are_rewritten_without_folders(tmp_path: Pa
     (tmp_path / "runs.jsonl").unlink()
     write_log(tmp_path, [failed_line("b.jpg", "unreadable", "/home/ada/b.jpg: cannot be read")])
     Gallery(tmp_path).update()
-    before = told(tmp_path)
+    before = listed_entries(tmp_path)
     for path in (tmp_path / FOLDER).glob("*.js"):  # as it was written until now
         text = path.read_text().replace(',"form":1', "").replace(', "form": 1', "")
         text = text.replace('"sea.jpg"', '"/home/ada/sea.jpg"')
         path.write_text(text.replace('"b.jpg: cannot', '"/home/ada/b.jpg: cannot'))
     assert "/home/ada" in (tmp_path / FOLDER / "chunk-0001.js").read_text()
     Gallery(tmp_path).update()
-    assert told(tmp_path) == before
+    assert listed_entries(tmp_path) == before
     assert len(before) == CHUNK + 1
     assert not any("/home/ada" in p.read_text() for p in (tmp_path / FOLDER).glob("*.js"))
     renewed = state(tmp_path)

@@ -20,7 +20,7 @@ from support.fake_work import photo
 from pipeline.config.manifest import starter_styles
 from pipeline.config.sections import Limits
 from pipeline.errors import InputError, PlaceError, Reason
-from pipeline.imaging import decode as codec
+from pipeline.imaging import decode as decoding
 from pipeline.imaging.sandbox import KNOWN_GOOD, Decoder
 
 pytestmark = pytest.mark.slow
@@ -56,7 +56,7 @@ def test_pixels_and_metadata_are_those_that_decoding_here_gives(decoder, tmp_pat
     image = Image.effect_noise((40, 30), 90).convert("RGBA")
     image.putalpha(Image.effect_noise((40, 30), 90))
     image.save(path, exif=exif)
-    there, here = decoder.decode(path, 32), codec.decode_file(path, 32, codec.DEFAULT_LIMITS)
+    there, here = decoder.decode(path, 32), decoding.decode_file(path, 32, decoding.DEFAULT_LIMITS)
     assert np.array_equal(there.rgb, here.rgb)
     assert np.array_equal(there.alpha, here.alpha)
     assert (there.exif, there.xmp, there.icc) == (here.exif, here.xmp, here.icc)

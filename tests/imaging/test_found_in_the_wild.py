@@ -14,7 +14,7 @@ from support.stock import make_job
 
 from pipeline.config.sections import Limits as Section
 from pipeline.errors import InputError, Reason
-from pipeline.imaging import decode as codec
+from pipeline.imaging import decode as decoding
 from pipeline.imaging import tiff_tags as ifd
 from pipeline.imaging.decode import Decoded, DecodeLimits
 from pipeline.imaging.icc_profiles import icc_bytes
@@ -27,14 +27,14 @@ pillow_heif.register_heif_opener()
 
 
 def decoded(data: bytes, **limits: Any) -> Decoded:
-    return codec.decode(io.BytesIO(data), None, DecodeLimits(**limits))
+    return decoding.decode(io.BytesIO(data), None, DecodeLimits(**limits))
 
 
 def refusal(data: bytes, folder: Path) -> InputError:
     path = folder / "a"
     path.write_bytes(data)
     with pytest.raises(InputError) as caught:
-        codec.decode_file(path, None, codec.DEFAULT_LIMITS)
+        decoding.decode_file(path, None, decoding.DEFAULT_LIMITS)
     return caught.value
 
 
@@ -403,7 +403,7 @@ def test_a_heic_as_phones_write_it_is_turned_once(orientation: int) -> None:
     raw = data[data.index(b"Exif\0\0", data.index(b"mdat")) :]
     tags = ifd.read(raw)
     assert tags.main[0x0112][2] == struct.pack(tags.order + "H", orientation)
-    upright = np.array(stored.transpose(codec.UPRIGHT[orientation])).astype(int)
+    upright = np.array(stored.transpose(decoding.UPRIGHT[orientation])).astype(int)
     found = decoded(data).rgb
     assert found.shape == upright.shape
     assert np.abs(found - upright).mean() < 4

@@ -19,7 +19,7 @@ from support.picture_stock import KINDS, NEWER, Load, encoded, loader, photo, te
 
 from pipeline.config import sections as config
 from pipeline.errors import EngineError, InputError, Reason
-from pipeline.imaging import decode as codec
+from pipeline.imaging import decode as decoding
 from pipeline.imaging.sandbox import Decoder
 from pipeline.imaging.tensors import DecodeLimits, load_image
 
@@ -253,7 +253,7 @@ def test_heic_without_its_extra_is_refused_with_the_install_line(
 ) -> None:
     path = tmp_path / "IMG_0001.HEIC"
     photo().save(path, **NEWER["heic"])
-    monkeypatch.setattr(codec, "_formats", lambda: codec.FORMATS)
+    monkeypatch.setattr(decoding, "_formats", lambda: decoding.FORMATS)
     with pytest.raises(InputError) as caught:
         load_image(path)
     assert caught.value.code is Reason.UNSUPPORTED_FORMAT

@@ -12,7 +12,7 @@ from pipeline.cli.dry_run import print_dry_run
 from pipeline.cli.retry import accept_inbox
 from pipeline.cli.status import status_report, status_text
 from pipeline.errors import InboxError
-from pipeline.inbox import mount_guard as familiar
+from pipeline.inbox import mount_guard
 from pipeline.system.mounts import Mount
 
 SHARE, BARE = Mount("/mnt", "nfs4"), Mount("/", "ext4")
@@ -21,7 +21,7 @@ SHARE, BARE = Mount("/mnt", "nfs4"), Mount("/", "ext4")
 @pytest.fixture
 def lies_on(monkeypatch):
     """Says on which mount every folder lies."""
-    return lambda mount: monkeypatch.setattr(familiar, "find_mount", lambda _: mount)
+    return lambda mount: monkeypatch.setattr(mount_guard, "find_mount", lambda _: mount)
 
 
 def unmounted(studio: Studio, lies_on) -> None:
@@ -107,15 +107,15 @@ def test_nothing_is_said_of_a_missing_disk_as_if_it_were_empty(make_studio, lies
 
 def test_a_watch_waits_for_an_inbox_that_worked_before_and_refuses_one_that_never_did(make_studio):
     studio = make_studio()
-    assert not familiar.worked_before(studio.config)
+    assert not mount_guard.worked_before(studio.config)
     studio.put("a.png")
     studio.until_idle()
     studio.inbox.rename(studio.root / "away")
-    assert familiar.worked_before(studio.config)
+    assert mount_guard.worked_before(studio.config)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders are mounted elsewhere there")
 def test_where_no_table_of_mounts_can_be_read_the_mount_point_is_told(make_studio, lies_on):
     lies_on(None)
-    assert familiar.mount_word(Path("/")) == "the disk at /"
-    assert familiar.mount_word(make_studio().inbox).startswith("the disk at /")
+    assert mount_guard.mount_word(Path("/")) == "the disk at /"
+    assert mount_guard.mount_word(make_studio().inbox).startswith("the disk at /")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.stock import pictures
-from support.studio import CONFIG
+from support.studio import CONFIG, Studio
 
 from pipeline.errors import Reason
 from pipeline.inbox.originals import AGAIN_SECONDS
@@ -92,13 +92,19 @@ def test_what_failed_is_quarantined_with_its_reason_if_so_configured(make_studio
     studio.good_one_survives()
 
 
-@pytest.mark.parametrize("key", ["archive", "quarantine"])
-def test_a_folder_that_takes_no_originals_is_reported_and_tried_again(make_studio, key):
+def studio_with_a_blocked_folder(make_studio, key: str) -> tuple[Studio, Path, Path]:
+    """A studio that can move no photo to one folder, with a painted photo and a failed one."""
     studio = make_studio(f"{CONFIG}after: archive\nfailed: quarantine\n")
     (studio.root / key).write_text("something stands in its place")
     good, bad = studio.put("a.png"), studio.put("b.png", seed=1)
     bad.write_bytes(bad.read_bytes()[:60])
     studio.until_idle()
+    return studio, good, bad
+
+
+@pytest.mark.parametrize("key", ["archive", "quarantine"])
+def test_a_folder_that_takes_no_originals_is_reported_and_tried_again(make_studio, key):
+    studio, good, bad = studio_with_a_blocked_folder(make_studio, key)
     left = good if key == "archive" else bad
     assert left.exists()
     assert f"photos cannot be moved from {studio.inbox} to {studio.root / key}" in (
@@ -113,11 +119,7 @@ def test_a_folder_that_takes_no_originals_is_reported_and_tried_again(make_studi
 
 @pytest.mark.parametrize("key", ["archive", "quarantine"])
 def test_originals_that_a_folder_did_not_take_leave_at_the_next_start(make_studio, key):
-    studio = make_studio(f"{CONFIG}after: archive\nfailed: quarantine\n")
-    (studio.root / key).write_text("something stands in its place")
-    good, bad = studio.put("a.png"), studio.put("b.png", seed=1)
-    bad.write_bytes(bad.read_bytes()[:60])
-    studio.until_idle()
+    studio, good, bad = studio_with_a_blocked_folder(make_studio, key)
     (studio.root / key).unlink()
     studio.again()
     studio.until_idle()

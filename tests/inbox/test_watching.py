@@ -20,7 +20,7 @@ from pipeline.system.mounts import Mount
 @pytest.fixture
 def watcher(root: Path):
     watcher = Watcher(root, kind="any")  # also where this very disk would be polled
-    watcher.tend(now=0)
+    watcher.start_if_needed(now=0)
     if watcher.mode.startswith("polling"):
         pytest.skip(watcher.mode)
     watcher.woken(timeout=0)
@@ -39,7 +39,7 @@ def test_a_new_file_wakes_and_a_name_that_is_not_text_does_too(root, watcher):
     assert watcher.woken(timeout=10)
     put(root, "sub/a.jpg")
     assert watcher.woken(timeout=10)
-    watcher.tend(now=1)
+    watcher.start_if_needed(now=1)
     assert not watcher.mode.startswith("polling")
 
 
@@ -55,7 +55,7 @@ def test_our_own_reading_does_not_wake_us(root):
     path = put(root, "a.jpg")
     bell = CountingBell()
     watcher = Watcher(root, bell, kind="any")
-    watcher.tend(now=0)
+    watcher.start_if_needed(now=0)
     watcher.woken(timeout=0)
     for _ in range(100):
         hash_file(path)
@@ -68,10 +68,10 @@ def test_our_own_reading_does_not_wake_us(root):
 def test_a_watcher_that_cannot_watch_says_why_and_starts_as_soon_as_the_folder_is_there(tmp_path):
     root = tmp_path / "later"
     watcher = Watcher(root, kind="any")
-    watcher.tend(now=0)
+    watcher.start_if_needed(now=0)
     assert watcher.mode.startswith("polling: ")
     root.mkdir()
-    watcher.tend(now=1)
+    watcher.start_if_needed(now=1)
     assert watcher.mode == "inotify" or sys.platform != "linux"
     watcher.stop()
 
@@ -80,11 +80,11 @@ def test_a_watcher_that_cannot_watch_says_why_and_starts_as_soon_as_the_folder_i
 def test_an_inbox_renamed_and_made_again_is_watched_again_at_once(root, watcher, looked_between):
     old = root.rename(root.with_name("old"))
     if looked_between:
-        watcher.tend(now=1)
+        watcher.start_if_needed(now=1)
         assert watcher.polling
     root.mkdir()
     put(root, "early.jpg")  # before anybody watches the new folder
-    watcher.tend(now=2)
+    watcher.start_if_needed(now=2)
     assert watcher.woken(timeout=10)
     while watcher.woken(timeout=0.2):
         pass
@@ -111,7 +111,7 @@ def test_a_tree_of_a_thousand_folders_costs_its_depth_and_not_the_events(root, d
     if when == "before":
         deep.rename(root / "deep")
     watcher = Watcher(root, kind="any")
-    watcher.tend(now=0)
+    watcher.start_if_needed(now=0)
     if watcher.mode.startswith("polling") and sys.platform != "linux":
         pytest.skip(watcher.mode)
     if when == "moved in":
@@ -122,7 +122,7 @@ def test_a_tree_of_a_thousand_folders_costs_its_depth_and_not_the_events(root, d
     assert watcher.woken(timeout=10)
     while watcher.woken(timeout=0.3):
         pass
-    watcher.tend(now=1)
+    watcher.start_if_needed(now=1)
     assert not watcher.polling
     put(root, "a.jpg")
     assert watcher.woken(timeout=10)
@@ -133,7 +133,7 @@ def test_a_watcher_whose_thread_died_starts_again_and_wakes_the_scanner(root, wa
     (emitter,) = watcher._observer.emitters  # no public way to a thread that dies
     emitter.stop()
     emitter.join()
-    watcher.tend(now=RETRY_SECONDS)
+    watcher.start_if_needed(now=RETRY_SECONDS)
     assert watcher.woken(timeout=10)
     put(root, "a.jpg")
     assert watcher.woken(timeout=10)
@@ -154,7 +154,7 @@ def test_a_share_is_polled_and_the_mode_says_why(root, monkeypatch):
     share = Mount("/mnt/share", "nfs4")
     monkeypatch.setattr("pipeline.inbox.watcher.find_mount", lambda _: share)
     watcher = Watcher(root)
-    watcher.tend(now=0)
+    watcher.start_if_needed(now=0)
     assert watcher.mode == "polling: nfs4 at /mnt/share does not report every change"
     assert watcher.polling
 
@@ -169,14 +169,14 @@ class Silent(threading.Event):
 def test_a_folder_that_keeps_silent_about_a_test_file_is_polled(root, watcher, monkeypatch):
     monkeypatch.setattr(watcher._bell, "canary", Silent())
     watcher._send_canary(now=0)
-    watcher.tend(now=CANARY_SECONDS + 1)
+    watcher.start_if_needed(now=CANARY_SECONDS + 1)
     assert watcher.mode == "polling: a file made here as a test was not reported"
-    watcher.tend(now=1e9)
+    watcher.start_if_needed(now=1e9)
     assert watcher.polling
     assert list(root.iterdir()) == []
 
 
 def test_a_folder_that_reports_the_test_file_is_watched(root, watcher):
     assert watcher._bell.canary.wait(10)
-    watcher.tend(now=CANARY_SECONDS + 1)
+    watcher.start_if_needed(now=CANARY_SECONDS + 1)
     assert not watcher.polling

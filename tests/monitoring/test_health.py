@@ -93,7 +93,7 @@ def test_job_after_job_failing_is_an_ailment_unless_the_photos_are_at_fault():
 
 
 @pytest.mark.parametrize(
-    ("card", "words"),
+    ("record", "words"),
     [
         (None, "no instance is running"),
         ({}, "not started"),
@@ -104,9 +104,9 @@ def test_job_after_job_failing_is_an_ailment_unless_the_photos_are_at_fault():
         ({"ticked": NOW - 59, "stuck": "", "failing": "", "paused": "the disk is full"}, ""),
     ],
 )
-def test_the_card_tells_what_is_wrong(card, words):
+def test_the_record_states_what_is_wrong(record, words):
     """A pause is no find_trouble: a restart would not end it."""
-    found = find_trouble(card, NOW)
+    found = find_trouble(record, NOW)
     assert (words in found) if words else not found
 
 

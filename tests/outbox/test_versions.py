@@ -38,8 +38,8 @@ def read(outbox: Outbox, name: str) -> str:
 
 def kept(outbox: Outbox) -> list[str]:
     """The marks of all earlier pictures."""
-    shelf = outbox.root / VERSIONS
-    return sorted(p.read_text().split()[1] for p in shelf.rglob("*") if p.is_file())
+    folder = outbox.root / VERSIONS
+    return sorted(p.read_text().split()[1] for p in folder.rglob("*") if p.is_file())
 
 
 def paint(ledger: Ledger, outbox: Outbox, mark: str, seed: int, **options) -> None:

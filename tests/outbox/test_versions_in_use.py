@@ -198,10 +198,10 @@ def test_versions_are_named_by_id_job_file_photo_and_picture(studio):
 
 def test_the_gallery_shows_the_current_pictures_and_no_earlier_version(studio):
     changed_mind(studio)
-    shelf = OutboxFiles(studio.outbox.root)
+    files = OutboxFiles(studio.outbox.root)
     (version,) = explain_report(loaded(studio), Path("a.png"))["versions"]
-    assert shelf.open(version["outputs"][0]["path"]) is None
-    shown = shelf.open("a--mosaic.png")
+    assert files.open(version["outputs"][0]["path"]) is None
+    shown = files.open("a--mosaic.png")
     assert shown is not None
     shown.file.close()
     folder = studio.outbox.root / ".gallery"

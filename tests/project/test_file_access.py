@@ -49,7 +49,7 @@ EXCEPTIONS = {
     "monitoring/live": {"st_mtime": "how long ago somebody asked"},
     "inbox/scanner": {"st_mtime_ns": "compared beside the other parts of a stamp"},
     "gallery/server/uploads": {"open": "new files, nameless or exclusive"},
-    "gallery/server/request_handler": {"open": "the shelf's own"},
+    "gallery/server/request_handler": {"open": "that of OutboxFiles"},
 }
 
 

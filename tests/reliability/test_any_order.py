@@ -105,7 +105,7 @@ class Life(RuleBasedStateMachine):
         path.unlink(missing_ok=True) if text is None else path.write_text(text)
 
     @rule(name=NAMES)
-    def strangers_file(self, name):
+    def foreign_file(self, name):
         place = self.studio.outbox.root / f"{Path(name).stem}--mosaic.png"
         if not place.exists():
             place.write_text("not ours")

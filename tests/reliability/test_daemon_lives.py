@@ -205,11 +205,13 @@ class Loop:
     def __init__(self, studio: Studio) -> None:
         self.studio, self.path, self.now = studio, studio.root / "config.yaml", 0.0
         loaded = load(self.path)
-        self.card = InstanceRecord(studio.root / ".state" / "instance.json", "watch")
-        observers = Observers(loaded.config, self.card, "watch")
+        self.record = InstanceRecord(studio.root / ".state" / "instance.json", "watch")
+        observers = Observers(loaded.config, self.record, "watch")
         dashboard = Dashboard(self, silent=False, plain=self)  # type: ignore[arg-type]
         self.said: list[str] = []
-        self.loop = RunLoop(studio.service, loaded, StopRequests(), dashboard, self.card, observers)
+        self.loop = RunLoop(
+            studio.service, loaded, StopRequests(), dashboard, self.record, observers
+        )
 
     encoding = "utf-8"
 
@@ -285,7 +287,7 @@ def test_a_real_daemon_outlives_wrong_edits_and_a_painting_that_goes_and_comes(t
     good = OWN_STYLES.replace("settle_seconds: 0", "settle_seconds: 0, scan_seconds: 0.3")
     config.write_text(good)
     (root / "loop").symlink_to("loop")
-    card = root / ".state" / "instance.json"
+    record = root / ".state" / "instance.json"
     status = [sys.executable, "-m", "pipeline", "status", "--json"]
 
     def trouble() -> str:
@@ -301,10 +303,10 @@ def test_a_real_daemon_outlives_wrong_edits_and_a_painting_that_goes_and_comes(t
         until(lambda: "style harbour waits until" in trouble())
         for wrong in WRONG:
             config.write_text(good + wrong + "\n")
-            until(lambda: "config not reloaded" in card.read_text())
+            until(lambda: "config not reloaded" in record.read_text())
             config.write_text(good)
             (root / "away.png").rename(painting)
-            until(lambda: "config not reloaded" not in card.read_text())
+            until(lambda: "config not reloaded" not in record.read_text())
             painting.rename(root / "away.png")
         (root / "away.png").rename(painting)
         until(lambda: painted(root) == 4)

@@ -132,7 +132,7 @@ def test_a_system_call_that_fails_once_loses_nothing_and_the_next_run_makes_it_g
     for seed in range(2):
         photo(root / f"inbox/{seed}.png", seed)
     run = [sys.executable, SUPPORT / "soak_daemon.py", "run", root / "config.yaml"]
-    # The daemon itself and not its children: strace counts in each process anew.
+    # The daemon itself and not its children: strace counts in each process from the start.
     injected = ["strace", "-qq", "-o", "/dev/null", "-e", f"inject={fault}", *run]
     trouble = subprocess.run(injected, capture_output=True, env=ENVIRONMENT, timeout=200)
     after = subprocess.run(run, capture_output=True, text=True, env=ENVIRONMENT, timeout=100)
@@ -175,7 +175,7 @@ from pipeline.inbox.scanner import Inbox
 from pipeline.inbox.watcher import Watcher
 root = Path(sys.argv[1])
 watcher, inbox = Watcher(root, kind="any"), Inbox(root, 0)
-watcher.tend(time.monotonic())
+watcher.start_if_needed(time.monotonic())
 inbox.scan(time.monotonic(), time.time())
 print(watcher.mode, flush=True)
 sys.stdin.readline()

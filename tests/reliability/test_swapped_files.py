@@ -143,9 +143,9 @@ def run(root: Path) -> int:
 
 def look(root: Path) -> None:
     """All that only reads."""
-    shelf = OutboxFiles(root / "outbox")
+    files = OutboxFiles(root / "outbox")
     for name in ("index.html", "runs.jsonl", ".gallery/head.js", "a--mosaic.png"):
-        if found := shelf.open(name):
+        if found := files.open(name):
             found.file.close()
     live.request_live(root / ".state", time.time())
     loaded = running.load(root / "config.yaml")

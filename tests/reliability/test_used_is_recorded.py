@@ -338,8 +338,11 @@ def test_a_config_edited_while_the_program_starts_is_taken_up(make, other) -> No
     edited.write_text(text.replace("sea.bmp", "oth.bmp"))
     other.rename(studio.root / "oth.bmp")
     swap(path, edited)
-    with instance_lock(studio.root / "lock", "watch") as card, Dashboard(silent=True) as dashboard:
-        loop = Loop(studio.service, loaded, StopRequests(), dashboard, card, None)
+    with (
+        instance_lock(studio.root / "lock", "watch") as record,
+        Dashboard(silent=True) as dashboard,
+    ):
+        loop = Loop(studio.service, loaded, StopRequests(), dashboard, record, None)
         loop.reload_config(0.0)
         assert [style.images[0][0].name for style in loop.loaded.manifest.styles.values()] == [
             "oth.bmp"

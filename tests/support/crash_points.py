@@ -39,7 +39,7 @@ STRANGER = "a~2--mosaic.png"
 
 
 def jobs(seed: int):
-    """Both share a stem, and under the second choice of name lies a stranger's file."""
+    """Both share a stem, and under the second choice of name lies another program's file."""
     return [make_job(name, seed=seed) for name in ("a.jpg", "a.png")]
 
 
@@ -136,7 +136,7 @@ def wrong(root: Path, seeds: list[int]) -> list[str]:
         if len(marks) != 1:
             found.append(f"pictures of two renderings: {pair.target}")
     if (outbox.root / STRANGER).read_text() != "not ours":
-        found.append("the stranger's file was touched")
+        found.append("another program's file was touched")
     found += amiss_among_lives(root, seeds)
     lines = Counter(line["job"] for line in read_log(outbox) if line["status"] == "done")
     made = [job for seed in seeds for job in jobs(max(seed, 0))]
@@ -184,7 +184,7 @@ def prepare(root: Path, scenario: str) -> list[int]:
     (root / "outbox" / STRANGER).write_text("not ours")
     if scenario.startswith("far"):
         far_apart()
-    lives = {"anew": [0, 1], "far anew": [0, 1], "back": [0, 1, RESTORED]}.get(scenario, [0])
+    lives = {"again": [0, 1], "far again": [0, 1], "back": [0, 1, RESTORED]}.get(scenario, [0])
     for seed in lives[:-1]:
         one_life(root, seed)  # their pictures stand, and the last life replaces them
     return lives

@@ -53,7 +53,7 @@ class Studio:
         self.ledger.close()
 
     def again(self) -> None:
-        """The process is gone with all it held in memory, and started anew."""
+        """The process is gone with all it held in memory, and is started again."""
         self.close()
         self.open()
 

@@ -201,8 +201,8 @@ def test_those_who_only_ask_neither_keep_a_start_out_nor_are_taken_for_an_instan
             assert one.stdout.readline() == b"asking\n"
         for _ in range(50):
             assert read_instance(state) is None
-            with instance_lock(state, "run") as card:
-                card.update(busy=1)
+            with instance_lock(state, "run") as record:
+                record.update(busy=1)
                 assert (read_instance(state) or {})["busy"] == 1
         assert [one.poll() for one in asked] == [None, None]
     finally:

@@ -75,7 +75,7 @@ async function lookSoon() {
 function laneRow() {
   return element("li", {}, element("canvas", { class: "blank", width: 4, height: 3, role: "img" }),
     element("div", {}, element("p", { class: "name", dir: "auto" }), element("progress", { max: 1 }),
-      element("p", { class: "told quiet" })));
+      element("p", { class: "facts quiet" })));
 }
 
 function fillLane(row, lane) {
@@ -86,7 +86,7 @@ function fillLane(row, lane) {
   progress.value = lane.fraction;
   progress.setAttribute("aria-label", name);
   const left = lane.left === "-" ? [] : [`${lane.left} left`];
-  row.querySelector(".told").textContent = [...left, ...lane.details].map(visible).join(" · ");
+  row.querySelector(".facts").textContent = [...left, ...lane.details].map(visible).join(" · ");
   if (lane.preview) drawPreview(canvas, lane.preview);
 }
 
@@ -139,15 +139,15 @@ function whyNot(file) {
 
 function send(file, row) {
   const asked = new XMLHttpRequest(); // fetch does not report upload progress
-  return new Promise((told) => {
+  return new Promise((resolve) => {
     asked.upload.onprogress = (event) => {
       if (event.lengthComputable) row.querySelector("progress").value = event.loaded / event.total;
       const said = row.querySelector(".said"); // a live region: each change is read aloud
       if (said.textContent !== "on its way") said.textContent = "on its way";
     };
-    asked.onload = () => told(asked.status === 201 ? [true, JSON.parse(asked.responseText).name]
+    asked.onload = () => resolve(asked.status === 201 ? [true, JSON.parse(asked.responseText).name]
       : [false, asked.responseText.trim() || `The server answered ${asked.status}`]);
-    asked.onerror = asked.onabort = () => told([false, "The connection was cut."]);
+    asked.onerror = asked.onabort = () => resolve([false, "The connection was cut."]);
     asked.open("PUT", `./inbox/${encodeURIComponent(file.name.toWellFormed?.() ?? file.name)}`);
     asked.setRequestHeader("Content-Type", "application/octet-stream");
     asked.send(file);

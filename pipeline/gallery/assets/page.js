@@ -14,7 +14,7 @@ const viewer = new Viewer(part("viewer"), onViewerClosed);
 // The data files call these two; they are scripts because file:// knows no fetch.
 globalThis.gallery = {
   head(head) {
-    page.told = head;
+    page.newest = head;
   },
   chunk(number, entries) {
     chunks.set(number, entries.filter((entry) => entry && typeof entry === "object"));
@@ -32,11 +32,11 @@ function load(name) {
 
 async function loadChunks(from) {
   const names = [];
-  for (let n = Math.max(1, from); n <= page.told.chunks; n++) {
+  for (let n = Math.max(1, from); n <= page.newest.chunks; n++) {
     names.push(`chunk-${String(n).padStart(4, "0")}.js`);
   }
   await Promise.allSettled(names.map(load));
-  page.head = page.told;
+  page.head = page.newest;
   const { pictures, troubles } = fold();
   pictures.forEach((entry, i) => (entry.key = /^[0-9a-f]{12}$/.test(entry.job) ? entry.job : `p${i}`));
   return { pictures, troubles };
@@ -56,7 +56,7 @@ function take({ pictures, troubles }) {
 async function look() {
   if (document.hidden || page.lost) return;
   await load("head.js");
-  if (page.told.told === page.head.told && page.told.chunks === page.head.chunks) return;
+  if (page.newest.told === page.head.told && page.newest.chunks === page.head.chunks) return;
   const news = await loadChunks(page.head.chunks);
   page.news = news;
   const fresh = Math.max(0, news.pictures.length - page.pictures.length);
@@ -217,7 +217,7 @@ function onAddress() {
 function onViewerClosed() {
   const { closedByAddress } = page;
   page.closedByAddress = false;
-  if (viewer.dialog.open) return; // closed by Back and opened by Forward before this was told
+  if (viewer.dialog.open) return; // closed by Back and opened by Forward before this was called
   if (!closedByAddress && location.hash.length > 1) history.replaceState(null, "", location.pathname + location.search);
   if (part("enhanced").checked !== viewer.enhanced && viewer.entry?.pictures.length > 1) {
     part("enhanced").checked = viewer.enhanced;

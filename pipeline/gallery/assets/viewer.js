@@ -267,9 +267,9 @@ function plot(curve) {
   const points = curve.map(([step, , scale], i) => ({ scale, x: x(step).toFixed(1), y: y(losses[i]).toFixed(1) }));
   const scales = [...Map.groupBy(points, (point) => point.scale).values()];
   const [first, last] = [curve[0], curve.at(-1)];
-  const told = `From ${figure(first[1])} to ${figure(last[1])} in ${count(last[0], "step", "steps")}`
+  const caption = `From ${figure(first[1])} to ${figure(last[1])} in ${count(last[0], "step", "steps")}`
     + (scales.length > 1 ? ` at ${scales.length} scales` : "");
-  const svg = svgElement("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": told });
+  const svg = svgElement("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": caption });
   for (const scale of scales) {
     const line = scale.map((point, i) => `${i ? "L" : "M"}${point.x} ${point.y}`).join("") + "h0.01";
     svg.append(
@@ -279,7 +279,7 @@ function plot(curve) {
     if (scale !== scales[0]) svg.append(svgElement("path", { class: "border", d: `M${scale[0].x} 0V${height}` }));
   }
   svg.append(svgElement("circle", { cx: x(last[0]), cy: y(losses.at(-1)), r: 2.5 }));
-  return element("figure", { class: "plot" }, svg, element("figcaption", { class: "quiet" }, told));
+  return element("figure", { class: "plot" }, svg, element("figcaption", { class: "quiet" }, caption));
 }
 
 function svgElement(name, attributes) {

@@ -106,7 +106,7 @@ def test_the_picture_under_way_is_seen_and_so_is_its_end(studio: Studio) -> None
     expect(page.locator("#live-message")).to_have_text("2 queued · 1 running")
     bar = page.get_by_role("progressbar", name="<b>cat.jpg as ink hatching")
     assert bar.get_attribute("value") == "0.25"
-    expect(page.locator("#lanes .told")).to_contain_text("1:02 left · scale 1/2 (64 px)")
+    expect(page.locator("#lanes .facts")).to_contain_text("1:02 left · scale 1/2 (64 px)")
     pixel = "document.querySelector('#lanes canvas').getContext('2d').getImageData(2, 1, 1, 1).data"
     assert list(page.evaluate(f"[...{pixel}]")) == [255, 0, 0, 255]
     view.remove_job("j1")
