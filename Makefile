@@ -106,14 +106,14 @@ $(RUNNABLE): pyproject.toml
 	@echo "Installing PyTorch and the rest of what the program needs into $(VENV), once. Most of it is PyTorch: 3 GB with CUDA, 200 MB with TORCH=cpu; a few minutes."
 	@$(BIN)/python -m pip install --disable-pip-version-check -e .
 	@touch $(RUNNABLE)
-	@echo "Installed. In each new shell type \`. $(BIN)/activate\` first, then \`python -m pipeline --help\`."
+	@echo "Installed. In each new shell type \`. $(BIN)/activate\` first, then \`pipeline --help\`."
 
 $(STAMP): pyproject.toml
 	$(prepare_venv)
 	@echo "Installing the program and what its tests need into $(VENV), once; a few minutes."
 	@$(BIN)/python -m pip install --disable-pip-version-check -e ".[dev]"
 	@touch $(STAMP) $(RUNNABLE)
-	@echo "Installed. In each new shell type \`. $(BIN)/activate\` first, then \`python -m pipeline --help\`."
+	@echo "Installed. In each new shell type \`. $(BIN)/activate\` first, then \`pipeline --help\`."
 
 clean: ## removes environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -163,15 +163,19 @@ def sizes(network: Vgg19) -> Tensor:
 
 
 def hero(network: Vgg19) -> Tensor:
-    """Both sample photos, and each in two of the starter styles."""
+    """Both sample photos, and each in two of the starter styles; the first row has their names."""
     rows = []
     for name in ("astronaut", "coffee"):
         photo = load_image(ROOT / f"inbox/{name}.jpg").rgb
-        row = [photo]
+        row, names = [photo], ["photo"]
         for style in ("mosaic", "brush_strokes"):
             painting = load_image(ROOT / f"pipeline/styles/{style}.jpg").rgb
             row.append(stylize(photo, painting, resolve_transfer("balanced"), network=network))
-        rows.append(build_contact_sheet([_shown(picture, None, 400) for picture in row], len(row)))
+            names.append(f"in the style {style}")
+        cells = [_shown(picture, None, 400) for picture in row]
+        if not rows:
+            cells = [add_caption(cell, name) for cell, name in zip(cells, names, strict=True)]
+        rows.append(build_contact_sheet(cells, len(row)))
     return torch.cat(rows, 1)
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from pipeline.cli import main as cli
+from pipeline.cli.common import usage_word
 from pipeline.cli.flags import option_flags
 from pipeline.cli.picture_commands import OptionsCommand
 from pipeline.config.accepted import accepted, yaml_value
@@ -25,6 +26,7 @@ from pipeline.config.transfer import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("docs/config.md", "docs/commands.md", "docs/development/packages.md")
+SECTION = "keys, see below"  # what `accepted` says of a key with keys below
 PICTURE = "docs/pictures/packages.svg"
 BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
@@ -79,6 +81,8 @@ def _table(model: type[BaseModel]) -> str:
     rows = ["| key | meaning | accepted | default |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
         words = accepted(model, name, quote="`")
+        if SECTION in words:
+            words = words.replace(SECTION, f"[keys](#{_anchor(field)})")
         cells = (f"`{name}`", _description(name, field), words, _default(field))
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows)
@@ -98,7 +102,16 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "(required)"
     value = field.get_default(call_default_factory=True)
-    return "(see below)" if isinstance(value, BaseModel) else f"`{yaml_value(value)}`"
+    if value is None or isinstance(value, BaseModel):
+        return ""  # the description says what happens, or the section's own table does
+    return f"`{yaml_value(value)}`"
+
+
+def _anchor(field: FieldInfo) -> str:
+    """The heading of the section that holds the keys of a field, as Markdown links to it."""
+    (model,) = _models(field.annotation)
+    path = next(path for path, found in _groups(Config, "") if found is model)
+    return re.sub(r"[^\w-]", "", path.lower())
 
 
 # --- commands -------------------------------------------------------------------------------
@@ -120,7 +133,7 @@ def _command(name: str, command: Any) -> str:
         rows += [_row(_flag(p), _said(p)) for p in option_flags()]
     elif isinstance(command, OptionsCommand):
         rows += ["| all options of `stylize` | from `--size` on |"]
-    usage = " ".join(["python -m pipeline", name, "[OPTIONS]", *map(_usage, arguments)])
+    usage = " ".join(["pipeline", name, "[OPTIONS]", *map(_usage, arguments)])
     table = "\n\n| argument | meaning |\n|---|---|\n" + "\n".join(rows) if rows else ""
     return f"## {name}\n\n`{usage}`\n\n{command.help}{table}{_examples(command)}"
 
@@ -136,8 +149,7 @@ def _row(name: str, text: str) -> str:
 
 
 def _usage(argument: Any) -> str:
-    many = "..." if argument.nargs == -1 else ""
-    return f"{argument.metavar}{many}" if argument.required else f"[{argument.metavar}{many}]"
+    return usage_word(argument)
 
 
 def _flag(option: Any) -> str:

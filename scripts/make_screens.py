@@ -11,6 +11,7 @@ import fcntl
 import html
 import os
 import pty
+import re
 import select
 import struct
 import sys
@@ -87,8 +88,9 @@ def screens(names: list[str]) -> None:
             with Image.open(PICTURES / "dashboard.png") as shot:
                 shot.convert("RGB").quantize(128).save(PICTURES / "dashboard.png", optimize=True)
         if "gallery" in names:
-            page = browser.new_page(viewport={"width": 1200, "height": 700})
+            page = browser.new_page(viewport={"width": 1200, "height": 760})
             page.goto((home / "outbox/index.html").as_uri())
+            page.locator("#bar").evaluate("bar => bar.scrollIntoView()")  # below the heading
             page.wait_for_timeout(1500)  # until its pictures are decoded
             page.screenshot(path=home / "gallery.png")
             with Image.open(home / "gallery.png") as shot:
@@ -97,7 +99,10 @@ def screens(names: list[str]) -> None:
 
 
 def _run_in_terminal(home: Path) -> list[list[Any]]:
-    """The characters of the terminal while one of the last pairs is painted."""
+    """The characters of the terminal while one of the last pairs is half painted.
+
+    The temporary folder is shown as the reader's own: ``~/studio``.
+    """
     import pyte
 
     command = [sys.executable, "-m", "pipeline", "run", "--config", str(home / "config.yaml")]
@@ -123,12 +128,24 @@ def _run_in_terminal(home: Path) -> list[list[Any]]:
             break
         done = len(list((home / "outbox").glob("*.enhanced.png")))
         shown = "\n".join(screen.display)
-        if 4 <= done < 8 and "loss" in shown:  # the last one of these that is complete
+        half = any(40 <= int(percent) <= 75 for percent in re.findall(r" (\d+)%", shown))
+        if 4 <= done < 8 and half and "loss" in shown:  # the last one of these that is complete
             kept = [
                 [screen.buffer[row][column] for column in range(COLUMNS)] for row in range(ROWS)
             ]
     os.waitpid(process, 0)
-    return kept
+    return [_with_name(row, str(home), "~/studio") for row in kept]
+
+
+def _with_name(row: list[Any], path: str, name: str) -> list[Any]:
+    """A row with another name for a path; the rest of the row keeps its place."""
+    while (at := "".join(cell.data for cell in row).find(path)) >= 0:
+        named = [row[at]._replace(data=letter) for letter in name]
+        rest = row[at + len(path) :]
+        gap = "".join(cell.data for cell in rest).find("   ")  # what follows is aligned right
+        spaces = [rest[gap]] * (len(path) - len(name))
+        row = [*row[:at], *named, *rest[:gap], *spaces, *rest[gap:]]
+    return row
 
 
 def _terminal_page(screen: list[list[Any]]) -> str:

@@ -29,13 +29,13 @@ def steps(painted: str, photo_path: str, square: str, prefix: str) -> None:
         wide = _part(rgb, square).repeat_interleave(ZOOM, 1).repeat_interleave(ZOOM, 2)
         return add_caption(wide, caption)
 
-    cells = [cut(picture, "stylised")]
+    cells = [cut(picture, "stylized")]
     for name in ORDER:
         strength = WEAKER.get(name, STRENGTH)
         options = Enhance.model_validate({"preset": "none", name: strength})
         cells.append(cut(enhance(picture, options, photo).picture, f"{name} {strength:g}"))
     _save(build_contact_sheet(cells, 4), f"{prefix}-steps.jpg")
-    whole = [add_caption(picture, "stylised")]
+    whole = [add_caption(picture, "stylized")]
     for preset in PRESETS:
         if preset != "none":
             whole.append(add_caption(enhance(picture, Enhance(preset=preset)).picture, preset))

@@ -39,9 +39,9 @@ def doctor_report(loaded: Loaded) -> dict[str, Any]:
 def doctor_text(report: dict[str, Any]) -> str:
     """The report for people."""
     lines = [
-        f"{'ok  ' if f['good'] else 'BAD '} {f['name']:18}{f['says']}" for f in report["findings"]
+        f"{'ok  ' if f['good'] else 'FAIL'} {f['name']:18}{f['says']}" for f in report["findings"]
     ]
-    return "\n".join([*lines, "all well" if report["healthy"] else "see BAD above"])
+    return "\n".join([*lines, "no problems found" if report["healthy"] else "see FAIL above"])
 
 
 def _check(name: str, check: Callable[[Any], str], subject: Any) -> Finding:
@@ -63,7 +63,7 @@ def _describe_machine() -> Finding:
 def _check_folders(loaded: Loaded) -> list[Finding]:
     """Check the folders of the config, where there is one."""
     if not loaded.found:
-        says = "none in this folder, so folders are not checked; `init DIR` makes one"
+        says = "there is none here, so folders are not checked; `init DIR` creates one"
         return [{"name": "config.yaml", "good": True, "says": says}]
     config = loaded.config
     return [
@@ -80,7 +80,7 @@ def _check_inbox(folder: Path) -> str:
     except FileNotFoundError:
         hint = "create it, or set another folder"
         raise ConfigError("no such folder", where=str(folder), hint=hint) from None
-    return f"{folder}: readable, {count} names in it"
+    return f"{folder}: readable; files and folders in it: {count}"
 
 
 def _check_output_folder(folder: Path) -> str:
@@ -101,7 +101,7 @@ def _describe_links(folder: Path) -> str:
     try:
         os.link(folder / "b", folder / "c")
     except OSError:
-        return "no hard links (renaming instead)"
+        return "no hard links (files are renamed instead)"
     return "hard links"
 
 

@@ -21,17 +21,22 @@ def print_dry_run(loaded: Loaded, as_json: bool, limit: int | None = None) -> in
     """
     inbox = loaded.config.inbox
     if not is_folder(inbox) and not worked_before(loaded.config):
-        print(f"nothing to do: there is no {inbox} yet; `run` creates it", file=sys.stderr)
+        print(
+            f"nothing to do: the inbox {inbox} does not exist yet; `run` creates it",
+            file=sys.stderr,
+        )
         return 0
     found = preview(loaded)
     due = found.due()[:limit]
     for pair in (*due, *(pair for pair in found.plan.pairs if not pair.due)):
+        examined = pair.content not in found.unexamined
         if as_json:
             row = {"content": pair.content, "style": pair.style, "why": pair.why}
-            print(json.dumps(row), flush=True)
+            print(json.dumps(row | {"examined": examined}), flush=True)
         else:
-            verb = "make" if pair.due else "skip"
-            print_lines(visible(f"{verb}  {pair.content}  {pair.style or '-'}  {pair.why}"))
+            verb = "paint" if pair.due else "skip "
+            why = pair.why + ("" if examined else ", not examined yet")
+            print_lines(visible(f"{verb}  {pair.content}  {pair.style or '-'}  {why}"))
     device = loaded.config.device
     devices = [device] if isinstance(device, str) else device
     works = Counter(works_of(pair.job) for pair in due if pair.job)

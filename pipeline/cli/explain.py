@@ -33,15 +33,15 @@ def explain_report(loaded: Loaded, file: Path) -> Report:
     """Everything that decides whether one file is processed. Reads no other file of the inbox.
 
     Raises:
-        UsageError: When the file lies outside the inbox.
+        UsageError: The file lies outside the inbox, or is not there and was never seen.
     """
     if is_web_address(str(file)):
         what, hint = why_web_address(str(file))
         raise UsageError(what, where=str(file).replace(":/", "://", 1), hint=hint)
     if is_folder(file):
         raise UsageError("is a folder", where=str(file), hint="name a file in it")
-    content = content_of(loaded.config.inbox, file)
     config = loaded.config
+    content = content_of(config.inbox, file)
     with open_ledger(loaded) as ledger:
         pairs = [
             pair_row(pair, ledger)
@@ -64,10 +64,11 @@ def explain_report(loaded: Loaded, file: Path) -> Report:
     quarantined = [
         kept for kept in quarantined_photos(config.quarantine) if kept.content == content
     ]
+    if not (there or pairs or sighting or versions or quarantined):
+        raise UsageError("no such file", where=str(file), hint=_hint(config.inbox, content))
     return {
         "content": encodable(content),
         "there": there,
-        "similar": None if there or pairs or sighting else _similar(config.inbox, content),
         "still": any(found.content == content for found in scan.settled),
         "refused": failure_row(failure),
         "quarantine": [quarantine_row(kept) for kept in quarantined],
@@ -75,7 +76,13 @@ def explain_report(loaded: Loaded, file: Path) -> Report:
         "pairs": pairs,
         "versions": versions,
         "plan": [
-            {"style": p.style, "why": p.why, "will_be_made": p.due, "same_as": encodable(p.same_as)}
+            {
+                "style": p.style,
+                "why": p.why,
+                "will_be_made": p.due,
+                "same_as": encodable(p.same_as),
+                "examined": p.content not in found.unexamined,
+            }
             for p in plan
         ],
     }
@@ -85,17 +92,16 @@ def explain_text(report: Report) -> str:
     """The report for people."""
     lines = [report["content"]]
     if not report["there"]:
-        near = f"; did you mean {report['similar']!r}?" if report["similar"] else ""
-        lines.append(f"  is not in the inbox now{near}")
+        lines.append("  is no longer in the inbox")
     lines += [f"  in quarantine: {quarantine_line(file)}; `retry`" for file in report["quarantine"]]
     if report["refused"]:
         lines.append(f"  not taken: {report['refused']['code']}: {report['refused']['message']}")
     elif report["there"] and not report["still"]:
-        lines.append("  still being written: taken once it has stopped changing for a while")
+        lines.append("  still changing: it is taken once it has not changed for a moment")
     if not report["styles"]:
-        lines.append("  no match rule gives it a style")
+        lines.append("  no match rule gives it a style, so it is not painted")
     elif not report["plan"] and not report["refused"]:
-        lines.append(f"  the match rules give it: {', '.join(report['styles'])}")
+        lines.append(f"  styles by the match rules: {', '.join(report['styles'])}")
     lines += [_plan_line(pair) for pair in report["plan"] if pair["style"]]
     lines += [f"  {pair_line(pair)}" for pair in report["pairs"]]
     notes = {note: None for pair in report["pairs"] for note in pair["notes"]}
@@ -104,29 +110,32 @@ def explain_text(report: Report) -> str:
         if pair["deleted"]:
             lines.append(
                 f"  deleted from the outbox: {', '.join(pair['deleted'])}; "
-                f"`retry {pair['job']}` renders it again"
+                f"`retry {pair['job']}` paints it again"
             )
     if report["versions"]:
-        lines += ["", "  earlier versions; `restore VERSION` brings one back:"]
+        lines += ["", "  earlier versions (`restore VERSION` brings one back):"]
         lines += [f"  {version_line(version)}" for version in report["versions"]]
     return "\n".join(map(visible, lines))
 
 
-def _similar(inbox: Path, content: str) -> str | None:
-    """The file of the inbox that was probably meant."""
+def _hint(inbox: Path, content: str) -> str:
+    """The file of the inbox that was probably meant, or which files can be named."""
     near = nearest_path(inbox / content)
-    return encodable(near.relative_to(inbox).as_posix()) if near else None
+    if near is None:
+        return "name a file in the inbox, or a finished picture"
+    return f"did you mean {encodable(near.relative_to(inbox).as_posix())!r}?"
 
 
 def _plan_line(pair: Report) -> str:
     if pair["why"] == "style waits":
         return f"  {pair['style']}: waits until its painting and its weights can be read"
-    verb = "will be made" if pair["will_be_made"] else "not rendered again"
+    verb = "will be painted" if pair["will_be_made"] else "not painted again"
     same = f", the same photo as {pair['same_as']}" if pair["same_as"] else ""
+    same += "" if pair["examined"] else "; not examined yet, so it may be damaged"
     hint = {
         "failed before": "; `retry` tries again",
-        "draft deleted": ", someone deleted its draft; `retry JOB` renders it in full",
-        "restored": ", an earlier version was restored; `retry FILE` renders it as configured",
+        "draft deleted": ", someone deleted its draft; `retry JOB` paints it in full",
+        "restored": ", an earlier version was restored; `retry FILE` paints it as configured",
     }.get(pair["why"], "")
     return f"  {pair['style']}: {verb}: {pair['why']}{same}{hint}"
 

@@ -23,14 +23,14 @@ OptionsType = TypeVar("OptionsType", bound=Options)
 RENAMED = {"preset": "enhance", "steps": "enhance_steps"}
 
 
-# The headings of `--help`. Flags that stand in no list: those of the transfer are for experts,
-# those of enhancement and output are under FINISH.
+# The headings of `--help`. A flag that is in no list is under the heading of its model, see REST.
 GROUPS = {
     "Size": "size upscale upscale_by upscale_model block",
     "Look": "content_weight style_weight style_scale colors tv_weight init",
 }
-FINISH = "Finish"
+OUTPUT = "Output"
 EXPERT = "Expert"
+REST: dict[type[Options], str] = {Enhance: "Finish", OutputFormat: OUTPUT, Transfer: EXPERT}
 # Flags whose values are written in another form than in a config.
 METAVARS = {"init": "{content|noise|style|FILE}", "scales": "N,N", "steps": "N,N", "depths": "N,N"}
 
@@ -51,10 +51,10 @@ def option_groups() -> dict[str, tuple[Any, ...]]:
     }
     groups = {title: names.split() for title, names in GROUPS.items()}
     listed = {name for names in groups.values() for name in names}
-    groups |= {FINISH: [], EXPERT: []}
+    groups |= {title: [] for title in REST.values()}
     for flag, (model, _) in models.items():
         if flag not in listed:
-            groups[EXPERT if model is Transfer else FINISH].append(flag)
+            groups[REST[model]].append(flag)
     return {
         title: tuple(_build_flag(*models[flag]) for flag in flags)
         for title, flags in groups.items()

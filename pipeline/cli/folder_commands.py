@@ -39,17 +39,23 @@ def run(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: EventsOption = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what a run would do and why; write nothing.")
+        bool, typer.Option("--dry-run", help="Only print what would be done, and why.")
     ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Start at most this many jobs.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Start at most this many jobs.", metavar="N")
+    ] = None,
     until: Annotated[
         str | None,
-        typer.Option(help="Stop at a time (06:00) or after a while (8h).", metavar="TIME"),
+        typer.Option(
+            help="Stop at a time of day (06:00) or after a duration (8h).", metavar="TIME"
+        ),
     ] = None,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Ignore schedule.hours.")] = False,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Work outside `schedule.hours`, too.")
+    ] = False,
     plain: PlainOption = False,
 ) -> None:
-    """Render all pictures that are missing or out of date, then exit."""
+    """Paint every photo that has no picture or an old one, then exit."""
     from pipeline.cli.dry_run import print_dry_run
     from pipeline.config.loading import load
     from pipeline.daemon import run as running
@@ -74,10 +80,10 @@ def run(
 def watch(
     config: ConfigOption = DEFAULT_CONFIG, as_json: EventsOption = False, plain: PlainOption = False
 ) -> None:
-    """Like run, but keep watching the inbox for new photos.
+    """Do what `run` does, then wait for more photos.
 
-    The first Ctrl-C, SIGTERM or SIGHUP stops cleanly and puts running jobs back into the queue; a
-    second one stops at once.
+    Stop it with Ctrl-C: running jobs go back into the queue. A second Ctrl-C stops at once. SIGTERM
+    and SIGHUP have the same effect.
     """
     from pipeline.config.loading import load
     from pipeline.daemon import run as running
@@ -88,16 +94,25 @@ def watch(
 @app.command()
 def serve(
     config: ConfigOption = DEFAULT_CONFIG,
-    host: Annotated[str | None, typer.Option(help="Overrides serve.host of the config.")] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="The address to listen on, instead of `serve.host`.", metavar="HOST"),
+    ] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Overrides serve.port; 0: any free port.")
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="The port, instead of `serve.port`; 0 takes any free one.",
+            metavar="PORT",
+        ),
     ] = None,
 ) -> None:
-    """Serve the gallery as a local web page with live progress.
+    """Show the gallery as a local web page, with live progress.
 
-    The page accepts photos by drag and drop. Works with or without a running watch. At a loopback
-    address every user of this machine has access; at any other address, a visitor needs the token
-    in the printed URL.
+    You can drop photos on the page. It works with and without a running `watch`. Every user of this
+    machine can open it. At an address that other machines can reach, visitors need the token in
+    the URL that is printed.
     """
     from pipeline.config.loading import load
     from pipeline.gallery.server.run import serve_gallery
@@ -110,13 +125,15 @@ def pause(
     config: ConfigOption = DEFAULT_CONFIG,
     until: Annotated[
         str | None,
-        typer.Option(help="Resume at a time (18:00) or after a while (90m).", metavar="TIME"),
+        typer.Option(
+            help="Resume at a time of day (18:00) or after a duration (90m).", metavar="TIME"
+        ),
     ] = None,
     now: Annotated[
-        bool, typer.Option("--now", help="Interrupt running jobs instead of finishing them.")
+        bool, typer.Option("--now", help="Stop running jobs, too; they continue later.")
     ] = False,
 ) -> None:
-    """Start no more jobs until `resume`, even after a restart."""
+    """Start no new jobs until you `resume`, even after a restart."""
     from pipeline.config.loading import load
     from pipeline.daemon.planned_pauses import UserPause, save_user_pause
 
@@ -128,12 +145,12 @@ def pause(
 
 @app.command()
 def resume(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """End a pause."""
+    """End a `pause`."""
     from pipeline.config.loading import load
     from pipeline.daemon.planned_pauses import remove_user_pause
 
     paused = remove_user_pause(load(config, complete=False).config.state)
-    print("resumed" if paused else "was not paused")
+    print("resumed" if paused else "nothing to resume: there was no pause")
 
 
 @app.command()
@@ -142,17 +159,21 @@ def status(
     as_json: JsonOption = False,
     healthy: Annotated[
         bool,
-        typer.Option("--healthy", help="Only check the running instance: exit code 0 or 1."),
+        typer.Option("--healthy", help="Only check that `run` or `watch` works: exit code 0 or 1."),
     ] = False,
     within: Annotated[
         float,
-        typer.Option(min=1, help="For --healthy: the loop must have run within this many seconds."),
+        typer.Option(
+            min=1,
+            help="With --healthy: the longest time since the loop last ran, in seconds.",
+            metavar="SECONDS",
+        ),
     ] = 60.0,
 ) -> None:
-    """Show jobs by state, running jobs and the last results.
+    """Show what waits, runs, is done and has failed.
 
-    With --healthy, for service managers: exit code 1 and a reason when no instance is running, its
-    loop hangs, a worker is stuck, or jobs keep failing for reasons other than their photos.
+    --healthy is for service managers. It prints a reason and exits with 1 when no `run` or `watch`
+    is running, its loop or a worker hangs, or jobs keep failing though their photos are good.
     """
     from pipeline.cli.status import find_health_problem, status_report, status_text
     from pipeline.config.loading import load
@@ -160,7 +181,7 @@ def status(
     loaded = load(config, complete=False)
     if healthy:
         problem = find_health_problem(loaded, within)
-        print_report({"healthy": not problem, "why": problem}, as_json, lambda _: problem or "well")
+        print_report({"healthy": not problem, "why": problem}, as_json, lambda _: problem or "ok")
         raise typer.Exit(FAILED if problem else OK)
     print_report(status_report(loaded), as_json, status_text)
 
@@ -179,19 +200,20 @@ def explain(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
     again: Annotated[
-        Path | None, typer.Option(help="Render the finished picture FILE again.", metavar="OUT")
+        Path | None,
+        typer.Option(help="Paint the finished picture FILE again, as OUT.", metavar="OUT"),
     ] = None,
     sources: Annotated[
         list[Path] | None,
-        typer.Option(help="Another folder to search for its photo and paintings.", metavar="DIR"),
+        typer.Option(help="With --again: another folder to search for its photo.", metavar="DIR"),
     ] = None,
     device: DeviceOption = "auto",
     force: ForceOption = False,
 ) -> None:
-    """Show why a file is processed or not, or how a picture was made.
+    """Show why a photo was painted or not, or how a picture was made.
 
-    A finished picture holds a record of how it was made, wherever it is. With --again, it is
-    rendered again from the same photo and paintings, which are found by their checksums.
+    Every finished picture contains a record of how it was made. With --again, it is painted again
+    from the same photo and paintings, which are found by their checksums.
     """
     from pipeline.cli.explain import explain_report, explain_text
     from pipeline.cli.reproduce import picture_report, picture_text, render_again
@@ -214,15 +236,18 @@ def explain(
 )
 def retry(
     jobs: Annotated[
-        list[str] | None, typer.Argument(help="Job ids, or files of the inbox.", metavar="JOB|FILE")
+        list[str] | None,
+        typer.Argument(
+            help="Ids of jobs (see `status`), or files in the inbox.", metavar="JOB|FILE"
+        ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every failed job.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Retry every failed job.")] = False,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Put failed jobs back into the queue.
+    """Try failed jobs again.
 
-    Moves their photos from the quarantine back into the inbox. Given the id of a finished job whose
-    pictures were deleted from the outbox, renders them again.
+    Their photos move from the quarantine back into the inbox. If you deleted the pictures of a
+    finished job, give its id to paint them again.
     """
     from pipeline.cli.retry import nearest_job, retry_jobs
     from pipeline.config.loading import load
@@ -242,21 +267,21 @@ def restore(
     versions: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Ids of versions (see `explain`), or files: a file in .versions, or a photo or "
-            "picture, whose latest earlier version is restored.",
+            help="The id of a version (see `explain FILE`), a file in outbox/.versions, or a photo "
+            "or picture, for its latest earlier version.",
             metavar="VERSION|FILE",
         ),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="The latest earlier version of every picture.")
+        bool, typer.Option("--all", help="Restore the latest earlier version of every picture.")
     ] = False,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Restore earlier versions of pictures.
+    """Bring back earlier versions of pictures.
 
-    The present pictures become an earlier version themselves. Restored pictures stay until `retry`,
-    or until their photo changes.
+    The pictures that they replace become an earlier version themselves. Restored pictures stay
+    until you `retry` them or change their photo.
     """
     from pipeline.cli.restore import restore_report, restore_text
     from pipeline.config.loading import load
@@ -272,10 +297,10 @@ def restore(
 
 @app.command()
 def accept(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Accept an inbox that was moved to another disk.
+    """Confirm that the inbox has moved to another disk.
 
-    Work pauses when the inbox is on another disk and holds no known file, because a disk that is
-    not mounted looks exactly the same.
+    Work pauses when the inbox is on another disk and holds no known photo, because an inbox whose
+    disk is not mounted looks the same.
     """
     from pipeline.cli.retry import accept_inbox
     from pipeline.config.loading import load

@@ -203,7 +203,7 @@ def _parse_axis(text: str, flag: str) -> Axis:
     name = name.strip().replace("-", "_")
     if name not in Transfer.model_fields or not values:
         near = nearest_name(name, Transfer.model_fields)
-        hint = "NAME=V,V,V with NAME a transfer option, such as content_weight"
+        hint = "write NAME=V,V,V; NAME is an option of transfer, such as content_weight"
         hint = f"did you mean {near!r}?" if values and near else hint
         raise UsageError(f"{text!r} is not an option with values", where=flag, hint=hint)
     try:
@@ -260,7 +260,7 @@ def show_progress(
             yield display
         except PipelineError:
             # `main` prints the reason to stderr.
-            display.view.message = "not rendered"
+            display.view.message = "not painted"
             dashboard.update(display.view, time.time())
             raise
 

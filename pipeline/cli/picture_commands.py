@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from pipeline.cli.common import (
+    Command,
     DeviceOption,
     ForceOption,
     JsonOption,
@@ -16,23 +16,26 @@ from pipeline.cli.common import (
     complete_from,
     complete_style,
     examples,
+    help_row,
 )
 from pipeline.config.file_kinds import FILMS_LISTED, WRITTEN_LISTED
 
 StyleArgument = Annotated[
     list[str],
     typer.Argument(
-        help="One or several paintings, each a path or builtin:NAME.",
+        help="The painting: a path, or builtin:NAME. Several are blended.",
         metavar="STYLE",
         autocompletion=complete_style,
     ),
 ]
-SeedOption = Annotated[int, typer.Option(min=0, help="Random seed.")]
+SeedOption = Annotated[
+    int, typer.Option(min=0, help="The random seed, 0 or a larger number.", metavar="N")
+]
 PRESETS = ("draft", "balanced", "fine", "print")
 PresetOption = Annotated[
     str,
     typer.Option(
-        help="Size and steps.",
+        help="The size of the picture and the number of steps.",
         metavar="{" + "|".join(PRESETS) + "}",
         autocompletion=complete_from(PRESETS),
     ),
@@ -40,7 +43,7 @@ PresetOption = Annotated[
 WeightsOption = Annotated[
     str,
     typer.Option(
-        help="Weights of VGG-19.",
+        help="The weights of VGG-19, the network that measures content and style.",
         metavar="{embedded|torchvision|FILE}",
         autocompletion=complete_from(("embedded", "torchvision")),
     ),
@@ -48,13 +51,13 @@ WeightsOption = Annotated[
 NamesOption = Annotated[
     Path | None,
     typer.Option(
-        "--config", help="A config file; STYLE may then be a name from its styles.", metavar="FILE"
+        "--config", help="A config file. STYLE can then be a name from its styles.", metavar="FILE"
     ),
 ]
 ContentArgument = Annotated[str, typer.Argument(help="The photo.", metavar="CONTENT")]
 
 
-class OptionsCommand(TyperCommand):
+class OptionsCommand(Command):
     """A command that takes every transfer, enhancement and output option as a flag.
 
     The models of these options are imported only when such a command is called: importing them
@@ -71,19 +74,19 @@ class OptionsCommand(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the help in groups, what is used most first."""
-        from pipeline.cli.flags import EXPERT, FINISH, option_groups
+        from pipeline.cli.flags import EXPERT, OUTPUT, option_groups
 
         own = super().get_params(ctx)
         arguments = [p for p in own if p.param_type_name == "argument"]
         groups: dict[str, list[Any]] = {"Arguments": arguments, "Common options": []}
         groups |= {title: list(flags) for title, flags in option_groups().items()}
-        elsewhere = {"timelapse": FINISH, "weights": EXPERT}
+        elsewhere = {"timelapse": OUTPUT, "weights": EXPERT}
         for parameter in own:
             if parameter not in arguments:
                 groups[elsewhere.get(parameter.name, "Common options")].append(parameter)
         for title, parameters in groups.items():
             with formatter.section(title):
-                formatter.write_dl([p.get_help_record(ctx) for p in parameters])
+                formatter.write_dl([help_row(parameter, ctx) for parameter in parameters])
 
     def invoke(self, ctx: Any) -> Any:
         """Call the command with its own parameters; the flags go into the context."""
@@ -110,12 +113,15 @@ def stylize(
         typer.Option(
             "-o",
             "--out",
-            help=f"The picture to write; its suffix decides the format: {WRITTEN_LISTED}.",
+            help=f"The picture to write. Its suffix decides the format: {WRITTEN_LISTED}.",
             metavar="OUT",
         ),
     ],
     shares: Annotated[
-        str, typer.Option(help="Weights of several paintings: 2,1.", metavar="LIST")
+        str,
+        typer.Option(
+            help="The weight of each painting: 2,1 takes two thirds from the first.", metavar="N,N"
+        ),
     ] = "",
     preset: PresetOption = "balanced",
     seed: SeedOption = 0,
@@ -124,7 +130,8 @@ def stylize(
     timelapse: Annotated[
         Path | None,
         typer.Option(
-            help=f"Also write an animation of the optimisation: {FILMS_LISTED}.", metavar="FILE"
+            help=f"Also write an animation of how the picture was painted: {FILMS_LISTED}.",
+            metavar="FILE",
         ),
     ] = None,
     force: ForceOption = False,
@@ -132,9 +139,10 @@ def stylize(
     config: NamesOption = None,
     plain: PlainOption = False,
 ) -> None:
-    """Render one picture, without folders.
+    """Paint one photo in one style, without a config.
 
-    Writes OUT and, beside it, its enhanced version OUT.enhanced.SUFFIX.
+    Writes two pictures: `-o coffee.png` writes coffee.png and its enhanced version,
+    coffee.enhanced.png.
     """
     from pipeline.cli import order as ordering
 
@@ -169,10 +177,18 @@ def sweep(
         Path, typer.Option("-o", "--out", help="The folder to write to.", metavar="DIR")
     ],
     rows: Annotated[
-        str, typer.Option(help="An option, and its values from top to bottom.", metavar="NAME=V,V")
+        str,
+        typer.Option(
+            help="An option of `transfer:`, and its values from top to bottom.",
+            metavar="NAME=V,V",
+        ),
     ] = "content_weight=0.03,0.3,3",
     columns: Annotated[
-        str, typer.Option(help="An option, and its values from left to right.", metavar="NAME=V,V")
+        str,
+        typer.Option(
+            help="An option of `transfer:`, and its values from left to right.",
+            metavar="NAME=V,V",
+        ),
     ] = "style_scale=0.5,1,2",
     preset: PresetOption = "draft",
     seed: SeedOption = 0,
@@ -182,9 +198,10 @@ def sweep(
     config: NamesOption = None,
     plain: PlainOption = False,
 ) -> None:
-    """Render a grid over the values of two options, to compare them.
+    """Paint one photo with several values of two options, to compare them.
 
-    Writes a picture for each cell into DIR, and contact-sheet.png, which shows all of them.
+    Writes a picture for each pair of values into DIR, and contact-sheet.png, which shows them all
+    in a grid.
     """
     from pipeline.cli import order as ordering
 

@@ -49,7 +49,7 @@ def picture_text(report: Report) -> str:
         f"  recipe {made['recipe']}, seed {made['seed']}, weights {made['weights']}",
         *(f"  {role:9} {_format_source(part)}" for role, part in parts),
         *(f"  {key:9} {_format_options(made[key])}" for key in ("transfer", "enhance", "output")),
-        "  `explain FILE --again OUT` renders it again",
+        "  `explain FILE --again OUT` paints it again",
     ]
     return "\n".join(map(visible, lines))
 
@@ -96,7 +96,7 @@ def render_again(
     """
     made = read_provenance(file) if is_file(file) else None
     if made is None:
-        hint = "only a picture that this program made can be rendered again"
+        hint = "only a picture that this program made can be painted again"
         raise UsageError("contains no record of how it was made", where=str(file), hint=hint)
     loaded = load_config(config) if is_file(config) else None
     job = rebuild_job(made, file, loaded, sources)

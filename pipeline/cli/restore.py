@@ -23,5 +23,5 @@ def restore_text(report: Report) -> str:
         f"{verb}{by}: {one['content']} x {one['style']}, version {one['version']}"
         for one in report["restored"]
     ]
-    lines.append("`retry FILE` renders a picture again as configured")
+    lines.append("`retry FILE` paints a picture again as configured")
     return "\n".join(map(visible, lines))

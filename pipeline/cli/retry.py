@@ -52,7 +52,7 @@ def nearest_job(loaded: Loaded, name: str) -> str:
         pairs = ledger.pairs()
     jobs, contents = [pair.job for pair in pairs], [pair.content for pair in pairs]
     if set(_find_contents(loaded, [name], [])) & set(contents):
-        return "none of its jobs failed; `explain FILE` lists them, `retry JOB` renders one again"
+        return "none of its jobs failed; `explain FILE` lists them, `retry JOB` paints one again"
     near = nearest_name(name, jobs, cutoff=0.75) or nearest_name(name, contents, cutoff=0.75)
     near = near or next(map(str, filter(None, [nearest_path(Path(name))])), None)
     return f"did you mean {near!r}?" if near else ""

@@ -33,7 +33,8 @@ def init(
     paintings: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Pictures or folders of pictures, which are copied, or builtin:NAME.",
+            help="A picture, a folder of pictures, or builtin:NAME. Pictures are copied. "
+            "Default: two starter styles.",
             metavar="PAINTING",
         ),
     ] = None,
@@ -41,7 +42,7 @@ def init(
 ) -> None:
     """Set up a folder with a config, an inbox and styles.
 
-    Nothing that is there already is changed. With --config the config gets this name.
+    Files that are already there stay as they are.
     """
     from pipeline.config.new_studio import create_studio, created_text
 
@@ -50,7 +51,7 @@ def init(
 
 @app.command()
 def styles(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """List the styles, with their paintings."""
+    """List your styles, and the starter styles."""
     from pipeline.cli.styles import styles_report, styles_text
     from pipeline.config.loading import load_or_starters
 
@@ -59,17 +60,20 @@ def styles(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 
 @app.command()
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Validate config.yaml and the files that it names."""
+    """Check config.yaml, and that the files it names exist."""
     from pipeline.config.loading import load
 
     loaded = load(config)
-    styles, rules = len(loaded.manifest.styles), len(loaded.manifest.rules)
-    print(f"{config}: good; {format_count(styles, 'style')}, {format_count(rules, 'match rule')}")
+    rules = loaded.config.match
+    matching = "every photo gets every style"  # the default
+    if rules is not None:
+        matching = format_count(len(rules), "match rule")
+    print(f"{config}: ok; {format_count(len(loaded.manifest.styles), 'style')}, {matching}")
 
 
 @app.command()
 def schema(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Print the JSON Schema of config.yaml."""
+    """Print the JSON Schema of config.yaml, for editors."""
     from pipeline.config.loading import json_schema
 
     del config  # every command accepts it; the schema does not depend on it
@@ -78,7 +82,7 @@ def schema(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 @app.command()
 def doctor(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Check machine, folders, weights and device by using them."""
+    """Test this machine: folders, decoder, weights and device."""
     from pipeline.cli.doctor import doctor_report, doctor_text
     from pipeline.config.loading import load_or_starters
 
@@ -94,16 +98,20 @@ def service(
     ],
     config: ConfigOption = DEFAULT_CONFIG,
     user: Annotated[
-        bool, typer.Option("--user", help="systemd: a unit for your own account, without root.")
+        bool, typer.Option("--user", help="systemd: a unit of your own account, without root.")
     ] = False,
     account: Annotated[
-        str, typer.Option(help="systemd: the user it runs as; default: the owner of the inbox.")
+        str,
+        typer.Option(
+            help="systemd: the user that it runs as. Default: the owner of the inbox.",
+            metavar="USER",
+        ),
     ] = "",
 ) -> None:
-    """Print a systemd unit or a launchd agent for this config.
+    """Print a service file for systemd or launchd.
 
-    The service runs `watch` permanently with this Python and this config. It may write to the
-    folders of the config and to little else.
+    The service runs `watch` with this Python and this config, and starts with the machine. It may
+    write to the folders of the config and to little else.
     """
     from pipeline.cli.service_units import KINDS, build_service_file, find_missing_folders
     from pipeline.config.loading import load

@@ -59,7 +59,7 @@ def status_report(loaded: Loaded) -> Report:
             "inbox": str(loaded.config.inbox),
             "outbox": str(loaded.config.outbox),
             "instance": instance,
-            "health": find_trouble(instance, time.time()) or "well",
+            "health": find_trouble(instance, time.time()) or "ok",
             "held": _find_pause(loaded, instance),
             "next_opening": next_opening(loaded.config.schedule, time.time()),
             "queue": {key: (instance or {}).get(key) for key in QUEUE_KEYS},
@@ -119,7 +119,7 @@ def _get_trouble(instance: Report | None) -> str:
 
 
 def find_health_problem(loaded: Loaded, within: float) -> str:
-    """What is wrong with the running instance; "" when it is well. Reads no database."""
+    """What is wrong with the running instance; "" when it works. Reads no database."""
     return find_trouble(read_instance(loaded.config.state), time.time(), within)
 
 
@@ -138,15 +138,15 @@ def status_text(report: Report) -> str:
     running = (
         f"`pipeline {instance['command']}` is running (process {instance['pid']})"
         if instance and "pid" in instance
-        else "no instance is running"
+        else "no `run` or `watch` is running"
     )
     lines = [f"{report['inbox']} -> {report['outbox']}; {running}"]
     if instance and instance.get("paused"):
         lines.append(f"paused: {instance['paused']}")
     elif report["held"]:
         lines.append(report["held"])
-    if instance and report["health"] != "well":
-        lines.append(f"not well: {report['health']}")
+    if instance and report["health"] != "ok":
+        lines.append(f"not healthy: {report['health']}")
     queue = report["queue"]
     if queue["seconds_left"]:
         rate = f", {queue['per_hour']:.0f} an hour" if queue["per_hour"] else ""
@@ -174,7 +174,7 @@ def status_text(report: Report) -> str:
             for file in report["refused"]
         ]
     if report["quarantine"]:
-        lines += ["", f"in quarantine: {len(report['quarantine'])}; `retry FILE` retries one:"]
+        lines += ["", f"in quarantine: {len(report['quarantine'])}; `retry FILE` tries one again:"]
         lines += [f"  {quarantine_line(file)}" for file in report["quarantine"]]
     if (kept := report["versions"])["count"]:
         size = format_size(kept["bytes"])

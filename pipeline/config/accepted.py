@@ -7,6 +7,8 @@ from typing import Any
 from pydantic import BaseModel
 
 LONG_LIST = 8  # words; of a longer list only the first and the last are shown
+LONG_NUMBER = 100_000  # from here on, digits are shown in groups of three
+POWER = 1 << 31  # from here on, a power of two is shown as such
 
 Schema = dict[str, Any]
 Describe = Callable[[Schema, Schema, str], str]
@@ -41,7 +43,11 @@ def example_of(model: type[BaseModel], name: str) -> str:
 def yaml_value(value: Any) -> str:
     """A value as one would write it in YAML."""
     if value is None:
-        return "absent"
+        return "not set"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and value >= LONG_NUMBER:
+        return f"{value:_}"  # YAML reads 5_000_000 as a number
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(yaml_value, value))}]"
     if isinstance(value, dict):
@@ -112,7 +118,7 @@ def _describe(schema: Schema, defs: Schema, quote: str) -> str:
 
 
 def _describe_object(schema: Schema, defs: Schema, quote: str) -> str:
-    name = _describe(schema.get("propertyNames", {"type": "string"}), defs, quote)
+    name = _describe({"type": "string"} | schema.get("propertyNames", {}), defs, quote)
     inner = schema.get("additionalProperties") or next(iter(schema["patternProperties"].values()))
     return f"{name}: {_describe(inner, defs, quote)}"
 
@@ -129,9 +135,14 @@ def _describe_number(schema: Schema, _defs: Schema, _quote: str) -> str:
     high = schema.get("maximum", schema.get("exclusiveMaximum"))
     least = "above" if "exclusiveMinimum" in schema else "from"
     most = "below" if "exclusiveMaximum" in schema else "to"
-    start = "" if low is None else f"{least} {yaml_value(low)}"
-    end = "" if high is None else f"{most} {yaml_value(high)}"
+    start = "" if low is None else f"{least} {_end_of_range(low)}"
+    end = "" if high is None else f"{most} {_end_of_range(high)}"
     return " ".join(filter(None, (kind, start, end)))
+
+
+def _end_of_range(value: float) -> str:
+    power = isinstance(value, int) and value >= POWER and value & (value - 1) == 0
+    return f"2^{value.bit_length() - 1}" if power and isinstance(value, int) else yaml_value(value)
 
 
 def _describe_string(schema: Schema, _defs: Schema, _quote: str) -> str:

@@ -164,13 +164,13 @@ UpscaleBy = Literal["transfer", "lanczos", "model"]
 
 
 class Enhance(Options):
-    """The chain of steps that makes the enhanced picture: a preset, or your own.
+    """The steps that make the enhanced picture: a preset, or your own.
 
-    A strength given under a step's name replaces that of the chain; 0 removes the step.
+    A strength under a step's name replaces that of the preset; 0 removes the step.
     """
 
     preset: ChainName = Field(
-        "natural", description="The preset chain of steps; see docs/enhancement.md."
+        "natural", description="A ready-made chain of steps; see docs/enhancement.md."
     )
     steps: Annotated[Annotated[tuple[Step, ...], Field(max_length=LONGEST)] | None, FromList] = (
         Field(
@@ -194,8 +194,8 @@ class Enhance(Options):
     )
     upscale_by: UpscaleBy = Field(
         "transfer",
-        description="How the picture is enlarged: with new brushwork (transfer), by plain "
-        "interpolation (lanczos), or by a learned model (model).",
+        description="How the picture is enlarged. transfer: with new brushwork. lanczos: by plain "
+        "interpolation. model: by a learned model.",
     )
     upscale_model: LocalPath | None = Field(
         None,

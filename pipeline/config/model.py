@@ -82,8 +82,8 @@ class StyleEntry(Options):
     )
     transfer: Transfer = Field(
         Transfer(),
-        description="Transfer options for this style. They override the preset and the "
-        "general transfer options.",
+        description="Options of the painting, for this style. They override the preset and the "
+        "general `transfer`.",
     )
 
     @model_validator(mode="after")
@@ -147,16 +147,14 @@ class Config(Options):
     )
     device: Annotated[Device | Devices, FromList] = Field(
         "auto",
-        description="The device that computes pictures: auto, cpu, cuda, cuda:1, mps, xpu, "
-        "or a list with one worker for each entry. auto uses every accelerator, "
-        "or else the CPU.",
+        description="The device that paints: auto, cpu, cuda, cuda:1, mps, xpu, or a list, which "
+        "starts a worker for each entry. auto uses every GPU, or the CPU if there is none.",
     )
     slots: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
         "auto",
         examples=[2, "auto"],
-        description="Workers for each entry of device. auto: one, or several if device is "
-        "auto and small pictures fit together into the memory of an "
-        "accelerator.",
+        description="Workers for each entry of device. auto: one; with `device: auto` also "
+        "several, if several small pictures fit into the memory of a GPU.",
     )
     preset: PresetName = Field(
         "balanced",
@@ -164,10 +162,10 @@ class Config(Options):
     )
     first: Literal["draft", "full"] = Field(
         "full",
-        description="The first picture of a photo in a style: draft renders a small one with the "
-        "preset draft, which the full picture replaces; full renders the full picture at "
-        "once. There are no drafts with `schedule.runs`, with `run --limit`, and while "
-        "more than 50 pairs wait.",
+        description="What you get first of each pair. draft: a small picture, painted with "
+        "the preset draft, until the full one replaces it. full: only the full picture. "
+        "There are no drafts with `schedule.runs`, with `run --limit`, or while more than "
+        "50 pairs wait.",
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
         0, description="The random seed. The same seed gives the same picture on the same device."
@@ -183,7 +181,7 @@ class Config(Options):
         description="The folder to which `after: archive` moves photos.",
     )
     failed: Literal["leave", "quarantine"] = Field(
-        "leave", description="What happens to a photo that has failed and is not retried."
+        "leave", description="What happens to a photo that failed and will not be tried again."
     )
     quarantine: LocalPath = Field(
         Path("quarantine"),
@@ -192,15 +190,15 @@ class Config(Options):
     )
     keep: Literal["replaced", "latest"] = Field(
         "replaced",
-        description="What happens to finished pictures when newer ones of the same photo "
-        "and style replace them: replaced keeps them in outbox/.versions for "
-        "`restore`; latest does not keep them.",
+        description="What happens to a finished picture when a newer one of the same photo and "
+        "style replaces it. replaced: it moves to outbox/.versions, for `restore`. latest: "
+        "it is deleted.",
     )
     versions: Versions = Field(
         Versions(), description="How many earlier pictures `keep: replaced` keeps."
     )
     transfer: Transfer = Field(
-        Transfer(), description="Transfer options for all styles. They override the preset."
+        Transfer(), description="Options of the painting, for all styles. They override the preset."
     )
     enhance: Enhance = Field(Enhance(), description="Options for the enhanced picture.")
     styles: dict[StyleName, StyleEntry] = Field(
@@ -209,19 +207,19 @@ class Config(Options):
     match: Annotated[tuple[MatchRule, ...] | None, FromList] = Field(
         None,
         description="Which photos get which styles. The first rule that matches a photo "
-        "applies. Absent: every photo gets every style.",
+        "applies. Default: every photo gets every style.",
     )
     watch: Watch = Field(Watch(), description="How the inbox is watched.")
     limits: Limits = Field(Limits(), description="Limits for one file or one job.")
-    hooks: Hooks = Field(Hooks(), description="Programs that are started for results.")
+    hooks: Hooks = Field(Hooks(), description="Programs to start when a pair or a batch is done.")
     output: OutputFormat = Field(
         OutputFormat(), description="The file format of finished pictures."
     )
     timelapse: Timelapse = Field(
-        Timelapse(), description="An animation of how the picture develops."
+        Timelapse(), description="A short animation of how each picture was painted."
     )
     schedule: Schedule | None = Field(
-        None, description="When jobs may run. Absent: whenever there is work."
+        None, description="When jobs may run. Default: whenever there is work."
     )
     queue: Queue = Field(Queue(), description="The order in which photos are painted.")
     metrics: Metrics = Field(Metrics(), description="Metrics for Prometheus.")

@@ -25,19 +25,19 @@ TEMPLATE = """\
 # yaml-language-server: $schema={schema}
 #
 # What is painted, and how. A running `watch` notices when you save this file.
-# `python -m pipeline check` tests it; all keys are explained in docs/config.md.
+# `pipeline check` tests it; all keys are explained in docs/config.md.
 
 inbox: inbox             # drop photos here
-outbox: outbox           # pictures appear here; open outbox/index.html to see them all
+outbox: outbox           # pictures appear here; open outbox/index.html to see all of them
 preset: balanced         # draft 256 | balanced 512 | fine 1024 | print 2048 (long side in px)
-first: draft             # a small picture of every photo soon, then the full one | full: only that
+first: draft             # draft: a small picture soon, then the full one | full: only the full one
 
 # Each style is a name of your own, and a painting: a path, or one of the starter styles
-# (`python -m pipeline styles` lists them).
+# (`pipeline styles` lists them).
 styles:
 {styles}
 
-# Every photo gets every style. To choose, remove the # here; the first rule that fits counts.
+# Every photo gets every style. To choose, remove the # here: the first rule that matches applies.
 # match:
 #   - {{inbox: "portraits/**", styles: [{first}]}}
 #   - {{inbox: "**", styles: [{names}]}}
@@ -103,7 +103,7 @@ def created_text(created: Created) -> str:
     return (
         f"Made {created.config} with these styles: {', '.join(created.styles)}.\n"
         f"Put photos into {folder / 'inbox'}, then type:\n\n"
-        f"  cd {shlex.quote(str(folder))}\n  python -m pipeline watch{option}"
+        f"  cd {shlex.quote(str(folder))}\n  pipeline watch{option}"
     )
 
 

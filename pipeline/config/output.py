@@ -30,7 +30,7 @@ class OutputFormat(Options):
     format: Format = Field("png", description=f"The file format; {join_words(_EXTRAS)}.")
     quality: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None,
-        description=f"The quality of {join_words(QUALITY)}. Absent: "
+        description=f"The quality of {join_words(QUALITY)}. Default: "
         f"{join_words(map(str, QUALITY.values()))}, which look equally good.",
     )
     lossless: bool = Field(
@@ -41,9 +41,8 @@ class OutputFormat(Options):
     )
     profile: Profile = Field(
         "srgb",
-        description="The colour space in which the picture is computed and written; the "
-        "file names it. display-p3 keeps colours of photos and paintings that "
-        "sRGB cannot represent.",
+        description="The colour space of the picture, from computing to the file. display-p3 keeps "
+        "strong colours that sRGB cannot represent.",
     )
     metadata: Literal["keep", "none"] = Field(
         "keep",
@@ -51,11 +50,11 @@ class OutputFormat(Options):
     )
     gps: bool = Field(False, description="Also copy the place where the photo was taken.")
     provenance: bool = Field(
-        True, description="Write into the file how it was made, for `explain`."
+        True, description="Write into the file how the picture was made, for `explain`."
     )
     ground: Ground = Field(
         "white",
-        description="The background of transparent areas in a format without transparency "
+        description="The colour behind transparent areas in a format without transparency "
         f"({join_words(_OPAQUE)}).",
     )
 

@@ -131,7 +131,7 @@ class Schedule(Options):
     )
     timezone: Annotated[str, AfterValidator(_check_zone)] | None = Field(
         None,
-        description="The time zone of these times, such as Europe/Berlin. Absent: this machine's.",
+        description="The time zone of these times, such as Europe/Berlin. Default: this machine's.",
     )
     at_end: AtEnd = Field(
         "checkpoint",

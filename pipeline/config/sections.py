@@ -25,8 +25,8 @@ class Watch(Options):
     )
     poll_seconds: Annotated[float, Field(gt=0, le=86400)] = Field(
         5.0,
-        description="The same for a disk that reports no file-system events (network and "
-        "container mounts).",
+        description="The same for a disk that reports no file-system events, such as a network or "
+        "container mount.",
     )
     ignore: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], FromList] = Field(
         (), description="File names to ignore, in addition to those listed in docs/reliability.md."
@@ -43,7 +43,7 @@ class Limits(Options):
 
     pixels: Annotated[int, Field(ge=1, le=2**31)] = Field(
         120_000_000,
-        description="Largest photo, as width times height. Of an animation only one frame counts.",
+        description="Largest photo: width times height. Of an animation one frame counts.",
     )
     bytes: Bytes = Field(512_000_000, description="Largest file size of a photo.")
     exif: Bytes = Field(1_000_000, description="EXIF or XMP larger than this is ignored.")
@@ -67,17 +67,17 @@ class Limits(Options):
     decode_seconds: Seconds = Field(60.0, description="Longest time to decode one photo.")
     decode_bytes: Bytes = Field(3 << 30, description="Maximum memory to decode one photo.")
     side: Annotated[int, Field(ge=16, le=32768)] = Field(
-        4096, description="Largest size in px that a side file may request."
+        4096, description="Largest size in px that a side file may set."
     )
     stall_seconds: Seconds = Field(
         600.0,
-        description="A worker that sends nothing for this many seconds (or for ten times "
-        "its longest step) is stopped.",
+        description="A worker is stopped when it sends nothing for this many seconds (or for ten "
+        "times its longest step, if that is more).",
     )
     free_bytes: Bytes = Field(
         100_000_000,
-        description="Work pauses when a disk has less free space than this, or less than 5 "
-        "% on a smaller disk.",
+        description="Work pauses when a disk has less free space than this; on a small disk, less "
+        "than 5 %.",
     )
 
 
@@ -91,7 +91,7 @@ class Versions(Options):
 
 
 class Hooks(Options):
-    """Programs started for results, without a shell. Each gets the result as JSON on stdin."""
+    """Programs to start, without a shell. Each gets the result as JSON on stdin."""
 
     on_done: Annotated[tuple[SystemText, ...], FromList] = Field(
         (), description="Program to start after each finished pair, with its arguments."
@@ -134,7 +134,10 @@ class Queue(Options):
 
 
 class Timelapse(Options):
-    """An animation of how the picture develops, in a file next to it. Not part of the recipe."""
+    """A short animation of how a picture was painted, in a file beside it.
+
+    A change here renders no picture again.
+    """
 
     format: Literal["webp", "gif", "mp4", "none"] = Field(
         "webp",
@@ -176,12 +179,12 @@ class Metrics(Options):
     file: LocalPath | None = Field(
         None,
         description="File to write, replaced atomically each time: NAME.prom in the folder "
-        "of node_exporter's textfile collector. Absent: none.",
+        "of node_exporter's textfile collector. Default: no file.",
     )
     listen: Annotated[str, Field(pattern=r"^([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}$")] | None = Field(
         None,
         description="HOST:PORT on which to serve the metrics, such as 127.0.0.1:9464. "
-        "Absent: not served.",
+        "Default: not served.",
     )
     anywhere: bool = Field(
         False, description="Allow listen to be an address that other machines can reach."
@@ -218,7 +221,7 @@ class Log(Options):
 
     file: LocalPath | None = Field(
         None,
-        description="The log file. Absent: logs/pipeline.jsonl in the state folder.",
+        description="The log file. Default: logs/pipeline.jsonl in the state folder.",
     )
     level: Literal["debug", "info", "warning", "error", "off"] = Field(
         "info", description="The lowest level that is logged."
@@ -244,7 +247,7 @@ class Serve(Options):
     )
     token: Annotated[str, Field(min_length=16)] | None = Field(
         None,
-        description="The token that visitors must present. Absent: none on this machine's "
+        description="The token that visitors must have. Default: none on this machine's "
         "own address, otherwise a new one at each start.",
     )
     names: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], FromList] = Field(
@@ -263,7 +266,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class Cluster(Options):
-    """The Ray cluster for ``engine: ray``."""
+    """The Ray cluster for `engine: ray`."""
 
     address: Annotated[
         str,
@@ -279,14 +282,14 @@ class Cluster(Options):
     )
     cpus: Annotated[float, Field(gt=0, le=1024)] | None = Field(
         None,
-        description="CPUs reserved for each worker. Absent: 1 for a worker with a GPU, "
+        description="CPUs reserved for each worker. Default: 1 for a worker with a GPU, "
         "otherwise all CPUs of a node.",
     )
     gpus: Annotated[float, Field(ge=0, le=8)] | None = Field(
         None,
         description="GPUs reserved for each worker; with 0.5, two workers share one. "
-        "Absent: 1 if any node has a GPU, otherwise 0.",
+        "Default: 1 if any node has a GPU, otherwise 0.",
     )
     workers: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
-        None, description="Largest number of workers. Absent: as many as fit on the cluster."
+        None, description="Largest number of workers. Default: as many as fit on the cluster."
     )

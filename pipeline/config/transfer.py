@@ -62,42 +62,37 @@ Depths = Annotated[tuple[Annotated[int, Field(ge=1, le=5)], ...], Field(min_leng
 
 
 class Transfer(Options):
-    """Options of one style transfer (Gatys et al. 2015, 2016)."""
+    """Options of the painting itself (Gatys et al. 2015, 2016)."""
 
     size: Side | Literal["source"] = Field(
         512,
-        description="Long side of the picture in px, or 'source' for the photo's own size.",
+        description="Long side of the picture in px, or source for the photo's own size.",
         examples=[1024, "source"],
     )
     scales: Annotated[tuple[Side, ...] | None, FromList] = Field(
         None,
         description="The scales as long sides in px, coarse to fine; the last one is size. "
-        "Absent: size, halved until it is close to 128 px (96 to 192).",
+        "Default: size, halved until it is close to 128 px (96 to 192).",
         examples=[[128, 256, 512]],
     )
     steps: Annotated[tuple[Steps, ...], Field(min_length=1), FromList] = Field(
         (50, 16, 14),
-        description="Optimiser steps at each scale, coarse to fine. The finest of several "
-        "scales and any scales beyond the list use the last value; a single "
-        "scale uses the first.",
+        description="Optimiser steps for each scale, coarse to fine. The finest scale, and any "
+        "scale beyond the list, uses the last value. A single scale uses the first.",
         examples=[[50, 16, 14]],
     )
     depths: Depths = Field(
         (5, 5, 3),
-        description="Deepest VGG block in which style is compared, for each scale, in the "
-        "same order as steps. Fine scales need no deep blocks, because the "
-        "coarser scales have already matched what those represent. For content, "
-        "see content_depths.",
+        description="The deepest VGG block that measures style, 1 to 5, for each scale in the "
+        "order of steps. Fine scales are faster without deep blocks and lose little: "
+        "the coarser scales have already placed the large forms.",
     )
     content_depths: Depths = Field(
         (5,),
-        description="Deepest VGG block in which content is compared, for each scale, in the "
-        "same order as steps. If depths excludes all content_layers at a scale, "
-        "two layers replace them: the first layer of the deepest style block, "
-        "and the first layer of this block (or of the deepest block in "
-        "content_layers, if that is less deep). A deep block at the finest "
-        "scale keeps eyes and mouths intact. [1] makes steps faster and faces "
-        "weaker.",
+        description="The deepest VGG block that measures content, 1 to 5, for each scale in the "
+        "order of steps. It counts only at scales where depths leaves out all "
+        "content_layers. A deep block keeps eyes and mouths intact at the finest scale; "
+        "[1] is faster and makes faces weaker. Details: docs/how-it-works.md.",
     )
     content_weight: Weight = Field(0.3, description="How strongly the picture follows the photo.")
     style_weight: Weight = Field(1.0, description="How strongly the picture follows the style.")
@@ -105,26 +100,26 @@ class Transfer(Options):
     content_layers: dict[LayerName, Weight] = Field(
         {"relu4_2": 1.0},
         min_length=1,
-        description="Layers in which content is compared, with weights.",
+        description="VGG layers that measure content, with weights.",
         examples=[{"relu4_2": 1.0}],
     )
     content_target: Literal["adapted", "photo"] = Field(
         "adapted",
-        description="The target of the content loss. `adapted`: the features of the photo "
-        "in the painting's hues (with `colors: style`), shifted to the "
-        "painting's means and deviations, so that content does not work against "
-        "style. `photo`: the features of the photo, as in the paper.",
+        description="The photo that content is compared with. adapted: the photo in the "
+        "painting's hues (with `colors: style`), its features shifted to the painting's "
+        "means and deviations, so that content does not work against style. photo: the "
+        "photo as it is, as in the paper.",
     )
     content_focus: Literal["detail", "even"] = Field(
         "detail",
-        description="Where the picture follows the photo. `detail`: where the photo has "
+        description="Where the picture follows the photo. detail: mainly where the photo has "
         "detail, so that skies and walls can show the painting's own motifs. "
-        "`even`: everywhere equally, as in the paper.",
+        "even: everywhere equally, as in the paper.",
     )
     style_layers: dict[LayerName, Weight] = Field(
         {"relu1_1": 4.0, "relu2_1": 2.0, "relu3_1": 1.0, "relu4_1": 2.0, "relu5_1": 2.0},
         min_length=1,
-        description="Layers in which style is compared, with weights.",
+        description="VGG layers that measure style, with weights.",
         examples=[{"relu1_1": 2.0, "relu2_1": 1.0}],
     )
     statistic: Literal["gram", "covariance", "mean_std", "wasserstein", "sliced", "histogram"] = (
@@ -136,19 +131,18 @@ class Transfer(Options):
     init: StartImage = Field(
         "content",
         min_length=1,
-        description="The image from which the optimisation starts: content, noise, style, "
-        "or the path of an image.",
+        description="The image that painting starts from: content (the photo), noise, style "
+        "(the painting), or the path of an image.",
     )
     optimizer: Literal["lbfgs", "adam"] = Field(
-        "lbfgs", description="The optimiser: lbfgs or adam."
+        "lbfgs", description="The method that changes the picture step by step."
     )
     learning_rate: Annotated[float, Field(gt=0, le=100)] | None = Field(
-        None, description="The step size. Absent: 1 for lbfgs, 0.05 for adam."
+        None, description="The step size of the optimiser. Default: 1 for lbfgs, 0.05 for adam."
     )
     style_scale: Annotated[float, Field(ge=0.1, le=10)] = Field(
         1.0,
-        description="The size of strokes: 2 shows the painting's strokes twice as large, "
-        "relative to the photo.",
+        description="The size of strokes: 2 makes the painting's strokes twice as large.",
     )
     colors: Literal["style", "content"] = Field(
         "style",
@@ -158,14 +152,13 @@ class Transfer(Options):
     block: Annotated[int, Field(ge=64, le=32768)] | None = Field(
         None,
         description="Compute in blocks of this side in px, for pictures that do not fit "
-        "into memory. The result is the same, but slower. Absent: the whole "
+        "into memory. The result is the same, but slower. Default: the whole "
         "picture at once.",
     )
     pooling: Literal["max", "l2", "average"] = Field(
         "max",
-        description="The pooling of VGG-19: `max`, as it was trained; `l2`, the root mean "
-        "square, for calmer lines, slightly weaker faces and a third more "
-        "memory; or `average`.",
+        description="The pooling of VGG-19. max: as it was trained. l2: the root mean square, "
+        "for calmer lines, slightly weaker faces and a third more memory. average: the mean.",
     )
 
 

@@ -30,6 +30,7 @@ class Preview:
     refused: tuple[Refused, ...]  # files that cannot be read, besides those that the plan refuses
     files: Mapping[str, Found]
     config: Config
+    unexamined: frozenset[str] = frozenset()  # photos of the plan that were not decoded yet
 
     @property
     def replaced(self) -> Replacing:
@@ -69,7 +70,8 @@ def preview(loaded: Loaded, only: str | None = None) -> Preview:
         findings = planner.take_answers(answers)
         refused = tuple(file for file in findings.files if isinstance(file, Refused))
         plan = planner.make_plan(now)
-        return Preview(plan, refused, planner.files, config)
+        unexamined = frozenset(answer.found.content for answer in answers)
+        return Preview(plan, refused, planner.files, config, unexamined)
 
 
 def _read(found: Found, config: Config) -> Examination:

@@ -32,7 +32,7 @@ class Replacing:
             f"{before} -> {_px(after)}" + ("" if alone else f" ({count} of them)")
             for (before, after), count in named
         ]
-        fate = "the earlier ones go to .versions" if self.kept else "the earlier ones are not kept"
+        fate = "the old ones move to outbox/.versions" if self.kept else "the old ones are deleted"
         return ", ".join([f"replaces {self.pictures} {noun}", *sizes]) + f"; {fate}"
 
     def as_json(self) -> dict[str, Any]:

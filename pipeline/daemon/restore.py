@@ -46,7 +46,7 @@ def restore(loaded: Loaded, names: Sequence[str], everything: bool) -> Restored:
     """
     config = loaded.config
     if not (config.state / FILE).exists():
-        raise UsageError("no picture was rendered here yet", where=str(config.state))
+        raise UsageError("no picture was painted here yet", where=str(config.state))
     refuse_shared(config.state)
     with ExitStack() as opened:
         by = ""

@@ -99,7 +99,7 @@ def run(
         _print_line(out, {"event": "run_ended", **summary, "held": service.pause_reason or None})
     code = _exit_code(view, stop, keep_going)
     if service.waiting_styles and not keep_going:
-        code = ConfigError.exit_code  # a painting is gone, so its pairs were not rendered
+        code = ConfigError.exit_code  # a painting is gone, so its pairs were not painted
     return _finish_output(out, code, stop)
 
 
@@ -130,7 +130,7 @@ def _prepare_inbox(config: Config, keep_going: bool) -> None:
     if worked_before(config):
         if keep_going:
             return  # waits until it is back
-        hint = "mount its disk or create the folder again; nothing is treated as deleted"
+        hint = "mount its disk, or create the folder again; no photo counts as deleted"
         raise ConfigError("no such folder", where=f"inbox: {config.inbox}", hint=hint)
     try:
         config.inbox.mkdir()
@@ -237,7 +237,7 @@ class Loop:
     def _wind_down(self) -> None:
         if not self.stop.count:
             return
-        self.service.view.message = "stopping; once more to stop at once"
+        self.service.view.message = "stopping; press Ctrl-C again to stop at once"
         self.observers.report_stopping()
         self.service.stop()
         while self.service.executor.running() and self.stop.count < 2:
@@ -257,7 +257,9 @@ class Loop:
             self.stamp = loaded.stamp
             fixed = changed_at_start(self.loaded.config, loaded.config)
             if fixed:
-                self.dashboard.line(f"not reloaded: {join_words(fixed)} can change at a start only")
+                self.dashboard.line(
+                    f"config not reloaded: {join_words(fixed)} change only at the next start"
+                )
                 return
         except PipelineError as error:
             self.reload_at = now + RELOAD_SECONDS

@@ -1,4 +1,4 @@
-"""Stylised picture -> enhanced picture, by an ordered chain of bounded steps; usable alone."""
+"""Stylized picture -> enhanced picture, by an ordered chain of bounded steps; usable alone."""
 
 from pipeline.enhance.chain import Enhanced, enhance
 from pipeline.enhance.style_guard import StyleDistance

@@ -237,7 +237,7 @@ class Database:
     def _check_same_file(self) -> None:
         """Refuse to write to a file that was removed: what is written there is lost silently."""
         if self._file is not None and _identity(self.path) != self._file:
-            hint = "put it back, or start with a new one, which renders all pictures again"
+            hint = "put it back, or start with a new one, which paints all pictures again"
             what = "the jobs database was removed or replaced while it was in use"
             raise StateError(what, where=str(self.path), hint=hint)
 
@@ -344,7 +344,7 @@ def _configured(db: sqlite3.Connection, busy_seconds: float) -> sqlite3.Connecti
 
 _FOLDER_HINT = "make the state folder writable, or set state: to another one"
 _MOVE_HINT = (
-    "move it away; a new one is created, and all pictures are rendered again next to the old ones"
+    "move it away; a new one is created, and all pictures are painted again beside the old ones"
 )
 # PROTOCOL: too many processes that opened the file at once competed for its locks.
 _KINDS = (

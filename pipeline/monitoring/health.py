@@ -92,7 +92,7 @@ class HealthMonitor:
 def find_trouble(
     record: Mapping[str, Any] | None, wall: float, within: float = TICK_SECONDS
 ) -> str:
-    """What is wrong with a running instance, by its record; "" when it is well.
+    """What is wrong with a running instance, by its record; "" when it works.
 
     A pause (a full disk, hours of the schedule) is no trouble: a restart would not end it.
 

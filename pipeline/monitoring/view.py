@@ -245,5 +245,5 @@ def summarize_run(view: View, now: float) -> str:
     if not view.ended:
         return view.message or "nothing was done"
     results = view.counts.results() or format_count(view.drafts, "draft")
-    where = f"; pictures in {view.outbox}" if view.done or view.drafts else ""
+    where = f"; saved to {view.outbox}" if view.done or view.drafts else ""
     return f"{results} in {format_duration(now - view.started_at)}{where}"

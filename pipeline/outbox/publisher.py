@@ -254,7 +254,7 @@ def _verify_staged(staged: Output) -> None:
     found = digest_at(None, staged.path)
     if found != staged.sha256:
         what = "the staged picture is missing" if found is None else "the staged picture is damaged"
-        raise OutputError(what, where=staged.path, hint="it will be rendered again")
+        raise OutputError(what, where=staged.path, hint="it will be painted again")
 
 
 def _list_entries(folder: Path) -> list[Path]:

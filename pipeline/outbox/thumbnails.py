@@ -32,7 +32,7 @@ def large_name(sha256: str) -> str:
 
 
 def before_name(sha256: str, width: int, height: int) -> str:
-    """The copy of a photo at most as large as its stylised picture, given in px."""
+    """The copy of a photo at most as large as its stylized picture, given in px."""
     return f"{_head(sha256)}-{before_side(width, height)}.jpg"
 
 

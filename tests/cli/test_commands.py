@@ -181,7 +181,7 @@ def test_styles_names_each_style_with_its_origin_and_what_else_there_is(pipeline
 
 def test_check_approves_a_good_config(pipeline):
     said = pipeline("check")
-    assert (said.code, said.out) == (0, "config.yaml: good; 2 styles, 1 match rule\n")
+    assert (said.code, said.out) == (0, "config.yaml: ok; 2 styles, 1 match rule\n")
 
 
 def test_schema_is_a_json_schema_of_every_key(pipeline):
@@ -200,14 +200,14 @@ def test_doctor_examines_machine_folders_weights_and_device(pipeline):
     assert {"machine", "inbox folder", "outbox folder", "state folder", "weights"} <= {
         finding["name"] for finding in report["findings"]
     }
-    assert "all well" in pipeline("doctor").out
+    assert "no problems found" in pipeline("doctor").out
 
 
 def test_doctor_finds_what_is_wrong(pipeline, folder):
     (folder / "inbox").rename(folder / "elsewhere")
     said = pipeline("doctor")
     assert said.code == 1
-    bad = [line for line in said.out.splitlines() if line.startswith("BAD")]
+    bad = [line for line in said.out.splitlines() if line.startswith("FAIL")]
     assert len(bad) == 1
     assert "inbox" in bad[0]
 
@@ -221,7 +221,7 @@ def test_status_of_a_new_project_is_all_zero(pipeline, folder):
 
 def test_explain_tells_what_will_be_made_of_a_file(pipeline):
     said = pipeline("explain", "inbox/cup.jpg").out
-    assert "mosaic: will be made: new" in said
+    assert "mosaic: will be painted: new" in said
     assert said == pipeline("explain", "cup.jpg").out  # as seen from the inbox
     report = json.loads(pipeline("explain", "cup.jpg", "--json").out)
     assert [pair["will_be_made"] for pair in report["plan"]] == [True, True]
@@ -232,7 +232,13 @@ def test_explain_tells_why_a_file_is_not_taken(pipeline, folder):
     (folder / "inbox" / "gone.jpg").symlink_to("nowhere.jpg")
     assert "unsupported_format" in pipeline("explain", "inbox/list.txt").out
     assert "not_regular_file" in pipeline("explain", "inbox/gone.jpg").out
-    assert "is not in the inbox now" in pipeline("explain", "inbox/never.jpg").out
+
+
+def test_explain_of_a_file_that_never_was_is_wrong_usage(pipeline, folder):
+    (folder / "inbox" / "harbour.jpg").write_bytes(b"")
+    said = pipeline("explain", "inbox/harbor.jpg")
+    assert (said.code, said.out) == (2, "")
+    assert "no such file (did you mean 'harbour.jpg'?)" in said.err
 
 
 def test_retry_with_nothing_failed_puts_nothing_back(pipeline):

@@ -83,7 +83,7 @@ def test_a_narrow_terminal_breaks_no_word(folder: Path, command: tuple[str, ...]
     assert text.strip()
     for line in text.splitlines():
         # Whole: an option with its choices, and a command that is to be copied.
-        whole = re.fullmatch(r"--[\w-]+ \{\S+\}|python -m pipeline .*", line.strip())
+        whole = re.fullmatch(r"--[\w-]+ \{\S+\}|pipeline .*", line.strip())
         assert len(line) <= COLUMNS or " " not in line.strip() or whole, line
 
 

@@ -158,7 +158,7 @@ def test_help_shows_what_each_option_accepts_and_examples(pipeline):
     for shown in ("--size {16..32768|source}", "--colors {style|content}", "--denoise 0..1"):
         assert shown in out
     assert "VALUE" not in out
-    assert "  python -m pipeline stylize inbox/coffee.jpg builtin:mosaic -o coffee.png\n" in out
+    assert "  pipeline stylize inbox/coffee.jpg builtin:mosaic -o coffee.png\n" in out
 
 
 def test_help_is_also_a_command(pipeline):

@@ -97,7 +97,7 @@ def test_a_run_its_dry_run_and_explain_agree_on_every_file(studio, capsys):
 def test_explain_does_not_say_that_a_file_is_not_taken_which_is_taken_again(studio):
     loaded = Loaded(studio.root / "config.yaml", studio.config, studio.manifest)
     said = explain_text(explain_report(loaded, Path("unreadable-then.png")))
-    assert "mosaic: will be made: new" in said
+    assert "mosaic: will be painted: new" in said
     assert "not taken" not in said
     said = explain_text(explain_report(loaded, Path("broken-for-good.png")))
     assert "not taken: truncated" in said

@@ -356,7 +356,7 @@ def test_a_real_daemon_tells_systemd_and_whoever_asks_how_it_is(manager):
             cwd=systemd.folder, capture_output=True, text=True, timeout=60, check=True,
         ).stdout
     )  # fmt: skip
-    assert report["health"] == "well"
+    assert report["health"] == "ok"
     assert report["queue"]["slots"] == 1
     assert report["instance"]["watching"]
     assert report["version"]

@@ -292,7 +292,7 @@ def test_a_picture_may_be_made_without_any_metadata(folder: Path, pipeline) -> N
 def test_an_inbox_file_is_explained_as_before(folder: Path, pipeline) -> None:
     code, out, _ = pipeline("explain", "inbox/cup.png")
     assert code == 0
-    assert "will be made" in out
+    assert "will be painted" in out
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_a_result_ends_its_lane_and_is_counted():
 
 def test_the_summary_is_one_line():
     """It counts what there is, and says where the pictures are if there are any."""
-    assert summarize_run(a_view(), NOW) == "1 done, 2 files not taken in 1:05; pictures in outbox"
+    assert summarize_run(a_view(), NOW) == "1 done, 2 files not taken in 1:05; saved to outbox"
     assert summarize_run(View(message="nothing to do"), NOW) == "nothing to do"
 
 
@@ -93,7 +93,7 @@ def test_without_a_terminal_there_are_plain_lines():
         f"failed   a.jpg x mosaic [{job}] truncated: it ends early",
         "skipped  x.txt unsupported_format: text",
         "info     reading the styles again",
-        "summary  1 done, 1 failed, 1 file not taken in 0:09; pictures in outbox",
+        "summary  1 done, 1 failed, 1 file not taken in 0:09; saved to outbox",
     ]
 
 
@@ -248,5 +248,5 @@ def test_failures_are_named_again_at_the_end(monkeypatch):
     live.close(a_view(), NOW)
     assert file.getvalue().split("\x1b[?25h")[1].splitlines() == [
         "failed: half.jpg truncated: it ends early (copy again)",
-        "1 done, 2 files not taken in 1:05; pictures in outbox",
+        "1 done, 2 files not taken in 1:05; saved to outbox",
     ]

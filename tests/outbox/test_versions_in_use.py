@@ -127,7 +127,7 @@ def test_what_was_restored_stays_until_retry(studio):
     assert len(studio.executor.begun) == begun
     report = explain_report(loaded(studio), Path("a.png"))
     assert [(pair["why"], pair["will_be_made"]) for pair in report["plan"]] == [("restored", False)]
-    assert "`retry FILE` renders it as configured" in explain_text(report)
+    assert "`retry FILE` paints it as configured" in explain_text(report)
     assert retry_jobs(loaded(studio), ["a.png"]) == 1
     studio.until_idle(lambda job, staging: done(job, staging, "small"))
     assert marks(studio) == [True, False]

@@ -232,7 +232,7 @@ function* facts(entry) {
 }
 
 function* files(entry) {
-  const names = { stylized: "Stylised", enhanced: "Enhanced" };
+  const names = { stylized: "Stylized", enhanced: "Enhanced" };
   for (const { kind, url, bytes } of entry.pictures) yield file(names[kind], url, bytes);
   for (const { step, url, bytes } of entry.stills || []) yield file(`Step ${step}`, url, bytes);
   if (entry.timelapse) yield file("Timelapse", entry.timelapse, entry.timelapse_bytes);
