@@ -55,7 +55,7 @@ def run(
     ] = False,
     plain: PlainOption = False,
 ) -> None:
-    """Paint every photo that has no picture or an old one, then exit."""
+    """Paint all pictures that are missing or out of date, then exit."""
     from pipeline.cli.dry_run import print_dry_run
     from pipeline.config.loading import load
     from pipeline.daemon import run as running

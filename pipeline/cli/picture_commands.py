@@ -198,7 +198,7 @@ def sweep(
     config: NamesOption = None,
     plain: PlainOption = False,
 ) -> None:
-    """Paint one photo with several values of two options, to compare them.
+    """Paint one photo with several values of two options to compare.
 
     Writes a picture for each pair of values into DIR, and contact-sheet.png, which shows them all
     in a grid.

@@ -102,7 +102,7 @@ def find_trouble(
         within: The most seconds since its loop last ticked.
     """
     if record is None:
-        return "no instance is running"
+        return "no `run` or `watch` is running"
     ticked = record.get("ticked")
     if not isinstance(ticked, int | float):
         return "it has not started to work"

@@ -63,7 +63,8 @@ def test_the_many_options_are_listed_in_groups(pipeline, command):
     lines = pipeline(command, "--help").out.splitlines()
     headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
     assert headings == [
-        "Arguments:", "Common options:", "Size:", "Look:", "Finish:", "Expert:",
+        "Arguments:", "Common options:", "Size:", "Look:", "Finish:", "Output:",
+        "Expert:",
     ]  # fmt: skip
 
 
@@ -181,7 +182,7 @@ def test_styles_names_each_style_with_its_origin_and_what_else_there_is(pipeline
 
 def test_check_approves_a_good_config(pipeline):
     said = pipeline("check")
-    assert (said.code, said.out) == (0, "config.yaml: ok; 2 styles, 1 match rule\n")
+    assert (said.code, said.out) == (0, "config.yaml: ok; 2 styles, every photo gets every style\n")
 
 
 def test_schema_is_a_json_schema_of_every_key(pipeline):
@@ -215,7 +216,7 @@ def test_doctor_finds_what_is_wrong(pipeline, folder):
 def test_status_of_a_new_project_is_all_zero(pipeline, folder):
     report = json.loads(pipeline("status", "--json").out)
     assert set(report["jobs"].values()) == {0}
-    assert "no instance is running" in pipeline("status").out
+    assert "no `run` or `watch` is running" in pipeline("status").out
     assert not (folder / ".state").exists()  # looking leaves nothing behind
 
 
@@ -272,7 +273,7 @@ def test_pause_and_resume_say_what_they_did_and_status_tells(pipeline, folder):
     assert "paused by you until " in json.loads(pipeline("status", "--json").out)["held"]
     assert read_user_pause(folder / ".state", 0.0).at_once
     assert pipeline("resume").out == "resumed\n"
-    assert pipeline("resume").out == "was not paused\n"
+    assert pipeline("resume").out == "nothing to resume: there was no pause\n"
     assert json.loads(pipeline("status", "--json").out)["held"] is None
 
 

@@ -167,5 +167,5 @@ def test_styles_works_without_a_config(pipeline, tmp_path):
 def test_doctor_works_without_a_config(pipeline, tmp_path):
     code, out, _ = pipeline("doctor", cwd=tmp_path)
     assert code == 0
-    assert "`init DIR` makes one" in out
+    assert "`init DIR` creates one" in out
     assert list(tmp_path.iterdir()) == []

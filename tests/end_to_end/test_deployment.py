@@ -375,7 +375,7 @@ def test_a_real_daemon_tells_systemd_and_whoever_asks_how_it_is(manager):
     systemd.daemon.send_signal(signal.SIGTERM)
     systemd.hear("STOPPING=1")
     assert systemd.daemon.wait(60) == 1  # one file had failed
-    assert systemd.healthy().stdout == "no instance is running\n"
+    assert systemd.healthy().stdout == "no `run` or `watch` is running\n"
     digest = json.loads((systemd.folder / "told").read_text())
     assert (digest["why"], digest["failed"]) == ("drained", 1)
     assert digest["failures"] == {"unsupported_format": 1}

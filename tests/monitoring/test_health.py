@@ -95,7 +95,7 @@ def test_job_after_job_failing_is_an_ailment_unless_the_photos_are_at_fault():
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        (None, "no instance is running"),
+        (None, "no `run` or `watch` is running"),
         ({}, "not started"),
         ({"ticked": NOW - 61}, "not ticked for 61 s"),
         ({"ticked": NOW + 3600}, "not ticked"),
