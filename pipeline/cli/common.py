@@ -70,7 +70,7 @@ app = _App(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
-    help="Paint photos in the style of paintings: drop a photo into a folder, get a picture.",
+    help="Drop photos into a folder, and get pictures in the style of paintings.",
 )
 
 DEFAULT_CONFIG = Path("config.yaml")

@@ -33,6 +33,6 @@ def styles_text(report: Report) -> str:
         shares = [f"{image['origin']} ({image['weight']:.0%})" for image in images]
         origin = images[0]["origin"] if len(images) == 1 else ", ".join(shares)
         lines.append(f"{style['name']:20}{origin}")
-    lines += ["", "starter styles that can be named in config.yaml:"]
+    lines += ["", "starter styles, for config.yaml and for `stylize`:"]
     lines += [f"  {name}" for name in report["starters"]]
     return "\n".join(map(visible, lines))

@@ -62,7 +62,7 @@ def _place_text(places: list[str]) -> str:
     under = " or ".join(f"{place}:" for place in places[:MOST_PLACES] if place)
     if "" not in places:
         return f"belongs under {under}"
-    return "stands on the top level" + (f", or under {under}" if under else "")
+    return "belongs on the top level" + (f", or under {under}" if under else "")
 
 
 def _places(key: str, models: Sequence[type[BaseModel]], path: str) -> list[str]:

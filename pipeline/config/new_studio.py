@@ -81,7 +81,7 @@ def create_studio(folder: Path, paintings: list[str], name: str = "config.yaml")
         raise UsageError(what, where=str(folder).replace(":/", "://", 1), hint=hint)
     config = folder / name
     if os.path.lexists(config):
-        raise UsageError("there is one already", where=str(config), hint="name another folder")
+        raise UsageError("already exists", where=str(config), hint="name another folder")
     sources = _name_styles(_find_paintings(paintings or list(FIRST_STYLES)))
     try:
         for made in ("inbox", "outbox", PAINTINGS):
@@ -101,7 +101,7 @@ def created_text(created: Created) -> str:
     folder, name = created.config.parent, created.config.name
     option = "" if name == "config.yaml" else f" --config {shlex.quote(name)}"
     return (
-        f"Made {created.config} with these styles: {', '.join(created.styles)}.\n"
+        f"Created {created.config} with these styles: {', '.join(created.styles)}.\n"
         f"Put photos into {folder / 'inbox'}, then type:\n\n"
         f"  cd {shlex.quote(str(folder))}\n  pipeline watch{option}"
     )

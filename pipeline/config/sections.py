@@ -136,7 +136,7 @@ class Queue(Options):
 class Timelapse(Options):
     """A short animation of how a picture was painted, in a file beside it.
 
-    A change here renders no picture again.
+    A change here paints no picture again.
     """
 
     format: Literal["webp", "gif", "mp4", "none"] = Field(

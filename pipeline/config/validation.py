@@ -14,9 +14,9 @@ from pipeline.system.near_names import nearest_name
 MAX_SHOWN = 300  # characters of a value: the reader has the file
 # Pydantic's messages are in terms of Python; these are for people who write YAML.
 _MESSAGES = {
-    "model_type": "stands where keys with values should be",
-    "dict_type": "stands where keys with values should be",
-    "tuple_type": "stands where a list should be",
+    "model_type": "is given where keys with values are expected",
+    "dict_type": "is given where keys with values are expected",
+    "tuple_type": "is given where a list is expected",
     "too_short": "at least one entry is needed",
 }
 

@@ -232,5 +232,7 @@ def _folder_of(error: OutputError, outbox: Path) -> Path:
 
 
 def _pause_for_disk(folder: Path, need: int, free: int, again: float) -> FaultPause:
-    why = f"the disk of {folder} is full: {free / 1e6:.1f} MB free, goes on at {need / 1e6:.1f} MB"
+    why = (
+        f"the disk of {folder} is full: {free / 1e6:.1f} MB free, continues at {need / 1e6:.1f} MB"
+    )
     return FaultPause("disk", why, again, folder, need)

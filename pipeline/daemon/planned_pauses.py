@@ -41,7 +41,7 @@ class UserPause:
     def describe(self, wall: float, zone: tzinfo = MACHINE_ZONE) -> str:
         """The text for `status` and the dashboard."""
         if self.until is None:
-            return "paused by you (`resume` goes on)"
+            return "paused by you (`resume` continues)"
         until, now = (datetime.fromtimestamp(at, zone) for at in (self.until, wall))
         return f"paused by you until {format_moment(until, now)}"
 
@@ -190,7 +190,7 @@ class PlannedPauses:
         if self._stretch.open:
             return None
         again = self._stretch.until
-        when = f", goes on at {self._format_time(again, wall)}" if again < float("inf") else ""
+        when = f", continues at {self._format_time(again, wall)}" if again < float("inf") else ""
         return PlannedPause(f"outside the hours of work{when}", self.schedule.at_end)
 
     def _find_between_bulk_runs(self, wall: float) -> PlannedPause | None:

@@ -30,7 +30,7 @@ def from_python(picture: PythonImage, name: str) -> tuple[Tensor, Tensor | None]
         picture = np.asarray(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
     if not isinstance(picture, np.ndarray):
         what, hint = (
-            f"a {type(picture).__name__} is no picture",
+            f"{type(picture).__name__} is not a picture",
             "a path, a Pillow image or an array",
         )
         raise UsageError(what, where=name, hint=hint)
@@ -50,7 +50,7 @@ def from_array(array: Pixels, name: str) -> tuple[Tensor, Tensor | None]:
         array = np.repeat(array[..., None], 3, axis=2)
     if array.ndim != 3 or array.shape[2] not in (3, 4) or 0 in array.shape:
         hint = "(H, W), (H, W, 3) or (H, W, 4)"
-        raise UsageError(f"an array of shape {array.shape} is no picture", where=name, hint=hint)
+        raise UsageError(f"an array of shape {array.shape} is not a picture", where=name, hint=hint)
     values = torch.from_numpy(_unit_range(array, name)).permute(2, 0, 1)  # (3 or 4, H, W)
     if len(values) == 3:
         return values, None

@@ -66,7 +66,7 @@ def convert_colors(
             return _apply_profile(colour, _profile(icc), target)
         notes.append("its colour profile cannot be used: read as sRGB")
     elif colour.mode == "CMYK":
-        notes.append("CMYK without a colour profile: its inks are guessed")
+        notes.append("CMYK without a colour profile: its colours are an estimate")
     return between(colour.convert("RGB"), "srgb", target)
 
 

@@ -341,7 +341,7 @@ def _metadata(image: Image.Image, key: str, limit: int, notes: list[str]) -> byt
     if isinstance(value, bytes) and len(value) <= limit:
         return value
     if isinstance(value, bytes):
-        notes.append(f"its {_NAMES[key]} is beyond its limit: left out")
+        notes.append(f"its {_NAMES[key]} is beyond its limit: ignored")
     image.info.pop(key, None)
     return b""
 

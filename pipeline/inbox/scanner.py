@@ -191,7 +191,7 @@ class Inbox:
             return seen.verdict
         download = find_download(path, wall)
         if download:
-            return _Wait(f"its download goes on ({download})", now + DOWNLOAD_LOOK_SECONDS)
+            return _Wait(f"its download is still running ({download})", now + DOWNLOAD_LOOK_SECONDS)
         if stamp.size == 0 and not is_side_file(content):
             patience = EMPTY_PATIENCE * self._settle
             if now < seen.since + patience and wall - newest < patience:
@@ -206,7 +206,7 @@ class Inbox:
             if not impatient and lacks_end(path):
                 return _Wait("its end is still missing", seen.since + patience)
         except (FileNotFoundError, NotADirectoryError):
-            return _Wait("gone while it was looked at", now)
+            return _Wait("it disappeared during the scan", now)
         except OSError as error:
             # Not remembered: a network share may come back without any change to the file.
             return Refused(content, path, unreadable_failure(error), "failed", str(stamp))
@@ -219,7 +219,7 @@ class Inbox:
             device = self.root.stat().st_dev
         except OSError as error:
             what = f"the inbox cannot be read: {os.strerror(error.errno or 0).lower()}"
-            hint = "create the folder, or mount its disk again; nothing is treated as deleted"
+            hint = "create the folder, or mount its disk again; no photo counts as deleted"
             raise InboxError(what, where=where, hint=hint) from error
         if self._device not in (None, device):
             hint = "mount the right disk again, or restart the program to use this one"

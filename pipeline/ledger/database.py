@@ -354,13 +354,20 @@ _KINDS = (
     ("SQLITE_FULL", DiskFullError),
 )
 _DAMAGED = "the jobs database is damaged"
-_BUSY = ("the jobs database is busy", "another program holds it, a backup perhaps: wait for it")
+_BUSY = (
+    "the jobs database is busy",
+    "another program, such as a backup, is using it: wait until it has finished",
+)
 _CAUSES = (
     ("SQLITE_BUSY", *_BUSY),
     ("SQLITE_LOCKED", *_BUSY),
     ("SQLITE_PROTOCOL", *_BUSY),
     ("SQLITE_FULL", "the disk is full", "free some space; nothing was lost"),
-    ("SQLITE_IOERR", "the disk failed", "is the state folder on a sound, local disk?"),
+    (
+        "SQLITE_IOERR",
+        "the disk failed",
+        "check that the state folder is on a local disk that works",
+    ),
     ("SQLITE_CORRUPT", _DAMAGED, _MOVE_HINT),
     ("SQLITE_NOTADB", "is not a jobs database, or is a damaged one", _MOVE_HINT),
     ("SQLITE_READONLY", "the jobs database cannot be written", _FOLDER_HINT),

@@ -82,7 +82,7 @@ def _repair_log(db: Database) -> Iterator[str]:
     end = db.one("SELECT bytes FROM log_end")
     if end is None or end["bytes"] < 0:
         db.change("INSERT OR REPLACE INTO log_end VALUES (1, 0)")
-        yield "end of the run log: searched for again"
+        yield "end of the run log: searched again"
 
 
 def _standing(db: Database, pair: Row) -> str | None:

@@ -107,5 +107,5 @@ def find_trouble(
     if not isinstance(ticked, int | float):
         return "it has not started to work"
     if abs(wall - ticked) > within:
-        return f"its loop has not ticked for {wall - ticked:.0f} s"
+        return f"its loop has not run for {wall - ticked:.0f} s"
     return str(record.get("stuck") or record.get("failing") or "")

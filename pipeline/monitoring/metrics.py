@@ -59,23 +59,31 @@ class Exporter:
         self.failures = _counter("failures", "Failures since the start.", registry, "code")
         self.seconds = Histogram(
             "pipeline_job_duration_seconds",
-            "Time to make the pictures of a pair; size is the long side, rounded up.",
+            "Time to paint a pair; size is the long side, rounded up.",
             ("preset", "size"),
             buckets=SECONDS,
             registry=registry,
         )
         self.queue = _gauge("queue_length", "Pairs that wait for a device.", registry)
         self.settling = _gauge("settling_files", "Files still being written.", registry)
-        self.running = _gauge("running_jobs", "Pairs being made.", registry)
-        self.slots = _gauge("slots", "Pairs that can be made at a time.", registry)
-        self.remaining = _gauge("queue_remaining_seconds", "Time left, estimated.", registry)
-        self.busy = _counter("device_busy_seconds", "Slot time spent on jobs.", registry, "device")
+        self.running = _gauge("running_jobs", "Pairs being painted.", registry)
+        self.slots = _gauge("slots", "Pairs that can be painted at the same time.", registry)
+        self.remaining = _gauge(
+            "queue_remaining_seconds", "Estimated time left for the queue.", registry
+        )
+        self.busy = _counter(
+            "device_busy_seconds", "Time that slots spent on jobs.", registry, "device"
+        )
         self.free = _gauge("disk_free_bytes", "Free space.", registry, "folder")
-        self.paused = _gauge("paused", "1 while no job is begun, by cause.", registry, "cause")
-        self.healthy = _gauge("healthy", "0: a worker is stuck, or jobs keep failing.", registry)
-        self.success = _gauge("last_success_timestamp_seconds", "Last pictures made.", registry)
-        self.ticked = _gauge("last_tick_timestamp_seconds", "Last turn of the loop.", registry)
-        build = _gauge("build_info", "1; who this is.", registry, "version", "python")
+        self.paused = _gauge("paused", "1 while work is paused, by cause.", registry, "cause")
+        self.healthy = _gauge("healthy", "0 if a worker is stuck or jobs keep failing.", registry)
+        self.success = _gauge(
+            "last_success_timestamp_seconds", "When the last pair was finished.", registry
+        )
+        self.ticked = _gauge("last_tick_timestamp_seconds", "When the loop last ran.", registry)
+        build = _gauge(
+            "build_info", "Always 1; the labels hold the versions.", registry, "version", "python"
+        )
         build.labels(__version__, platform.python_version()).set(1)
         for status in STATUSES:
             self.results.labels(status)

@@ -44,7 +44,7 @@ def _use_device(name: str, free: int) -> str:
     device = torch.device(name)
     ones = torch.ones(8, 8, device=device)
     if float((ones @ ones).sum()) != 512.0:
-        raise EngineError("calculates wrong sums", where=str(device), hint="choose another device")
+        raise EngineError("computes wrong results", where=str(device), hint="choose another device")
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     memory = f", {free / 2**30:.1f} GiB free" if free else ""
     return f"{device}{threads}{memory}"

@@ -225,7 +225,9 @@ def check_film(film: Path) -> None:
         ) from None
     if settings.format == "none":
         hint = f"name it {FILMS_LISTED}"
-        raise UsageError(f"{film.name!r} is not the name of a film", where="--timelapse", hint=hint)
+        raise UsageError(
+            f"{film.name!r} is not the name of an animation", where="--timelapse", hint=hint
+        )
     _check_folder(film)
 
 

@@ -295,7 +295,7 @@ def test_a_run_outside_the_hours_says_what_waits_and_ends_well(pipeline, folder)
     started, last = map(json.loads, ended.out.splitlines())
     assert started == {"event": "run_started", "pairs": 2, "seconds": None, "unmeasured": 2}
     assert (last["event"], last["done"]) == ("run_ended", 0)
-    assert last["held"].startswith("outside the hours of work, goes on at ")
+    assert last["held"].startswith("outside the hours of work, continues at ")
     opening = datetime.fromtimestamp(
         json.loads(pipeline("status", "--json").out)["next_opening"], UTC
     )

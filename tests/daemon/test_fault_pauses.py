@@ -25,7 +25,7 @@ def test_a_full_disk_pauses_before_an_attempt_is_made_and_goes_on_by_itself(
         studio.tick(0.01)
         if studio.service.fault_pause:
             break
-    assert "goes on at 1.2 MB" in studio.view.message
+    assert "continues at 1.2 MB" in studio.view.message
     assert studio.executor.begun == []
     free = 1_200_000  # enough to work, not enough to begin again
     studio.tick(100)
@@ -151,10 +151,10 @@ def test_after_a_full_disk_one_job_is_tried_before_the_others(make_studio):
 
 def test_a_disk_whose_figures_show_no_lack_of_space_is_not_promised_to_have_more_than_it_has():
     pause = fault_pauses.pause_for_full_disk(Path("/disk"), 0, 0.0, lambda _: (900, 1000))
-    assert "goes on at" not in pause.why
+    assert "continues at" not in pause.why
     assert "tried again every 15 s" in pause.why
     short = fault_pauses.pause_for_full_disk(Path("/disk"), 40, 0.0, lambda _: (30, 1000))
-    assert "goes on at" in short.why
+    assert "continues at" in short.why
 
 
 def test_the_disk_of_a_folder_within_the_outbox_is_the_one_that_is_named(tmp_path):

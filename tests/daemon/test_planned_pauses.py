@@ -62,7 +62,7 @@ def test_outside_the_hours_files_are_seen_but_nothing_is_begun(make):
     studio = make(NIGHT, clock(18, 12))
     studio.put("a.png")
     assert work(studio) == []
-    assert studio.view.message == "outside the hours of work, goes on at 22:00"
+    assert studio.view.message == "outside the hours of work, continues at 22:00"
     assert studio.service.planned_pause.cause == "schedule"
     assert studio.view.queued == 1
     studio.wall = clock(18, 22)
@@ -240,7 +240,7 @@ def test_a_pause_is_seen_by_a_running_daemon_outlasts_a_restart_and_ends_by_resu
     assert work(studio) == []
     assert studio.states() == {"a.png": "done"}  # what ran was finished
     assert studio.service.planned_pause.cause == "person"
-    assert studio.view.message == "paused by you (`resume` goes on)"
+    assert studio.view.message == "paused by you (`resume` continues)"
     studio.again()
     assert work(studio) == []
     assert remove_user_pause(state)

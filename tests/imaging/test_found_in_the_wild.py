@@ -60,7 +60,7 @@ def test_xmp_beyond_its_limit_is_left_out_and_the_run_log_will_say_so() -> None:
     found = decoded(wild.png_with_text(2_000_000, xmp=True))
     assert is_the_ramp(found)
     assert found.xmp == b""
-    assert found.notes == ("its XMP is beyond its limit: left out",)
+    assert found.notes == ("its XMP is beyond its limit: ignored",)
     assert decoded(wild.png_with_text(1000, xmp=True)).xmp.startswith(b"<x:xmpmeta>")
 
 
@@ -70,7 +70,7 @@ def test_exif_beyond_its_limit_is_left_out_of_every_format() -> None:
     for kind in ("PNG", "JPEG", "WEBP"):
         found = decoded(wild.saved(wild.picture(), kind, exif=exif), max_exif=1000)
         assert found.exif == b""
-        assert found.notes == ("its EXIF is beyond its limit: left out",)
+        assert found.notes == ("its EXIF is beyond its limit: ignored",)
 
 
 def test_a_profile_of_two_megabytes_is_used_in_a_png_as_in_a_jpeg() -> None:
@@ -100,7 +100,7 @@ def test_a_wrong_checksum_of_metadata_that_would_be_used_is_noted() -> None:
     data = wild.png(wild.code_points(12, 13))
     found = decoded(wild.with_wrong_sum(data, b"cICP"))
     assert is_the_ramp(found)
-    assert found.notes == ("its cICP is damaged: left out",)
+    assert found.notes == ("its cICP is damaged: ignored",)
 
 
 @pytest.mark.parametrize("kind", [b"IHDR", b"PLTE", b"tRNS", b"IDAT"])
@@ -366,7 +366,9 @@ def test_whole_jpegs_of_every_mode_are_checked_without_a_warning(mode: str) -> N
         found = decoded(wild.saved(image, "JPEG", **options))
         assert found.rgb.shape == (64, 96, 3)
         assert found.notes == (
-            ("CMYK without a colour profile: its inks are guessed",) if mode == "CMYK" else ()
+            ("CMYK without a colour profile: its colours are an estimate",)
+            if mode == "CMYK"
+            else ()
         )
 
 
@@ -431,6 +433,6 @@ def test_notes_cross_from_the_decoder_process(tmp_path: Path) -> None:
 
 
 def test_the_run_log_notes_what_was_not_used_and_nothing_where_all_was_used() -> None:
-    said = JobResult(make_job(), "done", notes=("its XMP is beyond its limit: left out",))
-    assert run_log_line(said, "run", "now")["notes"] == ["its XMP is beyond its limit: left out"]
+    said = JobResult(make_job(), "done", notes=("its XMP is beyond its limit: ignored",))
+    assert run_log_line(said, "run", "now")["notes"] == ["its XMP is beyond its limit: ignored"]
     assert "notes" not in run_log_line(JobResult(make_job(), "done"), "run", "now")

@@ -96,7 +96,7 @@ def test_a_full_disk_pauses_the_daemon_and_space_lets_it_go_on_and_no_attempt_is
     assert answer.returncode == 0, answer.stderr
     out = answer.stdout
     assert '"paused": "the disk of' in out
-    assert "goes on at" in out
+    assert "continues at" in out
     assert "a--mosaic.png" in out.splitlines()
     assert ".staging" not in out.splitlines()
     (line,) = [json.loads(text) for text in out.splitlines() if text.startswith('{"ts"')]

@@ -103,7 +103,7 @@ def test_the_picture_is_seen_while_it_changes():
         ({"photo": np.full((4, 4, 3), np.nan)}, "0 to 1"),
         ({"photo": np.zeros((4, 4, 2))}, "(4, 4, 2)"),
         ({"photo": np.zeros((0, 4, 3))}, "(0, 4, 3)"),
-        ({"photo": 7}, "int is no picture"),
+        ({"photo": 7}, "int is not a picture"),
         ({"device": "gpu"}, "gpu"),
     ],
 )  # fmt: skip

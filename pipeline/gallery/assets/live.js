@@ -31,7 +31,7 @@ function showNow({ now, upload, bytes, suffixes }) {
   part("add").accept = suffixes.join(",");
   live.unanswered = now ? 0 : live.unanswered + 1;
   if (now) say(nowInWords(now));
-  else if (live.unanswered >= PATIENCE) say("No instance is running. Photos wait in the inbox until `pipeline watch` runs.");
+  else if (live.unanswered >= PATIENCE) say("Neither `pipeline run` nor `watch` is running. Photos wait in the inbox until you start `pipeline watch`.");
   showLanes(now ? now.lanes : []);
   holdPlace(now);
 }

@@ -228,7 +228,7 @@ function onViewerClosed() {
 
 // ---- colours --------------------------------------------------------------------------------
 
-const THEMES = { system: "as the system has them", light: "light", dark: "dark" };
+const THEMES = { system: "as in the system settings", light: "light", dark: "dark" };
 
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;

@@ -71,7 +71,7 @@ def survey(file: BinaryIO, max_exif: int, max_icc: int) -> Png:
         left_out = True
         if name or chunk.kind in COLOURS:
             why = "beyond its limit" if chunk.intact else "damaged"
-            found.notes.append(f"its {name or chunk.kind.decode()} is {why}: left out")
+            found.notes.append(f"its {name or chunk.kind.decode()} is {why}: ignored")
     file.seek(0)
     if left_out:
         found.file = _without_the_rest(file, kept)

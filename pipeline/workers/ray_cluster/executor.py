@@ -127,7 +127,7 @@ class RayExecutor:
             if not is_connection_lost(error):
                 raise
             what = f"the whole cluster is lost: {as_one_line(str(error))}"
-            hint = "start the cluster again, then this command; jobs under way are begun again"
+            hint = "start the cluster again, then this command; running jobs start again"
             where = f"ray.address: {self._cluster.address}"
             raise ClusterLostError(what, where=where, hint=hint) from None
 
