@@ -116,3 +116,14 @@ def test_explain_reads_only_the_file_that_it_is_asked_about(studio, monkeypatch)
     assert read == ["new.png"]
     explain_report(loaded, studio.inbox / "done.png")
     assert read == ["new.png"], "what the ledger knows is not read again"
+
+
+def test_photos_that_were_never_decoded_are_named_as_such(studio):
+    """They may turn out to be damaged: the plan cannot promise their pictures."""
+    loaded = Loaded(studio.root / "config.yaml", studio.config, studio.manifest)
+    found = previewing.preview(loaded)
+    planned = {pair.content for pair in found.plan.pairs}
+    assert {"new.png", "changed.png"} <= planned & found.unexamined
+    assert "done.png" in planned - found.unexamined
+    assert "not examined yet" in explain_text(explain_report(loaded, Path("new.png")))
+    assert "not examined yet" not in explain_text(explain_report(loaded, Path("done.png")))
