@@ -23,9 +23,10 @@ help: ## lists these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 # A file's tests stay together: they share what is expensive to make. Files begin in the order of
-# tests/conftest.py; by default those with the most tests would, which are not the longest.
-PYTEST = OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile \
-	--no-loadscope-reorder
+# tests/conftest.py; by default those with the most tests would, which are not the longest. The
+# tests start the program some hundred times: without bytecode it would be compiled each time.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 \
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test: setup browser ## all tests, as CI runs them
 	$(PYTEST)

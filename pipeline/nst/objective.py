@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config.transfer import Transfer
+from pipeline.nst.backward import backpropagate
 from pipeline.nst.content_focus import focus_weights
 from pipeline.nst.distributions import Histogram, SlicedWasserstein
 from pipeline.nst.losses import ContentLoss, adapt_features, total_variation
@@ -130,9 +131,8 @@ class Objective:
         terms["tv"] = total_variation(leaf)
         strength = torch.full_like(terms["tv"], self.options.tv_weight)
         # One backward pass through the network carries all the losses' gradients at once.
-        (gradient,) = torch.autograd.grad(
-            [*features.values(), terms["tv"]], leaf, [*gradients, strength]
-        )
+        outputs = [*features.values(), terms["tv"]]
+        gradient = backpropagate(outputs, [*gradients, strength], leaf)
         terms["tv"] = terms["tv"].detach()
         return Evaluation(self._total(terms), gradient, terms)
 

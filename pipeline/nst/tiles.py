@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pipeline.nst.backward import backpropagate
 from pipeline.nst.losses import total_variation
 from pipeline.nst.objective import Evaluation, Extract, Objective, flatten_positions
 from pipeline.nst.statistics import FeatureGradient, Sums
@@ -183,8 +184,7 @@ class TiledObjective(Objective):
                 self._at_block(name, f.detach(), rows, columns, gradients)
                 for name, f in features.items()
             ]
-            (found,) = torch.autograd.grad(list(features.values()), leaf, at)
-        return found
+            return backpropagate(list(features.values()), at, leaf)
 
     def _at_block(
         self,

@@ -364,46 +364,44 @@ def test_a_library_that_is_missing_late_is_reported_like_one_missing_at_once(com
 
 
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    for name in ("Makefile", "pyproject.toml"):
-        shutil.copy2(ROOT / name, folder / name)
-    (folder / ".venv" / "bin").mkdir(parents=True)
-    for stamp in (".installed", ".runnable"):
-        (folder / ".venv" / stamp).touch()
     return subprocess.run(
         ["make", *arguments], cwd=folder, env={"PATH": os.defpath}, capture_output=True, text=True
     )
 
 
-def make_again(folder: Path, target: str) -> str:
-    """What make would type."""
-    return subprocess.run(
-        ["make", "-n", target], cwd=folder, env={"PATH": os.defpath}, capture_output=True, text=True
-    ).stdout
-
-
-def test_an_environment_whose_python_has_gone_is_made_again(tmp_path):
-    """The system's Python was upgraded, or the clone moved to another machine."""
-    python = tmp_path / ".venv" / "bin" / "python"
-    assert f"-m venv {python.parent.parent.name}" in make(tmp_path, "-n", "setup").stdout
-
-
-def test_make_run_installs_what_the_program_needs_and_make_test_also_what_tests_need(tmp_path):
-    make(tmp_path)
+@pytest.fixture
+def without_python(tmp_path: Path) -> Path:
+    """A folder whose environment was complete, and has lost its Python."""
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy2(ROOT / name, tmp_path / name)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
     for stamp in (".installed", ".runnable"):
-        (tmp_path / ".venv" / stamp).unlink()
-    assert "install --disable-pip-version-check -e .\n" in make_again(tmp_path, "run")
-    assert 'install --disable-pip-version-check -e ".[dev]"' in make_again(tmp_path, "setup")
-    assert "PyTorch: 3 GB with CUDA, 200 MB with TORCH=cpu" in make_again(tmp_path, "run")
+        (tmp_path / ".venv" / stamp).touch()
+    return tmp_path
+
+
+def test_an_environment_whose_python_has_gone_is_made_again(without_python):
+    """The system's Python was upgraded, or the clone moved to another machine."""
+    assert "-m venv .venv" in make(without_python, "-n", "setup").stdout
+
+
+def test_make_run_installs_what_the_program_needs_and_make_test_also_what_tests_need(
+    without_python,
+):
+    for stamp in (".installed", ".runnable"):
+        (without_python / ".venv" / stamp).unlink()
+    said = make(without_python, "-n", "run").stdout
+    assert "install --disable-pip-version-check -e .\n" in said
+    assert "PyTorch: 3 GB with CUDA, 200 MB with TORCH=cpu" in said
+    said = make(without_python, "-n", "setup").stdout
+    assert 'install --disable-pip-version-check -e ".[dev]"' in said
 
 
 def test_an_environment_that_is_there_is_left_alone(clone):
-    done = subprocess.run(
-        ["make", "-n", "setup"], cwd=clone, env={"PATH": os.defpath}, capture_output=True, text=True
-    )
-    assert "-m venv" not in done.stdout
+    assert "-m venv" not in make(clone, "-n", "setup").stdout
 
 
-def test_make_says_which_python_it_wants(tmp_path):
-    done = make(tmp_path, "setup", "PYTHON=python-none")
+def test_make_says_which_python_it_wants(without_python):
+    done = make(without_python, "setup", "PYTHON=python-none")
     assert done.returncode == 2
     assert done.stderr.startswith("error: there is no python-none: install Python 3.11 or newer")
