@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = (
     "import sys, runpy\n"
     "try: runpy.run_module('pipeline', run_name='__main__')\n"

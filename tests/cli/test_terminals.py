@@ -16,6 +16,8 @@ import pytest
 from support.fake_work import photo
 from support.live_program import CONFIG, ENVIRONMENT, program
 
+pytestmark = pytest.mark.slow
+
 NAME = "holidays in the mountains/second week/IMG_20260712_104455 Gröden.png"
 COLUMNS, ROWS = 60, 24
 
@@ -76,23 +78,24 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_a_narrow_terminal_breaks_no_word(folder: Path, command: tuple[str, ...]) -> None:
+@pytest.fixture(scope="module", params=COMMANDS, ids=" ".join)
+def printed(request: pytest.FixtureRequest, folder: Path) -> str:
+    """What a command prints on a narrow terminal."""
+    return on_terminal(folder, cli(*request.param))
+
+
+def test_a_narrow_terminal_breaks_no_word(printed: str) -> None:
     """Only a word that is itself longer than the row, such as a path, is left to the terminal."""
-    text = on_terminal(folder, cli(*command))
-    assert text.strip()
-    for line in text.splitlines():
+    assert printed.strip()
+    for line in printed.splitlines():
         # Whole: an option with its choices, and a command that is to be copied.
         whole = re.fullmatch(r"--[\w-]+ \{\S+\}|pipeline .*", line.strip())
         assert len(line) <= COLUMNS or " " not in line.strip() or whole, line
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_commands_print_neither_colours_nor_other_codes(
-    folder: Path, command: tuple[str, ...]
-) -> None:
+def test_commands_print_neither_colours_nor_other_codes(printed: str) -> None:
     """States are words: there is nothing for NO_COLOR and TERM=dumb to switch off."""
-    assert "\x1b" not in on_terminal(folder, cli(*command))
+    assert "\x1b" not in printed
 
 
 def test_lines_in_a_pipe_stay_whole(folder: Path) -> None:

@@ -21,6 +21,7 @@ RECIPES = {heading: config for heading, _, config in make_recipes.recipes()}
 TINY = {"size": 64, "scales": [64], "steps": [2], "depths": [5], "content_depths": [5]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heading", RECIPES)
 def test_a_recipe_works_as_printed(heading, tmp_path, monkeypatch):
     """Its lines in a config: what is planned for two photos is painted, small."""

@@ -5,9 +5,12 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="only glibc gives large blocks back at once"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux"), reason="only glibc gives large blocks back at once"
+    ),
+]
 
 # In a process of its own: what other tests did to this one's heap would be counted as well.
 STEPS = """
