@@ -69,7 +69,9 @@ def main() -> NoReturn:
         if message:
             _print_error(message, debug)
     end_standard_streams()
-    sys.exit(code if isinstance(code, int) else OK)
+    code = code if isinstance(code, int) else OK
+    interrupt.exit_code_is(code)
+    sys.exit(code)
 
 
 def _describe_unexpected(error: BaseException) -> tuple[int, str]:

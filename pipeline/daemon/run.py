@@ -68,9 +68,9 @@ def run(
     _prepare_inbox(config, keep_going)
     out, view = StdoutWriter(sys.stdout), _new_view(config, keep_going)
     with (
+        stop_requests() as stop,  # around all the others: their ends must not be cut short
         instance_lock(config.state, command) as record,
         Observers(config, record, command) as observers,
-        stop_requests() as stop,
         _ledger(config, stop, record) as ledger,
         _executor(config) as executor,
         Dashboard(silent=as_json, plain=out, draw=not plain) as dashboard,

@@ -7,10 +7,6 @@ from contextlib import contextmanager
 
 from pipeline.system import interrupt
 
-STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
-if hasattr(signal, "SIGHUP"):  # the terminal was closed, or the connection to it was lost
-    STOP_SIGNALS.append(signal.SIGHUP)
-
 
 class StopRequests:
     """How many stop signals have come, and the number of the last one; it is their handler."""
@@ -31,15 +27,9 @@ class StopRequests:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequests]:
-    """Handle the stop signals within this context; the earlier handlers are restored."""
+    """Count the stop signals from here on, in the program's own process until it ends."""
     requests = StopRequests()
     if interrupt.came():  # and a library swallowed it
         requests(signal.SIGINT, None)
-    # Ignored signals stay ignored: `nohup pipeline watch` outlives its terminal.
-    handled = [s for s in STOP_SIGNALS if signal.getsignal(s) != signal.SIG_IGN]
-    before = {s: signal.signal(s, requests) for s in handled}
-    try:
+    with interrupt.handled_by(requests):
         yield requests
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

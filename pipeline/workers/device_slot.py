@@ -15,6 +15,7 @@ from pipeline.errors import Failure, Reason
 from pipeline.jobs.job import Job, JobResult, Progress
 from pipeline.system.cores import limit_threads
 from pipeline.system.interpreter import child_environment, python_command
+from pipeline.system.interrupt import STOP_SIGNALS
 from pipeline.workers.messages import (
     AHEAD,
     DeviceTaken,
@@ -27,7 +28,7 @@ from pipeline.workers.messages import (
     WorkerSettings,
 )
 from pipeline.workers.stall_watch import StallWatch
-from pipeline.workers.worker_process import STOP_SECONDS, STOP_SIGNALS
+from pipeline.workers.worker_process import STOP_SECONDS
 
 log = logging.getLogger("pipeline.slots")  # the name operators see
 

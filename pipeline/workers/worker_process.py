@@ -30,6 +30,7 @@ from pipeline.jobs.job import (
     Progress,
     Workspace,
 )
+from pipeline.system.interrupt import STOP_SIGNALS
 from pipeline.system.malloc import use_one_arena
 from pipeline.system.safe_files import open_regular
 from pipeline.workers.messages import (
@@ -48,12 +49,6 @@ STOP_SECONDS = 10.0
 YIELD_SECONDS = 0.001  # lets the thread of the next job take over
 CHECK_SECONDS = 0.1  # between two checks whether a job that waits for the device was cancelled
 MAX_LOG = 1 << 20
-
-
-# Signals that a terminal or a service manager sends to the whole process group.
-STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
-if hasattr(signal, "SIGHUP"):  # not on Windows
-    STOP_SIGNALS.append(signal.SIGHUP)
 
 
 # --- the process ----------------------------------------------------------------------------
@@ -75,7 +70,7 @@ def run_worker(
 ) -> None:
     """Run jobs from the pipe until it closes."""
     use_one_arena()
-    # Ctrl-C reaches the whole process group, but the parent decides when to stop.
+    # They reach the whole process group (a terminal, a service manager), but the parent decides.
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if log is not None:

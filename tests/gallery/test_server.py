@@ -16,6 +16,7 @@ from urllib.parse import quote
 import pytest
 from support.gallery_stock import add_film, done_line, draw, hang
 from support.gallery_visitor import LIMITS, Visitor, told
+from support.live_program import signalled
 
 from pipeline.gallery.writer import FOLDER, PICTURES
 from pipeline.jobs.job import Progress
@@ -203,6 +204,17 @@ def test_the_command_serves_until_a_signal_and_never_loads_torch(
         running.send_signal(number)
         assert running.wait(20) == code
         assert not heavy
+        assert running.stderr.read() == ""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_signals_until_the_last_moment_leave_the_servers_exit_code(
+    tmp_path: Path, number: int, code: int
+) -> None:
+    with stopped(start(tmp_path, "--port", "0")) as running:
+        assert running.stdout.readline()
+        with signalled(running, number, begin=tmp_path):
+            assert running.wait(20) == code
         assert running.stderr.read() == ""
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pipeline.outbox.publisher import Outbox
 from support import ROOT, SUPPORT, TESTS
@@ -57,3 +58,27 @@ def until(true, seconds: float = 60.0) -> None:
 
 def painted(root: Path) -> int:
     return len([name for name in pictures(Outbox(root / "outbox")) if "enhanced" not in name])
+
+
+# Waits for a file, then sends a signal every millisecond until the process has ended.
+SIGNALLER = """
+import os, sys, time
+begin, process, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+end = time.monotonic() + 60
+while not os.path.exists(begin) and time.monotonic() < end:
+    pass
+while time.monotonic() < end:
+    os.kill(process, number)
+    time.sleep(0.001)
+"""
+
+
+@contextmanager
+def signalled(process: subprocess.Popen[Any], number: int, begin: Path) -> Iterator[None]:
+    """Within this context a process gets a signal every millisecond once a file exists."""
+    words = [sys.executable, "-c", SIGNALLER, str(begin), str(process.pid), str(int(number))]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as signaller:
+        try:
+            yield
+        finally:
+            signaller.kill()

@@ -14,6 +14,7 @@ from pipeline.gallery.server import GalleryServer, Site
 from pipeline.gallery.server.access import Guard, is_loopback
 from pipeline.gallery.server.server import POLL_SECONDS
 from pipeline.gallery.server.uploads import remove_partial_uploads
+from pipeline.system import interrupt
 from pipeline.system.paths import is_folder
 from pipeline.system.text import visible
 
@@ -92,13 +93,6 @@ def _run_until_signal(server: GalleryServer) -> int:
             Thread(target=server.shutdown, daemon=True).start()
         received.append(number)
 
-    stops = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
-    # Ignored signals stay ignored: `nohup pipeline serve` outlives its terminal.
-    handled = {s for s in stops if signal.getsignal(s) != signal.SIG_IGN}
-    before = {s: signal.signal(s, stop) for s in handled}
-    try:
+    with interrupt.handled_by(stop):
         server.serve_forever(POLL_SECONDS)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     return 130 if signal.SIGINT in received else 0
