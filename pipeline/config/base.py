@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -11,7 +12,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from pipeline.system.paths import absolute_path
+from pipeline.system.paths import absolute_path, is_folder, why_no_folder
 
 Strength = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -27,6 +28,33 @@ def absolute(value: Any, info: ValidationInfo) -> Any:
 
 
 LocalPath = Annotated[Path, BeforeValidator(absolute)]
+
+
+def folder_path(path: Path) -> Path:
+    """The same path, where a folder is or can be created.
+
+    Raises:
+        ValueError: A file is in its way.
+    """
+    if why := why_no_folder(path):
+        raise ValueError(f"{why}, not a folder: name the folder, or another one")
+    return path
+
+
+def file_path(path: Path) -> Path:
+    """The same path, where a file is or can be created.
+
+    Raises:
+        ValueError: A folder is there, or a file is in the way of its folder.
+    """
+    if is_folder(path):
+        raise ValueError(f"{path} is a folder, not a file: name a file in it")
+    folder_path(path.parent)
+    return path
+
+
+FolderPath = Annotated[LocalPath, AfterValidator(folder_path)]
+FilePath = Annotated[LocalPath, AfterValidator(file_path)]
 
 
 class Options(BaseModel):

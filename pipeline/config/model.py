@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
-from pipeline.config.base import FromList, LocalPath, Options, absolute
+from pipeline.config.base import FolderPath, FromList, LocalPath, Options, absolute, folder_path
 from pipeline.config.enhancement import Enhance
 from pipeline.config.output import OutputFormat
 from pipeline.config.schedule import Schedule
@@ -125,15 +125,15 @@ class MatchRule(Options):
 class Config(Options):
     """config.yaml, checked. Paths are absolute."""
 
-    inbox: LocalPath = Field(
+    inbox: FolderPath = Field(
         Path("inbox"), validate_default=True, description="The folder where you put photos."
     )
-    outbox: LocalPath = Field(
+    outbox: FolderPath = Field(
         Path("outbox"),
         validate_default=True,
         description="The folder where finished pictures appear.",
     )
-    state: LocalPath = Field(
+    state: FolderPath = Field(
         Path(".state"),
         validate_default=True,
         description="The folder for the jobs database, caches and logs. It must be on a "
@@ -258,6 +258,18 @@ class Config(Options):
         for key in ("inbox", "outbox", "state", "archive"):
             if real_path(getattr(self, key)).is_relative_to(quarantine):
                 raise ValueError(f"{key} is inside the quarantine, which must be a separate folder")
+        return self
+
+    @model_validator(mode="after")
+    def _check_folders_in_use(self) -> Self:
+        """A file named like a folder that nothing uses is none of our business."""
+        used = {"archive": self.after == "archive", "quarantine": self.failed == "quarantine"}
+        for key in used:
+            if used[key] or key in self.model_fields_set:
+                try:
+                    folder_path(getattr(self, key))
+                except ValueError as error:
+                    raise ValueError(f"{key}: {error}") from None
         return self
 
     @model_validator(mode="after")

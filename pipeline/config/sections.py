@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from pipeline.config.base import FromList, LocalPath, Options
+from pipeline.config.base import FilePath, FromList, Options
 from pipeline.config.patterns import check_pattern
 from pipeline.config.transfer import SystemText
 from pipeline.errors import install_command
@@ -176,7 +176,7 @@ class Timelapse(Options):
 class Metrics(Options):
     """Metrics for Prometheus."""
 
-    file: LocalPath | None = Field(
+    file: FilePath | None = Field(
         None,
         description="File to write, replaced atomically each time: NAME.prom in the folder "
         "of node_exporter's textfile collector. Default: no file.",
@@ -219,7 +219,7 @@ class Metrics(Options):
 class Log(Options):
     """The log of the service, one JSON object per line; docs/operations.md lists the events."""
 
-    file: LocalPath | None = Field(
+    file: FilePath | None = Field(
         None,
         description="The log file. Default: logs/pipeline.jsonl in the state folder.",
     )

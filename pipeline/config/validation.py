@@ -99,6 +99,7 @@ def _document_path(detail: ErrorDetails, lines: Lines) -> tuple[str, ...]:
     for part in map(str, detail["loc"]):
         if (*path, part) in lines:
             path = (*path, part)
-    if detail["type"] == "missing" or not lines:
+    default = detail["loc"] and not path  # the document does not name the key at all
+    if detail["type"] == "missing" or default or not lines:
         path = (*path, str(detail["loc"][-1]))
     return path

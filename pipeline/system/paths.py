@@ -83,6 +83,18 @@ def why_no_file(path: Path) -> str:
     return "" if os.access(path, os.R_OK) else os.strerror(errno.EACCES).lower()
 
 
+def why_no_folder(path: Path) -> str:
+    """Which file is in the way of a folder, in words; "" where one is, or could be created."""
+    for place in (path, *path.parents):
+        found = _status(place)
+        if isinstance(found, int):
+            continue  # the nearest that exists decides
+        if stat.S_ISDIR(found.st_mode):
+            return ""
+        return f"{place} is {'a' if stat.S_ISREG(found.st_mode) else 'a special'} file"
+    return ""
+
+
 def is_file(path: Path) -> bool:
     """Whether a regular file lies there and can be seen. It never raises."""
     found = _status(path)

@@ -36,7 +36,10 @@ _PROGRAM = "from pipeline.workers.worker_process import main; main()"
 TOGETHER_SIDE = 2048  # px; larger pictures have the memory of a process to themselves
 CACHED_STYLES = 8  # paintings that a process keeps decoded (`pipeline.render.run_job`)
 
-DEAF_SECONDS = 7.0  # an interrupted process that sends no heartbeat for so long is killed
+# A stop takes at most 10 s, whatever hangs: a process with jobs that sends no heartbeat, then those
+# without jobs that do not end by themselves. Killing either loses nothing that is not a checkpoint.
+DEAF_SECONDS = 5.0
+END_SECONDS = 2.0
 REFUSED_SECONDS = 300.0  # after which a device that could not be used is tried again
 
 
@@ -240,6 +243,9 @@ class Slot:
 
     def interrupt(self) -> list[Event]:
         """Request all jobs back; those not sent yet are returned at once."""
+        if self.jobs and not self.found:  # still loading, or hung in it: nothing has begun
+            self.close(force=True)
+            return self._give_back_all()
         unsent = [slot_job.job for slot_job in self.jobs if not slot_job.sent]
         self.jobs = [slot_job for slot_job in self.jobs if slot_job.sent]
         self._interrupted = bool(self.jobs)
@@ -266,14 +272,22 @@ class Slot:
 
     def close(self, force: bool) -> None:
         """End the process; with ``force``, kill it at once."""
-        if self.process is None:
-            return
-        if force:
+        self.request_end(force)
+        self.await_end(END_SECONDS)
+
+    def request_end(self, force: bool) -> None:
+        """Ask the process to end; with ``force``, kill it."""
+        if self.process is not None and force:
             self.process.kill()
         if self.pipe is not None:
             self.pipe.close()  # the child ends when it finds the pipe closed
+
+    def await_end(self, seconds: float) -> None:
+        """Wait for a process that was asked to end; kill it after this time."""
+        if self.process is None:
+            return
         try:
-            self.process.wait(STOP_SECONDS)
+            self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.errors import ConfigError, PlaceError
 from pipeline.jobs.job import Job
 from pipeline.system.cores import count_usable_cores
-from pipeline.workers.device_slot import Slot, SlotJob
+from pipeline.workers.device_slot import END_SECONDS, Slot, SlotJob
 from pipeline.workers.messages import Event, GivenBack, WorkerSettings
 
 # Several jobs share an accelerator if this part of its free memory holds all of them.
@@ -155,7 +155,10 @@ class LocalExecutor:
     def close(self, force: bool = False) -> None:
         """End all processes; with ``force``, kill them at once."""
         for slot in self.device_slots:
-            slot.close(force)
+            slot.request_end(force)
+        until = time.monotonic() + END_SECONDS  # for all of them together
+        for slot in self.device_slots:
+            slot.await_end(max(0.0, until - time.monotonic()))
 
     # --- keeping slots busy -------------------------------------------------------------
 

@@ -176,6 +176,42 @@ def test_what_would_end_badly_is_refused_in_words_of_the_file(
         load_config(path)
 
 
+@pytest.mark.parametrize("key", ["inbox", "outbox", "state", "archive", "quarantine"])
+@pytest.mark.parametrize("below", ["", "/of/mine"], ids=["itself", "a folder above it"])
+def test_a_file_in_the_place_of_a_folder_is_named_with_its_key(
+    tmp_path: Path, key: str, below: str
+) -> None:
+    (tmp_path / "photo.jpg").touch()
+    said = complaint(tmp_path, f"{STYLES}{key}: photo.jpg{below}\n")
+    assert "config.yaml" in said
+    assert f"{key}: {tmp_path / 'photo.jpg'} is a file, not a folder: name" in said
+
+
+@pytest.mark.parametrize("key", ["inbox", "outbox", "state", "archive", "quarantine"])
+def test_a_file_with_the_default_name_of_a_folder_is_in_the_way_where_the_folder_is_used(
+    tmp_path: Path, key: str
+) -> None:
+    (tmp_path / key.replace("state", ".state")).touch()
+    using = {"archive": "after: archive\n", "quarantine": "failed: quarantine\n"}.get(key, "")
+    assert f"{key}: " in complaint(tmp_path, STYLES + using)
+    if using:
+        load_config(written(tmp_path, STYLES))
+
+
+@pytest.mark.parametrize("key", ["metrics", "log"])
+def test_a_folder_in_the_place_of_a_file_is_named_with_its_key(tmp_path: Path, key: str) -> None:
+    (tmp_path / "notes").mkdir()
+    said = complaint(tmp_path, f"{STYLES}{key}: {{file: notes}}\n")
+    assert f"config.yaml:3: {key}.file: {tmp_path / 'notes'} is a folder, not a file: name" in said
+
+
+def test_weights_that_are_a_folder_are_named_with_their_key(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    said = complaint(tmp_path, f"{STYLES}weights: models\n")
+    assert "weights: " in said
+    assert "is a folder, not a file" in said
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -23,6 +23,7 @@ from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.jobs.job import Interrupted, Job, JobResult, Progress, Workspace
 from pipeline.jobs.recipe import Recipe, StyleImage, digest
 from pipeline.render.run_job import run_job
+from pipeline.workers.device_slot import DEAF_SECONDS, END_SECONDS
 from pipeline.workers.executor import GivenBack, WorkerSettings
 from pipeline.workers.local import LocalExecutor
 
@@ -112,6 +113,34 @@ def test_an_interrupt_does_not_wait_for_a_worker_that_is_stopped(tmp_path):
         assert outcome(executor).status == "done"
     finally:
         executor.close(force=True)
+
+
+def test_an_interrupt_does_not_wait_for_a_worker_that_hangs_while_it_is_loading(tmp_path):
+    executor = LocalExecutor(["cpu"], WorkerSettings(state=tmp_path, do=paint))
+    try:
+        executor.submit(make_job(), staging(tmp_path, "one"))
+        os.kill(executor.device_slots[0].process.pid, signal.SIGSTOP)
+        executor.interrupt()
+        assert executor.poll(0.0) == [GivenBack(make_job())]
+        executor.submit(make_job("good.jpg"), staging(tmp_path, "two"))
+        assert outcome(executor).status == "done"
+    finally:
+        executor.close(force=True)
+
+
+def test_the_end_does_not_wait_long_for_idle_workers_that_hang_however_many(tmp_path):
+    executor = LocalExecutor(["cpu"], WorkerSettings(state=tmp_path, do=paint), share=3)
+    processes = []
+    for slot in executor.device_slots:
+        slot.start()
+        processes.append(slot.process)
+        os.kill(slot.process.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    executor.close()
+    # With the wait for a worker that has jobs, below the 10 s that a stop may take.
+    assert time.monotonic() - began < 2 * END_SECONDS
+    assert [process.returncode for process in processes] == [-signal.SIGKILL] * 3
+    assert DEAF_SECONDS + END_SECONDS <= 7
 
 
 def test_a_job_asked_to_stop_comes_back(executor, tmp_path, monkeypatch):
