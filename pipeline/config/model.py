@@ -261,6 +261,40 @@ class Config(Options):
         return self
 
     @model_validator(mode="after")
+    def _check_photos_are_kept_apart(self) -> Self:
+        """The program removes files from its own folders; photos must not be moved there."""
+        state, outbox = real_path(self.state), real_path(self.outbox)
+        for key in ("inbox", "archive", "quarantine"):
+            folder = real_path(getattr(self, key))
+            if folder.is_relative_to(state):
+                raise ValueError(f"{key} is inside state, where the program removes files")
+            inside = folder.relative_to(outbox).parts if folder.is_relative_to(outbox) else ()
+            if inside and inside[0].startswith("."):
+                raise ValueError(
+                    f"{key} is inside {inside[0]} of the outbox, where the program removes files"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_paintings_stay(self) -> Self:
+        """No painting lies where photos are taken away."""
+        taken = {"quarantine": "`retry` moves into the inbox"}
+        if self.after != "keep":
+            taken["inbox"] = f"`after: {self.after}` takes away"
+        for name, style in self.styles.items():
+            for source in style.sources:
+                for key, what in taken.items():
+                    folder = real_path(getattr(self, key))
+                    if not source.startswith(BUILTIN) and real_path(Path(source)).is_relative_to(
+                        folder
+                    ):
+                        raise ValueError(
+                            f"styles.{name}: {source} is inside the {key}, whose files {what}: "
+                            "move the painting to another folder"
+                        )
+        return self
+
+    @model_validator(mode="after")
     def _check_folders_in_use(self) -> Self:
         """A file named like a folder that nothing uses is none of our business."""
         used = {"archive": self.after == "archive", "quarantine": self.failed == "quarantine"}
