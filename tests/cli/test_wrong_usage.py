@@ -141,7 +141,7 @@ def test_a_web_address_in_a_config_is_no_folder(pipeline, folder):
 
 
 def test_explain_and_retry_find_similar_files_and_jobs(pipeline, folder):
-    assert "did you mean 'cup.jpg'?" in pipeline("explain", "inbox/cpu.jpg").out
+    assert "did you mean 'cup.jpg'?" in pipeline("explain", "inbox/cpu.jpg").err
     with (folder / "config.yaml").open("a") as config:
         config.write(
             "transfer: {size: 32, steps: [1]}\nmatch: [{inbox: cup.jpg, styles: [mosaic]}]\n"
