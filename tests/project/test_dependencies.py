@@ -15,9 +15,10 @@ HOLES = [
     ("pillow", "12.3", "thirteen more of 2026, ImageCms among them"),
     ("pillow-heif", "1.7.0", "CVE-2026-84383: bundled libheif, runs code"),
     ("filelock", "3.20.3", "CVE-2025-68146 and CVE-2026-22701: symbolic link races"),
+    ("joblib", "1.2.0", "CVE-2022-21797: evaluates text as code"),
     ("ray", "2.54", "CVE-2026-27482, and no token authentication (CVE-2023-48022)"),
 ]
-ALWAYS = {"pillow", "filelock"}  # the others only where an extra asks for them
+ALWAYS = {"pillow", "filelock", "joblib"}  # the others only where an extra asks for them
 
 
 def floors() -> dict[str, list[Version]]:

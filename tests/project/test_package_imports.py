@@ -19,6 +19,7 @@ ALLOWED = {
     "jobs": "system config",
     "nst": "system config imaging",
     "enhance": "system config imaging nst",
+    "vision": "system imaging",
     "ledger": "system jobs",
     "outbox": "system config jobs",
     "monitoring": "system config jobs",
@@ -42,7 +43,8 @@ DOORS = {
     "pillow_heif": {"imaging/decode", "imaging/encode"},
     "simplejpeg": {"imaging/survey/jpeg"},
     "av": {"imaging/animation"},
-    "torchvision": {"nst/weights"},
+    "torchvision": {"nst/weights", "vision/mtcnn"},
+    "joblib": {"vision/mtcnn_weights"},
     "spandrel": {"enhance/learned_upscaler"},
     "safetensors": {"enhance/learned_upscaler"},
     "watchdog": {"inbox/watcher"},
@@ -127,9 +129,9 @@ def test_no_function_is_longer_than_a_screen(package_map):
 
 
 def test_the_house_keeps_its_size(package_map):
-    """At most 19 entries on top, 18 modules a folder, 11 levels of packages."""
+    """At most 20 entries on top, 18 modules a folder, 11 levels of packages."""
     top = {path.relative_to(PACKAGE).parts[0] for path in package_map.modules().values()}
-    assert len(top | {"styles"}) <= 19
+    assert len(top | {"styles"}) <= 20
     for folder in {path.parent for path in package_map.modules().values()}:
         files = [p for p in folder.glob("*.py") if p.name != "__init__.py"]
         assert len(files) <= 18, folder.name

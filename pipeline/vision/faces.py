@@ -1,0 +1,133 @@
+"""Finds the faces of photos and paintings, and makes soft masks of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipeline.errors import EngineError
+from pipeline.imaging.resampling import antialiased
+from pipeline.vision.mtcnn import Mtcnn, Thresholds
+
+SIDE = 640  # px: long side at which faces are sought
+SMALLEST = 1 / 24  # of the long side: a smaller face is a few strokes of paint
+# The authors' code has 0.6, 0.7, 0.7. With 0.7 the moon of a stained-glass window is a face (0.70).
+THRESHOLDS = Thresholds(proposal=0.6, refine=0.7, output=0.8)
+EDGE = 0.3  # of an ellipse's half axes, over which a mask falls to 0: the whole face is above 0.9
+
+Point = tuple[float, float]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face of a picture, in shares of its width and height."""
+
+    box: Box  # left, top, right, bottom in 0..1: what is seen of a face at the border
+    score: float  # 0..1
+    # Left and right eye, nose, left and right corner of the mouth; "left" is left in an upright
+    # picture. May lie a little outside of it, for a face that the border cuts.
+    landmarks: tuple[Point, ...]
+
+    @property
+    def area(self) -> float:
+        """As a share of the picture."""
+        left, top, right, bottom = self.box
+        return (right - left) * (bottom - top)
+
+
+class FaceDetector:
+    """Finds faces by MTCNN; offline, since the weights travel in a wheel.
+
+    Upright faces, and those turned by up to about 60 degrees; MTCNN finds none upside down.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        """Load the networks.
+
+        Raises:
+            WeightsError: The weights are missing or damaged; with the command to type.
+        """
+        self._mtcnn = Mtcnn(device)
+
+    def find(self, image: Tensor) -> list[Face]:
+        """The faces of a picture, largest first; the same ones each time.
+
+        Args:
+            image: (3, H, W) sRGB in [0, 1].
+
+        Raises:
+            EngineError: The image has another shape, or holds NaN or infinity.
+        """
+        small = _shrunk(_checked(image))
+        height, width = small.shape[-2:]
+        found = self._mtcnn.detect(small, max(height, width) * SMALLEST, THRESHOLDS)
+        unit = found.boxes.new_tensor([width, height])
+        boxes = (found.boxes / unit.repeat(2)).clamp(0, 1).tolist()
+        points = (found.landmarks / unit).tolist()
+        rows = zip(boxes, found.scores.tolist(), points, strict=True)
+        faces = [Face(_box(box), score, tuple(map(_point, five))) for box, score, five in rows]
+        # P-Net's windows start at SMALLEST, and calibration may shrink them further.
+        seen = [face for face in faces if _long_side(face, width, height) >= SMALLEST]
+        return sorted(seen, key=lambda face: (-face.area, face.box))
+
+
+def face_mask(faces: Sequence[Face], size: tuple[int, int], grow: float = 1.4) -> Tensor:
+    """Where faces are: (1, 1, h, w) in [0, 1], on the CPU.
+
+    Each is an ellipse in its box times ``grow`` (hair, ears and chin reach beyond the box), 1
+    inside and falling smoothly to 0 at its edge. Where two meet, the larger value counts.
+
+    Args:
+        faces: As `FaceDetector.find` returns them; none gives zeros.
+        size: Height and width of the mask in px, of any scale of the picture.
+        grow: How much larger than its box an ellipse is.
+    """
+    height, width = size
+    mask = torch.zeros(height, width)
+    rows = (torch.arange(height) + 0.5).unsqueeze(1) / height  # centres of pixels
+    columns = (torch.arange(width) + 0.5) / width
+    for face in faces:
+        left, top, right, bottom = face.box
+        # A pixel at least: on a coarse grid a small face would fall between the centres.
+        half_width = max((right - left) * grow / 2, 1 / width)
+        half_height = max((bottom - top) * grow / 2, 1 / height)
+        across = (columns - (left + right) / 2) / half_width
+        down = (rows - (top + bottom) / 2) / half_height
+        ramp = ((1 - (across.square() + down.square()).sqrt()) / EDGE).clamp(0, 1)
+        mask = torch.maximum(mask, ramp.square() * (3 - 2 * ramp))  # smoothstep
+    return mask.view(1, 1, height, width)
+
+
+def _checked(image: Tensor) -> Tensor:
+    if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
+        what = f"an image for face detection should be (3, H, W), is {tuple(image.shape)}"
+        raise EngineError(what)
+    if not image.isfinite().all():
+        raise EngineError("an image for face detection contains NaN or infinity")
+    return image.float().clamp(0, 1)
+
+
+def _shrunk(image: Tensor) -> Tensor:
+    """A picture of at most SIDE px; a smaller one as it is."""
+    height, width = image.shape[-2:]
+    scale = min(1.0, SIDE / max(height, width))
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    return antialiased(image.unsqueeze(0), size, "bilinear")[0] if scale < 1 else image
+
+
+def _long_side(face: Face, width: int, height: int) -> float:
+    """The longer side of what is seen of a face, as a share of the picture's longer side."""
+    left, top, right, bottom = face.box
+    return max((right - left) * width, (bottom - top) * height) / max(width, height)
+
+
+def _box(values: Sequence[float]) -> Box:
+    left, top, right, bottom = values
+    return left, top, right, bottom
+
+
+def _point(values: Sequence[float]) -> Point:
+    x, y = values
+    return x, y
