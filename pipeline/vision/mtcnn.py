@@ -15,6 +15,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms, nms, roi_align  # type: ignore[import-untyped]
 
 from pipeline.imaging.resampling import antialiased
+from pipeline.vision.detections import Detections
 from pipeline.vision.mtcnn_weights import load_mtcnn_weights
 
 CELL, STRIDE = 12, 2  # px: P-Net's window, and how far its windows are apart
@@ -31,15 +32,6 @@ class Thresholds:
     proposal: float
     refine: float
     output: float
-
-
-@dataclass(frozen=True, slots=True)
-class Detections:
-    """Faces in px: boxes (n, 4), scores (n), landmarks (n, 5, 2) as (x, y)."""
-
-    boxes: Tensor
-    scores: Tensor
-    landmarks: Tensor
 
 
 class Mtcnn:
@@ -61,7 +53,9 @@ class Mtcnn:
 
     def _propose(self, pixels: Tensor, smallest: float, threshold: float) -> Tensor:
         """Stage 1: square candidate windows (n, 4) of all scales of the pyramid."""
-        boxes, scores, scales = [], [], []
+        boxes: list[Tensor] = []
+        scores: list[Tensor] = []
+        scales: list[Tensor] = []  # each box's, as a number: boxes of one scale are merged first
         height, width = pixels.shape[-2:]
         scale = CELL / smallest
         while min(height, width) * scale >= CELL:
@@ -165,7 +159,8 @@ def _crop(pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
     """Windows of a picture, averaged down to (n, 3, side, side); grey beyond its edge."""
     # `roi_align` takes as many samples as a large window needs; four points for each pixel, which
     # is what the wheel's own code takes, would alias. Half a pixel: `aligned`.
-    return roi_align(pixels, [boxes], side, aligned=True)
+    patches: Tensor = roi_align(pixels, [boxes], side, aligned=True)
+    return patches
 
 
 def _apart(boxes: Tensor, most: float) -> list[int]:

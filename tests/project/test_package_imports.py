@@ -43,7 +43,7 @@ DOORS = {
     "pillow_heif": {"imaging/decode", "imaging/encode"},
     "simplejpeg": {"imaging/survey/jpeg"},
     "av": {"imaging/animation"},
-    "torchvision": {"nst/weights", "vision/mtcnn"},
+    "torchvision": {"nst/weights", "vision/centerface", "vision/faces", "vision/mtcnn"},
     "joblib": {"vision/mtcnn_weights"},
     "spandrel": {"enhance/learned_upscaler"},
     "safetensors": {"enhance/learned_upscaler"},

@@ -75,6 +75,13 @@ def test_a_face_that_the_border_cuts_stays_inside_the_picture(detector, astronau
     assert all(0 <= value <= 1 for value in face.box)
 
 
+def test_a_face_upside_down_is_found_where_it_is_or_not_at_all(detector, astronaut):
+    faces = detector.find(astronaut.flip(1, 2))
+    assert len(faces) <= 1
+    for face in faces:
+        assert middle(face) == pytest.approx((1 - 0.437, 1 - 0.229), abs=0.05)
+
+
 def test_fifty_small_faces_are_fifty_faces(detector, astronaut):
     tile = shrink(astronaut[FACE], 80, 75)
     faces = detector.find(tile.repeat(1, 5, 10))
