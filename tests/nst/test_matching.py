@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from pipeline.nst.losses import adapt_features
-from pipeline.nst.matching import attention_target, match, soft_regions
+from pipeline.nst.guidance.matching import attention_target, match, soft_regions
 from pipeline.nst.statistics import Moments
 
 

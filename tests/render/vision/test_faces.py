@@ -9,7 +9,7 @@ from torchvision.transforms import functional as pictures
 from pipeline.errors import EngineError
 from pipeline.imaging.resampling import antialiased
 from pipeline.imaging.tensors import load_image
-from pipeline.vision import Face, FaceDetector, face_mask
+from pipeline.render.vision import Face, FaceDetector, face_mask
 
 # In px of the astronaut's 512, by eye on an enlargement: pupils, tip of the nose, mouth corners.
 LANDMARKS = [(203, 101), (247, 103), (224, 128), (202, 139), (246, 141)]

@@ -9,9 +9,9 @@ from torchvision.ops import box_iou  # type: ignore[import-untyped]  # has no st
 
 from pipeline.errors import EngineError
 from pipeline.imaging.resampling import antialiased
-from pipeline.vision.centerface import CenterFace
-from pipeline.vision.detections import Detections
-from pipeline.vision.mtcnn import Mtcnn, Thresholds
+from pipeline.render.vision.centerface import CenterFace
+from pipeline.render.vision.detections import Detections
+from pipeline.render.vision.mtcnn import Mtcnn, Thresholds
 
 SIDE = 640  # px: long side at which MTCNN looks
 PAINTED_SIDE = 480  # and CenterFace: brush strokes are smooth there (self-portrait 0.63, then 0.79)

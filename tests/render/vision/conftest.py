@@ -8,7 +8,7 @@ from support import ROOT
 from torch import Tensor
 
 from pipeline.imaging.tensors import load_image
-from pipeline.vision import FaceDetector
+from pipeline.render.vision import FaceDetector
 
 
 @pytest.fixture(scope="session")

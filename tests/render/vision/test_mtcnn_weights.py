@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import WeightsError
-from pipeline.vision import FaceDetector
-from pipeline.vision.mtcnn_weights import SHA256, load_mtcnn_weights
+from pipeline.render.vision import FaceDetector
+from pipeline.render.vision.mtcnn_weights import SHA256, load_mtcnn_weights
 
 
 @pytest.fixture

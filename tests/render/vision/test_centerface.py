@@ -3,8 +3,8 @@
 import pytest
 
 from pipeline.errors import WeightsError
-from pipeline.vision import FaceDetector, centerface
-from pipeline.vision.centerface import CenterFace
+from pipeline.render.vision import FaceDetector, centerface
+from pipeline.render.vision.centerface import CenterFace
 
 EYES = [(203, 101), (247, 103)]  # in px of the astronaut's 512, by eye
 

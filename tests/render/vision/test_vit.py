@@ -15,10 +15,10 @@ from torch import Tensor
 
 from pipeline.errors import MissingExtraError, WeightsError
 from pipeline.imaging.resampling import antialiased
-from pipeline.nst.matching import match
+from pipeline.nst.guidance.matching import match
 from pipeline.nst.weights import IMAGENET_MEAN, IMAGENET_STD
-from pipeline.vision import vit as module
-from pipeline.vision.vit import Vit, load_vit
+from pipeline.render.vision import vit as module
+from pipeline.render.vision.vit import Vit, load_vit
 
 SIDE = 16  # tokens: what the file takes, and cheaper than ours
 

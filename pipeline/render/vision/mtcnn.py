@@ -15,8 +15,8 @@ from torch import Tensor
 from torchvision.ops import batched_nms, nms, roi_align  # type: ignore[import-untyped]
 
 from pipeline.imaging.resampling import antialiased
-from pipeline.vision.detections import Detections
-from pipeline.vision.mtcnn_weights import load_mtcnn_weights
+from pipeline.render.vision.detections import Detections
+from pipeline.render.vision.mtcnn_weights import load_mtcnn_weights
 
 CELL, STRIDE = 12, 2  # px: P-Net's window, and how far its windows are apart
 FACTOR = 0.709  # between scales of the pyramid, about sqrt(1/2); the authors' code, not the paper
