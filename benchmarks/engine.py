@@ -13,6 +13,7 @@ from pipeline.nst import Iterate, Vgg19, load_weights, stylize
 from pipeline.nst.objective import Objective, measure_style
 from pipeline.nst.optimizers import Lbfgs
 from pipeline.nst.pyramid import deepest_block, options_by_scale, per_scale, scale_sides
+from pipeline.nst.regions import StyleTarget
 from pipeline.nst.weights import CONVS
 from pipeline.system.malloc import keep_freed_memory
 
@@ -81,7 +82,7 @@ def _search(network: Vgg19, content: Tensor, style: Tensor, options: Transfer): 
 def _objective(network: Vgg19, content: Tensor, style: Tensor, options: Transfer) -> Objective:
     area = content.shape[1] * content.shape[2]
     target = measure_style(network, [style.unsqueeze(0)], [1.0], area, options)
-    return Objective(network, content.unsqueeze(0), target, options)
+    return Objective(network, content.unsqueeze(0), [StyleTarget(target)], options)
 
 
 # --- presets --------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pipeline.imaging.resampling import antialiased
 from pipeline.nst import Vgg19
 from pipeline.nst.objective import Objective, measure_style
 from pipeline.nst.pyramid import limit_depth, trim_edges
+from pipeline.nst.regions import StyleTarget
 
 MAX_STYLE_SHIFT = 0.1  # of the photo's own distance from the paintings
 ROUNDS = 8  # of reducing a step, before it is left out
@@ -58,7 +59,9 @@ class StyleDistance:
             paintings = [trim_edges(painting[None].to(like)) for painting in self.paintings]
             area = size[0] * size[1]
             sums = measure_style(self.network, paintings, self.shares, area, self.options)
-            self._objectives[size] = Objective(self.network, photo, sums, self.options)
+            self._objectives[size] = Objective(
+                self.network, photo, [StyleTarget(sums)], self.options
+            )
         return self._objectives[size]
 
 

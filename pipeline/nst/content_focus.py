@@ -41,9 +41,23 @@ def focus_weights(photo: Tensor) -> Tensor:
     return (weights / weights.mean()).clamp_max(MAX_WEIGHT)
 
 
-def resize_to_features(weights: Tensor, features: Tensor) -> Tensor:
-    """Weights (1, 1, h, w) on the grid of features (1, C, H, W): (1, 1, H, W)."""
-    return resize(weights, (features.shape[-2], features.shape[-1]), "bilinear")
+def guided_weights(
+    weights: Tensor | None, hold: Tensor | None, cap: Tensor | None
+) -> Tensor | None:
+    """Weights (1, 1, h, w) times ``hold``, at most ``cap``, on the weights' grid or theirs."""
+    if hold is None and cap is None:
+        return weights
+    if weights is None:
+        weights = torch.ones_like(hold if hold is not None else cap)  # type: ignore[arg-type]
+    size = weights.shape[-2], weights.shape[-1]
+    if cap is not None:
+        weights = weights.minimum(resize_to_size(cap, size))
+    return weights if hold is None else weights * resize_to_size(hold, size)
+
+
+def resize_to_size(weights: Tensor, size: tuple[int, int]) -> Tensor:
+    """Weights (1, 1, h, w) on another grid: (1, 1, *size)."""
+    return resize(weights, size, "bilinear")
 
 
 def _blurred(image: Tensor, deviation: float) -> Tensor:

@@ -5,7 +5,7 @@ from copy import copy
 import torch
 from torch import Tensor
 
-from pipeline.nst.content_focus import resize_to_features
+from pipeline.nst.content_focus import resize_to_size
 from pipeline.nst.statistics import TINY, Moments, deviation
 
 MAX_GAIN = 4.0  # times a channel is stretched or shrunk: a dead one must not be made into noise
@@ -23,7 +23,7 @@ class ContentLoss:
         self.target = target
         self.weights = None  # (1, 1, H, W)
         if weights is not None:
-            self.weights = resize_to_features(weights, target)
+            self.weights = resize_to_size(weights, (target.shape[-2], target.shape[-1]))
         self.size = target.float().square().sum() + TINY
 
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,15 +41,18 @@ class ContentLoss:
         return part
 
 
-def adapt_features(features: Tensor, style: Moments) -> Tensor:
+def adapt_features(features: Tensor, style: Moments, mask: Tensor | None = None) -> Tensor:
     """Features (1, C, H, W) with the style's channel means and standard deviations.
+
+    Their own are those within ``mask`` (1, 1, H, W), or of the whole picture.
 
     AdaIN (Huang & Belongie 2017, equation 8). Not the paper: the photo's own features of an evenly
     lit face mean "no tiles here", and the picture becomes a compromise of both. What is left of the
     photo after this is where things are, which is what content is meant to be.
     """
     flat = features.squeeze(0).flatten(1).float()  # (C, N)
-    own, other = Moments.of(flat).normalised(), style.normalised()
+    weights = None if mask is None else mask.flatten()
+    own, other = Moments.of(flat, weights).normalised(), style.normalised()
     gain = deviation(other.first, other.second) / deviation(own.first, own.second)
     gain = gain.clamp(1 / MAX_GAIN, MAX_GAIN)[:, None]
     moved = (flat - own.first[:, None]) * gain + other.first[:, None]

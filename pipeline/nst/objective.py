@@ -12,18 +12,26 @@ from torch import Tensor
 
 from pipeline.config.transfer import Transfer
 from pipeline.nst.backward import backpropagate
-from pipeline.nst.content_focus import focus_weights
+from pipeline.nst.content_focus import focus_weights, guided_weights, resize_to_size
+from pipeline.nst.detail import Cutout, cutout_around
 from pipeline.nst.distributions import Histogram, SlicedWasserstein
-from pipeline.nst.losses import ContentLoss, adapt_features, total_variation
-from pipeline.nst.pyramid import resize, style_size
+from pipeline.nst.losses import ContentLoss, total_variation
+from pipeline.nst.pyramid import deepest_block, grid_size, resize, stride_of, style_size
+from pipeline.nst.regions import (
+    EVERYWHERE,
+    MIN_POSITIONS,
+    NO_GUIDE,
+    Guide,
+    RegionalLoss,
+    StyleTarget,
+    Window,
+    adapt_by_region,
+)
 from pipeline.nst.statistics import (
     Covariance,
-    FeatureGradient,
     Gram,
     MeanStd,
-    Moments,
     Statistic,
-    StyleLoss,
     Sums,
 )
 from pipeline.nst.vgg import Vgg19
@@ -57,32 +65,37 @@ class Objective:
     Args:
         network: VGG-19 on the device of the pictures.
         content: (1, 3, H, W) at this scale.
-        target: The style's sums by layer, as `measure_style` gives them.
+        targets: The style of each region. Where they have moments at the content layers, the
+            content target is adapted to them. Where not, it is the content image's own features
+            (the paper).
         options: Weights and layers.
         features: The content image's features by layer, if they are known.
-        style_moments: The style's moments at the content layers, as `measure_style_moments` gives
-            them: the content target is adapted to them. Absent: it is the content image's own
-            features (the paper).
         recolored: The content image in the style's hues; its features are then the content
             target.
+        guide: Where content counts more or less than its detail says.
     """
 
     def __init__(
         self,
         network: Vgg19,
         content: Tensor,
-        target: Mapping[str, Sums],
+        targets: Sequence[StyleTarget],
         options: Transfer,
         features: Mapping[str, Tensor] | None = None,
-        style_moments: Mapping[str, Moments] | None = None,
         recolored: Tensor | None = None,
+        guide: Guide = NO_GUIDE,
     ) -> None:
-        self.network, self.options, self.target = network, options, target
+        self.network, self.options = network, options
         self.statistic: Statistic = STATISTICS[options.statistic]()
         self.content_shares = layer_shares(options.content_layers) if options.content_weight else {}
-        self.style_shares = layer_shares(options.style_layers) if target else {}
-        self.layers = layers_used(options)
+        styled = any(target.sums for target in targets)
+        self.style_shares = layer_shares(options.style_layers) if styled else {}
+        self.content: dict[str, ContentLoss] = {}
+        self.layers, self.cutout = self._split_layers(content, guide.detail)
         with torch.no_grad():
+            self.style = {
+                layer: self._regional_loss(layer, targets, content) for layer in self.style_shares
+            }
             if recolored is None or not self.content_shares:
                 kept, sums = self._measure(
                     content, self.content_shares, self.style_shares, features
@@ -92,17 +105,54 @@ class Objective:
                 # pink in a painting of blue and yellow.
                 _, sums = self._measure(content, (), self.style_shares, features)
                 kept, _ = self._measure(recolored, self.content_shares, ())
-            for layer, moments in (style_moments or {}).items():
-                kept[layer] = adapt_features(kept[layer], moments)
-            focused = self.content_shares and options.content_focus == "detail"
-            weights = focus_weights(content) if focused else None
-            self.content = {
-                layer: ContentLoss(kept[layer], weights) for layer in self.content_shares
-            }
-            self.style = {
-                layer: _relative_to_photo(self.statistic.loss(target[layer]), sums[layer])
-                for layer in self.style_shares
-            }
+            for layer, loss in self.style.items():
+                _make_relative(loss, sums[layer])
+            weights = self._content_weights(content, guide)
+            for layer in self.content_shares:
+                target = _adapted(kept[layer], layer, targets)
+                self.content[layer] = self._content_loss(layer, target, weights, guide)
+
+    def _regional_loss(
+        self, layer: str, targets: Sequence[StyleTarget], content: Tensor
+    ) -> RegionalLoss:
+        here = [target for target in targets if layer in target.sums]
+        sums, masks = [target.sums[layer] for target in here], [target.mask for target in here]
+        return RegionalLoss(self.statistic, sums, masks, grid_size(content, layer))
+
+    def _split_layers(
+        self, content: Tensor, detail: Tensor | None
+    ) -> tuple[list[str], Cutout | None]:
+        """The layers computed everywhere, and those computed only where ``detail`` is."""
+        used, deepest = layers_used(self.options), deepest_block(self.style_shares)
+        deep = [layer for layer in used if int(layer[4]) > deepest]
+        if detail is None or not deep or not self.style_shares:
+            return used, None
+        base = f"relu{deepest}_1"
+        everywhere = list(dict.fromkeys([layer for layer in used if layer not in deep] + [base]))
+        return everywhere, cutout_around(detail, content, base, deep)
+
+    def _content_loss(
+        self, layer: str, target: Tensor, weights: Tensor | None, guide: Guide
+    ) -> ContentLoss:
+        if self.cutout is None or layer not in self.cutout.layers:
+            return ContentLoss(target, weights)
+        loss = ContentLoss(target, guided_weights(weights, guide.detail, None))
+        return self._within_cutout(loss, self.cutout.within[layer])
+
+    def _within_cutout(self, loss: ContentLoss, window: Window) -> ContentLoss:
+        return loss.part(*window)
+
+    def _features(self, image: Tensor) -> dict[str, Tensor]:
+        """Features by layer; those deeper than the style's only within the cutout."""
+        features: dict[str, Tensor] = self.network(image, self.layers)
+        if self.cutout is not None:
+            features |= self.cutout.features(self.network, features[self.cutout.base])
+        return features
+
+    def _content_weights(self, content: Tensor, guide: Guide) -> Tensor | None:
+        """The weight of the content loss at each place, (1, 1, h, w); None: 1."""
+        focused = self.content_shares and self.options.content_focus == "detail"
+        return guided_weights(focus_weights(content) if focused else None, guide.hold, guide.cap)
 
     def _measure(
         self,
@@ -110,20 +160,20 @@ class Objective:
         content: Iterable[str],
         style: Iterable[str],
         known: Mapping[str, Tensor] | None = None,
-    ) -> tuple[dict[str, Tensor], dict[str, Sums]]:
+    ) -> tuple[dict[str, Tensor], dict[str, list[Sums]]]:
         """An image's features at content layers and its sums at style layers."""
         features = known or self.network(image, list({*content, *style}))
         kept = {layer: features[layer] for layer in content}
-        return kept, {layer: self._sums(layer, features) for layer in style}
+        return kept, {layer: self._sums(layer, features[layer]) for layer in style}
 
-    def _sums(self, layer: str, features: Mapping[str, Tensor]) -> Sums:
-        return self.statistic.measure(flatten_positions(features[layer]), like=self.target[layer])
+    def _sums(self, layer: str, features: Tensor, window: Window = EVERYWHERE) -> list[Sums]:
+        return self.style[layer].measure(flatten_positions(features), window)
 
     @torch.enable_grad()
     def __call__(self, image: Tensor) -> Evaluation:
         """Evaluate at image (1, 3, H, W)."""
         leaf = image.detach().requires_grad_()
-        features = self.network(leaf, self.layers)
+        features = self._features(leaf)
         terms = {"content": image.new_zeros(()), "style": image.new_zeros(())}
         with torch.no_grad():
             gradients = [self._at_layer(name, features[name].detach(), terms) for name in features]
@@ -139,12 +189,12 @@ class Objective:
     @torch.no_grad()
     def value(self, image: Tensor) -> Tensor:
         """The loss alone, at a third of the cost."""
-        features = self.network(image, self.layers)
+        features = self._features(image)
         terms = {"content": image.new_zeros(()), "style": image.new_zeros(())}
         for layer, share in self.content_shares.items():
             terms["content"] += share * self.content[layer](features[layer])[0]
         for layer, share in self.style_shares.items():
-            terms["style"] += share * self.style[layer](self._sums(layer, features))[0]
+            terms["style"] += share * self.style[layer](self._sums(layer, features[layer]))[0]
         return self._total(terms | {"tv": total_variation(image)})
 
     def _at_layer(self, layer: str, features: Tensor, terms: dict[str, Tensor]) -> Tensor:
@@ -152,9 +202,7 @@ class Objective:
         gradient = None
         if layer in self.style:
             f = flatten_positions(features)
-            value, gradient_of = self.style[layer](
-                self.statistic.measure(f, like=self.target[layer])
-            )
+            value, gradient_of = self.style[layer](self.style[layer].measure(f))
             gradient = gradient_of(f, self.style_strength(layer)).view_as(features)
             terms["style"] = terms["style"] + self.style_shares[layer] * value
         if layer in self.content:
@@ -182,6 +230,26 @@ class Objective:
         return torch.stack(weighted).sum()
 
 
+def _adapted(features: Tensor, layer: str, targets: Sequence[StyleTarget]) -> Tensor:
+    """The content target: features (1, C, H, W) adapted to the style of each region."""
+    here = [target for target in targets if layer in target.moments]
+    if not here:
+        return features
+    moments, masks = [target.moments[layer] for target in here], [target.mask for target in here]
+    return adapt_by_region(features, moments, masks)
+
+
+def _make_relative(loss: RegionalLoss, photo: Sequence[Sums]) -> None:
+    """Make a loss relative to that of the photo: 1 at the start, 0 in the painting's style.
+
+    Not the paper, whose weights must be chosen again for each photo, style, layer and statistic.
+    """
+    # A photo that already has the style would make every other step look enormous.
+    whole = loss(photo)[0].clamp_min(NEAREST)
+    # Divided by infinity a layer would count for nothing, without any error.
+    loss.whole = torch.where(whole.isfinite(), whole, torch.nan)
+
+
 def layers_used(options: Transfer) -> list[str]:
     """All layers whose features an objective with these options needs."""
     content = layer_shares(options.content_layers) if options.content_weight else {}
@@ -189,15 +257,17 @@ def layers_used(options: Transfer) -> list[str]:
     return list(dict.fromkeys([*content, *style]))
 
 
-# Features (1, C, h, w) by layer of an image (1, 3, H, W): once, or once for each of its blocks.
-Extract = Callable[[Vgg19, Tensor, list[str]], Iterable[Mapping[str, Tensor]]]
+# Features (1, C, h, w) by layer of an image (1, 3, H, W), and which window of a layer they fill, by
+# its stride: once, or once for each of the image's blocks.
+WindowOf = Callable[[int], Window]
+Extract = Callable[[Vgg19, Tensor, list[str]], Iterable[tuple[WindowOf, Mapping[str, Tensor]]]]
 
 
 def extract_whole(
     network: Vgg19, image: Tensor, layers: list[str]
-) -> Iterable[Mapping[str, Tensor]]:
+) -> Iterable[tuple[WindowOf, Mapping[str, Tensor]]]:
     """Features of the whole image at once; `pipeline.nst.tiles` extracts them in blocks."""
-    yield network(image, layers)
+    yield lambda _: EVERYWHERE, network(image, layers)
 
 
 def measure_style(
@@ -207,6 +277,7 @@ def measure_style(
     area: int,
     options: Transfer,
     extract: Extract = extract_whole,
+    sources: Sequence[Tensor | None] | None = None,
 ) -> dict[str, Sums]:
     """The style by layer: the mixture of all paintings' sums by their shares.
 
@@ -217,26 +288,41 @@ def measure_style(
         area: Pixels of the picture at this scale.
         options: Layers, statistic and style_scale.
         extract: Gives a painting's features: whole, or block by block.
+        sources: How much each place of each painting counts, (1, 1, h, w); None: all alike.
     """
     if not options.style_weight:
         return {}
     statistic: Statistic = STATISTICS[options.statistic]()
     layers = list(layer_shares(options.style_layers))
     blend: dict[str, Sums] = {}
-    for style, share in zip(styles, shares, strict=True):
+    masks = sources or [None] * len(styles)
+    for style, share, mask in zip(styles, shares, masks, strict=True):
+        if not share:
+            continue
         small = resize(style, style_size(style, area, options.style_scale)).clamp(0, 1)
         own: dict[str, Sums] = {}
         with torch.no_grad():
-            for features in extract(network, small, layers):
+            grids = {layer: _source_at(mask, small, layer) for layer in layers}
+            for window_of, features in extract(network, small, layers):
                 for layer, value in features.items():
-                    like = blend.get(layer) or own.get(layer)
-                    sums = statistic.measure(flatten_positions(value), like=like)
+                    like, grid = blend.get(layer) or own.get(layer), grids[layer]
+                    counts = None if grid is None else window_of(stride_of(layer)).of(grid)
+                    sums = statistic.measure(flatten_positions(value), counts, like)
                     own[layer] = own[layer] + sums if layer in own else sums
         for layer, sums in own.items():
             # Sums are mixed, not losses and not covariances: the blend is the mixture.
             part = sums.normalised().scaled(share)
             blend[layer] = blend[layer] + part if layer in blend else part
     return blend
+
+
+def _source_at(mask: Tensor | None, painting: Tensor, layer: str) -> Tensor | None:
+    """A painting's mask on a layer's grid; None: all places count alike, or too few would."""
+    if mask is None:
+        return None
+    grid = resize_to_size(mask, grid_size(painting, layer)).clamp(0, 1)
+    # So few positions at a coarse scale would make one eye the whole style.
+    return grid if grid.sum() >= MIN_POSITIONS else None
 
 
 def measure_style_moments(
@@ -246,6 +332,7 @@ def measure_style_moments(
     area: int,
     options: Transfer,
     extract: Extract = extract_whole,
+    sources: Sequence[Tensor | None] | None = None,
 ) -> dict[str, Any]:
     """The style's `Moments` at the content layers; see `measure_style` for the arguments."""
     kept = options.content_weight and layer_shares(options.content_layers)
@@ -253,25 +340,8 @@ def measure_style_moments(
         return {}
     at_content = {"style_layers": options.content_layers, "statistic": "mean_std"}
     return measure_style(
-        network, styles, shares, area, options.model_copy(update=at_content), extract
+        network, styles, shares, area, options.model_copy(update=at_content), extract, sources
     )
-
-
-def _relative_to_photo(loss: StyleLoss, photo: Sums) -> StyleLoss:
-    """The loss relative to that of the photo: 1 at the start, 0 in the painting's style.
-
-    Not the paper, whose weights must be chosen again for each photo, style, layer and statistic.
-    """
-    # A photo that already has the style would make every other step look enormous.
-    whole = loss(photo)[0].clamp_min(NEAREST)
-    # Divided by infinity a layer would count for nothing, without any error.
-    whole = torch.where(whole.isfinite(), whole, torch.nan)
-
-    def relative(sums: Sums) -> tuple[Tensor, FeatureGradient]:
-        value, gradient_of = loss(sums)
-        return value / whole, lambda features, strength: gradient_of(features, strength / whole)
-
-    return relative
 
 
 def layer_shares(weights: Mapping[str, float]) -> dict[str, float]:

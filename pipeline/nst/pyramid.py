@@ -94,6 +94,17 @@ def limit_depth(options: Transfer, depth: int, content_depth: int = 1) -> Transf
     return options.model_copy(update=changed)
 
 
+def without_deep_content(options: Transfer) -> Transfer:
+    """The options without content layers deeper than the style's, unless all would go."""
+    deepest = deepest_block(options.style_layers)
+    kept = _layers_down_to(options.content_layers, deepest)
+    if not kept or len(kept) == len(options.content_layers):
+        return options
+    share = sum(kept.values()) / sum(options.content_layers.values())
+    weight = options.content_weight * share  # of each layer left: the same
+    return options.model_copy(update={"content_layers": kept, "content_weight": weight})
+
+
 def _layers_down_to(layers: dict[str, float], depth: int) -> dict[str, float]:
     return {name: weight for name, weight in layers.items() if int(name[4]) <= depth}
 
@@ -101,6 +112,17 @@ def _layers_down_to(layers: dict[str, float], depth: int) -> dict[str, float]:
 def deepest_block(layers: Iterable[str]) -> int:
     """The deepest VGG block among layers; 1 when there are none."""
     return max((int(name[4]) for name in layers), default=1)
+
+
+def stride_of(layer: str) -> int:
+    """Pixels between two positions of a layer: 1, 2, 4, 8, 16 for blocks 1 to 5."""
+    return 1 << (int(layer[4]) - 1)
+
+
+def grid_size(image: Tensor, layer: str) -> tuple[int, int]:
+    """(height, width) of a layer's features of an image (1, 3, H, W)."""
+    stride = stride_of(layer)
+    return -(-image.shape[-2] // stride), -(-image.shape[-1] // stride)
 
 
 def resize(image: Tensor, size: tuple[int, int], mode: str = "bicubic") -> Tensor:

@@ -13,6 +13,7 @@ from pipeline.config.transfer import Transfer
 from pipeline.errors import EngineError
 from pipeline.nst.cache import Caches, fingerprint, pack, unpack
 from pipeline.nst.colors import combine_luma_and_color, map_to_palette
+from pipeline.nst.detail import is_empty
 from pipeline.nst.devices import choose_device
 from pipeline.nst.objective import (
     STATISTICS,
@@ -35,9 +36,11 @@ from pipeline.nst.pyramid import (
     step_cost,
     target_size,
     trim_edges,
+    without_deep_content,
 )
+from pipeline.nst.regions import MOTIF_BLOCK, NO_GUIDE, Guide, Region, StyleTarget
 from pipeline.nst.search import CHECK_EVERY, Search
-from pipeline.nst.statistics import Moments, Sums
+from pipeline.nst.statistics import Moments
 from pipeline.nst.tiles import TiledObjective, extract_in_blocks
 from pipeline.nst.vgg import Vgg19
 from pipeline.nst.weights import load_weights
@@ -103,6 +106,7 @@ def stylize(
     network: Vgg19 | None = None,
     resume: tuple[int, Tensor] | None = None,
     caches: Caches | None = None,
+    guide: Guide = NO_GUIDE,
 ) -> Tensor:
     """Render the content image in the style of paintings (Gatys et al. 2016), coarse to fine.
 
@@ -121,6 +125,7 @@ def stylize(
             (3, h, w) that the last of them ended with, not clamped (`Iterate.carried`). The end
             is then that of a run without interruption.
         caches: Keep paintings' sums and photos' features for the next run.
+        guide: Where things are in the photo and in the paintings, for motifs in the right place.
 
     Returns:
         (3, H', W') sRGB in [0, 1] on the CPU, its long side ``options.size``.
@@ -136,7 +141,8 @@ def stylize(
     start = None if init_image is None else _prepared(init_image, "init image", on)
     network = (network or Vgg19(load_weights(), options.pooling)).to(on)
     mixture = _normalised(shares, len(prepared))
-    run = _Run(photo, prepared, mixture, options, network, on_iterate, caches or Caches())
+    caches = caches or Caches()
+    run = _Run(photo, prepared, mixture, options, network, on_iterate, caches, guide)
     if resume is not None:
         resume = resume[0], _checked(resume[1], "picture to resume from", on)
     # Accelerators have allocators of their own that keep what is freed.
@@ -159,6 +165,7 @@ class _Run:
         network: Vgg19,
         on_iterate: OnIterate | None,
         caches: Caches,
+        guide: Guide,
     ) -> None:
         self.photo, self.styles, self.shares = photo, styles, shares
         painted = options.colors == "style" and options.style_weight
@@ -171,12 +178,14 @@ class _Run:
         self.steps = per_scale(options.steps, len(sides))
         self.depths = per_scale(options.depths, len(sides))
         self.options_at = options_by_scale(options, len(sides))
+        if guide.detail is not None and is_empty(guide.detail):
+            self.options_at = [without_deep_content(there) for there in self.options_at]
         self.done, self.work_done, self.restarts = 0, 0.0, 0
         costs = zip(self.sizes, self.options_at, strict=True)
         self.costs = [step_cost(h * w, layers_used(there)) for (h, w), there in costs]
         self.work = sum(n * cost for n, cost in zip(self.steps, self.costs, strict=True))
         self.began = time.monotonic()
-        self.caches = caches
+        self.caches, self.guide = caches, guide
         # Another device or another version of torch gives other sums, in their last bits.
         measured_by = network.identity, str(photo.device), torch.__version__
         self.photo_key = fingerprint(photo, *measured_by)
@@ -204,44 +213,83 @@ class _Run:
         recolored = (
             combine_luma_and_color(photo, self.recolor(photo)) if self.recolor and adapted else None
         )
-        target, moments = self._target(area, options), self._style_moments(area, options)
+        targets = self._targets(area, options)
         if block := self._block(area):
             return TiledObjective(
-                block, self.network, photo, target, options, None, moments, recolored
+                block, self.network, photo, targets, options, None, recolored, self.guide
             )
         features, layers = None, layers_used(options)
         if area <= CACHED_AREA:
             key = fingerprint(self.photo_key, size, layers)
             with torch.no_grad():
                 features = self.caches.photos.get(key, lambda: self.network(photo, layers))
-        return Objective(self.network, photo, target, options, features, moments, recolored)
+        return Objective(self.network, photo, targets, options, features, recolored, self.guide)
 
     def _block(self, area: int) -> int:
         """Side in px of the blocks that a picture of ``area`` px is computed in; 0: whole."""
         block = self.options.block or 0
         return block if area > block**2 else 0
 
-    def _target(self, area: int, options: Transfer) -> dict[str, Sums]:
-        """The painting's sums, from the cache where they have been measured before."""
-        key = (options.statistic, options.style_layers, options.style_scale)
-        kind = STATISTICS[options.statistic].sums
-        return self._cached(measure_style, area, options, key, kind)
+    def _targets(self, area: int, options: Transfer) -> list[StyleTarget]:
+        """The style of each region, from the cache where it has been measured before."""
+        coarse, fine = split_layers(options.style_layers)
+        if self.guide.regions is self.guide.motifs:
+            coarse, fine = options.style_layers, {}
+        targets = [
+            self._target(region, coarse, not fine, area, options) for region in self.guide.regions
+        ]
+        if fine:
+            targets += [
+                self._target(region, fine, True, area, options) for region in self.guide.motifs
+            ]
+        return targets
 
-    def _style_moments(self, area: int, options: Transfer) -> dict[str, Moments]:
-        """The painting's moments at the content layers, from the cache too."""
-        # "manner" was this function's name when the first caches were written.
-        key = ("manner", options.content_target, options.content_layers, options.style_scale)
-        return self._cached(measure_style_moments, area, options, key, Moments)
+    def _target(
+        self, region: Region, layers: dict[str, float], content: bool, area: int, options: Transfer
+    ) -> StyleTarget:
+        """One region's style at some layers, and its moments at the content layers if wanted."""
+        sums: dict[str, Any] = {}
+        if layers:
+            key: object = (options.statistic, layers, options.style_scale)
+            kind = STATISTICS[options.statistic].sums
+            at = options.model_copy(update={"style_layers": layers})
+            sums = self._cached(measure_style, region, area, at, key, kind)
+        moments: dict[str, Moments] = {}
+        if content:
+            # "manner" was this function's name when the first caches were written.
+            key = ("manner", options.content_target, options.content_layers, options.style_scale)
+            moments = self._cached(measure_style_moments, region, area, options, key, Moments)
+        return StyleTarget(sums, region.mask, moments)
 
     def _cached(
-        self, measure: Callable[..., Any], area: int, options: Transfer, key: object, kind: type
+        self,
+        measure: Callable[..., Any],
+        region: Region,
+        area: int,
+        options: Transfer,
+        key: object,
+        kind: type,
     ) -> dict[str, Any]:
-        """Sums of ``kind`` by layer, measured where the cache has none."""
+        """A region's sums of ``kind`` by layer, measured where the cache has none."""
         block = self._block(area)
         extract = extract_in_blocks(block) if block else extract_whole
+        shares = (
+            self.shares if region.shares is None else _normalised(region.shares, len(self.styles))
+        )
+        sources = None
+        if region.sources is not None:
+            sources = [
+                m if m is None else trim_edges(m.to(self.photo.device)) for m in region.sources
+            ]
+
+        def make() -> dict[str, Tensor]:
+            return pack(measure(self.network, self.styles, shares, area, options, extract, sources))
+
+        if not self.guide.fixed:
+            return unpack(make(), kind, self.photo.device)
+        counts = (shares, *sources) if sources else ()
         cached = self.caches.styles.get(
-            fingerprint(self.style_key, area, key, block),
-            lambda: pack(measure(self.network, self.styles, self.shares, area, options, extract)),
+            fingerprint(self.style_key, area, key, block, *counts), make
         )
         return unpack(cached, kind, self.photo.device)
 
@@ -320,6 +368,12 @@ def _normalised(shares: Sequence[float] | None, count: int) -> list[float]:
     if not count or len(weights) != count or min(weights) < 0 or sum(weights) <= 0:
         raise EngineError(f"{count} styles with shares {weights}", where="styles")
     return [weight / sum(weights) for weight in weights]
+
+
+def split_layers(layers: dict[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    """Layers of strokes and colours, and layers of motifs."""
+    motifs = {name: weight for name, weight in layers.items() if int(name[4]) >= MOTIF_BLOCK}
+    return {name: weight for name, weight in layers.items() if name not in motifs}, motifs
 
 
 def _size(image: Tensor) -> tuple[int, int]:

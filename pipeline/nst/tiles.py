@@ -7,16 +7,25 @@ with MARGIN around it, of which only the inner part is kept: the result is the g
 whole picture, and memory is set by the block.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pipeline.nst.backward import backpropagate
-from pipeline.nst.losses import total_variation
-from pipeline.nst.objective import Evaluation, Extract, Objective, flatten_positions
-from pipeline.nst.statistics import FeatureGradient, Sums
+from pipeline.nst.losses import ContentLoss, total_variation
+from pipeline.nst.objective import (
+    Evaluation,
+    Extract,
+    Objective,
+    WindowOf,
+    flatten_positions,
+)
+from pipeline.nst.pyramid import stride_of
+from pipeline.nst.regions import RegionalGradient, Window, add_sums
+from pipeline.nst.statistics import Sums
 from pipeline.nst.vgg import Vgg19
 
 # relu5_1 sees 156 px: rounded up to the grid of stride 16 on which all layers' positions meet.
@@ -62,14 +71,16 @@ def blocks(image: Tensor, side: int) -> Iterator[tuple[Span, Span]]:
             yield rows, columns
 
 
+LayersOf = Callable[[Span, Span], list[str]]  # the layers needed in a block
+
+
 def features_by_block(
-    network: Vgg19, image: Tensor, layers: Iterable[str], side: int
+    network: Vgg19, image: Tensor, layers_of: LayersOf, side: int
 ) -> Iterator[tuple[Span, Span, dict[str, Tensor]]]:
     """Each block's own features (1, C, h, w), those of its margin cut off."""
-    names = list(layers)
     for rows, columns in blocks(image, side):
         with torch.no_grad():
-            found = network(image[..., rows.around(), columns.around()], names)
+            found = network(image[..., rows.around(), columns.around()], layers_of(rows, columns))
         yield (
             rows,
             columns,
@@ -83,15 +94,23 @@ def features_by_block(
 def extract_in_blocks(side: int) -> Extract:
     """Extracts features block by block, in blocks of ``side`` px; for `measure_style`."""
 
-    def extract(network: Vgg19, image: Tensor, layers: list[str]) -> Iterable[dict[str, Tensor]]:
-        return (features for _, _, features in features_by_block(network, image, layers, side))
+    def extract(
+        network: Vgg19, image: Tensor, layers: list[str]
+    ) -> Iterable[tuple[WindowOf, dict[str, Tensor]]]:
+        for rows, columns, features in features_by_block(network, image, lambda *_: layers, side):
+            yield partial(window_within, rows, columns), features
 
     return extract
 
 
-def stride_of(layer: str) -> int:
-    """Pixels between two positions of a layer: 1, 2, 4, 8, 16 for blocks 1 to 5."""
-    return 1 << (int(layer[4]) - 1)
+def window_within(rows: Span, columns: Span, stride: int) -> Window:
+    """A block's inner part in the whole picture's positions of a stride."""
+    return Window(rows.within(stride), columns.within(stride))
+
+
+def window_around(rows: Span, columns: Span, stride: int) -> Window:
+    """A block's outer part in the whole picture's positions of a stride."""
+    return Window(rows.around(stride), columns.around(stride))
 
 
 class TiledObjective(Objective):
@@ -113,13 +132,14 @@ class TiledObjective(Objective):
         content: Iterable[str],
         style: Iterable[str],
         known: Mapping[str, Tensor] | None = None,
-    ) -> tuple[dict[str, Tensor], dict[str, Sums]]:
+    ) -> tuple[dict[str, Tensor], dict[str, list[Sums]]]:
         del known
         kept: dict[str, Tensor] = {}
-        sums: dict[str, Sums] = {}
-        found = features_by_block(self.network, image, {*content, *style}, self.side)
+        sums: dict[str, list[Sums]] = {}
+        layers = list({*content, *style})
+        found = features_by_block(self.network, image, lambda *_: layers, self.side)
         for rows, columns, features in found:
-            self._add(sums, features, style)
+            self._add(sums, features, style, rows, columns)
             for layer in content:
                 stride = stride_of(layer)
                 if layer not in kept:
@@ -129,21 +149,40 @@ class TiledObjective(Objective):
                 kept[layer][place] = features[layer]
         return kept, sums
 
+    def _layers_in(self, rows: Span, columns: Span) -> list[str]:
+        """The layers needed in a block: deep ones only where the cutout is."""
+        if self.cutout is None:
+            return self.layers
+        stride = stride_of(self.cutout.base)
+        near = self.cutout.meets(rows.around(stride), columns.around(stride))
+        return [*self.layers, *self.cutout.layers] if near else self.layers
+
+    def _within_cutout(self, loss: ContentLoss, window: Window) -> ContentLoss:
+        del window  # weights alone keep it to the cutout: its parts are those of blocks
+        return loss
+
     def _add(
-        self, sums: dict[str, Sums], features: Mapping[str, Tensor], style: Iterable[str]
+        self,
+        sums: dict[str, list[Sums]],
+        features: Mapping[str, Tensor],
+        style: Iterable[str],
+        rows: Span,
+        columns: Span,
     ) -> None:
         for layer in style:
-            of_block = self._sums(layer, features)
-            sums[layer] = sums[layer] + of_block if layer in sums else of_block
+            window = window_within(rows, columns, stride_of(layer))
+            of_block = self._sums(layer, features[layer], window)
+            sums[layer] = add_sums(sums[layer], of_block) if layer in sums else of_block
 
-    def _terms(self, image: Tensor) -> tuple[dict[str, Tensor], dict[str, Sums]]:
+    def _terms(self, image: Tensor) -> tuple[dict[str, Tensor], dict[str, list[Sums]]]:
         """First pass: the values of all terms, and the sums for the gradients of the second."""
-        sums: dict[str, Sums] = {}
+        sums: dict[str, list[Sums]] = {}
         terms = {"content": image.new_zeros(()), "style": image.new_zeros(())}
-        found = features_by_block(self.network, image, self.layers, self.side)
+        found = features_by_block(self.network, image, self._layers_in, self.side)
         for rows, columns, features in found:
-            self._add(sums, features, self.style_shares)
-            for layer, share in self.content_shares.items():
+            self._add(sums, features, self.style_shares, rows, columns)
+            for layer in self.content_shares.keys() & features.keys():
+                share = self.content_shares[layer]
                 stride, loss = stride_of(layer), self.content[layer]
                 part = loss.part(rows.within(stride), columns.within(stride))
                 terms["content"] = terms["content"] + share * part(features[layer])[0]
@@ -174,12 +213,12 @@ class TiledObjective(Objective):
         return Evaluation(self._total(terms), gradient, terms)
 
     def _block_gradient(
-        self, image: Tensor, rows: Span, columns: Span, gradients: Mapping[str, FeatureGradient]
+        self, image: Tensor, rows: Span, columns: Span, gradients: Mapping[str, RegionalGradient]
     ) -> Tensor:
         """Second pass: gradient at one block and its margin, (1, 3, h, w)."""
         with torch.enable_grad():
             leaf = image[..., rows.around(), columns.around()].detach().requires_grad_()
-            features = self.network(leaf, self.layers)
+            features = self.network(leaf, self._layers_in(rows, columns))
             at = [
                 self._at_block(name, f.detach(), rows, columns, gradients)
                 for name, f in features.items()
@@ -192,12 +231,14 @@ class TiledObjective(Objective):
         features: Tensor,
         rows: Span,
         columns: Span,
-        gradients: Mapping[str, FeatureGradient],
+        gradients: Mapping[str, RegionalGradient],
     ) -> Tensor:
         gradient = None
         if layer in gradients:
             strength = self.style_strength(layer)
-            gradient = gradients[layer](flatten_positions(features), strength).view_as(features)
+            window = window_around(rows, columns, stride_of(layer))
+            found = gradients[layer](flatten_positions(features), strength, window)
+            gradient = found.view_as(features)
         if layer in self.content_shares:
             stride, loss = stride_of(layer), self.content[layer]
             part = loss.part(rows.around(stride), columns.around(stride))

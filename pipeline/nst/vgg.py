@@ -1,6 +1,6 @@
 """VGG-19's features by name: relu1_1 ... relu5_4 (Simonyan & Zisserman 2014)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,18 @@ from pipeline.nst.cache import fingerprint
 from pipeline.nst.weights import CONVS, IMAGENET_MEAN, IMAGENET_STD, Weights
 
 TINY = 1e-12  # under a root, whose slope at 0 is infinite
+
+
+def reach(base: str, layer: str) -> int:
+    """How far a position of a deeper layer sees, in positions of the layer ``base``."""
+    names = list(CONVS)
+    first, last = (names.index(f"conv{each[4:]}") for each in (base, layer))
+    found, step = 0, 1
+    for name in names[first + 1 : last + 1]:
+        if name.endswith("_1"):  # pooling comes first
+            found, step = found + step, 2 * step
+        found += step
+    return found
 
 
 class Vgg19(nn.Module):
@@ -61,16 +73,29 @@ class Vgg19(nn.Module):
         Returns:
             By name (1, C, ceil(H / s), ceil(W / s)), s = 1, 2, 4, 8, 16 for blocks 1 to 5.
         """
+        return self._features(image, list(self.convs), layers)
+
+    def deeper(self, features: Tensor, base: str, layers: Iterable[str]) -> dict[str, Tensor]:
+        """Features of deeper layers, from those of a layer ``base`` (1, C, h, w) or a part."""
+        names = list(self.convs)
+        return self._features(features, names[names.index(f"conv{base[4:]}") + 1 :], layers)
+
+    def _features(
+        self, x: Tensor, names: Sequence[str], layers: Iterable[str]
+    ) -> dict[str, Tensor]:
+        """Features after the named rectifiers, by the named convolutions."""
         wanted = set(layers)
         features: dict[str, Tensor] = {}
-        x = image.contiguous(memory_format=torch.channels_last)
-        for name, conv in self.convs.items():
+        x = x.contiguous(memory_format=torch.channels_last)
+        for name in names:
             if name.endswith("_1") and name != "conv1_1":
                 x = self._pool(x)
             # Not the paper: zeros around the picture are an edge that no photo has, and show as
             # border marks; the outermost values repeated are not. Costs a tenth of the step.
             x = F.pad(x, (1, 1, 1, 1), mode="replicate")
-            x = F.relu_(conv(x))  # in place: the convolution's output is needed by nobody else
+            x = F.relu_(
+                self.convs[name](x)
+            )  # in place: the convolution's output is needed by nobody else
             layer = f"relu{name[4:]}"
             if layer in wanted:
                 features[layer] = x

@@ -9,6 +9,7 @@ from pipeline.config.transfer import Transfer
 from pipeline.nst import Vgg19
 from pipeline.nst.losses import ContentLoss, adapt_features, total_variation
 from pipeline.nst.objective import Objective, measure_style
+from pipeline.nst.regions import StyleTarget
 from pipeline.nst.statistics import Moments
 
 
@@ -91,7 +92,7 @@ def test_the_whole_gradient_agrees_with_autograd_through_a_ten_line_formula(
         statistic="gram",
     )
     target = measure_style(network, [style], [1.0], 32 * 40, options)
-    found = Objective(network, content, target, options)(image)
+    found = Objective(network, content, [StyleTarget(target)], options)(image)
     leaf = image.clone().requires_grad_()
     pictures = (leaf, style, content)
     now, then, first = (network(x, [*options.style_layers, "relu4_2"]) for x in pictures)

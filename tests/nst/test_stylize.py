@@ -15,6 +15,7 @@ from pipeline.nst.cache import Caches, MemoryCache
 from pipeline.nst.objective import Objective, measure_style
 from pipeline.nst.optimizers import PictureOptimizer, make_optimizer
 from pipeline.nst.pyramid import resize, target_size
+from pipeline.nst.regions import StyleTarget
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +43,9 @@ def test_content_is_adapted_on_request_and_plain_as_in_the_paper(
     }
     pictures = {name: stylize(photo, painting, o, network=network) for name, o in options.items()}
     goal = measure_style(network, [painting[None]], [1.0], 64 * 64, Transfer())
-    judge = Objective(network, pictures["photo"][None], goal, Transfer(content_weight=0.0))
+    judge = Objective(
+        network, pictures["photo"][None], [StyleTarget(goal)], Transfer(content_weight=0.0)
+    )
     distance = {name: judge(p[None]).terms["style"] for name, p in pictures.items()}
     assert distance["adapted"] < 0.9 * distance["photo"]
 

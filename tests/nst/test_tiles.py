@@ -8,6 +8,7 @@ from torch import Tensor
 from pipeline.config.transfer import Transfer
 from pipeline.nst import Vgg19, stylize
 from pipeline.nst.objective import Objective, measure_style
+from pipeline.nst.regions import StyleTarget
 from pipeline.nst.tiles import MARGIN, TiledObjective, extract_in_blocks, spans
 
 pytestmark = pytest.mark.slow
@@ -37,8 +38,8 @@ def test_the_gradient_in_blocks_is_that_of_the_whole(
     options = Transfer(statistic=statistic, tv_weight=0.5)
     target = measure_style(network, [painting[None]], [1.0], HEIGHT * WIDTH, options)
     photo = wide.flip(3)
-    at_once = Objective(network, photo, target, options)
-    in_blocks = TiledObjective(128, network, photo, target, options)
+    at_once = Objective(network, photo, [StyleTarget(target)], options)
+    in_blocks = TiledObjective(128, network, photo, [StyleTarget(target)], options)
     expected, found = at_once(wide), in_blocks(wide)
     torch.testing.assert_close(found.loss, expected.loss, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(in_blocks.value(wide), expected.loss, rtol=1e-4, atol=1e-6)

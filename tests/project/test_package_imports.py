@@ -129,9 +129,9 @@ def test_no_function_is_longer_than_a_screen(package_map):
 
 
 def test_the_house_keeps_its_size(package_map):
-    """At most 20 entries on top, 18 modules a folder, 11 levels of packages."""
+    """At most 19 entries on top, 18 modules a folder, 11 levels of packages."""
     top = {path.relative_to(PACKAGE).parts[0] for path in package_map.modules().values()}
-    assert len(top | {"styles"}) <= 20
+    assert len(top | {"styles"}) <= 19
     for folder in {path.parent for path in package_map.modules().values()}:
         files = [p for p in folder.glob("*.py") if p.name != "__init__.py"]
         assert len(files) <= 18, folder.name

@@ -7,6 +7,7 @@ from torch import Tensor
 from pipeline.config.transfer import Transfer
 from pipeline.nst import Vgg19, stylize
 from pipeline.nst.objective import STATISTICS, Objective, measure_style
+from pipeline.nst.regions import StyleTarget
 
 accelerator = torch.accelerator.current_accelerator(check_available=True)
 pytestmark = [
@@ -25,7 +26,7 @@ def test_the_objective_and_its_gradient_agree_with_the_cpus(
         network = Vgg19(weights).to(device)
         image, paint = photo[None].to(device), painting[None].to(device)
         target = measure_style(network, [paint], [1.0], 64 * 64, options)
-        found.append(Objective(network, image, target, options)(image.flip(3)))
+        found.append(Objective(network, image, [StyleTarget(target)], options)(image.flip(3)))
     torch.testing.assert_close(found[0].loss, found[1].loss.cpu(), rtol=1e-3, atol=1e-5)
     here, there = found[0].gradient.flatten(), found[1].gradient.cpu().flatten()
     assert torch.nn.functional.cosine_similarity(here, there, 0) > 0.999
