@@ -5,6 +5,7 @@ The table of style statistics is here; how to add one: `pipeline.nst.statistics`
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -59,6 +60,10 @@ class Evaluation:
     terms: Mapping[str, Tensor]  # unweighted: content, style, tv
 
 
+# A layer's name and the photo's features there (1, C, H, W) -> the content target.
+Adapt = Callable[[str, Tensor], Tensor]
+
+
 class Objective:
     """L = content_weight * content + style_weight * style + tv_weight * tv (Gatys 2015, eq. 7).
 
@@ -73,6 +78,7 @@ class Objective:
         recolored: The content image in the style's hues; its features are then the content
             target.
         guide: Where content counts more or less than its detail says.
+        adapt: Gives the content target of a layer's features; absent: that of ``targets``.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class Objective:
         features: Mapping[str, Tensor] | None = None,
         recolored: Tensor | None = None,
         guide: Guide = NO_GUIDE,
+        adapt: Adapt | None = None,
     ) -> None:
         self.network, self.options = network, options
         self.statistic: Statistic = STATISTICS[options.statistic]()
@@ -109,7 +116,7 @@ class Objective:
                 _make_relative(loss, sums[layer])
             weights = self._content_weights(content, guide)
             for layer in self.content_shares:
-                target = _adapted(kept[layer], layer, targets)
+                target = (adapt or partial(_adapted, targets))(layer, kept[layer])
                 self.content[layer] = self._content_loss(layer, target, weights, guide)
 
     def _regional_loss(
@@ -230,7 +237,7 @@ class Objective:
         return torch.stack(weighted).sum()
 
 
-def _adapted(features: Tensor, layer: str, targets: Sequence[StyleTarget]) -> Tensor:
+def _adapted(targets: Sequence[StyleTarget], layer: str, features: Tensor) -> Tensor:
     """The content target: features (1, C, H, W) adapted to the style of each region."""
     here = [target for target in targets if layer in target.moments]
     if not here:
@@ -323,6 +330,27 @@ def _source_at(mask: Tensor | None, painting: Tensor, layer: str) -> Tensor | No
     grid = resize_to_size(mask, grid_size(painting, layer)).clamp(0, 1)
     # So few positions at a coarse scale would make one eye the whole style.
     return grid if grid.sum() >= MIN_POSITIONS else None
+
+
+def style_features(
+    network: Vgg19,
+    style: Tensor,
+    layers: list[str],
+    area: int,
+    style_scale: float,
+    extract: Extract = extract_whole,
+) -> dict[str, Tensor]:
+    """A painting's features (1, C, h, w) by layer, for a picture of ``area`` px."""
+    small = resize(style, style_size(style, area, style_scale)).clamp(0, 1)
+    whole: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for window_of, features in extract(network, small, layers):
+            for layer, value in features.items():
+                if layer not in whole:
+                    whole[layer] = value.new_zeros(1, value.shape[1], *grid_size(small, layer))
+                rows, columns = window_of(stride_of(layer))
+                whole[layer][..., rows, columns] = value
+    return whole
 
 
 def measure_style_moments(

@@ -32,7 +32,8 @@ class Region:
     Attributes:
         mask: (1, 1, h, w) in [0, 1] over the photo; None: all of it.
         shares: Of each painting, any positive scale; None: those of the style.
-        sources: (1, 1, h, w) in [0, 1] over each painting, or None for all of it; None: all of all.
+        sources: (1, 1, h, w) in [0, 1] over each painting, its outermost edge trimmed
+            (`trim_edges`), or None for all of it; None: all of all.
     """
 
     mask: Tensor | None = None
@@ -41,6 +42,19 @@ class Region:
 
 
 WHOLE = (Region(),)
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Which places of a painting each place of the photo learns from.
+
+    Attributes:
+        plan: P (h w, h' w'), from `pipeline.nst.matching.match`.
+        grids: Rows and columns of the photo's places, and of the painting's.
+    """
+
+    plan: Tensor
+    grids: tuple[tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,8 @@ class Guide:
         hold: (1, 1, h, w), a factor of the content loss at each place; None: 1.
         cap: (1, 1, h, w), the content loss's highest weight at each place, in units of the mean;
             None: no bound but the general one.
+        learned: For each painting, which of its places each place of the photo learns from; then
+            content is adapted to these, and not to a region's style. Empty: unknown.
         detail: (1, 1, h, w) in [0, 1]: where a deep content layer must keep small forms at the
             finest scale. Nowhere: the layer is not computed. None: everywhere.
         fixed: Whether the sources depend on the paintings alone, so that their sums may be cached.
@@ -60,6 +76,7 @@ class Guide:
 
     regions: tuple[Region, ...] = WHOLE
     motifs: tuple[Region, ...] = WHOLE
+    learned: tuple[Learned, ...] = ()
     hold: Tensor | None = None
     cap: Tensor | None = None
     detail: Tensor | None = None

@@ -15,14 +15,17 @@ from pipeline.nst.cache import Caches, fingerprint, pack, unpack
 from pipeline.nst.colors import combine_luma_and_color, map_to_palette
 from pipeline.nst.detail import is_empty
 from pipeline.nst.devices import choose_device
+from pipeline.nst.matching import attention_target
 from pipeline.nst.objective import (
     STATISTICS,
+    Adapt,
     Evaluation,
     Objective,
     extract_whole,
     layers_used,
     measure_style,
     measure_style_moments,
+    style_features,
 )
 from pipeline.nst.optimizers import make_optimizer
 from pipeline.nst.pyramid import (
@@ -213,17 +216,19 @@ class _Run:
         recolored = (
             combine_luma_and_color(photo, self.recolor(photo)) if self.recolor and adapted else None
         )
-        targets = self._targets(area, options)
+        targets, adapt = self._targets(area, options), self._attended(area, options)
         if block := self._block(area):
             return TiledObjective(
-                block, self.network, photo, targets, options, None, recolored, self.guide
+                block, self.network, photo, targets, options, None, recolored, self.guide, adapt
             )
         features, layers = None, layers_used(options)
         if area <= CACHED_AREA:
             key = fingerprint(self.photo_key, size, layers)
             with torch.no_grad():
                 features = self.caches.photos.get(key, lambda: self.network(photo, layers))
-        return Objective(self.network, photo, targets, options, features, recolored, self.guide)
+        return Objective(
+            self.network, photo, targets, options, features, recolored, self.guide, adapt
+        )
 
     def _block(self, area: int) -> int:
         """Side in px of the blocks that a picture of ``area`` px is computed in; 0: whole."""
@@ -261,6 +266,28 @@ class _Run:
             moments = self._cached(measure_style_moments, region, area, options, key, Moments)
         return StyleTarget(sums, region.mask, moments)
 
+    def _attended(self, area: int, options: Transfer) -> Adapt | None:
+        """Adapts content to what each place learns from, where that is known."""
+        kept = options.content_target == "adapted" and options.content_weight
+        if not self.guide.learned or not kept:
+            return None
+        block, layers = self._block(area), list(options.content_layers)
+        extract = extract_in_blocks(block) if block else extract_whole
+        styles = [
+            style_features(self.network, style, layers, area, options.style_scale, extract)
+            for style in self.styles
+        ]
+
+        def adapt(layer: str, features: Tensor) -> Tensor:
+            parts = zip(self.shares, styles, self.guide.learned, strict=True)
+            adapted = [
+                share * attention_target(features, style[layer], each.plan, each.grids)
+                for share, style, each in parts
+            ]
+            return torch.stack(adapted).sum(0)
+
+        return adapt
+
     def _cached(
         self,
         measure: Callable[..., Any],
@@ -276,18 +303,14 @@ class _Run:
         shares = (
             self.shares if region.shares is None else _normalised(region.shares, len(self.styles))
         )
-        sources = None
-        if region.sources is not None:
-            sources = [
-                m if m is None else trim_edges(m.to(self.photo.device)) for m in region.sources
-            ]
+        sources = region.sources
 
         def make() -> dict[str, Tensor]:
             return pack(measure(self.network, self.styles, shares, area, options, extract, sources))
 
         if not self.guide.fixed:
             return unpack(make(), kind, self.photo.device)
-        counts = (shares, *sources) if sources else ()
+        counts = () if region.shares is sources is None else (shares, *(sources or ()))
         cached = self.caches.styles.get(
             fingerprint(self.style_key, area, key, block, *counts), make
         )
