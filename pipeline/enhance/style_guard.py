@@ -9,9 +9,9 @@ from pipeline.config.transfer import Transfer
 from pipeline.enhance.filters import shrink
 from pipeline.imaging.resampling import antialiased
 from pipeline.nst import Vgg19
+from pipeline.nst.guidance.regions import StyleTarget
 from pipeline.nst.objective import Objective, measure_style
 from pipeline.nst.pyramid import limit_depth, trim_edges
-from pipeline.nst.regions import StyleTarget
 
 MAX_STYLE_SHIFT = 0.1  # of the photo's own distance from the paintings
 ROUNDS = 8  # of reducing a step, before it is left out

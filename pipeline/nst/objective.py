@@ -14,11 +14,9 @@ from torch import Tensor
 from pipeline.config.transfer import Transfer
 from pipeline.nst.backward import backpropagate
 from pipeline.nst.content_focus import focus_weights, guided_weights, resize_to_size
-from pipeline.nst.detail import Cutout, cutout_around
 from pipeline.nst.distributions import Histogram, SlicedWasserstein
-from pipeline.nst.losses import ContentLoss, total_variation
-from pipeline.nst.pyramid import deepest_block, grid_size, resize, stride_of, style_size
-from pipeline.nst.regions import (
+from pipeline.nst.guidance.detail import Cutout, cutout_around
+from pipeline.nst.guidance.regions import (
     EVERYWHERE,
     MIN_POSITIONS,
     NO_GUIDE,
@@ -28,6 +26,8 @@ from pipeline.nst.regions import (
     Window,
     adapt_by_region,
 )
+from pipeline.nst.losses import ContentLoss, total_variation
+from pipeline.nst.pyramid import deepest_block, grid_size, resize, stride_of, style_size
 from pipeline.nst.statistics import (
     Covariance,
     Gram,

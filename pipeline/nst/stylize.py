@@ -13,9 +13,10 @@ from pipeline.config.transfer import Transfer
 from pipeline.errors import EngineError
 from pipeline.nst.cache import Caches, fingerprint, pack, unpack
 from pipeline.nst.colors import combine_luma_and_color, map_to_palette
-from pipeline.nst.detail import is_empty
 from pipeline.nst.devices import choose_device
-from pipeline.nst.matching import attention_target
+from pipeline.nst.guidance.detail import is_empty
+from pipeline.nst.guidance.matching import attention_target
+from pipeline.nst.guidance.regions import MOTIF_BLOCK, NO_GUIDE, Guide, Region, StyleTarget
 from pipeline.nst.objective import (
     STATISTICS,
     Adapt,
@@ -41,7 +42,6 @@ from pipeline.nst.pyramid import (
     trim_edges,
     without_deep_content,
 )
-from pipeline.nst.regions import MOTIF_BLOCK, NO_GUIDE, Guide, Region, StyleTarget
 from pipeline.nst.search import CHECK_EVERY, Search
 from pipeline.nst.statistics import Moments
 from pipeline.nst.tiles import TiledObjective, extract_in_blocks

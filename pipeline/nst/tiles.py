@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pipeline.nst.backward import backpropagate
+from pipeline.nst.guidance.regions import RegionalGradient, Window, add_sums
 from pipeline.nst.losses import ContentLoss, total_variation
 from pipeline.nst.objective import (
     Evaluation,
@@ -24,7 +25,6 @@ from pipeline.nst.objective import (
     flatten_positions,
 )
 from pipeline.nst.pyramid import stride_of
-from pipeline.nst.regions import RegionalGradient, Window, add_sums
 from pipeline.nst.statistics import Sums
 from pipeline.nst.vgg import Vgg19
 

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from pipeline.config.transfer import Transfer
 from pipeline.nst import Vgg19
+from pipeline.nst.guidance.regions import StyleTarget
 from pipeline.nst.losses import ContentLoss, adapt_features, total_variation
 from pipeline.nst.objective import Objective, measure_style
-from pipeline.nst.regions import StyleTarget
 from pipeline.nst.statistics import Moments
 
 

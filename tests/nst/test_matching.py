@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.nst.losses import adapt_features
 from pipeline.nst.guidance.matching import attention_target, match, soft_regions
+from pipeline.nst.losses import adapt_features
 from pipeline.nst.statistics import Moments
 
 

@@ -12,10 +12,10 @@ from pipeline.config.transfer import Transfer
 from pipeline.errors import EngineError
 from pipeline.nst import Iterate, Vgg19, stylize
 from pipeline.nst.cache import Caches, MemoryCache
+from pipeline.nst.guidance.regions import StyleTarget
 from pipeline.nst.objective import Objective, measure_style
 from pipeline.nst.optimizers import PictureOptimizer, make_optimizer
 from pipeline.nst.pyramid import resize, target_size
-from pipeline.nst.regions import StyleTarget
 
 pytestmark = pytest.mark.slow
 

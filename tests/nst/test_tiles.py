@@ -7,8 +7,8 @@ from torch import Tensor
 
 from pipeline.config.transfer import Transfer
 from pipeline.nst import Vgg19, stylize
+from pipeline.nst.guidance.regions import StyleTarget
 from pipeline.nst.objective import Objective, measure_style
-from pipeline.nst.regions import StyleTarget
 from pipeline.nst.tiles import MARGIN, TiledObjective, extract_in_blocks, spans
 
 pytestmark = pytest.mark.slow

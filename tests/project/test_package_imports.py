@@ -42,7 +42,12 @@ DOORS = {
     "pillow_heif": {"imaging/decode", "imaging/encode"},
     "simplejpeg": {"imaging/survey/jpeg"},
     "av": {"imaging/animation"},
-    "torchvision": {"nst/weights", "render/vision/centerface", "render/vision/faces", "render/vision/mtcnn"},
+    "torchvision": {
+        "nst/weights",
+        "render/vision/centerface",
+        "render/vision/faces",
+        "render/vision/mtcnn",
+    },
     "joblib": {"render/vision/mtcnn_weights"},
     "onnx": {"render/vision/vit"},
     "spandrel": {"enhance/learned_upscaler"},

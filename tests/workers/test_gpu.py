@@ -6,8 +6,8 @@ from torch import Tensor
 
 from pipeline.config.transfer import Transfer
 from pipeline.nst import Vgg19, stylize
+from pipeline.nst.guidance.regions import StyleTarget
 from pipeline.nst.objective import STATISTICS, Objective, measure_style
-from pipeline.nst.regions import StyleTarget
 
 accelerator = torch.accelerator.current_accelerator(check_available=True)
 pytestmark = [

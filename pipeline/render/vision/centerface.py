@@ -20,8 +20,8 @@ from torch import Tensor
 from torchvision.ops import nms  # type: ignore[import-untyped]  # has no stubs
 
 from pipeline.errors import WeightsError
-from pipeline.system.safe_files import read_verified
 from pipeline.render.vision.detections import Detections
+from pipeline.system.safe_files import read_verified
 
 FILE = Path(__file__).with_name("centerface.npz")
 SHA256 = "29882aaad2616fea93f012479e4384849acaf09fc5466cb177692f016e9ab671"

@@ -49,7 +49,7 @@ class Learned:
     """Which places of a painting each place of the photo learns from.
 
     Attributes:
-        plan: P (h w, h' w'), from `pipeline.nst.matching.match`.
+        plan: P (h w, h' w'), from `pipeline.nst.guidance.matching.match`.
         grids: Rows and columns of the photo's places, and of the painting's.
     """
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pipeline.nst.content_focus import resize_to_size
+from pipeline.nst.guidance.regions import Window
 from pipeline.nst.pyramid import grid_size, stride_of
-from pipeline.nst.regions import Window
 from pipeline.nst.vgg import Vgg19, reach
 
 
