@@ -42,16 +42,25 @@ def picture_text(report: Report) -> str:
     made = report["made"]
     kind = f"the {made['kind']} picture of {made['photo']['name']} in the style {made['style']}"
     parts = [("photo", made["photo"]), *(("painting", painting) for painting in made["paintings"])]
+    for region in made["regions"]:
+        parts += [(f"painting of {region['name']}", each) for each in region["paintings"]]
+        parts += [(f"mask of {region['name']}", region["mask"])] if region["mask"] else []
+    options = {key: made[key] for key in ("transfer", "enhance", "output")}
+    options |= {f"region {each['name']}": _region_options(each) for each in made["regions"]}
     lines = [
         report["file"],
         f"  {kind}",
         f"  made by {made['program']}, engine {made['engine']}, torch {made['torch'] or 'unknown'}",
         f"  recipe {made['recipe']}, seed {made['seed']}, weights {made['weights']}",
         *(f"  {role:9} {_format_source(part)}" for role, part in parts),
-        *(f"  {key:9} {_format_options(made[key])}" for key in ("transfer", "enhance", "output")),
+        *(f"  {key:9} {_format_options(chosen)}" for key, chosen in options.items()),
         "  `explain FILE --again OUT` paints it again",
     ]
     return "\n".join(map(visible, lines))
+
+
+def _region_options(region: Report) -> Report:
+    return {key: region[key] for key in ("strength", "colors", "color")}
 
 
 def _format_source(part: Report) -> str:
@@ -110,7 +119,7 @@ def render_again(
 def _list_inputs(job: Job) -> Iterator[Path]:
     """All files that a job reads."""
     recipe = job.recipe
-    yield from (job.path, *(image.path for image in recipe.images))
+    yield from (job.path, *recipe.files)
     named = (recipe.transfer.init, recipe.weights, recipe.enhance.enlarging_model)
     yield from (Path(name) for name in named if name)
 

@@ -2,13 +2,15 @@
 
 import errno
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
 from pipeline.config.model import BUILTIN, WEIGHTS_WORDS, Config, MatchRule
 from pipeline.config.patterns import matches
 from pipeline.config.picture_files import picture_problem
+from pipeline.config.regions.options import RegionOptions, check_colors, merge_regions
 from pipeline.config.transfer import INIT_WORDS, Transfer
 from pipeline.errors import ConfigError
 from pipeline.system.near_names import nearest_name, nearest_path
@@ -19,12 +21,13 @@ MAX_SHOWN = 300  # characters of a path: the reader has the config
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """One style: its paintings with their weights (summing to 1) and its transfer options."""
+    """One style: its paintings with their weights (summing to 1), transfer options and regions."""
 
     name: str
     images: tuple[tuple[Path, float], ...]
     origins: tuple[str, ...]
     transfer: Transfer
+    regions: Mapping[str, RegionOptions] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,9 @@ def load_manifest(
         transfer = config.transfer_of(name)
         if complete:
             _check_init(transfer, f"{config_path}: styles.{name}.transfer.init")
-        styles[name] = Style(name, images, tuple(entry.sources), transfer)
+        regions = merge_regions(config.regions, entry.regions)
+        _check_map(regions, f"{config_path}: styles.{name}.regions")
+        styles[name] = Style(name, images, tuple(entry.sources), transfer, regions)
     everything = (MatchRule(inbox="**", styles=tuple(styles)),)
     return Manifest(styles, everything if config.match is None else config.match)
 
@@ -82,6 +87,13 @@ def _check_models(config: Config, path: Path | str) -> None:
             near = nearest_path(file)
             hint = f"did you mean {str(near)!r}?" if near else _RELATIVE
             raise ConfigError(what, where=str(path), hint=hint)
+
+
+def _check_map(regions: Mapping[str, RegionOptions], key: str) -> None:
+    try:
+        check_colors(regions)
+    except ValueError as error:
+        raise ConfigError(str(error), where=key) from None
 
 
 def starter_styles() -> dict[str, Path]:

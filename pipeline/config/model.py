@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 from pipeline.config.base import FolderPath, FromList, LocalPath, Options, absolute, folder_path
 from pipeline.config.enhancement import Enhance
 from pipeline.config.output import OutputFormat
+from pipeline.config.regions.options import Regions, find_circle
 from pipeline.config.schedule import Schedule
 from pipeline.config.sections import (
     Cluster,
@@ -84,6 +85,9 @@ class StyleEntry(Options):
         Transfer(),
         description="Options of the painting, for this style. They override the preset and the "
         "general `transfer`.",
+    )
+    regions: Regions = Field(
+        {}, description="Regions of photos in this style. They override the general regions."
     )
 
     @model_validator(mode="after")
@@ -200,6 +204,12 @@ class Config(Options):
     transfer: Transfer = Field(
         Transfer(), description="Options of the painting, for all styles. They override the preset."
     )
+    regions: Regions = Field(
+        {},
+        description="Parts of the photo with paintings, strength or colours of their own, in all "
+        "styles: face, person, subject, background, sky, or one of your own with a mask.",
+        examples=[{"background": {"strength": 0.3}}],
+    )
     enhance: Enhance = Field(Enhance(), description="Options for the enhanced picture.")
     styles: dict[StyleName, StyleEntry] = Field(
         min_length=1, description="Your styles, each under a name that you choose."
@@ -315,6 +325,26 @@ class Config(Options):
                         f"match.{index}.styles names {name!r}, which is not in styles; "
                         + nearest(name, self.styles)
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _check_regions_name_styles(self) -> Self:
+        places = {"regions": self.regions}
+        places |= {f"styles.{name}.regions": style.regions for name, style in self.styles.items()}
+        for place, regions in places.items():
+            for region, options in regions.items():
+                for name in options.styles or ():
+                    if name not in self.styles:
+                        what = f"{place}.{region}.styles names {name!r}, which is not in styles"
+                        raise ValueError(f"{what}; {nearest(name, self.styles)}")
+        named = {
+            name: [each for options in style.regions.values() for each in options.styles or ()]
+            for name, style in self.styles.items()
+        }
+        if circle := find_circle(named):
+            what = f"styles.{circle[0]}.regions leads back to {circle[0]!r}: {' -> '.join(circle)}"
+            hint = "name a style whose regions do not name this one"
+            raise ValueError(f"{what}; {hint}")
         return self
 
 

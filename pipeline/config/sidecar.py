@@ -5,7 +5,7 @@ what the config offers and no more, styles by name and options from an allow-lis
 a hook or a device.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +17,8 @@ from pipeline.config.enhancement import Enhance
 from pipeline.config.file_kinds import PHOTOS
 from pipeline.config.manifest import Manifest
 from pipeline.config.model import Config
+from pipeline.config.regions.mask_files import MAP
+from pipeline.config.regions.options import AUTOMATIC, Regions, merge_regions
 from pipeline.config.sections import Limits
 from pipeline.config.transfer import Transfer
 from pipeline.config.validation import describe_error
@@ -56,6 +58,7 @@ class Side(Options):
     styles: Annotated[tuple[str, ...] | None, Field(min_length=1), FromList] = None
     transfer: SideTransfer = SideTransfer()
     enhance: SideEnhance = SideEnhance()
+    regions: Regions = Field({})
 
     def overlay_side(self, inner: "Side") -> "Side":
         """These options of a folder, with those of a folder or photo inside it on top."""
@@ -63,6 +66,7 @@ class Side(Options):
             styles=inner.styles or self.styles,
             transfer=self.transfer.overlay(inner.transfer),
             enhance=self.enhance.overlay(inner.enhance),
+            regions=merge_regions(self.regions, inner.regions),
         )
 
 
@@ -86,6 +90,7 @@ def merge_side_files(
     found: Mapping[str, tuple[Path, str]],
     manifest: Manifest,
     config: Config,
+    masks: Collection[str] = (),
 ) -> Side | None:
     """The side files that apply to a photo, merged; None when there are none.
 
@@ -94,6 +99,7 @@ def merge_side_files(
         found: Path and version of every side file in the inbox, by its path relative to the inbox.
         manifest: The styles that may be named.
         config: Its limits apply, and its enhancement options are the layer below.
+        masks: The regions that have a mask file beside the photo; `MAP` for a map of several.
 
     Raises:
         InputError: ``sidecar_invalid``, with the file and the line.
@@ -105,11 +111,24 @@ def merge_side_files(
             side = _read(path, version, name, tuple(manifest.styles), config.limits)
             if isinstance(side, InputError):
                 raise side.with_traceback(None)
+            if name == content + SUFFIX:
+                _check_masks(side, name, content, masks)
             together = side if together is None else together.overlay_side(side)
             sizing = name if _sets_size(side) else sizing
     if together is not None and _sets_size(together):
         _check_size(together, sizing, content, manifest, config)
     return together
+
+
+def _check_masks(side: Side, name: str, content: str, masks: Collection[str]) -> None:
+    """Check that each region of one's own that a photo's side file names has a mask."""
+    for region in side.regions:
+        if MAP in masks or region in (*AUTOMATIC, *masks):
+            continue
+        photo = content.rpartition("/")[2]
+        what = f"regions.{region}: there is no mask {photo}.mask.{region}.png beside the photo"
+        hint = f"put it there, or choose one of {', '.join(AUTOMATIC)}"
+        raise InputError(what, where=name, hint=hint, code=Reason.SIDECAR_INVALID)
 
 
 def _sets_size(side: Side) -> bool:
@@ -169,6 +188,11 @@ def _check(side: Side, styles: Iterable[str], limits: Limits) -> None:
     for name in side.styles or ():
         if name not in known:
             raise _Invalid(f"there is no style {name!r}; {nearest(name, known)}", "styles")
+    for region, options in side.regions.items():
+        for name in options.styles or ():
+            if name not in known:
+                what = f"there is no style {name!r}; {nearest(name, known)}"
+                raise _Invalid(what, "regions", region, "styles")
     chosen = side.transfer.chosen()
     sides = [chosen.get("size", 0), *(chosen.get("scales") or ())]
     for value in sides:

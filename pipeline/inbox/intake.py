@@ -65,7 +65,7 @@ class Intake:
 
     def __init__(self, config: Config, manifest: Manifest, ledger: Ledger) -> None:
         self.config, self.manifest, self.ledger = config, manifest, ledger
-        self.recipes = Recipes(config)
+        self.recipes = Recipes(config, manifest.styles)
         self.inbox = Inbox(config.inbox, config.watch.settle_seconds, config.watch.ignore)
         self.files: dict[str, Found] = {}  # those that have settled
         self.sides: dict[str, tuple[Path, str]] = {}

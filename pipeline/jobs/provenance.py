@@ -5,7 +5,7 @@ account name is disclosed.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from pipeline.config.output import OutputFormat
 from pipeline.config.sections import Limits
 from pipeline.config.transfer import Transfer
 from pipeline.jobs.job import Job, Kind, Workspace
-from pipeline.jobs.recipe import ENGINE_VERSION, Recipe, StyleImage, source_of
+from pipeline.jobs.recipe import ENGINE_VERSION, Recipe, Region, StyleImage, source_of
 from pipeline.system.redaction import strip_folders
 from pipeline.system.text import encodable
 
@@ -49,6 +49,19 @@ class Painting(Ingredient):
     weight: Annotated[float, Field(gt=0, le=1)]
 
 
+class RegionRecord(Options):
+    """A region of the photo; keys that are absent are as in the whole picture."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: Name
+    paintings: Annotated[tuple[Painting, ...], FromList] = ()
+    strength: Annotated[float, Field(ge=0, le=1)] | None = None
+    colors: Annotated[str, Field(max_length=64)] | None = None
+    mask: Ingredient | None = None
+    color: Annotated[str, Field(max_length=64)] | None = None
+
+
 class Provenance(Options):
     """The record in a picture. Keys that a later version adds are ignored."""
 
@@ -73,6 +86,7 @@ class Provenance(Options):
     block: Annotated[int, Field(ge=64, le=32768)] | None = None
     limits: dict[str, Any] = Field(default_factory=dict)
     recipe: Annotated[str, Field(max_length=64)]
+    regions: Annotated[tuple[RegionRecord, ...], FromList, Field(max_length=64)] = ()
 
     def decoding_limits(self, own: Limits) -> Limits:
         """The user's ``own`` limits, with those that the pixels of the picture depend on.
@@ -90,8 +104,11 @@ class Provenance(Options):
         init: Path | None,
         weights: str,
         model: Path | None = None,
+        regions: Sequence[tuple[tuple[Path, ...], Path | None]] = (),
     ) -> Recipe:
         """The recipe, with the paths of its files on this machine.
+
+        ``regions`` are the paintings and the mask of each region.
 
         Raises:
             ValidationError: It holds options that this version does not know.
@@ -101,10 +118,7 @@ class Provenance(Options):
         here = {"upscale_model": model}
         enhance = self.enhance | here if isinstance(self.enhance, dict) else self.enhance
         return Recipe(
-            images=tuple(
-                StyleImage(path, painting.weight, painting.sha256)
-                for path, painting in zip(paintings, self.paintings, strict=True)
-            ),
+            images=_images_at(paintings, self.paintings),
             transfer=Transfer.model_validate(transfer),
             enhance=Enhance.model_validate(enhance),
             weights=weights,
@@ -113,7 +127,22 @@ class Provenance(Options):
             init_sha256=self.init_sha256,
             upscale_sha256=self.upscale_sha256,
             output=OutputFormat.model_validate(self.output),
+            regions=tuple(
+                _region_at(region, *files)
+                for region, files in zip(self.regions, regions, strict=True)
+            ),
         )
+
+
+def _images_at(paths: Iterable[Path], paintings: Iterable[Painting]) -> tuple[StyleImage, ...]:
+    pairs = zip(paths, paintings, strict=True)
+    return tuple(StyleImage(path, each.weight, each.sha256) for path, each in pairs)
+
+
+def _region_at(made: RegionRecord, paintings: tuple[Path, ...], mask: Path | None) -> Region:
+    sha256 = made.mask.sha256 if made.mask else ""
+    images = _images_at(paintings, made.paintings)
+    return Region(made.name, images, made.strength, made.colors, mask, sha256, made.color)
 
 
 def record(
@@ -128,10 +157,7 @@ def record(
         "kind": kind,
         "photo": {"name": encodable(PurePosixPath(job.content).name), "sha256": job.sha256},
         "style": job.style,
-        "paintings": [
-            {"name": _name_of(image.path), "sha256": image.sha256, "weight": image.weight}
-            for image in recipe.images
-        ],
+        "paintings": _record_images(recipe.images),
         "transfer": _encodable_parts(strip_folders(recipe.transfer.model_dump(mode="json"))),
         "enhance": _encodable_parts(strip_folders(recipe.enhance.model_dump(mode="json"))),
         "output": recipe.output.model_dump(mode="json", exclude_defaults=True),
@@ -147,8 +173,30 @@ def record(
         limits = workspace.limits.model_dump(include=DECODING, exclude_defaults=True)
         found |= {"block": workspace.block} if workspace.block else {}
         found |= {"limits": limits} if limits else {}
+    if recipe.regions:
+        found["regions"] = [_record_region(region) for region in recipe.regions]
     text = json.dumps(found, separators=(",", ":"))
     return text if len(text) <= MAX_BYTES else ""
+
+
+def _record_images(images: Iterable[StyleImage]) -> list[dict[str, Any]]:
+    return [
+        {"name": _name_of(image.path), "sha256": image.sha256, "weight": image.weight}
+        for image in images
+    ]
+
+
+def _record_region(region: Region) -> dict[str, Any]:
+    mask = region.mask and {"name": encodable(region.mask.name), "sha256": region.mask_sha256}
+    found = {
+        "name": region.name,
+        "paintings": _record_images(region.images) or None,
+        "strength": region.strength,
+        "colors": region.colors,
+        "mask": mask,
+        "color": region.color,
+    }
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def parse(text: str) -> Provenance | None:

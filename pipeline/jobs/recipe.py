@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +14,12 @@ from pipeline.config.enhancement import Enhance
 from pipeline.config.manifest import Style, starter_styles
 from pipeline.config.model import BUILTIN, WEIGHTS_WORDS, Config
 from pipeline.config.output import OutputFormat
+from pipeline.config.regions.options import (
+    AUTOMATIC,
+    PROTECTED,
+    RegionOptions,
+    merge_regions,
+)
 from pipeline.config.sidecar import Side
 from pipeline.config.transfer import DRAFT, INIT_WORDS, Transfer
 from pipeline.errors import ConfigError
@@ -34,6 +40,48 @@ class StyleImage:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A part of the photo with paintings, strength or colours of its own.
+
+    Attributes:
+        name: `face`, `person`, `subject`, `background`, `sky`, or one of the user's own.
+        images: What it is painted with, shares summing to 1; none: the style's own images.
+        strength: From photo (0) to painting (1); None: as the whole picture.
+        colors: `style` or `content`; None: as the whole picture.
+        mask: A picture of where the region is; None: it is found automatically.
+        mask_sha256: Of that file.
+        color: ``#rrggbb`` of the region in that file, which is then a map of several regions; None:
+            the file shows this region alone, in white.
+    """
+
+    name: str
+    images: tuple[StyleImage, ...] = ()
+    strength: float | None = None
+    colors: str | None = None
+    mask: Path | None = None
+    mask_sha256: str = ""
+    color: str | None = None
+
+    @property
+    def files(self) -> list[tuple[Path, str]]:
+        """The files that it needs, and the SHA-256 that each must have."""
+        mask = [] if self.mask is None else [(self.mask, self.mask_sha256)]
+        return [(image.path, image.sha256) for image in self.images] + mask
+
+    @property
+    def parts(self) -> dict[str, object]:
+        """What of it decides pixels: files count by their contents."""
+        return {
+            "name": self.name,
+            "images": [(image.sha256, round(image.weight, 9)) for image in self.images],
+            "strength": self.strength,
+            "colors": self.colors,
+            "mask": self.mask_sha256,
+            "color": self.color,
+        }
+
+
 PLAIN_OUTPUT = OutputFormat()  # the defaults
 
 
@@ -50,6 +98,7 @@ class Recipe:
     init_sha256: str = ""
     upscale_sha256: str = ""  # of the learned model, where one enlarges
     output: OutputFormat = PLAIN_OUTPUT
+    regions: tuple[Region, ...] = ()  # sorted by name
 
     # Computed once: a plan of ten thousand photos needs it as often.
     _digest: str = field(default="", init=False, repr=False, compare=False)
@@ -85,6 +134,7 @@ class Recipe:
     def files(self) -> dict[Path, str]:
         """The files that it needs, and the SHA-256 that each must have."""
         named = [(image.path, image.sha256) for image in self.images]
+        named += [file for region in self.regions for file in region.files]
         if self.init_sha256:
             named.append((Path(self.transfer.init), self.init_sha256))
         if self.weights_sha256 and self.weights not in WEIGHTS_WORDS:
@@ -108,6 +158,8 @@ class Recipe:
             "weights": self.weights_sha256 or self.weights,
             "seed": self.seed,
         }
+        if self.regions:
+            parts["regions"] = [region.parts for region in self.regions]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -145,15 +197,39 @@ class _Known:
 _known: dict[Path, _Known] = {}
 
 
-class Recipes:
-    """Recipes under one config. A style image is read again when its file changes."""
+@dataclass(frozen=True, slots=True)
+class MaskFile:
+    """A mask file beside a photo, and its SHA-256."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """The mask files of one photo: by region, and a map of several regions."""
+
+    by_region: Mapping[str, MaskFile] = field(default_factory=dict)
+    map: MaskFile | None = None
+
+
+NO_MASKS = Masks()
+
+
+class Recipes:
+    """Recipes under one config. A style image is read again when its file changes.
+
+    Args:
+        config: The config.
+        styles: The styles that regions may name.
+    """
+
+    def __init__(self, config: Config, styles: Mapping[str, Style] | None = None) -> None:
+        self.config, self.styles = config, styles or {}
         self.troubles: dict[str, str] = {}  # by style
 
-    def recipe_for(self, style: Style, side: Side | None = None) -> Recipe:
-        """The recipe of one style, with the options of a side file applied.
+    def recipe_for(self, style: Style, side: Side | None = None, masks: Masks = NO_MASKS) -> Recipe:
+        """The recipe of one style, with the options of a side file and the photo's masks applied.
 
         Raises:
             ConfigError: When an image cannot be read.
@@ -163,8 +239,15 @@ class Recipes:
             transfer = transfer.overlay(side.transfer)
             enhance = enhance.overlay(side.enhance)
         init, model = transfer.init, enhance.enlarging_model
+        images = tuple(_style_image(path, weight) for path, weight in style.images)
+        options = merge_regions(style.regions, side.regions if side else {})
+        paintings = {
+            name: _blend([self.styles[each] for each in region.styles])
+            for name, region in options.items()
+            if region.styles
+        }
         return Recipe(
-            images=tuple(_style_image(path, weight) for path, weight in style.images),
+            images=images,
             transfer=transfer,
             enhance=enhance,
             weights=self.config.weights,
@@ -173,12 +256,15 @@ class Recipes:
             output=self.config.output,
             init_sha256="" if init in INIT_WORDS else digest(Path(init)),
             upscale_sha256=digest(model) if model else "",
+            regions=build_regions(options, paintings, masks, images),
         )
 
-    def recipe_if_readable(self, style: Style, side: Side | None = None) -> Recipe | None:
+    def recipe_if_readable(
+        self, style: Style, side: Side | None = None, masks: Masks = NO_MASKS
+    ) -> Recipe | None:
         """The same; None while one of its files cannot be read: the reason is in `troubles`."""
         try:
-            recipe = self.recipe_for(style, side)
+            recipe = self.recipe_for(style, side, masks)
         except ConfigError as error:
             self.troubles[style.name] = str(error)
             return None
@@ -208,6 +294,56 @@ def _style_image(path: Path, weight: float) -> StyleImage:
     """A style image; a link is resolved to the file that it leads to now."""
     real = real_path(path)
     return StyleImage(real, weight, digest(real))
+
+
+def _blend(styles: Collection[Style]) -> tuple[StyleImage, ...]:
+    """The images of several styles, in equal parts."""
+    shares: dict[Path, float] = {}
+    for path, weight in (image for style in styles for image in style.images):
+        shares[path] = shares.get(path, 0.0) + weight / len(styles)
+    return tuple(_style_image(path, share) for path, share in shares.items())
+
+
+def build_regions(
+    options: Mapping[str, RegionOptions],
+    paintings: Mapping[str, tuple[StyleImage, ...]],
+    masks: Masks,
+    images: tuple[StyleImage, ...],
+) -> tuple[Region, ...]:
+    """The regions of a recipe, sorted by name.
+
+    A region of the user's own without a mask is left out, and so is a mask that nothing uses.
+
+    Args:
+        options: By region.
+        paintings: By region that has paintings of its own.
+        masks: The mask files of the photo.
+        images: Those of the style: a region with the same ones has none of its own.
+    """
+    regions = []
+    for name in sorted({*options, *masks.by_region.keys() & {*PROTECTED}}):
+        chosen = options.get(name)
+        color = chosen.color if chosen else None
+        file = masks.by_region.get(name)
+        if file is not None or masks.map is None:
+            color = None  # the region's own mask file comes before the map
+        elif color is not None:
+            file = masks.map
+        if file is None and name not in AUTOMATIC:
+            continue
+        own = paintings.get(name, ())
+        region = Region(
+            name,
+            () if own == images else own,
+            chosen.strength if chosen else None,
+            chosen.colors if chosen else None,
+            file.path if file else None,
+            file.sha256 if file else "",
+            color,
+        )
+        if replace(region, name="") != Region(""):
+            regions.append(region)
+    return tuple(regions)
 
 
 def digest(path: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.errors import Reason
 from pipeline.jobs.job import Job, JobResult, outputs_as_json
-from pipeline.jobs.recipe import non_default_options, source_of
+from pipeline.jobs.recipe import Region, non_default_options, source_of
 from pipeline.system.redaction import strip_folders
 from pipeline.system.safe_files import disk_errors, open_regular
 
@@ -118,6 +118,8 @@ def _options(job: Job) -> dict[str, object]:
         "images": {source_of(image.path): image.weight for image in recipe.images},
         "transfer": recipe.transfer.model_dump(mode="json", exclude_none=True),
     }
+    if recipe.regions:
+        style["regions"] = {region.name: _region(region) for region in recipe.regions}
     enhance = recipe.enhance.model_dump(mode="json")
     everywhere = {
         "enhance": enhance,
@@ -127,3 +129,17 @@ def _options(job: Job) -> dict[str, object]:
     }
     found: dict[str, object] = strip_folders({"styles": {job.style: style}, **everywhere})
     return found
+
+
+def _region(region: Region) -> dict[str, object]:
+    """A region of a recipe; what it leaves as in the whole picture is left out."""
+    images = {source_of(image.path): image.weight for image in region.images}
+    mask = region.mask.name if region.mask else None
+    found = {
+        "images": images or None,
+        "strength": region.strength,
+        "colors": region.colors,
+        "mask": mask,
+        "color": region.color,
+    }
+    return {key: value for key, value in found.items() if value is not None}

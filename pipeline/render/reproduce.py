@@ -16,10 +16,12 @@ from pipeline.errors import PipelineError, UsageError
 from pipeline.imaging.metadata import read_record
 from pipeline.imaging.sandbox import Decoder
 from pipeline.jobs.job import Job
-from pipeline.jobs.provenance import Ingredient, Provenance, parse
+from pipeline.jobs.provenance import Ingredient, Provenance, RegionRecord, parse
 from pipeline.jobs.recipe import ENGINE_VERSION, Recipe, digest
 from pipeline.render.output_files import SMALL
 from pipeline.system.paths import is_file, real_path
+
+RegionFiles = list[tuple[tuple[Path, ...], Path | None]]  # paintings and mask of each region
 
 
 def read_provenance(file: Path) -> Provenance | None:
@@ -46,11 +48,11 @@ def rebuild_job(
     if made.engine != ENGINE_VERSION:
         what = f"made by {made.program}, engine {made.engine}; engine {ENGINE_VERSION} differs"
         raise UsageError(what, where=str(file), hint=f"install {made.program}")
-    photo, paintings, init, weights, model = _find_files(made, file, config, sources)
+    photo, paintings, init, weights, model, regions = _find_files(made, file, config, sources)
     recipe: Recipe | None = None
     with suppress(ValidationError):
         if not _names_unverified_file(made):
-            recipe = made.rebuild_recipe(paintings, init, weights, model)
+            recipe = made.rebuild_recipe(paintings, init, weights, model, regions)
     if recipe is None or recipe.digest != made.recipe:
         what = "its record does not match this version, or names files without a checksum"
         raise UsageError(what, where=str(file), hint=f"install {made.program}")
@@ -67,7 +69,7 @@ def _names_unverified_file(made: Provenance) -> bool:
 
 def _find_files(
     made: Provenance, file: Path, config: Config | None, sources: Sequence[Path]
-) -> tuple[Path, tuple[Path, ...], Path | None, str, Path | None]:
+) -> tuple[Path, tuple[Path, ...], Path | None, str, Path | None, RegionFiles]:
     """Find all files that the picture was made of; one error names all missing files."""
     search = _FileSearch(file, config, sources)
     photo = search.find(made.photo, "photo")
@@ -84,10 +86,20 @@ def _find_files(
         name = str(enhance.get("upscale_model", ""))[:1024]
         part = Ingredient(name=name, sha256=made.upscale_sha256)
         model = search.find(part, "enlarging model")
+    regions = [_find_region(search, region) for region in made.regions]
     if search.missing:
         hint = "put it into the inbox, or give its folder with --sources DIR"
         raise UsageError(f"not found: {'; '.join(search.missing)}", where=str(file), hint=hint)
-    return photo, paintings, init, weights, model
+    return photo, paintings, init, weights, model, regions
+
+
+def _find_region(
+    search: "_FileSearch", region: RegionRecord
+) -> tuple[tuple[Path, ...], Path | None]:
+    """The paintings and the mask of one region."""
+    role = f"of region {region.name}"
+    paintings = tuple(search.find(each, f"painting {role}") for each in region.paintings)
+    return paintings, search.find(region.mask, f"mask {role}") if region.mask else None
 
 
 class _FileSearch:

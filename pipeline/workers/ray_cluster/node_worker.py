@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 from pipeline.errors import Failure, JobError, PipelineError, Reason
 from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.jobs.job import Job, JobResult, Progress
-from pipeline.jobs.recipe import StyleImage
+from pipeline.jobs.recipe import Region, StyleImage
 from pipeline.system.safe_files import read_bounded
 from pipeline.workers.messages import DoJob, GivenBack, Stop, WorkerSettings
 from pipeline.workers.ray_cluster.node_folder import NodeFolder
@@ -186,7 +186,8 @@ def files_by_sha256(job: Job) -> dict[str, Path]:
 def with_local_paths(job: Job, at: Callable[[str], Path]) -> Job:
     """The same job, with the same id and other paths of its files."""
     recipe = job.recipe
-    images = tuple(StyleImage(at(i.sha256), i.weight, i.sha256) for i in recipe.images)
+    images = _images_at(recipe.images, at)
+    regions = tuple(_region_at(region, at) for region in recipe.regions)
     transfer = recipe.transfer
     if recipe.init_sha256:
         transfer = transfer.model_copy(update={"init": str(at(recipe.init_sha256))})
@@ -195,8 +196,24 @@ def with_local_paths(job: Job, at: Callable[[str], Path]) -> Job:
         weights = str(at(recipe.weights_sha256))
     if recipe.upscale_sha256:
         enhance = enhance.model_copy(update={"upscale_model": at(recipe.upscale_sha256)})
-    there = replace(recipe, images=images, transfer=transfer, weights=weights, enhance=enhance)
+    there = replace(
+        recipe,
+        images=images,
+        transfer=transfer,
+        weights=weights,
+        enhance=enhance,
+        regions=regions,
+    )
     return replace(job, path=at(job.sha256), recipe=there)
+
+
+def _images_at(images: Iterable[StyleImage], at: Callable[[str], Path]) -> tuple[StyleImage, ...]:
+    return tuple(StyleImage(at(image.sha256), image.weight, image.sha256) for image in images)
+
+
+def _region_at(region: Region, at: Callable[[str], Path]) -> Region:
+    mask = None if region.mask is None else at(region.mask_sha256)
+    return replace(region, images=_images_at(region.images, at), mask=mask)
 
 
 def _prepare_engine(

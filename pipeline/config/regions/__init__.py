@@ -1,0 +1,1 @@
+"""Regions of a photo: their options, and the names of their mask files."""

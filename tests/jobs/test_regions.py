@@ -1,0 +1,101 @@
+"""Regions are part of a recipe: of its digest, of the files it needs, and of its record."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.stock import make_job, make_recipe
+
+from pipeline.jobs.job import JobResult
+from pipeline.jobs.provenance import parse, record
+from pipeline.jobs.recipe import Recipe, Region, StyleImage
+from pipeline.outbox.run_log import run_log_line
+from pipeline.workers.ray_cluster.node_worker import files_by_sha256, with_local_paths
+
+STARRY = StyleImage(Path("/home/ada/private/starry.jpg"), 1.0, "a" * 64)
+SKY = Region(
+    "sky", (STARRY,), 0.7, "content", Path("/inbox/cup.jpg.mask.sky.png"), "b" * 64, "#0000ff"
+)
+FACE = Region("face", strength=0.3)
+
+
+def recipe(*regions: Region) -> Recipe:
+    return replace(make_recipe(), regions=regions)
+
+
+def test_a_recipe_without_regions_keeps_its_digest():
+    assert recipe().digest == make_recipe().digest
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "subject"},
+        {"images": ()},
+        {"images": (replace(STARRY, sha256="c" * 64),)},
+        {"strength": None},
+        {"strength": 0.6},
+        {"colors": "style"},
+        {"mask": None, "mask_sha256": ""},
+        {"mask_sha256": "c" * 64},
+        {"color": "#00ff00"},
+    ],
+)
+def test_all_that_a_region_says_is_part_of_the_digest(changes):
+    found = {recipe().digest, recipe(SKY).digest, recipe(replace(SKY, **changes)).digest}
+    assert len(found) == 3
+
+
+def test_where_the_files_of_a_region_lie_does_not_count():
+    moved = replace(SKY, mask=Path("/x.png"), images=(replace(STARRY, path=Path("/y.jpg")),))
+    assert recipe(moved).digest == recipe(SKY).digest
+
+
+def test_a_draft_has_the_regions_of_the_full_picture():
+    draft = recipe(SKY, FACE).draft
+    assert draft is not None
+    assert draft.regions == (SKY, FACE)
+
+
+def test_paintings_and_masks_of_regions_are_files_that_the_job_verifies():
+    found = recipe(SKY, FACE).files
+    assert found == {STARRY.path: STARRY.sha256, SKY.mask: SKY.mask_sha256}
+
+
+def test_a_cluster_node_gets_the_files_of_regions_and_paints_the_same_job():
+    job = replace(make_job(), recipe=recipe(SKY, FACE))
+    assert files_by_sha256(job)["b" * 64] == SKY.mask
+    there = with_local_paths(job, lambda sha: Path("/node") / sha)
+    assert there.id == job.id
+    sky, face = there.recipe.regions
+    assert (sky.mask, sky.images[0].path) == (
+        Path("/node") / ("b" * 64),
+        Path("/node") / ("a" * 64),
+    )
+    assert face == FACE
+
+
+def test_the_record_in_a_picture_rebuilds_the_regions():
+    wanted = replace(make_job(), recipe=recipe(SKY, FACE))
+    text = record(wanted, "stylized")
+    assert "cup.jpg.mask.sky.png" in text
+    assert "private" not in text
+    made = parse(text)
+    assert made is not None
+    files = [((STARRY.path,), SKY.mask), ((), None)]
+    assert made.rebuild_recipe((), None, "embedded", regions=files) == wanted.recipe
+
+
+def test_the_run_log_has_regions_in_the_form_of_the_config():
+    job = replace(make_job(), recipe=recipe(SKY, FACE))
+    options = run_log_line(JobResult(job, "done"), "run", "now")["options"]
+    assert options["styles"]["mosaic"]["regions"] == {
+        "sky": {
+            "images": {"starry.jpg": 1.0},
+            "strength": 0.7,
+            "colors": "content",
+            "mask": "cup.jpg.mask.sky.png",
+            "color": "#0000ff",
+        },
+        "face": {"strength": 0.3},
+    }
