@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 
 from pipeline.cli.common import print_lines
+from pipeline.cli.report_rows import region_row
 from pipeline.config.loading import Loaded
 from pipeline.daemon.preview import preview
 from pipeline.inbox.mount_guard import worked_before
@@ -32,11 +33,15 @@ def print_dry_run(loaded: Loaded, as_json: bool, limit: int | None = None) -> in
         examined = pair.content not in found.unexamined
         if as_json:
             row = {"content": pair.content, "style": pair.style, "why": pair.why}
-            print(json.dumps(row | {"examined": examined}), flush=True)
+            regions = [region_row(region) for region in pair.job.recipe.regions] if pair.job else []
+            row |= {"examined": examined} | ({"regions": regions} if regions else {})
+            print(json.dumps(row), flush=True)
         else:
             verb = "paint" if pair.due else "skip "
             why = pair.why + ("" if examined else ", not examined yet")
-            print_lines(visible(f"{verb}  {pair.content}  {pair.style or '-'}  {why}"))
+            names = ", ".join(region.name for region in pair.job.recipe.regions) if pair.job else ""
+            line = f"{verb}  {pair.content}  {pair.style or '-'}  {why}"
+            print_lines(visible(line + (f"  ({names})" if names else "")))
     device = loaded.config.device
     devices = [device] if isinstance(device, str) else device
     works = Counter(works_of(pair.job) for pair in due if pair.job)

@@ -12,11 +12,15 @@ from pipeline.cli.report_rows import (
     pair_row,
     quarantine_line,
     quarantine_row,
+    region_line,
+    region_row,
     version_line,
     version_row,
 )
 from pipeline.config.loading import Loaded
-from pipeline.daemon.preview import preview
+from pipeline.config.manifest import Manifest
+from pipeline.config.regions.mask_files import MAP
+from pipeline.daemon.preview import Preview, preview
 from pipeline.errors import UsageError
 from pipeline.inbox.quarantine import quarantined_photos
 from pipeline.inbox.scanner import Inbox
@@ -24,7 +28,7 @@ from pipeline.inbox.tree import content_of
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair
-from pipeline.system.near_names import nearest_path
+from pipeline.system.near_names import nearest_name, nearest_path
 from pipeline.system.paths import is_folder, is_web_address, why_web_address
 from pipeline.system.text import encodable, visible
 
@@ -82,9 +86,11 @@ def explain_report(loaded: Loaded, file: Path) -> Report:
                 "will_be_made": p.due,
                 "same_as": encodable(p.same_as),
                 "examined": p.content not in found.unexamined,
+                "regions": [region_row(region) for region in found.regions.get(p.style, ())],
             }
             for p in plan
         ],
+        "unused_masks": _find_unused_masks(loaded.manifest, content, found),
     }
 
 
@@ -102,7 +108,10 @@ def explain_text(report: Report) -> str:
         lines.append("  no match rule gives it a style, so it is not painted")
     elif not report["plan"] and not report["refused"]:
         lines.append(f"  styles by the match rules: {', '.join(report['styles'])}")
-    lines += [_plan_line(pair) for pair in report["plan"] if pair["style"]]
+    for pair in report["plan"]:
+        lines += [_plan_line(pair)] if pair["style"] else []
+        lines += [f"    {region_line(region)}" for region in pair["regions"]]
+    lines += [f"  {mask['file']} has no effect: {mask['why']}" for mask in report["unused_masks"]]
     lines += [f"  {pair_line(pair)}" for pair in report["pairs"]]
     notes = {note: None for pair in report["pairs"] for note in pair["notes"]}
     lines += [f"  note: {note}" for note in notes]
@@ -116,6 +125,19 @@ def explain_text(report: Report) -> str:
         lines += ["", "  earlier versions (`restore VERSION` brings one back):"]
         lines += [f"  {version_line(version)}" for version in report["versions"]]
     return "\n".join(map(visible, lines))
+
+
+def _find_unused_masks(manifest: Manifest, content: str, found: Preview) -> list[Report]:
+    """Mask files beside a photo that none of its styles uses, and why."""
+    used = {region.name for regions in found.regions.values() for region in regions}
+    named = {name for style in manifest.styles_for(content) for name in style.regions}
+    rows = []
+    for name in sorted(found.masks - used - {MAP}) if found.regions else ():
+        near = nearest_name(name, named | used)
+        hint = f"did you mean {near!r}?" if near else f"add regions: {{{name}: {{strength: 0.3}}}}"
+        file = encodable(f"{content}.mask.{name}.png")
+        rows.append({"file": file, "why": f"no option is set for region {name!r}; {hint}"})
+    return rows
 
 
 def _hint(inbox: Path, content: str) -> str:

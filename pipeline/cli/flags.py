@@ -1,6 +1,6 @@
 """Command-line flags for the options of transfer, enhancement and output, and their parsing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
@@ -12,10 +12,12 @@ from pipeline.config.accepted import choices, words_of
 from pipeline.config.base import Options
 from pipeline.config.enhancement import Enhance
 from pipeline.config.output import OutputFormat
+from pipeline.config.regions.options import AUTOMATIC, MAP_NAME, RegionOptions, check_region_name
 from pipeline.config.transfer import PRESETS, Transfer
 from pipeline.config.validation import describe_error
 from pipeline.config.yaml_file import parse_scalar
 from pipeline.errors import UsageError
+from pipeline.system.near_names import nearest
 
 OptionsType = TypeVar("OptionsType", bound=Options)
 
@@ -135,3 +137,79 @@ def _parse_flag(model: type[Options], name: str, text: str) -> Any:
     if "tuple" in shape:
         return [parse_scalar(part) for part in text.strip("[]() ").split(",")]
     return parse_scalar(text)
+
+
+# --- regions --------------------------------------------------------------------------------
+
+_REGION_FORM = "write NAME=PAINTING, such as sky=builtin:watercolor, or NAME.KEY=VALUE, such as "
+_REGION_FORM += "face.strength=0.4"
+
+
+def parse_regions(texts: Iterable[str]) -> dict[str, RegionOptions]:
+    """The regions of flags ``--region NAME=PAINTING`` and ``--region NAME.KEY=VALUE``.
+
+    Raises:
+        UsageError: A value is wrong.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        left, equals, value = text.partition("=")
+        name, dot, key = (part.strip() for part in left.partition("."))
+        if not equals or not value:
+            raise UsageError(f"{text!r} gives no value", where="--region", hint=_REGION_FORM)
+        options = found.setdefault(_region_name(name, "--region"), {})
+        if not dot or key == "styles":
+            options.setdefault("styles", []).append(value)
+        elif key in RegionOptions.model_fields:
+            options[key] = value if key == "color" else parse_scalar(value)
+        else:
+            hint = nearest(key, RegionOptions.model_fields)
+            what = f"{text}: a region has no option {key!r}"
+            raise UsageError(what, where="--region", hint=hint)
+    return {name: _region_options(name, options) for name, options in found.items()}
+
+
+def parse_masks(texts: Iterable[str], regions: Mapping[str, RegionOptions]) -> dict[str, str]:
+    """The files of flags ``--mask NAME=FILE``, by region; `MAP_NAME` is a map of several.
+
+    Raises:
+        UsageError: A value is wrong, or a region and its mask do not come together.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, file = text.partition("=")
+        if not equals or not file:
+            hint = "write NAME=FILE, such as sky=sky.png; white is inside"
+            raise UsageError(f"{text!r} names no file", where="--mask", hint=hint)
+        name = name.strip()
+        name = name if name == MAP_NAME else _region_name(name, "--mask")
+        if name in found:
+            raise UsageError(f"{name} is given twice", where="--mask", hint="give one file")
+        found[name] = file
+    for name in found:
+        if name not in (*regions, *AUTOMATIC, MAP_NAME):
+            hint = f"add --region {name}.strength=0.3, for example"
+            raise UsageError(f"no --region says what {name} is for", where="--mask", hint=hint)
+    for name, options in regions.items():
+        in_map = MAP_NAME in found and options.color is not None
+        if name not in (*found, *AUTOMATIC) and not in_map:
+            hint = f"add --mask {name}=FILE, or choose one of {', '.join(AUTOMATIC)}"
+            raise UsageError(f"region {name} has no mask", where="--region", hint=hint)
+    return found
+
+
+def _region_name(name: str, flag: str) -> str:
+    try:
+        return check_region_name(name)
+    except ValueError as error:
+        raise UsageError(str(error), where=flag) from None
+
+
+def _region_options(name: str, options: Mapping[str, Any]) -> RegionOptions:
+    try:
+        return RegionOptions.model_validate(options)
+    except ValidationError as error:
+        lines: dict[tuple[str, ...], int] = {(key,): 0 for key in options}
+        found = describe_error(error, RegionOptions, "", lines)
+        hint = found["hint"].replace("strength: ", f"--region {name}.strength=")
+        raise UsageError(f"{name}.{found['what']}", where="--region", hint=hint) from None

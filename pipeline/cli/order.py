@@ -3,16 +3,16 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.cli.common import DEFAULT_CONFIG
-from pipeline.cli.flags import parse_flags
+from pipeline.cli.flags import parse_flags, parse_masks, parse_regions
 from pipeline.config.enhancement import Enhance
 from pipeline.config.loading import load_config
 from pipeline.config.manifest import Style, find_image, load_manifest, starter_styles
@@ -25,7 +25,15 @@ from pipeline.errors import PipelineError, UsageError
 from pipeline.jobs.job import Job, JobResult, Progress
 from pipeline.monitoring.terminal.dashboard import Dashboard
 from pipeline.monitoring.view import View
-from pipeline.render.single import Axis, Order, check_out, check_targets, render_grid, stylize_file
+from pipeline.render.single import (
+    Axis,
+    Order,
+    check_masks,
+    check_out,
+    check_targets,
+    render_grid,
+    stylize_file,
+)
 from pipeline.system import interrupt
 from pipeline.system.near_names import nearest, nearest_name, nearest_path
 from pipeline.system.paths import is_file, real_path
@@ -79,6 +87,34 @@ def resolve_style_names(styles: list[str], config: Path | None) -> list[str]:
         _only_painting(manifest[name]) if name in manifest else _check_no_style(name, manifest)
         for name in styles
     ]
+
+
+def with_regions(
+    order: Order, regions: Iterable[str], masks: Iterable[str], config: Path | None
+) -> Order:
+    """The order with what flags ``--region`` and ``--mask`` say.
+
+    Raises:
+        UsageError: An argument is wrong; the error names it.
+    """
+    options = parse_regions(regions)
+    files = parse_masks(masks, options)
+    paintings = {
+        name: tuple(_find_picture(s) for s in resolve_style_names(list(each.styles), config))
+        for name, each in options.items()
+        if each.styles
+    }
+    found = {name: _find_mask(name, file) for name, file in files.items()}
+    order = replace(order, regions=options, paintings=paintings, masks=found)
+    check_masks(order)
+    return order
+
+
+def _find_mask(name: str, file: str) -> Path:
+    path = Path(file)
+    if (problem := picture_problem(path, "the path of a picture, white inside")) is not None:
+        raise UsageError(f"{file}: {problem[0]}", where=f"--mask {name}", hint=problem[1])
+    return real_path(path)
 
 
 def _check_no_style(name: str, manifest: Mapping[str, Style]) -> str:

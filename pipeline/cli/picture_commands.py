@@ -32,6 +32,7 @@ SeedOption = Annotated[
     int, typer.Option(min=0, help="The random seed, 0 or a larger number.", metavar="N")
 ]
 PRESETS = ("draft", "balanced", "fine", "print")
+REGIONS = ("face", "person", "subject", "background", "sky")
 PresetOption = Annotated[
     str,
     typer.Option(
@@ -46,6 +47,26 @@ WeightsOption = Annotated[
         help="The weights of VGG-19, the network that measures content and style.",
         metavar="{embedded|torchvision|FILE}",
         autocompletion=complete_from(("embedded", "torchvision")),
+    ),
+]
+RegionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Paint a part of the photo differently; may be repeated. NAME=PAINTING: with this "
+        "painting; NAME.strength=0..1: from photo to painting; NAME.colors=style|content. NAME is "
+        "face, person, subject, background, sky, or one of your own with --mask.",
+        metavar="NAME=VALUE",
+        autocompletion=complete_from(
+            tuple(f"{name}{end}" for name in REGIONS for end in ("=", ".strength=", ".colors="))
+        ),
+    ),
+]
+MaskOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A picture of where a region is, white inside; may be repeated. regions=FILE: a map "
+        "of several, with the colour of each in NAME.color=#rrggbb.",
+        metavar="NAME=FILE",
     ),
 ]
 NamesOption = Annotated[
@@ -123,6 +144,8 @@ def stylize(
             help="The weight of each painting: 2,1 takes two thirds from the first.", metavar="N,N"
         ),
     ] = "",
+    region: RegionOption = None,
+    mask: MaskOption = None,
     preset: PresetOption = "balanced",
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
@@ -150,6 +173,7 @@ def stylize(
     order = ordering.build_order(
         content, styles, shares, preset, seed, device, weights, flags.obj, out
     )
+    order = ordering.with_regions(order, region or (), mask or (), config)
     order = replace(order, film=timelapse, force=force, config=config)
     raise typer.Exit(ordering.run_stylize(order, out, as_json, plain))
 

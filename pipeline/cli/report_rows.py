@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.config.loading import Loaded
 from pipeline.inbox.quarantine import QuarantinedPhoto
 from pipeline.jobs.job import JobState
+from pipeline.jobs.recipe import Region
 from pipeline.ledger.ledger import FILE, Ledger
 from pipeline.ledger.records import Pair, Version
 from pipeline.system.text import encodable, format_duration
@@ -66,6 +67,26 @@ def pair_line(pair: Report) -> str:
     outputs = ", ".join(output["path"] for output in pair["outputs"])
     gone = "  (its photo has left the inbox; these pictures stay)" if pair["closed"] else ""
     return f"{head}  {pair['seconds']:.0f} s  {outputs}{gone}".rstrip()
+
+
+def region_row(region: Region) -> Report:
+    """A region of a recipe; keys that are null are as in the rest of the picture."""
+    return {
+        "name": region.name,
+        "paintings": [encodable(image.path.name) for image in region.images],
+        "strength": region.strength,
+        "colors": region.colors,
+        "mask": encodable(region.mask.name) if region.mask else None,
+        "color": region.color,
+    }
+
+
+def region_line(region: Report) -> str:
+    """A region, and what is different in it."""
+    parts = [f"painted with {' and '.join(region['paintings'])}"] if region["paintings"] else []
+    keys = ("strength", "colors", "mask", "color")
+    parts += [f"{key} {region[key]}" for key in keys if region[key] is not None]
+    return f"region {region['name']}: {', '.join(parts)}"
 
 
 def quarantine_row(file: QuarantinedPhoto) -> Report:

@@ -131,6 +131,7 @@ class Planner:
             self.intake.doubt(job.content)
         else:
             forget_digest(path)
+            self.intake.masks.doubt(path)
         self.recipe_files.doubt(path)
         self.wake(stale=True)
 
@@ -180,6 +181,10 @@ class Planner:
             failure = answer.failure
             if failure and failure.code in MACHINE_REASONS:
                 findings.fault = findings.fault or PlaceError(failure.message, code=failure.code)
+                continue
+            if answer.found.photo is not None:
+                if not self.intake.masks.take_answer(answer):
+                    self.wake()
                 continue
             found = self.intake.take_answer(answer)
             if found is None:

@@ -1,12 +1,12 @@
 """Makes the plan that `run` would make now, without writing: for `--dry-run` and `explain`.
 
 The same `Planner` makes it, with a ledger that is only read. There are two differences: every file
-counts as settled, and files not examined yet are read but not decoded.
+counts as settled, and photos not examined yet are read but not decoded. Masks are examined.
 """
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.config.loading import Loaded
 from pipeline.config.model import Config
@@ -14,9 +14,11 @@ from pipeline.daemon.job_queue import drafts_first, ordered
 from pipeline.daemon.planner import Plan, Planner
 from pipeline.daemon.replacements import Replacing
 from pipeline.errors import Failure, InputError
-from pipeline.inbox.examiner import Examination
+from pipeline.inbox.examiner import Examination, examine_masks
+from pipeline.inbox.intake import Intake
 from pipeline.inbox.scanner import Found, Refused
 from pipeline.jobs.plan import Planned
+from pipeline.jobs.recipe import Region
 from pipeline.ledger.ledger import FILE as LEDGER
 from pipeline.ledger.ledger import Ledger
 from pipeline.system.file_version import hash_file
@@ -31,6 +33,8 @@ class Preview:
     files: Mapping[str, Found]
     config: Config
     unexamined: frozenset[str] = frozenset()  # photos of the plan that were not decoded yet
+    regions: Mapping[str, tuple[Region, ...]] = field(default_factory=dict)  # of `only`, by style
+    masks: frozenset[str] = frozenset()  # the regions that have a mask file beside `only`
 
     @property
     def replaced(self) -> Replacing:
@@ -66,12 +70,26 @@ def preview(loaded: Loaded, only: str | None = None) -> Preview:
     with Ledger(config.state / LEDGER, read_only=True) as ledger:
         planner = Planner(config, loaded.manifest, ledger)
         new = planner.look_at_inbox(now, time.time(), 0.0).unexamined
-        answers = [_read(found, config) for found in new if only in (None, found.content)]
+        wanted = [found for found in new if only in (None, (found.photo or found).content)]
+        answers = [_read(found, config) for found in wanted if found.photo is None]
+        answers += examine_masks((found for found in wanted if found.photo), config.limits)
         findings = planner.take_answers(answers)
         refused = tuple(file for file in findings.files if isinstance(file, Refused))
         plan = planner.make_plan(now)
         unexamined = frozenset(answer.found.content for answer in answers)
-        return Preview(plan, refused, planner.files, config, unexamined)
+        regions = _regions(planner.intake, only) if only else {}
+        masks = frozenset(planner.intake.masks.regions(only)) if only else frozenset[str]()
+        return Preview(plan, refused, planner.files, config, unexamined, regions, masks)
+
+
+def _regions(intake: Intake, content: str) -> dict[str, tuple[Region, ...]]:
+    """The regions of one photo, by style."""
+    photo = intake.photo(content)
+    recipes = photo.recipes if photo else {}
+    if recipes is None:
+        styles = intake.manifest.styles_for(content)
+        recipes = {style.name: intake.recipes.recipe_if_readable(style) for style in styles}
+    return {name: recipe.regions for name, recipe in recipes.items() if recipe}
 
 
 def _read(found: Found, config: Config) -> Examination:

@@ -65,6 +65,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = (5, 6, 7, 8)  # of these, the ones that exchange width and height
 # In Pillow's messages about a file that is whole, and of a kind that it has no decoder for.
 _NOT_DECODED = (
     "unknown pixel mode",
@@ -160,6 +161,23 @@ def decode_file(
         source = _verified(file, sha256, path) if sha256 else file
         _check_format(source)
         return decode(source, long_side, limits, profile)
+
+
+def measure_file(path: Path, limits: DecodeLimits, below: int = 1) -> tuple[int, int]:
+    """Height and width of the picture in a file, upright, from its header alone.
+
+    Raises:
+        InputError: As `decode_file`, as far as the header tells.
+    """
+    with errors_name_file(path), os.fdopen(_open_file(path, below), "rb") as file:
+        _check_size(file, limits)
+        _check_format(file)
+        found = survey_file(file, limits.max_exif, limits.max_icc, limits.max_frames)
+        with _guarded_pillow(limits), _open_with_pillow(found) as image:
+            if found.tiff.page:
+                image.seek(found.tiff.page)
+            width, height = image.size
+            return (width, height) if _orientation(image) in SIDEWAYS else (height, width)
 
 
 def decode(
@@ -346,13 +364,16 @@ def _metadata(image: Image.Image, key: str, limit: int, notes: list[str]) -> byt
     return b""
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    orientation = 1
+def _orientation(image: Image.Image) -> int:
     if image.format == "AVIF":
         image.info.pop("xmp", None)  # its boxes alone count; Pillow would read XMP as well
     with suppress(Exception):  # unreadable EXIF turns nothing
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    turn = UPRIGHT.get(orientation)
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    turn = UPRIGHT.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
 
 

@@ -102,6 +102,12 @@ class Decoder:
         """Decode a file to its end without returning it; raises as `decode`."""
         self._ask(path, {**_PROBE, "below": below, "sha256": sha256})
 
+    def measure(self, path: Path, below: int = 1) -> tuple[int, int]:
+        """Width and height of a picture, upright, from its header alone; raises as `decode`."""
+        header, _ = self._ask(path, {"measure": True, "below": below})
+        height, width = header["shape"]
+        return width, height
+
     def start(self) -> None:
         """Start the process now, so that no file has to wait for it.
 

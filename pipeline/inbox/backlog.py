@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pipeline.config.model import Config
+from pipeline.config.regions.mask_files import mask_name
 from pipeline.config.sidecar import is_side_file
 from pipeline.errors import InboxError
 from pipeline.inbox.mount_guard import recognise
@@ -68,5 +69,7 @@ def _photos(tree: InboxTree) -> Iterator[tuple[str, str]]:
         if isinstance(entry, Refused):
             continue
         content, _, status = entry
-        if not is_side_file(content) and tree.check_name(content.rpartition("/")[2]) is None:
+        if is_side_file(content) or mask_name(content) is not None:
+            continue
+        if tree.check_name(content.rpartition("/")[2]) is None:
             yield content, str(Stamp.of(status))

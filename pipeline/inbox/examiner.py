@@ -1,5 +1,7 @@
 """Examines each new file before it is planned: computes its SHA-256 and tries to decode it.
 
+A mask is examined together with its photo, whose proportions it must have.
+
 This is step 4 of the rules in `pipeline.inbox.intake`. A thread does it, because a large file takes
 a while and a damaged one may use up its time limit; the decoding itself happens in a process of its
 own (`pipeline.imaging.sandbox`).
@@ -7,10 +9,14 @@ own (`pipeline.imaging.sandbox`).
 
 import queue
 import threading
+from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 
+from pipeline.config.regions.mask_files import MAP, mask_name
 from pipeline.config.sections import Limits
 from pipeline.errors import ChangedError, Failure, InputError, JobError, Reason
+from pipeline.imaging.masks import Colors, check_mask
 from pipeline.imaging.sandbox import Decoder
 from pipeline.inbox.scanner import Found
 from pipeline.jobs.retry_policy import MACHINE_REASONS
@@ -29,6 +35,7 @@ class Examination:
     found: Found
     sha256: str = ""
     failure: Failure | None = None
+    colors: Colors = ()  # of a map of regions
 
 
 class Examiner:
@@ -95,6 +102,10 @@ def examine(found: Found, decoder: Decoder) -> Examination:
         digest = hash_file(found.path, found.stamp, decoder.limits.bytes)
         if digest is None:
             return Examination(found)
+        if found.photo is not None:
+            return Examination(
+                found, digest, colors=_check_mask(found, found.photo, decoder, digest)
+            )
         _probe(found, decoder, digest)
         return Examination(found, digest)
     except ChangedError:
@@ -105,6 +116,21 @@ def examine(found: Found, decoder: Decoder) -> Examination:
         return Examination(
             found, failure=Failure(Reason.UNREADABLE, f"cannot be examined: {error}")
         )
+
+
+def examine_masks(masks: Iterable[Found], limits: Limits) -> list[Examination]:
+    """Examine masks, each with its photo."""
+    with closing(Decoder(limits, preallocated=0)) as decoder:  # starts with the first mask
+        return [examine(mask, decoder) for mask in masks]
+
+
+def _check_mask(mask: Found, photo: Found, decoder: Decoder, sha256: str) -> Colors:
+    name = mask_name(mask.content)
+    is_map = name is not None and name.region == MAP
+    below = mask.content.count("/") + 1
+    return check_mask(
+        decoder, mask.path, photo.path, is_map=is_map, below=(below, below), sha256=sha256
+    )
 
 
 def _probe(found: Found, decoder: Decoder, sha256: str) -> None:

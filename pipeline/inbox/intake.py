@@ -8,16 +8,16 @@ The first rule that a file breaks is the reason why it is not taken:
    and it is at most 64 folders deep. Refused in `tree`: ``ignored``, ``not_regular_file``,
    ``unsupported_format``, ``unreadable``.
 3. It has settled: unchanged for `watch.settle_seconds`, not being downloaded, not open for writing
-   (`settling`), with its end (`settling`), and its side files have settled too. Until then it
-   waits, in `scanner`, without a reason code. Refused there: ``hardlinked``, ``truncated`` (an
-   empty file), ``unreadable``, and ``ignored`` for side files.
+   (`settling`), with its end (`settling`), and its side files and masks have settled too. Until
+   then it waits, in `scanner`, without a reason code. Refused there: ``hardlinked``, ``truncated``
+   (an empty file), ``unreadable``, and ``ignored`` for side files and masks.
 4. It can be read and decoded within `limits`. Fails in `examiner`: ``too_large``, ``vanished``,
    ``unreadable``, and the codes of `pipeline.imaging.sandbox`: ``unsupported_format``,
    ``truncated``, ``too_many_pixels``, ``too_many_frames``, ``animated``, ``decode_crash``,
    ``decode_timeout``, ``out_of_memory``, ``not_regular_file``. The failure counts for this version
    of the file; after a failure in `examiner.PASSING` it is examined again.
-5. Its side files are valid: here, ``sidecar_invalid``. They or a match rule give it a style: here,
-   ``no_match``.
+5. Its side files and masks are valid: here and in `masks`, ``sidecar_invalid``. Its side files or a
+   match rule give it a style: here, ``no_match``.
 
 Modules without a package are in `pipeline.inbox`. A photo that is taken may still have nothing to
 do: `Planned.why` in `pipeline.jobs.plan` says why a pair of photo and style is not due. What each
@@ -35,10 +35,11 @@ from pipeline.config.model import Config
 from pipeline.config.sidecar import Side, merge_side_files
 from pipeline.errors import Failure, InputError, Reason
 from pipeline.inbox.examiner import PASSING, Examination
+from pipeline.inbox.masks import NONE, MaskBook, check_map
 from pipeline.inbox.mount_guard import recognise
 from pipeline.inbox.scanner import Found, Inbox, Refused, Scan
 from pipeline.jobs.job import Photo
-from pipeline.jobs.recipe import Recipe, Recipes
+from pipeline.jobs.recipe import NO_MASKS, Masks, Recipe, Recipes
 from pipeline.ledger.ledger import Ledger
 
 _OWN = frozenset({Reason.SIDECAR_INVALID})  # failures that are not the examiner's
@@ -69,6 +70,7 @@ class Intake:
         self.inbox = Inbox(config.inbox, config.watch.settle_seconds, config.watch.ignore)
         self.files: dict[str, Found] = {}  # those that have settled
         self.sides: dict[str, tuple[Path, str]] = {}
+        self.masks = MaskBook()
         self._digests: dict[tuple[str, str], str] = {}  # by (content, version)
         self._failed: dict[tuple[str, str], Failure] = {}
         self._refused: set[str] = set()  # photos refused for a reason that may end
@@ -87,6 +89,7 @@ class Intake:
             self.recognised = bool(scan.settled)
         self.files = {found.content: found for found in scan.settled}
         self.sides = {name: (side.path, str(side.stamp)) for name, side in scan.sides.items()}
+        self.masks.update(scan.masks.values())
         self._read_ledger()
         if scan.changed and scan.whole:
             # A file that comes back is examined like a new one.
@@ -95,8 +98,9 @@ class Intake:
         return scan
 
     def unexamined(self) -> list[Found]:
-        """The settled files that were not examined yet."""
-        return [found for found in self.files.values() if not self._is_examined(found)]
+        """The settled photos and masks that were not examined yet."""
+        photos = [found for found in self.files.values() if not self._is_examined(found)]
+        return photos + self.masks.unexamined(self.files)
 
     def take_answer(self, answer: Examination) -> Accepted | Refused | None:
         """Keep the result of examining a file; None where the file has changed meanwhile."""
@@ -112,14 +116,16 @@ class Intake:
         return Refused(found.content, found.path, answer.failure, "failed", version)
 
     def photos(self) -> tuple[list[Photo], list[Refused]]:
-        """The photos examined so far, and files whose side file is invalid."""
+        """The photos examined so far, and those whose side file or mask is invalid."""
         photos, refused = [], []
         for found in self.files.values():
             digest = self._digests.get((found.content, str(found.stamp)))
             if digest is None:
                 continue
             try:
-                recipes = self._own_recipes(found.content)
+                recipes = self._own_recipes(found)
+            except _Pending:
+                continue
             except InputError as error:
                 failure = Failure(error.code, str(error))
                 version = str(found.stamp)
@@ -162,8 +168,8 @@ class Intake:
         if found is None or digest is None:
             return None
         try:
-            return Photo(content, found.path, digest, self._own_recipes(content))
-        except InputError:
+            return Photo(content, found.path, digest, self._own_recipes(found))
+        except (InputError, _Pending):
             return None
 
     def doubt(self, content: str) -> None:
@@ -174,11 +180,26 @@ class Intake:
         key = (found.content, str(found.stamp))
         return key in self._digests or key in self._failed
 
-    def _own_recipes(self, content: str) -> dict[str, Recipe | None] | None:
-        side = None
+    def _own_recipes(self, found: Found) -> dict[str, Recipe | None] | None:
+        """The recipes of a photo that has side files or masks, by style; None where it has none.
+
+        Raises:
+            InputError: One of them is invalid.
+            _Pending: A mask is not examined yet.
+        """
+        content, side = found.content, None
+        masks = self.masks.of_photo(found)
+        if masks is None:
+            raise _Pending
         if self.sides:
-            side = merge_side_files(content, self.sides, self.manifest, self.config)
-        return None if side is None else own_recipes(content, side, self.manifest, self.recipes)
+            beside = self.masks.regions(content)
+            side = merge_side_files(content, self.sides, self.manifest, self.config, beside)
+        if side is None and masks is NONE:
+            return None
+        recipes = own_recipes(content, side, self.manifest, self.recipes, masks.masks)
+        if masks.map is not None:
+            check_map(masks.map, recipes, side, self.manifest)
+        return recipes
 
     def _read_ledger(self) -> None:
         """Read what the ledger knows, again when another process (`retry`) has written to it."""
@@ -197,12 +218,21 @@ class Intake:
         }
 
 
+class _Pending(Exception):
+    """A mask of a photo is not examined yet."""
+
+
 def own_recipes(
-    content: str, side: Side, manifest: Manifest, recipes: Recipes
+    content: str,
+    side: Side | None,
+    manifest: Manifest,
+    recipes: Recipes,
+    masks: Masks = NO_MASKS,
 ) -> dict[str, Recipe | None]:
-    """The recipes of a photo that has side files, by style."""
-    chosen: Iterable[str] = side.styles or (s.name for s in manifest.styles_for(content))
+    """The recipes of a photo that has side files or masks, by style."""
+    chosen: Iterable[str] = side.styles if side and side.styles else ()
+    chosen = chosen or (style.name for style in manifest.styles_for(content))
     return {
-        name: recipes.recipe_if_readable(manifest.styles[name], side)
+        name: recipes.recipe_if_readable(manifest.styles[name], side, masks)
         for name in dict.fromkeys(chosen)
     }

@@ -8,9 +8,10 @@ was not running, or was moved in. All rules for taking a photo are listed in
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.config.regions.mask_files import MaskName, mask_name
 from pipeline.config.sidecar import is_side_file, side_files_of
 from pipeline.errors import Failure, InboxError, Reason
 from pipeline.inbox.settling import being_written, lacks_end
@@ -28,11 +29,12 @@ DOWNLOAD_LOOK_SECONDS = 2.0  # between two looks at a download
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A settled file with the name of a picture or of a side file: it may be read now."""
+    """A settled file with the name of a picture, a side file or a mask: it may be read now."""
 
     content: str  # relative to the inbox, "/" between folders
     path: Path
     stamp: Stamp
+    photo: "Found | None" = None  # of a mask that is to be examined: its photo
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,14 @@ class Scan:
     changed: bool  # whether settled or refused files differ from those of the scan before
     whole: bool = True  # whether all of the inbox could be read
     left: tuple[str, ...] = ()  # photos that a crash left under a private name
+    masks: Mapping[str, Found] = field(default_factory=dict)  # mask files, as `sides`
 
     @property
     def names(self) -> set[str]:
         """The names of all files in the inbox, taken or not."""
         refused = (file.content for file in self.refused)
-        return {*refused, *(file.content for file in self.settled), *self.unsettled, *self.sides}
+        settled = (file.content for file in self.settled)
+        return {*refused, *settled, *self.unsettled, *self.sides, *self.masks}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ class Inbox:
         refused: list[Refused] = []
         waiting: dict[str, _Wait] = {}
         sides: dict[str, Found] = {}
+        masks: dict[str, Found] = {}
         for entry in self._tree.walk():
             if isinstance(entry, Refused):
                 refused.append(entry)
@@ -120,6 +125,9 @@ class Inbox:
             if isinstance(verdict, Found) and is_side_file(content):
                 sides[content] = verdict
                 refused.append(Refused(content, verdict.path, _SIDE_FILE, "skipped"))
+            elif isinstance(verdict, Found) and (mask := mask_name(content)):
+                masks[content] = verdict
+                refused.append(_refuse_mask(content, verdict.path, mask))
             elif isinstance(verdict, Found):
                 still.append(verdict)
             elif isinstance(verdict, Refused):
@@ -127,7 +135,7 @@ class Inbox:
             else:
                 waiting[content] = verdict
         self._observations = observations
-        return self._assemble_scan(still, tuple(refused), waiting, sides)
+        return self._assemble_scan(still, tuple(refused), waiting, sides, masks)
 
     def _assemble_scan(
         self,
@@ -135,21 +143,27 @@ class Inbox:
         refused: tuple[Refused, ...],
         waiting: dict[str, _Wait],
         sides: Mapping[str, Found],
+        masks: Mapping[str, Found],
     ) -> Scan:
+        # A photo waits until its side files and masks have settled, too.
         if any(map(is_side_file, waiting)):
-            # A photo waits until its side files have settled, too.
             for file in found:
                 side = next((s for s in side_files_of(file.content) if s in waiting), None)
                 if side is not None:
                     waiting[file.content] = _Wait("its side file still changes", waiting[side].due)
+        unsettled = {mask.photo: name for name in waiting if (mask := mask_name(name))}
+        for file in found if unsettled else ():
+            if (name := unsettled.get(file.content)) and file.content not in waiting:
+                waiting[file.content] = _Wait("its mask still changes", waiting[name].due)
+        if waiting:
             found = [file for file in found if file.content not in waiting]
         still = tuple(found)
-        now = (still, refused, tuple(sides.values()))
+        now = (still, refused, tuple(sides.values()), tuple(masks.values()))
         changed, self._last = now != self._last, now
         why = {content: wait.why for content, wait in waiting.items()}
         due = min((wait.due for wait in waiting.values()), default=None)
         whole, left = self._tree.whole, tuple(self._tree.left)
-        return Scan(still, why, refused, sides, due, changed, whole, left)
+        return Scan(still, why, refused, sides, due, changed, whole, left, masks)
 
     def _observe(self, content: str, status: os.stat_result, now: float) -> _Observation:
         """The observation of this version of a file: the earlier one, or a new one."""
@@ -175,8 +189,10 @@ class Inbox:
         wall: float,
     ) -> Found | Refused | _Wait:
         """Decide about a version of a file, once it has settled."""
-        path = Path(name)
+        path, mask = Path(name), mask_name(content)
         failure = None if is_side_file(content) else self._tree.check_name(path.name)
+        if mask is not None and mask.problem and failure is None:
+            failure = _refuse_mask(content, path, mask).failure
         if failure is not None:
             seen.verdict = Refused(content, path, failure, "skipped")
             return seen.verdict
@@ -184,7 +200,7 @@ class Inbox:
         newest = max(stamp.mtime_ns, stamp.ctime_ns) / 1e9
         if now < due and wall - newest < self._settle:
             return _Wait("still changing", due)
-        if status.st_nlink > 1:
+        if status.st_nlink > 1 and mask is None:  # a mask is only read, and its content verified
             # Through its other name someone may change the file while we read it, and
             # `after: delete` would leave that name behind.
             seen.verdict = Refused(content, path, _HARD_LINK, "skipped", str(stamp))
@@ -196,7 +212,9 @@ class Inbox:
             patience = EMPTY_PATIENCE * self._settle
             if now < seen.since + patience and wall - newest < patience:
                 return _Wait("nothing is in it yet", seen.since + patience)
-            seen.verdict = Refused(content, path, EMPTY, "failed", str(stamp))
+            empty = Refused(content, path, EMPTY, "failed", str(stamp))
+            # An empty mask is reported for its photo, which must not be painted without it.
+            seen.verdict = Found(content, path, stamp) if mask else empty
             return seen.verdict
         try:
             if being_written(path):
@@ -230,3 +248,8 @@ class Inbox:
 EMPTY = Failure(Reason.TRUNCATED, "the file is empty, or nothing has been written to it yet")
 _SIDE_FILE = Failure(Reason.IGNORED, "is a side file with options, not a photo")
 _HARD_LINK = Failure(Reason.HARDLINKED, "has a second name (hard link); copy the file instead")
+
+
+def _refuse_mask(content: str, path: Path, mask: MaskName) -> Refused:
+    """A mask is accounted for as a file that is no photo."""
+    return Refused(content, path, Failure(Reason.IGNORED, f"is {mask.words}"), "skipped")

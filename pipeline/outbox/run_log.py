@@ -3,13 +3,13 @@
 import errno
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.errors import Reason
 from pipeline.jobs.job import Job, JobResult, outputs_as_json
-from pipeline.jobs.recipe import Region, non_default_options, source_of
+from pipeline.jobs.recipe import Region, StyleImage, non_default_options, source_of
 from pipeline.system.redaction import strip_folders
 from pipeline.system.safe_files import disk_errors, open_regular
 
@@ -114,32 +114,44 @@ def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
 def _options(job: Job) -> dict[str, object]:
     """The job in the form of config.yaml; files by name only, because folders are private."""
     recipe = job.recipe
-    style = {
-        "images": {source_of(image.path): image.weight for image in recipe.images},
+    style: dict[str, object] = {
+        "images": _images(recipe.images),
         "transfer": recipe.transfer.model_dump(mode="json", exclude_none=True),
     }
-    if recipe.regions:
-        style["regions"] = {region.name: _region(region) for region in recipe.regions}
-    enhance = recipe.enhance.model_dump(mode="json")
+    styles: dict[str, object] = {
+        _style_of(region): {"images": _images(region.images)}
+        for region in recipe.regions
+        if region.images
+    }
+    match = {"match": [{"inbox": "**", "styles": [job.style]}]} if styles else {}
+    if regions := {region.name: _region(region) for region in recipe.regions if _region(region)}:
+        style["regions"] = regions
     everywhere = {
-        "enhance": enhance,
+        "enhance": recipe.enhance.model_dump(mode="json"),
         "output": non_default_options(recipe.output),
         "weights": recipe.weights,
         "seed": recipe.seed,
     }
-    found: dict[str, object] = strip_folders({"styles": {job.style: style}, **everywhere})
+    options = {"styles": styles | {job.style: style}, **match, **everywhere}
+    found: dict[str, object] = strip_folders(options)
     return found
 
 
+def _images(images: Iterable[StyleImage]) -> dict[str, float]:
+    return {source_of(image.path): image.weight for image in images}
+
+
+def _style_of(region: Region) -> str:
+    """The name of the style that stands for the paintings of a region."""
+    return f"region {region.name[:50]}"
+
+
 def _region(region: Region) -> dict[str, object]:
-    """A region of a recipe; what it leaves as in the whole picture is left out."""
-    images = {source_of(image.path): image.weight for image in region.images}
-    mask = region.mask.name if region.mask else None
+    """The options of a region; a mask lies beside the photo, and is none of them."""
     found = {
-        "images": images or None,
+        "styles": [_style_of(region)] if region.images else None,
         "strength": region.strength,
         "colors": region.colors,
-        "mask": mask,
         "color": region.color,
     }
     return {key: value for key, value in found.items() if value is not None}

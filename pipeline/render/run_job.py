@@ -35,6 +35,7 @@ from pipeline.nst import Vgg19, load_weights, stylize
 from pipeline.nst.cache import Caches, MemoryCache
 from pipeline.nst.devices import choose_device
 from pipeline.render.progress import CheckpointWriter, OnProgress, Reporter
+from pipeline.render.region_masks import load_masks
 from pipeline.render.staging import stage_pictures
 from pipeline.render.style_cache import DiskCache
 from pipeline.render.timelapse import Recorder
@@ -78,8 +79,9 @@ def run_job(
         profile = job.recipe.output.profile
         with _LOADING:
             photo = _load_job_photo(job, workspace.limits, profile)
-            for image in job.recipe.images:
+            for image in (*job.recipe.images, *_region_images(job)):
                 _load_style(image, workspace.limits, profile)
+            load_masks(job, _decoder(workspace.limits), _count_untrusted_names(job))
         workspace = _cautious(job, workspace)
         checkpoint = CheckpointWriter(job, workspace.checkpoints, workspace.block)
         timelapse = NO_TIMELAPSE if job.draft else workspace.timelapse
@@ -227,6 +229,10 @@ def _repaint(
         ),
         caches=_caches(workspace.checkpoints.parent if workspace.checkpoints else None),
     )
+
+
+def _region_images(job: Job) -> list[StyleImage]:
+    return [image for region in job.recipe.regions for image in region.images]
 
 
 def _load_job_photo(job: Job, limits: Limits, profile: Profile) -> Picture:

@@ -6,8 +6,8 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,25 @@ from pipeline.config.enhancement import Enhance
 from pipeline.config.file_kinds import FILMS_LISTED, WRITTEN_LISTED
 from pipeline.config.model import WEIGHTS_WORDS
 from pipeline.config.output import SUFFIXES, OutputFormat, format_of
+from pipeline.config.regions.options import MAP_NAME, RegionOptions, unknown_colors
 from pipeline.config.sections import Limits, Timelapse
 from pipeline.config.transfer import INIT_WORDS, Transfer
-from pipeline.errors import EngineError, JobError, UsageError
+from pipeline.errors import EngineError, InputError, JobError, UsageError
+from pipeline.imaging.masks import check_mask
 from pipeline.imaging.metadata import xmp_packet
+from pipeline.imaging.sandbox import Decoder
 from pipeline.imaging.tensors import Labels, add_caption, load_image, save
 from pipeline.jobs.job import MARKS, Job, JobResult, Kind, Output, Progress
 from pipeline.jobs.provenance import SOFTWARE, Provenance
-from pipeline.jobs.recipe import PLAIN_OUTPUT, Recipe, StyleImage, digest
+from pipeline.jobs.recipe import (
+    PLAIN_OUTPUT,
+    MaskFile,
+    Masks,
+    Recipe,
+    StyleImage,
+    build_regions,
+    digest,
+)
 from pipeline.nst import load_weights
 from pipeline.nst.devices import choose_device
 from pipeline.render.output_files import Target, check_target
@@ -57,6 +68,9 @@ class Order:
     output: OutputFormat = PLAIN_OUTPUT
     force: bool = False  # also replace files that this program may not have made
     config: Path | None = None  # the config file that was read
+    regions: Mapping[str, RegionOptions] = field(default_factory=dict)
+    paintings: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)  # of regions
+    masks: Mapping[str, Path] = field(default_factory=dict)  # by region; MAP_NAME: a map
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -64,7 +78,8 @@ class Order:
         named = [self.content, *(path for path, _ in self.styles), self.config]
         named += [Path(self.transfer.init)] if self.transfer.init not in INIT_WORDS else []
         named += [Path(self.weights)] if self.weights not in WEIGHTS_WORDS else []
-        named += [self.enhance.enlarging_model]
+        named += [self.enhance.enlarging_model, *self.masks.values()]
+        named += [path for paths in self.paintings.values() for path in paths]
         return tuple(Path(path) for path in named if path)
 
     def build_job(self) -> Job:
@@ -73,6 +88,12 @@ class Order:
         images = tuple(StyleImage(p, w / total, digest(p)) for p, w in self.styles)
         init, weights = self.transfer.init, self.weights
         model = self.enhance.enlarging_model
+        files = {name: MaskFile(path, digest(path)) for name, path in self.masks.items()}
+        paintings = {
+            name: tuple(StyleImage(path, 1 / len(paths), digest(path)) for path in paths)
+            for name, paths in self.paintings.items()
+        }
+        masks = Masks(files, files.pop(MAP_NAME, None))
         recipe = Recipe(
             images=images,
             transfer=self.transfer,
@@ -83,9 +104,29 @@ class Order:
             init_sha256="" if init in INIT_WORDS else digest(Path(init)),
             upscale_sha256=digest(model) if model else "",
             output=self.output,
+            regions=build_regions(self.regions, paintings, masks, images),
         )
         style = "+".join(path.stem for path, _ in self.styles)
         return Job(self.content.name, self.content, digest(self.content), style, recipe)
+
+
+def check_masks(order: Order) -> None:
+    """Check the masks of an order before minutes of work are spent on it.
+
+    Raises:
+        UsageError: One cannot be used.
+    """
+    with closing(Decoder(Limits())) as decoder:
+        for name, path in order.masks.items():
+            where, is_map = f"--mask {name}", name == MAP_NAME
+            try:
+                colors = check_mask(decoder, path, order.content, is_map=is_map)
+            except InputError as error:
+                raise UsageError(error.what, where=where, hint=error.hint) from None
+            if unknown := unknown_colors(colors, order.regions):
+                listed = ", ".join(f"{color} ({share:.0%} of it)" for color, share in unknown[:4])
+                hint = f"add --region NAME.color={unknown[0][0]}, or paint it black"
+                raise UsageError(f"no region has the colour {listed}", where=where, hint=hint)
 
 
 OnJob = Callable[[Job, Progress], None]

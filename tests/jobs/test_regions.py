@@ -1,11 +1,13 @@
 """Regions are part of a recipe: of its digest, of the files it needs, and of its record."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.stock import make_job, make_recipe
 
+from pipeline.config.model import Config
 from pipeline.jobs.job import JobResult
 from pipeline.jobs.provenance import parse, record
 from pipeline.jobs.recipe import Recipe, Region, StyleImage
@@ -87,15 +89,16 @@ def test_the_record_in_a_picture_rebuilds_the_regions():
 
 
 def test_the_run_log_has_regions_in_the_form_of_the_config():
-    job = replace(make_job(), recipe=recipe(SKY, FACE))
+    job = replace(make_job(), recipe=recipe(SKY, FACE, replace(SKY, name="subject", images=())))
     options = run_log_line(JobResult(job, "done"), "run", "now")["options"]
+    assert options["styles"]["region sky"] == {"images": {"starry.jpg": 1.0}}
+    subject = {"strength": 0.7, "colors": "content", "color": "#0000ff"}
     assert options["styles"]["mosaic"]["regions"] == {
-        "sky": {
-            "images": {"starry.jpg": 1.0},
-            "strength": 0.7,
-            "colors": "content",
-            "mask": "cup.jpg.mask.sky.png",
-            "color": "#0000ff",
-        },
+        "sky": {"styles": ["region sky"], **subject},
         "face": {"strength": 0.3},
+        "subject": subject,
     }
+    assert options["match"] == [{"inbox": "**", "styles": ["mosaic"]}]
+    options["styles"]["mosaic"]["images"] = {"a.jpg": 1.0}
+    options["styles"]["mosaic"]["regions"].pop("subject")  # two regions of one colour
+    Config.model_validate(json.loads(json.dumps(options)))

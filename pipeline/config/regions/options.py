@@ -17,6 +17,7 @@ from pipeline.system.near_names import nearest_name
 AUTOMATIC = ("face", "person", "subject", "background", "sky")
 # Masks of these count also where no option names the region: `transfer.protect` uses them.
 PROTECTED = ("face", "subject")
+MAP_NAME = "regions"  # in file names and flags: a map of several regions
 NAME = r"[A-Za-z0-9_-]{1,64}"
 ALMOST_EQUAL = 0.8  # ratio of equal characters: a typing error, not a name of one's own
 MOST = 16  # regions of one config, style or side file
@@ -36,6 +37,8 @@ def check_region_name(name: str) -> str:
         raise ValueError(
             f"{name!r} is no name of a region; use letters, digits, - and _ (up to 64)"
         )
+    if name == MAP_NAME:
+        raise ValueError(f"{name!r} is the name of a map of several regions; choose another name")
     near = nearest_name(name, AUTOMATIC, cutoff=ALMOST_EQUAL)
     if name not in AUTOMATIC and near:
         more = "another name if you mean a mask of your own"

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
 from pipeline.config.file_kinds import PHOTOS, PHOTOS_LISTED, foreign_kind
+from pipeline.config.regions.mask_files import mask_name
 from pipeline.config.sections import Limits
 from pipeline.errors import InputError, OutputError, Reason
 from pipeline.system.safe_files import NO_LINKS, disk_errors, new_file, opened_folder
@@ -71,6 +72,9 @@ def clean_name(name: str) -> str:
             raise InputError(f"is {kind.what}", where=plain, hint=kind.hint)
         hint = f"accepted: {PHOTOS_LISTED}"
         raise InputError("the name is not that of a picture", where=plain, hint=hint)
+    if (mask := mask_name(path.name)) is not None:
+        what = f"is {mask.words}"
+        raise InputError(what, where=plain, hint="put it beside the photo in the inbox folder")
     stem = path.stem.strip(" .~") or "photo"
     while len(stem.encode()) > LONGEST_STEM:
         stem = stem[:-1]
