@@ -74,7 +74,7 @@ def test_after_a_restart_nothing_is_painted_again_because_of_masks(make_studio):
     [
         (lambda path: path.write_text("no picture"), "this is not a JPEG, PNG"),
         (lambda path: path.write_bytes(b""), "the file is empty"),
-        (lambda path: draw(path, size=(18, 24)), "18 x 24 px, and its photo 24 x 18 px"),
+        (lambda path: draw(path, size=(18, 24)), "18 x 24 px, and its photo 16 x 12 px"),
     ],
 )
 def test_a_mask_that_cannot_be_used_fails_its_photo_once_until_it_is_mended(
