@@ -17,7 +17,7 @@ from pipeline.config.transfer import PRESETS, Transfer
 from pipeline.config.validation import describe_error
 from pipeline.config.yaml_file import parse_scalar
 from pipeline.errors import UsageError
-from pipeline.system.near_names import nearest
+from pipeline.system.near_names import nearest, nearest_name
 
 OptionsType = TypeVar("OptionsType", bound=Options)
 
@@ -188,7 +188,8 @@ def parse_masks(texts: Iterable[str], regions: Mapping[str, RegionOptions]) -> d
         found[name] = file
     for name in found:
         if name not in (*regions, *AUTOMATIC, MAP_NAME):
-            hint = f"add --region {name}.strength=0.3, for example"
+            near = nearest_name(name, (*regions, *AUTOMATIC), cutoff=0.6)
+            hint = f"did you mean {near!r}?" if near else f"add --region {name}.strength=0.3"
             raise UsageError(f"no --region says what {name} is for", where="--mask", hint=hint)
     for name, options in regions.items():
         in_map = MAP_NAME in found and options.color is not None

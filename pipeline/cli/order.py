@@ -100,7 +100,10 @@ def with_regions(
     options = parse_regions(regions)
     files = parse_masks(masks, options)
     paintings = {
-        name: tuple(_find_picture(s) for s in resolve_style_names(list(each.styles), config))
+        name: tuple(
+            _find_picture(style, f"--region {name}")
+            for style in resolve_style_names(list(each.styles), config)
+        )
         for name, each in options.items()
         if each.styles
     }
@@ -170,9 +173,9 @@ def _parse_output_format(out: Path | None, flags: Mapping[str, str | None]) -> O
     return parse_flags(OutputFormat, {**flags, "format": wanted or "png"})
 
 
-def _find_picture(source: str) -> Path:
+def _find_picture(source: str, where: str = "STYLE") -> Path:
     if source.startswith(BUILTIN):
-        return find_image(source, "STYLE")
+        return find_image(source, where)
     path = Path(source)
     remedy = _near_style(source) or f"a path, or {BUILTIN}NAME; `styles` lists the names"
     if (problem := picture_problem(path, remedy)) is not None:

@@ -73,7 +73,7 @@ def draw(path, size, color=255):
         (["--mask", "sky=none.png"], ["--mask sky", "none.png", "no such image"]),
         (["--mask", "sky=wide.png"], ["--mask sky", "90 x 10 px, and its photo", "proportions"]),
         (["--mask", "sky=text.png"], ["--mask sky", "not a JPEG, PNG"]),
-        (["--region", "sky=builtin:mosiac"], ["did you mean builtin:mosaic"]),
+        (["--region", "sky=builtin:mosiac"], ["--region sky", "did you mean builtin:mosaic"]),
         (
             ["--mask", "regions=map.png", "--region", "sky.color=#ff0000"],
             ["--mask regions", "no region has the colour #0000ff (100% of it)"],
@@ -86,9 +86,9 @@ def test_what_cannot_be_used_ends_with_2_before_computing(folder, pipeline, flag
         draw(folder / "map.png", photo.size, (0, 0, 255))
     (folder / "text.png").write_text("no picture")
     command = ["stylize", "inbox/cup.jpg", "builtin:mosaic", "-o", "o.png", *flags, *SMALL]
-    code, _, err = pipeline(*command)
-    assert code == 2
-    assert all(word in err for word in words)
+    ended = pipeline(*command)
+    assert ended.code == 2
+    assert all(word in ended.err for word in words)
     assert not (folder / "o.png").exists()
 
 
@@ -99,27 +99,27 @@ def test_regions_of_the_command_line_are_recorded_and_rendered_again(folder, pip
     flags = ["--region", "sky=builtin:watercolor", "--region", "tower.strength=0.2"]
     flags += ["--mask", "tower=tower.png", *SMALL]
     command = ["stylize", "inbox/cup.jpg", "builtin:mosaic", "-o", "one.png", *flags, "--json"]
-    assert pipeline(*command)[0] == 0
+    assert pipeline(*command).code == 0
     made = read_provenance(folder / "one.png")
     assert made is not None
     sky, tower = made.regions
     assert [painting.name for painting in sky.paintings] == ["builtin:watercolor"]
     assert (tower.strength, tower.mask.name) == (0.2, "tower.png")
-    code, out, _ = pipeline("explain", "one.png")
+    out = pipeline("explain", "one.png").out
     assert "region tower strength: 0.2" in out
     assert "mask of tower tower.png" in out
     again = ["explain", "one.png", "--again", "two.png"]
-    assert pipeline(*again, "--json")[0] == 0
+    assert pipeline(*again, "--json").code == 0
     assert (folder / "one.png").read_bytes() == (folder / "two.png").read_bytes()
     draw(folder / "tower.png", (64, 48), 127)
-    code, _, err = pipeline("explain", "one.png", "--again", "three.png")
-    assert code == 2
-    assert "mask of region tower tower.png" in err
+    ended = pipeline("explain", "one.png", "--again", "three.png")
+    assert ended.code == 2
+    assert "mask of region tower tower.png" in ended.err
 
 
 def test_json_of_explain_has_the_regions(folder, pipeline):
     text = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(f"{text}\nregions: {{face: {{strength: 0.2}}}}\n")
-    report = json.loads(pipeline("explain", "inbox/cup.jpg", "--json")[1])
+    report = json.loads(pipeline("explain", "inbox/cup.jpg", "--json").out)
     (face,) = report["plan"][0]["regions"]
     assert (face["name"], face["strength"], face["mask"]) == ("face", 0.2, None)
