@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import Counter
+from typing import Any
 
 from pipeline.cli.common import print_lines
 from pipeline.cli.report_rows import region_row
@@ -32,7 +33,7 @@ def print_dry_run(loaded: Loaded, as_json: bool, limit: int | None = None) -> in
     for pair in (*due, *(pair for pair in found.plan.pairs if not pair.due)):
         examined = pair.content not in found.unexamined
         if as_json:
-            row = {"content": pair.content, "style": pair.style, "why": pair.why}
+            row: dict[str, Any] = {"content": pair.content, "style": pair.style, "why": pair.why}
             regions = [region_row(region) for region in pair.job.recipe.regions] if pair.job else []
             row |= {"examined": examined} | ({"regions": regions} if regions else {})
             print(json.dumps(row), flush=True)

@@ -140,6 +140,26 @@ class Transfer(Options):
     learning_rate: Annotated[float, Field(gt=0, le=100)] | None = Field(
         None, description="The step size of the optimiser. Default: 1 for lbfgs, 0.05 for adam."
     )
+    style_loss: Literal["whole", "faces", "attention"] = Field(
+        "whole",
+        description="Which part of the painting teaches which part of the photo. `whole`: all of "
+        "it teaches every part, as in the paper. `faces`: a painted face is painted only where the "
+        "photo has a face. `attention`: each place of the photo learns from the places of the "
+        "painting that show something alike, by the tokens of a vision transformer where the extra "
+        "`vit` is installed on every machine that paints (`attention_by`).",
+    )
+    attention_by: Literal["vgg", "vit"] = Field(
+        "vgg",
+        description="What `style_loss: attention` compares places by: VGG-19's deep features, or "
+        "the tokens of DINOv2, which tell sky, hair and skin apart better and need the extra "
+        "`vit`.",
+    )
+    protect: Literal["all", "face", "subject", "none"] = Field(
+        "all",
+        description="Where small forms of the photo, such as eyes, are kept at the finest scale. "
+        "`all`: everywhere. `face`: only in faces, which is faster. `subject`: in the photo's main "
+        "subject (a mask file beside the photo, or the extra `vit`). `none`: nowhere, the fastest.",
+    )
     style_scale: Annotated[float, Field(ge=0.1, le=10)] = Field(
         1.0,
         description="The size of strokes: 2 makes the painting's strokes twice as large.",

@@ -104,7 +104,7 @@ def _decoded(
     bounds = decoding.DecodeLimits(*(limits[name] for name in names))
     try:
         if request.get("measure"):
-            return {"shape": codec.measure_file(path, bounds, request["below"])}, []
+            return {"shape": decoding.measure_file(path, bounds, request["below"])}, []
         profile, below = request.get("profile", "srgb"), request.get("below", 1)
         sha256 = request.get("sha256", "")
         found = decoding.decode_file(path, request["long_side"], bounds, profile, below, sha256)

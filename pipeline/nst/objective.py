@@ -124,7 +124,8 @@ class Objective:
     ) -> RegionalLoss:
         here = [target for target in targets if layer in target.sums]
         sums, masks = [target.sums[layer] for target in here], [target.mask for target in here]
-        return RegionalLoss(self.statistic, sums, masks, grid_size(content, layer))
+        weights = [target.weight for target in here]
+        return RegionalLoss(self.statistic, sums, masks, weights, grid_size(content, layer))
 
     def _split_layers(
         self, content: Tensor, detail: Tensor | None

@@ -12,11 +12,19 @@ from torch import Tensor
 from pipeline.config.transfer import Transfer
 from pipeline.errors import EngineError
 from pipeline.nst.cache import Caches, fingerprint, pack, unpack
-from pipeline.nst.colors import combine_luma_and_color, map_to_palette
+from pipeline.nst.colors import ColorMap, combine_luma_and_color, map_to_palette
+from pipeline.nst.content_focus import resize_to_size
 from pipeline.nst.devices import choose_device
 from pipeline.nst.guidance.detail import is_empty
 from pipeline.nst.guidance.matching import attention_target
-from pipeline.nst.guidance.regions import MOTIF_BLOCK, NO_GUIDE, Guide, Region, StyleTarget
+from pipeline.nst.guidance.regions import (
+    MOTIF_BLOCK,
+    NO_GUIDE,
+    Guide,
+    Region,
+    StyleTarget,
+    masks_at,
+)
 from pipeline.nst.objective import (
     STATISTICS,
     Adapt,
@@ -151,9 +159,21 @@ def stylize(
     # Accelerators have allocators of their own that keep what is freed.
     with keep_freed_memory() if on.type == "cpu" else nullcontext():
         picture = run.paint(start, seed, resume)
-    if options.colors == "content":
-        picture = combine_luma_and_color(picture, resize(photo, _size(picture)))
-    return picture.clamp(0, 1).squeeze(0).cpu()
+    return _with_photo(picture, photo, options, guide).clamp(0, 1).squeeze(0).cpu()
+
+
+def _with_photo(picture: Tensor, photo: Tensor, options: Transfer, guide: Guide) -> Tensor:
+    """The picture with the photo's colours, or its pixels, where they are wanted."""
+    size = _size(picture)
+    photo = resize(photo, size).clamp(0, 1)
+    if guide.photo_colors is not None:
+        colored = combine_luma_and_color(picture, photo)
+        picture = picture.lerp(colored, resize_to_size(guide.photo_colors, size).clamp(0, 1))
+    elif options.colors == "content":
+        picture = combine_luma_and_color(picture, photo)
+    if guide.untouched is not None:
+        picture = picture.lerp(photo, resize_to_size(guide.untouched, size).clamp(0, 1))
+    return picture
 
 
 class _Run:
@@ -170,10 +190,10 @@ class _Run:
         caches: Caches,
         guide: Guide,
     ) -> None:
-        self.photo, self.styles, self.shares = photo, styles, shares
+        self.photo, self.styles, self.shares, self.guide = photo, styles, shares, guide
         painted = options.colors == "style" and options.style_weight
         needed = options.init == "content" or options.content_target == "adapted"
-        self.recolor = map_to_palette(photo, styles, shares) if painted and needed else None
+        self.recolor = self._recolor() if painted and needed else None
         self.options, self.network, self.on_iterate = options, network, on_iterate
         size = target_size(*_size(photo), options.size)
         sides = scale_sides(options, max(size))
@@ -188,7 +208,7 @@ class _Run:
         self.costs = [step_cost(h * w, layers_used(there)) for (h, w), there in costs]
         self.work = sum(n * cost for n, cost in zip(self.steps, self.costs, strict=True))
         self.began = time.monotonic()
-        self.caches, self.guide = caches, guide
+        self.caches = caches
         # Another device or another version of torch gives other sums, in their last bits.
         measured_by = network.identity, str(photo.device), torch.__version__
         self.photo_key = fingerprint(photo, *measured_by)
@@ -206,6 +226,30 @@ class _Run:
             objective = self._objective(size, self.options_at[index])
             picture = self._optimise(picture, objective, index)
         return picture
+
+    def _recolor(self) -> ColorMap:
+        """A map that gives the photo the paintings' colours, in each region those of its own."""
+        own = [region for region in self.guide.regions if region.shares is not None]
+        if not own:
+            return map_to_palette(self.photo, self.styles, self.shares)
+        count = len(self.styles)
+        maps = [
+            map_to_palette(self.photo, self.styles, self._shares_of(region, count))
+            for region in self.guide.regions
+        ]
+        masks = [region.mask for region in self.guide.regions]
+
+        def recolored(image: Tensor) -> Tensor:
+            parts = [
+                maps[index](image) if mask is None else mask * maps[index](image)
+                for index, mask in masks_at(masks, _size(image))
+            ]
+            return torch.stack(parts).sum(0)
+
+        return recolored
+
+    def _shares_of(self, region: Region, count: int) -> list[float]:
+        return self.shares if region.shares is None else _normalised(region.shares, count)
 
     def _objective(self, size: tuple[int, int], options: Transfer) -> Objective:
         photo = resize(self.photo, size).clamp(0, 1)
@@ -264,7 +308,7 @@ class _Run:
             # "manner" was this function's name when the first caches were written.
             key = ("manner", options.content_target, options.content_layers, options.style_scale)
             moments = self._cached(measure_style_moments, region, area, options, key, Moments)
-        return StyleTarget(sums, region.mask, moments)
+        return StyleTarget(sums, region.mask, region.weight, moments)
 
     def _attended(self, area: int, options: Transfer) -> Adapt | None:
         """Adapts content to what each place learns from, where that is known."""
@@ -300,9 +344,7 @@ class _Run:
         """A region's sums of ``kind`` by layer, measured where the cache has none."""
         block = self._block(area)
         extract = extract_in_blocks(block) if block else extract_whole
-        shares = (
-            self.shares if region.shares is None else _normalised(region.shares, len(self.styles))
-        )
+        shares = self._shares_of(region, len(self.styles))
         sources = region.sources
 
         def make() -> dict[str, Tensor]:

@@ -22,6 +22,8 @@ from pipeline.errors import UsageError
 from pipeline.imaging.arrays import PillowImage, PythonImage, from_python, to_pillow
 from pipeline.imaging.tensors import load_image, resize
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
+from pipeline.nst.devices import choose_device
+from pipeline.render.guidance import Sources, build_guide
 from pipeline.system.near_names import nearest
 from pipeline.system.paths import is_file
 
@@ -82,7 +84,8 @@ def paint(
     styles = [_pixels(each, "painting")[0] for each in given]
     init = None if transfer.init in INIT_WORDS else _pixels(transfer.init, "init")[0]
     network = _network(weights, transfer.pooling)
-    render = partial(stylize, shares=shares, seed=seed, device=device, network=network)
+    guide = build_guide(Sources(content, styles), transfer, (), network, choose_device(device))
+    render = partial(stylize, shares=shares, seed=seed, device=device, network=network, guide=guide)
     picture = render(content, styles, transfer, on_step, init_image=init)
     if chain is not None:
         distance = _distance(network, content, styles, shares, transfer)

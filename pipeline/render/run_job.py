@@ -34,6 +34,7 @@ from pipeline.jobs.retry_policy import BLAME, Blame
 from pipeline.nst import Vgg19, load_weights, stylize
 from pipeline.nst.cache import Caches, MemoryCache
 from pipeline.nst.devices import choose_device
+from pipeline.render.guidance import Sources, build_guide
 from pipeline.render.progress import CheckpointWriter, OnProgress, Reporter
 from pipeline.render.region_masks import load_masks
 from pipeline.render.staging import stage_pictures
@@ -81,7 +82,7 @@ def run_job(
             photo = _load_job_photo(job, workspace.limits, profile)
             for image in (*job.recipe.images, *_region_images(job)):
                 _load_style(image, workspace.limits, profile)
-            load_masks(job, _decoder(workspace.limits), _count_untrusted_names(job))
+            masks = load_masks(job, _decoder(workspace.limits), _count_untrusted_names(job))
         workspace = _cautious(job, workspace)
         checkpoint = CheckpointWriter(job, workspace.checkpoints, workspace.block)
         timelapse = NO_TIMELAPSE if job.draft else workspace.timelapse
@@ -90,10 +91,11 @@ def run_job(
         waiting = time.monotonic()
         with turn:
             began += time.monotonic() - waiting  # waiting is not part of this job's time
-            picture = _stylize(job, photo, device, report, workspace)
+            render = _renderer(job, photo, masks, device, workspace)
+            picture = _stylize(job, photo, render, report, workspace)
             report.record_last_step()
             report.report_finishing()
-            finished, steps = _enhance(job, picture, photo, device, report, workspace)
+            finished, steps = _enhance(job, picture, photo, device, report, render, workspace)
         outputs = stage_pictures(job, photo, picture, finished, workspace)
         outputs += film.stage(finished, workspace.staging)
         checkpoint.drop()
@@ -132,8 +134,41 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
+# (content, options=..., on_iterate=..., init_image=..., resume=...) -> picture, of one job.
+Render = Callable[..., Tensor]
+
+
+def _renderer(
+    job: Job, photo: Picture, masks: Mapping[str, Tensor], device: str, workspace: Workspace
+) -> Render:
+    """`stylize` with all that the job's pictures have in common."""
+    recipe, profile = job.recipe, job.recipe.output.profile
+    network = _load_network(recipe.weights, recipe.weights_sha256, recipe.transfer.pooling, device)
+    images = [*recipe.images, *_region_images(job)]
+    styles = [_load_style(image, workspace.limits, profile) for image in images]
+    shares, start = dict[str, dict[int, float]](), len(recipe.images)
+    for region in recipe.regions:
+        if region.images:
+            own = range(start, start + len(region.images))
+            shares[region.name] = dict(
+                zip(own, (each.weight for each in region.images), strict=True)
+            )
+            start += len(region.images)
+    sources = Sources(photo.rgb, styles, shares, masks)
+    return partial(
+        stylize,
+        styles=styles,
+        shares=[each.weight for each in recipe.images] + [0.0] * len(_region_images(job)),
+        seed=recipe.seed,
+        device=device,
+        network=network,
+        caches=_caches(workspace.checkpoints.parent if workspace.checkpoints else None),
+        guide=build_guide(sources, recipe.transfer, recipe.regions, network, device),
+    )
+
+
 def _stylize(
-    job: Job, photo: Picture, device: str, report: Reporter, workspace: Workspace
+    job: Job, photo: Picture, render: Render, report: Reporter, workspace: Workspace
 ) -> Tensor:
     options, limits, profile = job.recipe.transfer, workspace.limits, job.recipe.output.profile
     if workspace.block:
@@ -141,20 +176,12 @@ def _stylize(
     init = None
     if options.init not in INIT_WORDS:
         init = _load_configured(Path(options.init), None, limits, profile, job.recipe.init_sha256)
-    return stylize(
+    return render(
         photo.rgb,
-        [_load_style(image, limits, profile) for image in job.recipe.images],
-        options,
-        report,
-        shares=[image.weight for image in job.recipe.images],
+        options=options,
+        on_iterate=report,
         init_image=init,
-        seed=job.recipe.seed,
-        device=device,
         resume=report.checkpoint.start,
-        network=_load_network(
-            job.recipe.weights, job.recipe.weights_sha256, options.pooling, device
-        ),
-        caches=_caches(workspace.checkpoints.parent if workspace.checkpoints else None),
     )
 
 
@@ -164,10 +191,11 @@ def _enhance(
     photo: Picture,
     device: str,
     report: Reporter,
+    render: Render,
     workspace: Workspace,
 ) -> tuple[Tensor, Steps]:
     """Enhance; returns the finished picture (3, H, W) and what each step changed."""
-    repaint = partial(_repaint, job, device, report, workspace)
+    repaint = partial(_repaint, job, render, report, workspace)
     distance = _style_distance(job, photo, device, workspace)
     chain = job.recipe.enhance
     model = job.recipe.upscale_sha256
@@ -206,7 +234,7 @@ def _silent_reporter(report: Reporter) -> Reporter:
 
 
 def _repaint(
-    job: Job, device: str, report: Reporter, workspace: Workspace, enlarged: Tensor
+    job: Job, render: Render, report: Reporter, workspace: Workspace, enlarged: Tensor
 ) -> Tensor:
     """Stylize an enlarged picture (3, H, W) again, so that its new detail is brushwork."""
     size = enlarged.shape[1], enlarged.shape[2]
@@ -215,20 +243,9 @@ def _repaint(
     photo = _load(
         job.path, max(size), workspace.limits, profile, _count_untrusted_names(job), job.sha256
     )
-    return stylize(
-        resize(photo.rgb, size),
-        [_load_style(image, workspace.limits, profile) for image in job.recipe.images],
-        options,
-        _silent_reporter(report),
-        shares=[image.weight for image in job.recipe.images],
-        init_image=enlarged,
-        seed=job.recipe.seed,
-        device=device,
-        network=_load_network(
-            job.recipe.weights, job.recipe.weights_sha256, options.pooling, device
-        ),
-        caches=_caches(workspace.checkpoints.parent if workspace.checkpoints else None),
-    )
+    silent = _silent_reporter(report)
+    content = resize(photo.rgb, size)
+    return render(content, options=options, on_iterate=silent, init_image=enlarged)
 
 
 def _region_images(job: Job) -> list[StyleImage]:

@@ -31,12 +31,14 @@ class Region:
 
     Attributes:
         mask: (1, 1, h, w) in [0, 1] over the photo; None: all of it.
+        weight: A factor of the region's style loss.
         shares: Of each painting, any positive scale; None: those of the style.
         sources: (1, 1, h, w) in [0, 1] over each painting, its outermost edge trimmed
             (`trim_edges`), or None for all of it; None: all of all.
     """
 
     mask: Tensor | None = None
+    weight: float = 1.0
     shares: tuple[float, ...] | None = None
     sources: tuple[Tensor | None, ...] | None = None
 
@@ -71,6 +73,9 @@ class Guide:
             content is adapted to these, and not to a region's style. Empty: unknown.
         detail: (1, 1, h, w) in [0, 1]: where a deep content layer must keep small forms at the
             finest scale. Nowhere: the layer is not computed. None: everywhere.
+        photo_colors: (1, 1, h, w) in [0, 1]: where the picture gets the photo's colours; None:
+            where `Transfer.colors` says.
+        untouched: (1, 1, h, w) in [0, 1]: how much of the photo's own pixels each place shows.
         fixed: Whether the sources depend on the paintings alone, so that their sums may be cached.
     """
 
@@ -80,6 +85,8 @@ class Guide:
     hold: Tensor | None = None
     cap: Tensor | None = None
     detail: Tensor | None = None
+    photo_colors: Tensor | None = None
+    untouched: Tensor | None = None
     fixed: bool = True
 
 
@@ -93,11 +100,13 @@ class StyleTarget:
     Attributes:
         sums: The style's sums by layer, as `measure_style` gives them.
         mask: (1, 1, h, w) in [0, 1] over the picture; None: all of it.
+        weight: A factor of its loss.
         moments: The style's moments at the content layers.
     """
 
     sums: Mapping[str, Sums]
     mask: Tensor | None = None
+    weight: float = 1.0
     moments: Mapping[str, Moments] = field(default_factory=dict)
 
 
@@ -156,6 +165,7 @@ class RegionalLoss:
         statistic: Measures features.
         targets: The sums that each region is compared with.
         masks: Of each region over the picture; see `StyleTarget.mask`.
+        weights: Factors of the regions' losses.
         size: (H, W) of the layer's features.
     """
 
@@ -164,13 +174,15 @@ class RegionalLoss:
         statistic: Statistic,
         targets: Sequence[Sums],
         masks: Sequence[Tensor | None],
+        weights: Sequence[float],
         size: tuple[int, int],
     ) -> None:
         used = masks_at(masks, size)
         self.statistic = statistic
         self.targets = [targets[index] for index, _ in used]
         self.masks = [mask for _, mask in used]
-        self.shares = [1.0 if mask is None else mask.mean() for mask in self.masks]
+        areas = [1.0 if mask is None else mask.mean() for mask in self.masks]
+        self.shares = [weights[i] * area for (i, _), area in zip(used, areas, strict=True)]
         self.losses: list[StyleLoss] = [statistic.loss(target) for target in self.targets]
         self.whole: Tensor | float = 1.0  # the loss at the photo, which all are divided by
 

@@ -168,7 +168,12 @@ def load_vit() -> Vit:
         from onnx import load_model_from_string
     except ImportError:
         raise MissingExtraError.of("onnx", EXTRA) from None
-    return Vit(_named(load_model_from_string(_content(_path())).graph))
+    return Vit(_named(load_model_from_string(verified_content()).graph))
+
+
+def verified_content() -> bytes:
+    """The file of the network and its head, after checking its SHA-256."""
+    return _content(_path())
 
 
 def _path() -> Path:

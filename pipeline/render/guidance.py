@@ -1,0 +1,321 @@
+"""Where things are, for the engine: from a job's options, regions and masks to a `Guide`.
+
+A guide is built from three sources: faces, found in the photo and in its paintings; places that are
+alike, by tokens of a network; and regions, from mask files or found in the photo.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pipeline.config.transfer import Transfer
+from pipeline.errors import InputError, Reason
+from pipeline.imaging.resampling import antialiased
+from pipeline.jobs.recipe import Region as RegionRecipe
+from pipeline.nst import Vgg19
+from pipeline.nst.cache import MemoryCache, fingerprint
+from pipeline.nst.guidance.matching import match
+from pipeline.nst.guidance.regions import NO_GUIDE, WHOLE, Guide, Learned, Region
+from pipeline.nst.pyramid import target_size, trim_edges
+
+if TYPE_CHECKING:
+    from pipeline.render.vision import FaceDetector
+
+MASK_SIDE = 256  # px: long side of masks that are found
+CALM = 0.25  # a region's strength below which the photo's own pixels begin to show
+LEAST_STRENGTH = (
+    0.02  # its content weight would be infinite at 0; nothing but the photo shows there
+)
+TOKEN_SIDE = 256  # px: long side at which VGG's tokens are taken, 16 px each
+TOKEN_LAYERS = ("relu4_1", "relu5_1")
+
+_FOUND = MemoryCache(32)  # the faces of pictures, by their pixels: each is looked at once
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a guide is built from.
+
+    Attributes:
+        photo: (3, H, W).
+        paintings: (3, h, w) each, those of the style first and then those of regions alone.
+        shares: For each region with paintings of its own, their shares by index.
+        masks: Mask files by region, (1, h, w).
+    """
+
+    photo: Tensor
+    paintings: Sequence[Tensor]
+    shares: Mapping[str, Mapping[int, float]] | None = None
+    masks: Mapping[str, Tensor] | None = None
+
+
+def build_guide(
+    sources: Sources,
+    options: Transfer,
+    regions: Sequence[RegionRecipe],
+    network: Vgg19,
+    device: torch.device | str,
+) -> Guide:
+    """The guide of a job; `NO_GUIDE` where its options ask for none.
+
+    Raises:
+        JobError: A region cannot be found in this photo.
+        EngineError: An extra is not installed.
+    """
+    guide = replace(NO_GUIDE, detail=_find_detail(sources, options))
+    if regions:
+        guide = _with_regions(guide, sources, options, regions)
+    if options.style_loss != "whole":
+        guide = _with_faces(guide, sources)
+    if options.style_loss == "attention":
+        guide = _with_attention(guide, sources, options, network)
+    return _moved(guide, device)
+
+
+# --- what is found ----------------------------------------------------------------------------
+
+
+def find_faces(image: Tensor) -> Tensor | None:
+    """A mask (1, 1, h, w) of the faces in a picture (3, H, W); None: there are none."""
+
+    def find() -> dict[str, Tensor]:
+        from pipeline.render.vision import face_mask
+
+        faces = _detector().find(image)
+        height, width = image.shape[1:]
+        return {"faces": face_mask(faces, target_size(height, width, MASK_SIDE))} if faces else {}
+
+    return _FOUND.get(fingerprint(image), find).get("faces")
+
+
+@lru_cache(maxsize=1)
+def _detector() -> "FaceDetector":
+    from pipeline.render.vision import FaceDetector  # loads torchvision: 1 s, only where needed
+
+    return FaceDetector()
+
+
+def _find_detail(sources: Sources, options: Transfer) -> Tensor | None:
+    """Where a deep content layer keeps small forms at the finest scale; None: everywhere."""
+    if options.protect == "all":
+        return None
+    if options.protect == "none":
+        return torch.zeros(1, 1, 1, 1)
+    found = _find_region(options.protect, sources)
+    return torch.zeros(1, 1, 1, 1) if found is None else found
+
+
+def _find_region(name: str, sources: Sources) -> Tensor | None:
+    """The mask (1, 1, h, w) of a region; None: the photo has no such thing."""
+    from pipeline.render.vision.scene import find_sky, find_subject
+
+    masks = sources.masks or {}
+    if name in masks:
+        return masks[name].unsqueeze(0)
+    if name == "face":
+        return find_faces(sources.photo)
+    if name == "sky":
+        return find_sky(sources.photo)
+    if name in ("subject", "person", "background"):
+        if name != "background" and "background" in masks:
+            return 1 - masks["background"].unsqueeze(0)
+        subject = masks.get("subject", masks.get("person"))
+        inside = find_subject(sources.photo) if subject is None else subject.unsqueeze(0)
+        return 1 - inside if name == "background" else inside
+    what = f"region {name!r} has no mask"
+    hint = f"put a mask beside the photo, named PHOTO.mask.{name}.png"
+    raise InputError(what, where="regions", hint=hint, code=Reason.SIDECAR_INVALID)
+
+
+# --- regions ------------------------------------------------------------------------------------
+
+
+def _with_regions(
+    guide: Guide, sources: Sources, options: Transfer, regions: Sequence[RegionRecipe]
+) -> Guide:
+    """The guide with a region for each that the photo has, and one for the rest of it."""
+    height, width = sources.photo.shape[1:]
+    size = target_size(height, width, MASK_SIDE)
+    found: list[tuple[RegionRecipe, Tensor]] = []
+    rest = torch.ones(1, 1, *size)
+    for region in sorted(regions, key=_precedence):
+        # A mask alone changes nothing: it only says where `transfer.protect` looks.
+        chosen = region.images or region.strength is not None or region.colors
+        mask = _find_region(region.name, sources) if chosen else None
+        if mask is None:
+            continue
+        # What an earlier region holds is no longer to be had.
+        inside = antialiased(mask.float(), size, "bilinear").clamp(0, 1) * rest
+        rest = rest - inside
+        found.append((region, inside))
+    if not found:
+        return guide
+    parts = [_engine_region(region, mask, sources) for region, mask in found]
+    parts.append(Region(rest, 1.0, _shares(sources, {})))
+    whole = tuple(parts)
+    return replace(
+        guide,
+        regions=whole,
+        motifs=whole,
+        hold=_hold(found, rest),
+        photo_colors=_photo_colors(found, rest, options),
+        untouched=_untouched(found),
+    )
+
+
+def _precedence(region: RegionRecipe) -> tuple[int, str]:
+    """Smaller parts before those that hold them; the user's own are the most deliberate."""
+    order = ("face", "person", "subject", "sky", "background")
+    return (order.index(region.name) + 1 if region.name in order else 0), region.name
+
+
+def _engine_region(region: RegionRecipe, mask: Tensor, sources: Sources) -> Region:
+    own = (sources.shares or {}).get(region.name, {})
+    strength = 0.5 if region.strength is None else region.strength
+    return Region(mask, min(1.0, 2 * strength), _shares(sources, own))
+
+
+def _shares(sources: Sources, own: Mapping[int, float]) -> tuple[float, ...] | None:
+    """A region's share of each painting; None: those of the style, and no others are there."""
+    if not own:
+        return None
+    return tuple(own.get(index, 0.0) for index in range(len(sources.paintings)))
+
+
+def _hold(found: Sequence[tuple[RegionRecipe, Tensor]], rest: Tensor) -> Tensor | None:
+    """How strongly each place follows the photo: (1 - s) / s times as much, at strength s."""
+    if all(region.strength is None for region, _ in found):
+        return None
+    hold = rest
+    for region, mask in found:
+        strength = 0.5 if region.strength is None else max(region.strength, LEAST_STRENGTH)
+        hold = hold + mask * ((1 - strength) / strength)
+    return hold
+
+
+def _photo_colors(
+    found: Sequence[tuple[RegionRecipe, Tensor]], rest: Tensor, options: Transfer
+) -> Tensor | None:
+    if all(region.colors is None for region, _ in found):
+        return None
+    parts = [mask for region, mask in found if (region.colors or options.colors) == "content"]
+    parts += [rest] if options.colors == "content" else []
+    return sum(parts, torch.zeros_like(rest))
+
+
+def _untouched(found: Sequence[tuple[RegionRecipe, Tensor]]) -> Tensor | None:
+    """Where the photo's own pixels show: wholly at strength 0, not at all from `CALM` on."""
+    parts = [
+        mask * (1 - region.strength / CALM)
+        for region, mask in found
+        if region.strength is not None and region.strength < CALM
+    ]
+    return torch.stack(parts).sum(0) if parts else None
+
+
+# --- faces ----------------------------------------------------------------------------------------
+
+
+def _with_faces(guide: Guide, sources: Sources) -> Guide:
+    """Motifs of a painted face only for the photo's faces.
+
+    Gatys et al. 2017 guide all layers; here the first blocks stay whole, since they hold the
+    colours and strokes of skin, which the rest of a picture may well have.
+    """
+    painted = [find_faces(trim_edges(each[None])[0]) for each in sources.paintings]
+    if all(mask is None for mask in painted):
+        return guide
+    faces = find_faces(sources.photo)
+    others = tuple(None if mask is None else 1 - mask for mask in painted)
+    motifs: list[Region] = []
+    for region in guide.motifs:
+        if faces is None:
+            motifs.append(replace(region, sources=others))
+            continue
+        inside, outside = _split(region.mask, faces)
+        motifs.append(replace(region, mask=outside, sources=others))
+        motifs.append(_facial(replace(region, mask=inside), painted))
+    return replace(guide, motifs=tuple(motifs))
+
+
+def _split(mask: Tensor | None, faces: Tensor) -> tuple[Tensor, Tensor]:
+    """The part of a region's mask in the faces, and the rest of it."""
+    if mask is None:
+        return faces, 1 - faces
+    size = (mask.shape[-2], mask.shape[-1])
+    inside = antialiased(faces, size, "bilinear").clamp(0, 1)
+    return mask * inside, mask * (1 - inside)
+
+
+def _facial(region: Region, painted: Sequence[Tensor | None]) -> Region:
+    """A region of faces: it learns from painted faces, or from all if its paintings have none."""
+    shares = region.shares or (1.0,) * len(painted)
+    kept = tuple(s if mask is not None else 0.0 for s, mask in zip(shares, painted, strict=True))
+    return replace(region, sources=tuple(painted), shares=kept) if any(kept) else region
+
+
+# --- attention --------------------------------------------------------------------------------
+
+
+def _with_attention(guide: Guide, sources: Sources, options: Transfer, network: Vgg19) -> Guide:
+    """Content that each place learns from those places of the paintings that are like it."""
+    ours = _tokens(sources.photo, options, network)
+    has_faces = find_faces(sources.photo) is not None
+    learned = []
+    for painting in sources.paintings:
+        shown = trim_edges(painting[None])[0]
+        theirs = _tokens(shown, options, network)
+        grids = _grid(ours), _grid(theirs)
+        faces = None if has_faces else find_faces(shown)
+        allowed = None if faces is None else 1 - antialiased(faces, grids[1], "bilinear")
+        learned.append(Learned(match(ours, theirs, allowed), grids))
+    return replace(guide, learned=tuple(learned))
+
+
+def _tokens(image: Tensor, options: Transfer, network: Vgg19) -> Tensor:
+    """What each place of a picture (3, H, W) shows: (1, C, h, w)."""
+    with torch.no_grad():
+        if options.attention_by == "vit":
+            from pipeline.render.vision.vit import load_vit  # an extra
+
+            return load_vit().tokens(image[None].cpu())
+        device = next(network.parameters()).device
+        height, width = image.shape[1:]
+        small = antialiased(image[None], target_size(height, width, TOKEN_SIDE)).to(device)
+        found = network(small.clamp(0, 1), TOKEN_LAYERS)
+        grid = _grid(found[TOKEN_LAYERS[-1]])
+        return torch.cat([antialiased(each, grid, "bilinear").cpu() for each in found.values()], 1)
+
+
+def _grid(features: Tensor) -> tuple[int, int]:
+    return features.shape[-2], features.shape[-1]
+
+
+def _moved(guide: Guide, device: torch.device | str) -> Guide:
+    """The guide on a device."""
+    if torch.device(device).type == "cpu":
+        return guide
+
+    def to(mask: Tensor | None) -> Tensor | None:
+        return None if mask is None else mask.to(device)
+
+    def region(each: Region) -> Region:
+        sources = each.sources and tuple(map(to, each.sources))
+        return replace(each, mask=to(each.mask), sources=sources)
+
+    regions = tuple(map(region, guide.regions)) if guide.regions is not WHOLE else WHOLE
+    same = guide.motifs is guide.regions
+    return replace(
+        guide,
+        regions=regions,
+        motifs=regions if same else tuple(map(region, guide.motifs)),
+        learned=tuple(replace(each, plan=each.plan.to(device)) for each in guide.learned),
+        hold=to(guide.hold),
+        detail=to(guide.detail),
+        photo_colors=to(guide.photo_colors),
+        untouched=to(guide.untouched),
+    )
