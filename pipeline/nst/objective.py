@@ -98,7 +98,10 @@ class Objective:
         styled = any(target.sums for target in targets)
         self.style_shares = layer_shares(options.style_layers) if styled else {}
         self.content: dict[str, ContentLoss] = {}
-        self.layers, self.cutout = self._split_layers(content, guide.detail)
+        weights = self._content_weights(content, guide)
+        # Of layers deeper than the style's.
+        detailed = None if guide.detail is None else guided_weights(weights, guide.detail, None)
+        self.layers, self.cutout = self._split_layers(content, detailed)
         with torch.no_grad():
             self.style = {
                 layer: self._regional_loss(layer, targets, content) for layer in self.style_shares
@@ -114,10 +117,9 @@ class Objective:
                 kept, _ = self._measure(recolored, self.content_shares, ())
             for layer, loss in self.style.items():
                 _make_relative(loss, sums[layer])
-            weights = self._content_weights(content, guide)
             for layer in self.content_shares:
                 target = (adapt or partial(_adapted, targets))(layer, kept[layer])
-                self.content[layer] = self._content_loss(layer, target, weights, guide)
+                self.content[layer] = self._content_loss(layer, target, weights, detailed)
 
     def _regional_loss(
         self, layer: str, targets: Sequence[StyleTarget], content: Tensor
@@ -130,7 +132,7 @@ class Objective:
     def _split_layers(
         self, content: Tensor, detail: Tensor | None
     ) -> tuple[list[str], Cutout | None]:
-        """The layers computed everywhere, and those computed only where ``detail`` is."""
+        """The layers computed everywhere, and those only where ``detail`` (1, 1, h, w) is not 0."""
         used, deepest = layers_used(self.options), deepest_block(self.style_shares)
         deep = [layer for layer in used if int(layer[4]) > deepest]
         if detail is None or not deep or not self.style_shares:
@@ -140,11 +142,11 @@ class Objective:
         return everywhere, cutout_around(detail, content, base, deep)
 
     def _content_loss(
-        self, layer: str, target: Tensor, weights: Tensor | None, guide: Guide
+        self, layer: str, target: Tensor, weights: Tensor | None, detailed: Tensor | None
     ) -> ContentLoss:
         if self.cutout is None or layer not in self.cutout.layers:
             return ContentLoss(target, weights)
-        loss = ContentLoss(target, guided_weights(weights, guide.detail, None))
+        loss = ContentLoss(target, detailed)
         return self._within_cutout(loss, self.cutout.within[layer])
 
     def _within_cutout(self, loss: ContentLoss, window: Window) -> ContentLoss:

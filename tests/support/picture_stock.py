@@ -61,3 +61,7 @@ def loader(folder: Path) -> Load:
         return load_image(path, long_side=long_side)
 
     return load
+
+
+# Left, top, right, bottom of the face of scikit-image's astronaut, in shares of its sides.
+PORTRAIT_BOX = (0.37, 0.14, 0.5, 0.32)
