@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import skimage.data
 import yaml
 from PIL import Image
 
@@ -22,7 +23,13 @@ BASE: dict[str, Any] = {
     "timelapse": {"format": "none"},
     "styles": {"painting": {"image": "builtin:brush_strokes"}},
 }
-PHOTOS = {"more-of-the-photo": "astronaut"}
+PHOTOS = {
+    "more-of-the-photo": "astronaut",
+    "only-the-background": "astronaut",
+    "leave-the-face": "astronaut",
+    "sky-and-ground": "rocket",
+    "faces-only-on-faces": "astronaut",
+}
 SIZE = (320, 214)
 
 
@@ -52,6 +59,15 @@ def paint(photo: Path, config: dict[str, Any], kind: str) -> Image.Image:
             return picture.convert("RGB")
 
 
+def find_photo(name: str) -> Path:
+    """A sample of the inbox, or a photo of scikit-image."""
+    sample = ROOT / f"inbox/{name}.jpg"
+    if not sample.exists():
+        sample = Path(tempfile.mkdtemp(), f"{name}.jpg")
+        Image.fromarray(getattr(skimage.data, name)()).save(sample, quality=95)
+    return sample
+
+
 def main(names: list[str]) -> None:
     """Write the pictures."""
     PICTURES.mkdir(exist_ok=True)
@@ -59,7 +75,7 @@ def main(names: list[str]) -> None:
     for _, picture, config in recipes():
         if not picture or (names and picture not in names):
             continue
-        photo = ROOT / f"inbox/{PHOTOS.get(picture, 'coffee')}.jpg"
+        photo = find_photo(PHOTOS.get(picture, "coffee"))
         kind = "enhanced" if "enhance" in config else "plain"
         with Image.open(photo) as plain:
             cells = [plain.convert("RGB")]

@@ -62,9 +62,10 @@ Color = Annotated[str, AfterValidator(_check_color)]
 
 
 class RegionOptions(Options):
-    """A part of the photo with paintings, strength or colours of its own. NAME is `face`, `person`,
-    `subject`, `background` or `sky`, which are found automatically, or a name of your own: letters,
-    digits, - and _. Such a region needs a mask beside the photo, `PHOTO.mask.NAME.png`.
+    """A part of the photo with paintings, strength or colours of its own. NAME is `face` or `sky`,
+    which are found in the photo; `subject`, `person` or `background`, which are found if the extra
+    `vit` is installed; or a name of your own: letters, digits, - and _. A mask beside the photo,
+    `PHOTO.mask.NAME.png`, says where a region is; a name of your own needs one.
     """
 
     styles: Annotated[tuple[str, ...] | None, Field(max_length=MOST), FromList] = Field(
