@@ -53,7 +53,7 @@ def test_the_page_describes_the_presets_as_they_are() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|$", page, re.MULTILINE))
     for name, steps in PRESETS.items():
         said = ", ".join(f"{step.step} {step.strength:g}" for step in steps)
-        assert rows[name] == (said or "nothing: the stylised picture")
+        assert rows[name] == (said or "nothing: the stylized picture")
 
 
 # ---- Strengths over the preset's -----------------------------------------------------------
