@@ -1,9 +1,10 @@
 # `make run` and `make test` are all that a newcomer types. VENV=DIR puts the environment elsewhere.
 VENV ?= .venv
 PYTHON ?= python3
-# Files of tests that run at the same time; each takes about 1.5 GB. With more threads than cores
-# OpenMP must not wait in loops: a test cost up to ten times as much.
-TEST_PROCESSES ?= 2
+# Files of tests that run at the same time; each takes about 1.5 GB. Three keep two cores busy: a
+# third of the time a test waits for a clock or a disk. With more threads than cores OpenMP must not
+# wait in loops: a test cost up to ten times as much.
+TEST_PROCESSES ?= 3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUNNABLE := $(VENV)/.runnable
