@@ -11,8 +11,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-engine=$(command -v docker || command -v podman || true)
-if [ -z "$engine" ] || ! "$engine" info >/dev/null 2>&1; then
+engine=
+for name in docker podman; do # a docker without its daemon does not hide a podman
+  if "$name" info >/dev/null 2>&1; then engine=$name && break; fi
+done
+if [ -z "$engine" ]; then
   echo "skipped: there is no docker or podman that works here, so the container is not built."
   exit 0
 fi
