@@ -20,8 +20,11 @@ from pipeline.cli import wrong_python
 
 pytestmark = pytest.mark.slow
 
-PAGES = ["README.md", "CONTRIBUTING.md"]
-PAGES += sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))
+# Its examples start `run` and `watch` themselves, and two cannot work in one folder: `make run`,
+# which the other pages find at work, begins after it.
+FIRST = "docs/commands.md"
+PAGES = [FIRST, "README.md", "CONTRIBUTING.md"]
+PAGES += sorted({str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")} - {FIRST})
 SMALL = """
 for _preset in PRESETS.values():  # this clone is a test's: any picture will do
     _preset.clear()
@@ -138,23 +141,14 @@ def painted(clone: Path, pairs: int) -> None:
         time.sleep(0.1)
 
 
-def make_again(clone: Path) -> None:
+def repaint(clone: Path) -> None:
     """What docs/files.md begins with: the pictures were made once more, with another seed."""
     config = clone / "config.yaml"
     config.write_text(config.read_text() + "seed: 1\n")
     painted(clone, pairs=8)
 
 
-BEFORE = {"docs/files.md": make_again}
-# Its examples start `run` and `watch` themselves; two cannot work in the same folder.
-ALONE = "docs/commands.md"
-
-
-@pytest.fixture
-def other_clone(tmp_path) -> Path:
-    """Another clone, in which nothing runs yet."""
-    (tmp_path / "home").mkdir()
-    return clone_into(tmp_path / "clone")
+BEFORE = {"docs/files.md": repaint}
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +185,7 @@ def not_here(line: str) -> bool:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if shown(page)])
 def test_every_command_works_as_printed_in_order_in_a_new_shell(request, page):
-    clone = request.getfixturevalue("other_clone" if page == ALONE else "studio")
+    clone = request.getfixturevalue("clone" if page == FIRST else "studio")
     shell = Shell(clone)
     BEFORE.get(page, lambda clone: None)(clone)
     for line in shown(page):
