@@ -108,7 +108,7 @@ class ClusterLostError(PipelineError):
 
 
 class LockedError(PipelineError):
-    """Another instance holds the state folder."""
+    """Another instance holds the state folder or the outbox."""
 
     exit_code = 2
 

@@ -53,6 +53,8 @@ def explain_report(loaded: Loaded, file: Path) -> Report:
             for pair in ledger.pairs(content=content)
         ]
         sighting = ledger.files.find(content)
+        aside = quarantined_photos(config.quarantine, ledger)
+        quarantined = [kept for kept in aside if kept.content == content]
         versions = [version_row(config.outbox, v) for v in ledger.history.earlier(content)]
     there = os.path.lexists(config.inbox / content)
     inbox = Inbox(config.inbox, config.watch.settle_seconds, config.watch.ignore)
@@ -65,9 +67,6 @@ def explain_report(loaded: Loaded, file: Path) -> Report:
     refusal = next((r for r in refusals if r.content == content), None)
     earlier = sighting.failure if sighting and not plan else None
     failure = refusal.failure if refusal else earlier
-    quarantined = [
-        kept for kept in quarantined_photos(config.quarantine) if kept.content == content
-    ]
     if not (there or pairs or sighting or versions or quarantined):
         raise UsageError("no such file", where=str(file), hint=_hint(config.inbox, content))
     return {

@@ -22,7 +22,7 @@ from pipeline.system.safe_files import error_text
 def retry_jobs(loaded: Loaded, jobs: list[str] | None) -> int:
     """Put jobs and files back into the queue, where a running instance finds them; return how many.
 
-    Moves quarantined photos back to their place in the inbox.
+    Moves quarantined photos back to their place in the inbox; other files in that folder stay.
 
     Args:
         loaded: The config.
@@ -34,9 +34,9 @@ def retry_jobs(loaded: Loaded, jobs: list[str] | None) -> int:
     """
     config = loaded.config
     refuse_shared(config.state)
-    quarantined = quarantined_photos(config.quarantine)
-    named = None if jobs is None else [*jobs, *_find_contents(loaded, jobs, quarantined)]
     with Ledger(config.state / FILE) as ledger:
+        quarantined = quarantined_photos(config.quarantine, ledger)
+        named = None if jobs is None else [*jobs, *_find_contents(loaded, jobs, quarantined)]
         pairs = ledger.pairs()
         wanted = named and {*named, *(pair.content for pair in pairs if pair.job in named)}
         # The ledger first: a photo that returns before its job is queued is quarantined again.

@@ -62,8 +62,11 @@ def styles(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Check config.yaml, and that the files it names exist."""
     from pipeline.config.loading import load
+    from pipeline.config.places import find_doubtful
 
     loaded = load(config)
+    for warning in find_doubtful(loaded.config.places()):
+        print(f"warning: {warning}", file=sys.stderr)
     rules = loaded.config.match
     matching = "every photo gets every style"  # the default
     if rules is not None:

@@ -84,7 +84,8 @@ def status_report(loaded: Loaded) -> Report:
                 for file in refusals
             ],
             "quarantine": [
-                quarantine_row(file) for file in quarantined_photos(loaded.config.quarantine)
+                quarantine_row(file)
+                for file in quarantined_photos(loaded.config.quarantine, ledger)
             ],
             "versions": {"count": version_count, "bytes": version_bytes},
         }
@@ -97,7 +98,9 @@ def _find_current_failures(
     refusals, failed = ledger.files.refusals(), ledger.pairs(JobState.FAILED)
     if trouble:  # the inbox cannot be read, so no file counts as removed
         return refusals, failed
-    exists = partial(still_exists, loaded.config, quarantined_photos(loaded.config.quarantine))
+    exists = partial(
+        still_exists, loaded.config, quarantined_photos(loaded.config.quarantine, ledger)
+    )
     gone = {seen.content for seen in refusals if seen.status == "failed"}
     gone = {content for content in gone if not exists(content)}
     kept = [seen for seen in refusals if seen.content not in gone]

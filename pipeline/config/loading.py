@@ -28,7 +28,9 @@ def load_config(path: Path) -> Config:
     if not isinstance(document, dict):
         raise ConfigError("the top level must be keys with values", where=str(path))
     try:
-        return Config.model_validate(document, context={"base": real_path(path.parent)})
+        return Config.model_validate(
+            document, context={"base": real_path(path.parent), "file": path}
+        )
     except ValidationError as error:
         raise ConfigError(**describe_error(error, Config, path, lines)) from None
 

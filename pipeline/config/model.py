@@ -14,9 +14,11 @@ from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 from pipeline.config.base import FolderPath, FromList, LocalPath, Options, absolute, folder_path
 from pipeline.config.enhancement import Enhance
 from pipeline.config.output import OutputFormat
+from pipeline.config.places import FOLDERS, Place, find_clash
 from pipeline.config.regions.options import Regions, find_circle
 from pipeline.config.schedule import Schedule
 from pipeline.config.sections import (
+    DEFAULT_LOG,
     Cluster,
     Hooks,
     Limits,
@@ -29,9 +31,9 @@ from pipeline.config.sections import (
     Versions,
     Watch,
 )
-from pipeline.config.transfer import PresetName, Transfer, resolve_transfer
+from pipeline.config.transfer import INIT_WORDS, PresetName, Transfer, resolve_transfer
 from pipeline.system.near_names import nearest
-from pipeline.system.paths import absolute_path, real_path
+from pipeline.system.paths import absolute_path
 
 BUILTIN = "builtin:"
 WEIGHTS_WORDS = ("embedded", "torchvision")
@@ -249,59 +251,36 @@ class Config(Options):
         """How many replaced pictures are kept; None: none."""
         return self.versions if self.keep == "replaced" else None
 
-    @model_validator(mode="after")
-    def _check_folders_are_apart(self) -> Self:
-        inbox, outbox, state = map(real_path, (self.inbox, self.outbox, self.state))
-        if outbox.is_relative_to(inbox):
-            raise ValueError("outbox is inside the inbox, so pictures would be painted again")
-        if inbox.is_relative_to(outbox):
-            raise ValueError("inbox is inside the outbox; choose a folder outside it")
-        if state.is_relative_to(inbox) or inbox == state or outbox == state:
-            raise ValueError("state must be a separate folder outside the inbox")
-        for key in ("archive", "quarantine"):
-            if real_path(getattr(self, key)).is_relative_to(inbox):
-                raise ValueError(
-                    f"{key} is inside the inbox, so its files would be painted as new photos"
-                )
-        quarantine = real_path(self.quarantine)
-        # `retry` moves every file of the quarantine back into the inbox.
-        for key in ("inbox", "outbox", "state", "archive"):
-            if real_path(getattr(self, key)).is_relative_to(quarantine):
-                raise ValueError(f"{key} is inside the quarantine, which must be a separate folder")
-        return self
+    def sources(self) -> list[Place]:
+        """Files of the user that the config names to be read: paintings, models, start images."""
+        named: list[tuple[str, str | Path | None]] = [
+            *((f"styles.{name}", image) for name, e in self.styles.items() for image in e.sources),
+            *((f"styles.{n}.transfer.init", e.transfer.init) for n, e in self.styles.items()),
+            ("transfer.init", self.transfer.init),
+            ("weights", self.weights),
+            ("enhance.upscale_model", self.enhance.upscale_model),
+        ]
+        words = (*INIT_WORDS, *WEIGHTS_WORDS)
+        files = ((key, str(file)) for key, file in named if file and str(file) not in words)
+        return [Place(k, Path(f), "source") for k, f in files if not f.startswith(BUILTIN)]
+
+    def places(self, file: Path | None = None) -> list[Place]:
+        """All places that the config names, and its own file: see `pipeline.config.places`."""
+        log = self.log.file or self.state / DEFAULT_LOG
+        found = [
+            Place(key, getattr(self, key), key, key in self.model_fields_set) for key in FOLDERS
+        ]
+        found.append(Place("log.file", log, "log.file", rotated=self.log.keep))
+        if self.metrics.file is not None:
+            found.append(Place("metrics.file", self.metrics.file, "metrics.file"))
+        if file is not None:
+            found.append(Place(file.name, file, "config"))
+        return [*found, *self.sources()]
 
     @model_validator(mode="after")
-    def _check_photos_are_kept_apart(self) -> Self:
-        """The program removes files from its own folders; photos must not be moved there."""
-        state, outbox = real_path(self.state), real_path(self.outbox)
-        for key in ("inbox", "archive", "quarantine"):
-            folder = real_path(getattr(self, key))
-            if folder.is_relative_to(state):
-                raise ValueError(f"{key} is inside state, where the program removes files")
-            inside = folder.relative_to(outbox).parts if folder.is_relative_to(outbox) else ()
-            if inside and inside[0].startswith("."):
-                raise ValueError(
-                    f"{key} is inside {inside[0]} of the outbox, where the program removes files"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _check_paintings_stay(self) -> Self:
-        """No painting lies where photos are taken away."""
-        taken = {"quarantine": "`retry` moves into the inbox"}
-        if self.after != "keep":
-            taken["inbox"] = f"`after: {self.after}` takes away"
-        for name, style in self.styles.items():
-            for source in style.sources:
-                for key, what in taken.items():
-                    folder = real_path(getattr(self, key))
-                    if not source.startswith(BUILTIN) and real_path(Path(source)).is_relative_to(
-                        folder
-                    ):
-                        raise ValueError(
-                            f"styles.{name}: {source} is inside the {key}, whose files {what}: "
-                            "move the painting to another folder"
-                        )
+    def _check_places_are_apart(self, info: ValidationInfo) -> Self:
+        if clash := find_clash(self.places((info.context or {}).get("file"))):
+            raise ValueError(clash)
         return self
 
     @model_validator(mode="after")

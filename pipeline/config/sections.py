@@ -216,6 +216,9 @@ class Metrics(Options):
         return self
 
 
+DEFAULT_LOG = "logs/pipeline.jsonl"  # in the state folder
+
+
 class Log(Options):
     """The log of the service, one JSON object per line; docs/operations.md lists the events."""
 

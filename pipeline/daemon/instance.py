@@ -1,4 +1,4 @@
-"""Allows one instance per state folder; a second one reports which process uses it."""
+"""Allows one instance per state folder and per outbox; a second one reports what uses it."""
 
 import json
 import os
@@ -76,6 +76,30 @@ def instance_lock(state: Path, command: str) -> Iterator[InstanceRecord]:
         finally:
             with suppress(OSError):  # a folder is in its place
                 record.unlink(missing_ok=True)
+
+
+@contextmanager
+def outbox_lock(outbox: Path) -> Iterator[None]:
+    """Lock the outbox within this context: each start and end removes unfinished work of others.
+
+    The lock belongs to the process and is gone with it, so a new state folder takes an outbox over.
+    A file system that locks no folders (some network shares) leaves it unlocked. An outbox that
+    cannot be made or opened now is for the service to report.
+
+    Raises:
+        LockedError: An instance with another state folder has locked it.
+    """
+    with ExitStack() as opened:
+        with suppress(OSError):
+            outbox.mkdir(parents=True, exist_ok=True)
+            folder = opened.enter_context(opened_folder(outbox))
+            try:
+                _lock_folder(folder)
+            except BlockingIOError:
+                hint = "set another outbox here, or stop that one"
+                what = "the outbox is in use by another studio, with a state folder of its own"
+                raise LockedError(what, where=f"outbox: {outbox}", hint=hint) from None
+        yield
 
 
 def _lock(state: Path, record: Path, locks: ExitStack) -> None:

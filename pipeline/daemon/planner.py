@@ -46,7 +46,7 @@ Finished = dict[tuple[str, str, str], str]
 class Gone:
     """What users have removed from the inbox since the last look."""
 
-    present: Collection[str]  # all files in the inbox now
+    present: Collection[str]  # all files in the inbox now, and those that may be in it
     files: Collection[str] = ()  # removed files that had been refused as failures
     pairs: Collection[Pair] = ()  # failed pairs of removed photos
 
@@ -168,7 +168,7 @@ class Planner:
         self._basis = basis
         return Findings(
             recognised=self.intake.recognised and not before,
-            gone=self._gone(scan) if scan.changed and scan.whole else None,
+            gone=self._gone(scan) if scan.changed else None,
             files=deque(scan.refused),
             left=scan.left,
             unexamined=self.intake.unexamined(),
@@ -217,12 +217,15 @@ class Planner:
 
     def _gone(self, scan: Scan) -> Gone:
         """Failed files and pairs whose photos users removed; those in quarantine do not count."""
-        names = scan.names
+        names = scan.present(self.ledger.files.names() if scan.hidden else ())
         refused = [seen for seen in self.ledger.files.refusals() if seen.status == "failed"]
         files = [seen.content for seen in refused if seen.content not in names]
         pairs = [p for p in self.ledger.pairs(JobState.FAILED) if p.content not in names]
         if files or pairs:
-            aside = {one.content for one in quarantined_photos(self.config.quarantine)}
+            found = quarantined_photos(self.config.quarantine, self.ledger)
+            aside = {one.content for one in found}
+            # Without its note, a photo in quarantine is recognised by what the ledger knows of it.
+            names |= {one.content for one in found if not one.has_note}
             files = [content for content in files if content not in aside]
             pairs = [pair for pair in pairs if pair.content not in aside]
         return Gone(names, files, pairs)

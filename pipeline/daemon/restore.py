@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.config.loading import Loaded
 from pipeline.daemon.bookkeeping import Bookkeeping
-from pipeline.daemon.instance import instance_lock, refuse_shared
+from pipeline.daemon.instance import instance_lock, outbox_lock, refuse_shared
 from pipeline.errors import LockedError, StateError, UsageError
 from pipeline.inbox.tree import content_of
 from pipeline.ledger.ledger import FILE, Ledger
@@ -54,6 +54,8 @@ def restore(loaded: Loaded, names: Sequence[str], everything: bool) -> Restored:
             opened.enter_context(instance_lock(config.state, "restore"))
         except LockedError as error:
             by = error.what.removeprefix("in use by ")
+        else:
+            opened.enter_context(outbox_lock(config.outbox))
         ledger = opened.enter_context(Ledger(config.state / FILE))
         wanted = _latest(ledger.history.earlier()) if everything else _chosen(loaded, ledger, names)
         _check(config.outbox, wanted)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pipeline.config.loading import Loaded, load
 from pipeline.config.model import Config, changed_at_start
-from pipeline.daemon.instance import InstanceRecord, instance_lock
+from pipeline.daemon.instance import InstanceRecord, instance_lock, outbox_lock
 from pipeline.daemon.observers import Observers
 from pipeline.daemon.planned_pauses import PlannedPauses
 from pipeline.daemon.run_statistics import describe_summary
@@ -70,6 +70,7 @@ def run(
     with (
         stop_requests() as stop,  # around all the others: their ends must not be cut short
         instance_lock(config.state, command) as record,
+        outbox_lock(config.outbox),
         Observers(config, record, command) as observers,
         _ledger(config, stop, record) as ledger,
         _executor(config) as executor,

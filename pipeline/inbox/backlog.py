@@ -48,7 +48,7 @@ def count_backlog(
             recognise(config.inbox, names, ledger)
     except InboxError as error:
         return Backlog(0, False, str(error))
-    return Backlog(new, tree.whole and not late)
+    return Backlog(new, not tree.hidden and not late)
 
 
 class _Known:

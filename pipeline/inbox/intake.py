@@ -91,9 +91,9 @@ class Intake:
         self.sides = {name: (side.path, str(side.stamp)) for name, side in scan.sides.items()}
         self.masks.update(scan.masks.values())
         self._read_ledger()
-        if scan.changed and scan.whole:
+        if scan.changed:
             # A file that comes back is examined like a new one.
-            names = scan.names
+            names = scan.present(content for content, _ in self._failed)
             self._failed = {key: why for key, why in self._failed.items() if key[0] in names}
         return scan
 

@@ -1,9 +1,10 @@
 """Keeps, archives, deletes or quarantines a photo of the inbox once all its pairs have ended.
 
-The default leaves every file alone. Everything else is done only to the version of the file that
-was processed, and a photo is archived or deleted only after its pictures were read back and
-verified. What may take long or fail comes first: reading the archive, copying to another disk. Then
-the photo is taken (`pipeline.system.taking`), and removed or moved if it still is that version.
+The default leaves every file alone, and a file that the config names, such as a painting, always
+stays. Everything else is done only to the version of the file that was processed, and a photo is
+archived or deleted only after its pictures were read back and verified. What may take long or fail
+comes first: reading the archive, copying to another disk. Then the photo is taken
+(`pipeline.system.taking`), and removed or moved if it still is that version.
 
 Where a folder cannot be read or written now, the photo stays, and is tried again by and by.
 """
@@ -17,6 +18,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from pipeline.config.model import Config
+from pipeline.config.places import is_source
 from pipeline.errors import Failure, Reason
 from pipeline.inbox.examiner import PASSING
 from pipeline.inbox.reason_note import write_note
@@ -65,6 +67,7 @@ class Originals:
 
     def __init__(self, config: Config, ledger: Ledger) -> None:
         self.config, self._ledger = config, ledger
+        self._sources = [place.path for place in config.sources()]
         self._waiting: dict[str, tuple[Ending, str]] = {}  # by content, with what failed
         self._trouble_of_left = ""
         self._again_at = float("-inf")
@@ -83,6 +86,8 @@ class Originals:
     def finish(self, ending: Ending) -> None:
         """Archive, delete or quarantine a photo whose pairs have all ended, as the config says."""
         self._waiting.pop(ending.content, None)
+        if self._is_named(ending.content):
+            return
         try:
             if ending.failure is not None:
                 self._quarantine(ending, ending.failure)
@@ -90,6 +95,17 @@ class Originals:
                 self._archive_or_delete(ending)
         except OSError as error:
             self._waiting[ending.content] = ending, self._describe(ending, error)
+
+    def _is_named(self, content: str) -> bool:
+        """Whether the config names this file of the inbox as a painting, a start image or a model.
+
+        Looked up each time: a link that the config names may point elsewhere by now.
+        """
+        try:
+            status = (self.config.inbox / content).stat()
+        except OSError:
+            return False  # gone, or not to be moved now
+        return is_source(self._sources, status)
 
     def retry(self, now: float) -> None:
         """Try again, now and then, what a folder did not allow.

@@ -4,13 +4,15 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pipeline.inbox.reason_note import REASON_SUFFIX, read_note, remove_note
 from pipeline.inbox.settling import being_written
+from pipeline.jobs.job import JobState
+from pipeline.ledger.ledger import Ledger
 from pipeline.system.copying import copy_to_part, part_name, remove_part
 from pipeline.system.safe_files import (
     NO_LINKS,
@@ -32,13 +34,39 @@ class QuarantinedPhoto:
     code: str = ""
     message: str = ""
 
+    @property
+    def has_note(self) -> bool:
+        """Whether the note that the program writes is beside it."""
+        return bool(self.code)
 
-def quarantined_photos(root: Path) -> list[QuarantinedPhoto]:
-    """Every photo in quarantine, sorted by its place in the inbox.
 
-    The note beside a photo only explains, and may be missing.
+def quarantined_photos(root: Path, ledger: Ledger) -> list[QuarantinedPhoto]:
+    """Every photo that the program put into quarantine, sorted by its place in the inbox.
+
+    Other files may lie in the folder, and are none of them. A photo is recognised by its note. If
+    that is missing, because of a kill or a full disk, the ledger knows the photo as failed: by its
+    place and SHA-256, or by its place alone if it could not be decoded.
     """
+    files = files_in_quarantine(root)
+    if all(file.has_note for file in files):
+        return files
+    failed: dict[str, set[str]] = {}
+    for seen in ledger.files.refusals():
+        if seen.status == "failed":
+            failed.setdefault(seen.content, set()).add("")
+    for pair in ledger.pairs(JobState.FAILED, JobState.QUEUED):  # `retry` was killed halfway
+        failed.setdefault(pair.content, set()).add(pair.sha256)
+    return [file for file in files if file.has_note or _is_known(file, failed)]
+
+
+def files_in_quarantine(root: Path) -> list[QuarantinedPhoto]:
+    """Every file in quarantine that may be a photo of the program's, or of somebody else."""
     return sorted((_read_photo(root, path) for path in _photos(root)), key=lambda one: one.content)
+
+
+def _is_known(file: QuarantinedPhoto, failed: Mapping[str, Collection[str]]) -> bool:
+    digests = failed.get(file.content, ())
+    return "" in digests or (bool(digests) and digest_at(None, os.fspath(file.path)) in digests)
 
 
 def restore(one: QuarantinedPhoto, inbox: Path) -> bool:

@@ -7,7 +7,7 @@ was not running, or was moved in. All rules for taking a photo are listed in
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from pipeline.config.regions.mask_files import MaskName, mask_name
 from pipeline.config.sidecar import is_side_file, side_files_of
 from pipeline.errors import Failure, InboxError, Reason
 from pipeline.inbox.settling import being_written, lacks_end
-from pipeline.inbox.tree import IGNORED, MAX_DEPTH, InboxTree, Refused, find_download
+from pipeline.inbox.tree import IGNORED, MAX_DEPTH, InboxTree, Refused, find_download, is_below
 from pipeline.system.file_version import Stamp, unreadable_failure
 
 __all__ = ["IGNORED", "MAX_DEPTH", "Found", "Inbox", "Refused", "Scan"]
@@ -46,8 +46,8 @@ class Scan:
     refused: tuple[Refused, ...]
     sides: Mapping[str, Found]  # side files, by their path relative to the inbox
     next_look: float | None  # monotonic seconds when an unsettled file may have settled
-    changed: bool  # whether settled or refused files differ from those of the scan before
-    whole: bool = True  # whether all of the inbox could be read
+    changed: bool  # whether settled, refused or hidden files differ from those of the scan before
+    hidden: tuple[str, ...] = ()  # what could not be read: nothing is known of it and all below it
     left: tuple[str, ...] = ()  # photos that a crash left under a private name
     masks: Mapping[str, Found] = field(default_factory=dict)  # mask files, as `sides`
 
@@ -57,6 +57,13 @@ class Scan:
         refused = (file.content for file in self.refused)
         settled = (file.content for file in self.settled)
         return {*refused, *settled, *self.unsettled, *self.sides, *self.masks}
+
+    def present(self, known: Iterable[str]) -> set[str]:
+        """The names of all files in the inbox, and those of known ones that may be in it."""
+        names = self.names
+        if self.hidden:
+            names.update(content for content in known if is_below(content, self.hidden))
+        return names
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +165,12 @@ class Inbox:
         if waiting:
             found = [file for file in found if file.content not in waiting]
         still = tuple(found)
-        now = (still, refused, tuple(sides.values()), tuple(masks.values()))
+        hidden, left = tuple(self._tree.hidden), tuple(self._tree.left)
+        now = (still, refused, tuple(sides.values()), tuple(masks.values()), hidden)
         changed, self._last = now != self._last, now
         why = {content: wait.why for content, wait in waiting.items()}
         due = min((wait.due for wait in waiting.values()), default=None)
-        whole, left = self._tree.whole, tuple(self._tree.left)
-        return Scan(still, why, refused, sides, due, changed, whole, left, masks)
+        return Scan(still, why, refused, sides, due, changed, hidden, left, masks)
 
     def _observe(self, content: str, status: os.stat_result, now: float) -> _Observation:
         """The observation of this version of a file: the earlier one, or a new one."""

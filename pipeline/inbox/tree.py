@@ -9,7 +9,7 @@ import fnmatch
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,7 @@ IGNORED = (
     "desktop.ini",
 )
 MAX_DEPTH = 64  # of nested folders: some file systems can show a folder inside itself
+_FOUND_BY_FSCK = "lost+found"  # on top of a file system; only root may read it
 _GONE = {errno.ENOENT, errno.ENOTDIR}
 # Errors that last: a folder that may be listed but not entered, a path that is too long.
 _LASTING = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
@@ -78,13 +79,15 @@ class InboxTree:
         self.root = root
         patterns = (fnmatch.translate(pattern.lower()) for pattern in (*IGNORED, *ignore))
         self._ignored = re.compile("|".join(patterns))
-        self.whole = True  # whether the last walk could read every folder and entry
-        self.left: list[str] = []  # private names of photos that a crash left, of the last walk
+        # Of the last walk: what could not be read, with all below it, and private names of photos
+        # that a crash left.
+        self.hidden: list[str] = []
+        self.left: list[str] = []
 
     def walk(self) -> Iterator[RegularFile | Refused]:
         """List every regular file and every refused entry, sorted by name in each folder."""
         root = self.root
-        self.whole, self.left = True, []
+        self.hidden, self.left = [], []
         folders = [("", os.fspath(root), 0)]
         while folders:
             prefix, folder, depth = folders.pop()
@@ -95,20 +98,21 @@ class InboxTree:
                     where = str(root)
                     raise InboxError("the inbox cannot be read", where=where) from error
                 if error.errno not in _GONE:
-                    self.whole = False
+                    self.hidden.append(prefix[:-1])
                     yield Refused(prefix[:-1], Path(folder), unreadable_failure(error), "failed")
                 continue
             below = []
             for entry in entries:
                 content = prefix + entry.name
-                if original_name(entry.name):
+                if original := original_name(entry.name):
                     self.left.append(content)
-                    self.whole = False  # it has its own name again soon
+                    self.hidden.append(prefix + original)  # it has its own name again soon
                     continue
                 try:
                     status = entry.stat(follow_symlinks=False)
                 except OSError as error:  # gone since, or out of reach until the next scan
-                    self.whole = self.whole and error.errno in {*_GONE, errno.ENAMETOOLONG}
+                    if error.errno not in {*_GONE, errno.ENAMETOOLONG}:
+                        self.hidden.append(content)
                     if error.errno in _LASTING:
                         yield Refused(
                             content, Path(entry.path), unreadable_failure(error), "failed"
@@ -117,20 +121,23 @@ class InboxTree:
                 if stat.S_ISREG(status.st_mode):
                     yield content, entry.path, status
                     continue
-                failure = self._check_kind(entry.name, status.st_mode, depth)
+                failure = self._check_kind(entry, status.st_mode, depth)
                 if failure is not None:
                     yield Refused(content, Path(entry.path), failure, "skipped")
                 if stat.S_ISDIR(status.st_mode) and _may_enter(failure):
                     below.append((f"{content}/", entry.path, depth + 1))
             folders.extend(reversed(below))
 
-    def _check_kind(self, name: str, mode: int, depth: int) -> Failure | None:
+    def _check_kind(self, entry: os.DirEntry[str], mode: int, depth: int) -> Failure | None:
         """Why an entry that is not a regular file is refused; None for a folder to enter."""
+        name = entry.name
         if self._ignored.match(name.lower()):
             return Failure(Reason.IGNORED, "its name is on the list of ignored names")
         if not stat.S_ISDIR(mode):
             kind = next(word for test, word in _KINDS if test(mode))
             return Failure(Reason.NOT_REGULAR_FILE, f"is {kind}, not a regular file")
+        if name == _FOUND_BY_FSCK and _is_mount(entry.path):
+            return Failure(Reason.IGNORED, "is the folder of the disk's file system check")
         if depth >= MAX_DEPTH:
             return Failure(Reason.IGNORED, f"is more than {MAX_DEPTH} folders deep")
         if _suffix(name) in PHOTOS:
@@ -188,6 +195,16 @@ def _fresh(path: Path, wall: float) -> bool:
         return wall - Stamp.of(path.lstat()).mtime_ns / 1e9 < DOWNLOAD_SECONDS
     except OSError:
         return False
+
+
+def _is_mount(entry: str) -> bool:
+    """Whether an entry lies on top of a file system."""
+    return os.path.ismount(os.path.realpath(os.path.dirname(entry)))  # noqa: PTH120  # as it is
+
+
+def is_below(content: str, hidden: Iterable[str]) -> bool:
+    """Whether a name is one of some names, or lies below one of them."""
+    return any(content == name or content.startswith(f"{name}/") for name in hidden)
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

@@ -185,6 +185,14 @@ def test_check_approves_a_good_config(pipeline):
     assert (said.code, said.out) == (0, "config.yaml: ok; 2 styles, every photo gets every style\n")
 
 
+def test_check_warns_of_a_painting_in_the_inbox(pipeline, folder):
+    (folder / "config.yaml").write_text("styles: {a: {image: inbox/cup.jpg}}\n")
+    said = pipeline("check")
+    assert said.code == 0
+    assert "warning: styles.a: " in said.err
+    assert "inbox/cup.jpg lies in the inbox" in said.err
+
+
 def test_schema_is_a_json_schema_of_every_key(pipeline):
     from pipeline.config.model import Config
 

@@ -1,9 +1,16 @@
 """One instance for each state folder, whatever happens to its files."""
 
-import pytest
+from pathlib import Path
 
-from pipeline.daemon.instance import instance_lock, read_instance
+import pytest
+from support.studio import CONFIG
+
+from pipeline.config.loading import load
+from pipeline.daemon.instance import instance_lock, outbox_lock, read_instance
+from pipeline.daemon.restore import restore
+from pipeline.daemon.run import run
 from pipeline.errors import LockedError
+from pipeline.ledger.ledger import FILE, Ledger
 
 
 def test_a_second_instance_is_refused_and_named(tmp_path):
@@ -30,3 +37,41 @@ def test_a_deleted_lock_file_lets_no_second_instance_in(tmp_path, name):
             pass
         assert read_instance(tmp_path) is not None
     assert read_instance(tmp_path) is None
+
+
+def test_a_second_studio_with_the_same_outbox_is_refused_before_it_touches_a_file(tmp_path):
+    """Its start would remove the running work of the first one from `.staging`."""
+    first = studio_with(tmp_path, "A")
+    second = studio_with(tmp_path, "B")
+    work = tmp_path / "out/.staging/job.1"
+    work.mkdir(parents=True)
+    with instance_lock(first.config.state, "watch"), outbox_lock(first.config.outbox):
+        for keep_going in (False, True):
+            with pytest.raises(LockedError, match=r"the outbox is in use by another"):
+                run(second, as_json=True, keep_going=keep_going, plain=True)
+        assert work.exists()
+    assert LockedError.exit_code == 2
+
+
+def test_a_studio_with_a_new_state_folder_takes_its_outbox_over(tmp_path):
+    loaded = studio_with(tmp_path, "A")
+    state, outbox = loaded.config.state, loaded.config.outbox
+    for place in (state, tmp_path / "new", state):
+        with instance_lock(place, "watch"), outbox_lock(outbox):
+            assert read_instance(place)["command"] == "watch"
+    assert list(outbox.iterdir()) == []
+
+
+def test_restore_publishes_nothing_beside_another_studio(tmp_path):
+    loaded = studio_with(tmp_path, "A")
+    Ledger(loaded.config.state / FILE).close()
+    with outbox_lock(loaded.config.outbox), pytest.raises(LockedError, match="outbox"):
+        restore(loaded, [], True)
+
+
+def studio_with(folder: Path, name: str):
+    """A studio with an inbox and a state folder of its own, and an outbox that others share."""
+    (folder / name / "inbox").mkdir(parents=True, exist_ok=True)
+    path = folder / name / "config.yaml"
+    path.write_text(f"{CONFIG}outbox: ../out\ndevice: cpu\n")
+    return load(path)

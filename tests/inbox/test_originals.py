@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from support.fake_work import photo
 from support.stock import pictures
 from support.studio import CONFIG, Studio
 
@@ -143,3 +144,38 @@ def test_a_photo_that_a_kill_left_under_a_private_name_is_archived_at_the_next_s
     assert list((studio.inbox / "sub").iterdir()) == []
     assert (studio.root / "archive/sub/a.png").read_bytes() == content
     assert {line["content"] for line in studio.lines} == {"sub/a.png"}
+
+
+NAMED = {
+    "painting": "styles: {{a: {{image: {}}}}}\n",
+    "one of two paintings": "styles: {{a: {{images: {{{}: 1, 'builtin:mosaic': 1}}}}}}\n",
+    "start image": "styles: {{a: {{image: 'builtin:mosaic'}}}}\ntransfer: {{init: {}}}\n",
+    "start image of a style": (
+        "styles: {{a: {{image: 'builtin:mosaic', transfer: {{init: {}}}}}}}\n"
+    ),
+    "model": "styles: {{a: {{image: 'builtin:mosaic'}}}}\nenhance: {{upscale_model: {}}}\n",
+}
+
+
+@pytest.mark.parametrize("how", ["after: archive\n", "after: delete\n", "failed: quarantine\n"])
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("role", NAMED)
+def test_a_file_that_the_config_names_stays_in_the_inbox(make_studio, tmp_path, role, link, how):
+    """A painting may lie among the photos: its only copy is not a photo to be put away."""
+    (tmp_path / "inbox").mkdir()
+    named = photo(tmp_path / "inbox/a.png", 9)
+    if link:
+        (tmp_path / "link.png").symlink_to(named)
+    text = NAMED[role].format("link.png" if link else "inbox/a.png")
+    studio = make_studio(text + "watch: {settle_seconds: 0}\nlimits: {free_bytes: 0}\n" + how)
+    other, content = studio.put("b.png", 2), named.read_bytes()
+    fails = how.startswith("failed")
+    if fails:
+        studio.until_running()
+        studio.fail(Reason.ENGINE_ERROR)
+    studio.until_idle()
+    studio.again()
+    studio.until_idle()
+    assert studio.states() == {"a.png": "failed" if fails else "done", "b.png": "done"}
+    assert other.exists() == fails
+    assert named.read_bytes() == content

@@ -15,9 +15,15 @@ from support.fake_work import photo
 from support.inbox_project import QUARANTINE, loaded, put_aside
 
 from pipeline.cli.retry import retry_jobs
+from pipeline.cli.status import status_report
 from pipeline.errors import PipelineError, Reason, UsageError
 from pipeline.inbox import quarantine
-from pipeline.inbox.quarantine import QuarantinedPhoto, quarantined_photos, restore
+from pipeline.inbox.quarantine import (
+    QuarantinedPhoto,
+    files_in_quarantine,
+    quarantined_photos,
+    restore,
+)
 from pipeline.system.copying import part_name
 
 
@@ -29,7 +35,7 @@ def test_retry_brings_a_photo_back_from_quarantine_and_it_is_made(make_studio, h
     jobs = {"all": None, "content": ["sub/a.png"], "path": [str(path)], "job": [pair.job]}[how]
     assert retry_jobs(loaded(studio), jobs) == 1
     assert (studio.inbox / "sub/a.png").exists()
-    assert quarantined_photos(studio.config.quarantine) == []
+    assert quarantined_photos(studio.config.quarantine, studio.ledger) == []
     assert not path.with_name("a.png.reason.json").exists()
     studio.until_idle()
     assert studio.states() == {"sub/a.png": "done"}
@@ -42,7 +48,7 @@ def test_retry_brings_back_a_file_that_never_became_a_job(make_studio):
     whole = path.read_bytes()
     path.write_bytes(whole[:60])
     studio.until_idle()
-    (one,) = quarantined_photos(studio.config.quarantine)
+    (one,) = quarantined_photos(studio.config.quarantine, studio.ledger)
     assert (one.content, one.code) == ("broken.png", "truncated")
     one.path.write_bytes(whole)  # mended where it lies
     assert retry_jobs(loaded(studio), ["broken.png"]) == 1
@@ -118,7 +124,7 @@ def test_a_return_from_another_disk_may_be_killed_anywhere_and_is_ended_by_the_n
             break
         there = [p.read_bytes() for p in (root / "inbox").glob("[!.]*")]
         assert there in ([], [b"the photo"]) or (there == [b""] and not links)
-        assert all(restore(one, root / "inbox") for one in quarantined_photos(root / "quarantine"))
+        assert all(restore(one, root / "inbox") for one in files_in_quarantine(root / "quarantine"))
         assert (root / "inbox/a.png").read_bytes() == b"the photo"
         assert not path.exists()
     assert last > 5
@@ -167,7 +173,7 @@ def test_a_file_of_somebody_elses_under_the_name_of_a_note_stays(make_studio, ki
             note.write_text({"text": "mine", "json": '{"error": 1}', "list": "[]"}[kind])
     before = note.lstat().st_ino
     put_aside(studio)
-    (one,) = quarantined_photos(studio.config.quarantine)
+    (one,) = quarantined_photos(studio.config.quarantine, studio.ledger)
     assert (one.content, one.code) == ("sub/a.png", "")
     assert retry_jobs(loaded(studio), None) == 1
     assert note.lstat().st_ino == before
@@ -184,7 +190,7 @@ def test_a_note_whose_photo_was_taken_away_makes_way_for_the_next_one(make_studi
     studio.until_running()
     studio.fail(Reason.STALLED)
     studio.until_idle()
-    (one,) = quarantined_photos(studio.config.quarantine)
+    (one,) = quarantined_photos(studio.config.quarantine, studio.ledger)
     assert one.code == "stalled"
 
 
@@ -269,7 +275,7 @@ def test_a_note_without_a_place_in_the_inbox_is_no_note(tmp_path):
         (tmp_path / f"{number}.png").write_bytes(b"a photo")
         note = {"content": content, "error": {"code": "x", "message": "y"}}
         (tmp_path / f"{number}.png.reason.json").write_text(json.dumps(note))
-    found = [one.content for one in quarantined_photos(tmp_path)]
+    found = [one.content for one in files_in_quarantine(tmp_path)]
     assert found == [f"{number}.png" for number in range(len(HOSTILE))]
 
 
@@ -285,4 +291,51 @@ def test_a_photo_that_cannot_return_stops_no_other(make_studio):
     with pytest.raises(PipelineError, match=r"cannot be moved back .* \(and 1 more\)"):
         retry_jobs(loaded(studio), None)
     assert (studio.inbox / "3.png").read_bytes() == b"a photo"
-    assert {one.path.name for one in quarantined_photos(quarantined)} == {"1.png", "2.png"}
+    assert {one.path.name for one in files_in_quarantine(quarantined)} == {"1.png", "2.png"}
+
+
+@pytest.mark.parametrize("where", ["a.png", "sub/a.png", "notes.txt", "sub/painted.png"])
+def test_a_file_that_the_program_did_not_put_into_quarantine_stays_there(make_studio, where):
+    """The folder may have been there before, with photos and papers of its own."""
+    studio = make_studio(QUARANTINE)
+    for seed, name in enumerate(("a.png", "sub/a.png")):
+        studio.put(name, seed)
+        studio.until_running()
+        studio.fail(Reason.ENGINE_ERROR)
+        studio.until_idle()
+    shutil.rmtree(studio.root / "quarantine")  # taken away by hand; the ledger still knows them
+    mine = photo(studio.root / "quarantine" / Path(where).with_suffix(".png"), 99)
+    mine = mine.rename(studio.root / "quarantine" / where)
+    painted = studio.put("sub/painted.png", 99)
+    studio.until_idle()
+    painted.unlink()
+    studio.tick()
+    retry_jobs(loaded(studio), None)
+    assert mine.exists()
+    assert list(studio.inbox.rglob("*.*")) == []
+    with suppress(UsageError):
+        retry_jobs(loaded(studio), [str(mine)])
+    assert mine.exists()
+    assert status_report(loaded(studio))["quarantine"] == []
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_photo_whose_note_was_never_written_is_still_known(make_studio, broken):
+    """As where a kill came in between: here another file has the name of the note."""
+    studio = make_studio(QUARANTINE)
+    path = studio.root / "quarantine/sub/a.png"
+    path.parent.mkdir(parents=True)
+    path.with_name("a.png.reason.json").write_text("mine")
+    if broken:
+        cut = studio.put("sub/a.png")
+        cut.write_bytes(cut.read_bytes()[:60])
+        studio.until_idle()
+    else:
+        put_aside(studio)
+    studio.again()
+    studio.put("other.png", 5)
+    studio.until_idle()
+    assert [row["content"] for row in status_report(loaded(studio))["quarantine"]] == ["sub/a.png"]
+    assert retry_jobs(loaded(studio), None) == 1
+    assert (studio.inbox / "sub/a.png").exists()
+    assert not path.exists()

@@ -160,7 +160,7 @@ def test_what_lies_too_deep_for_the_system_is_reported_and_does_not_hide_the_res
     scan = inbox.scan(now=0, wall=later())
     assert names(scan) == ["good.jpg"]
     assert list(reasons(scan).values()) == [("failed", "unreadable")]
-    assert scan.whole
+    assert not scan.hidden
 
 
 def test_what_may_not_be_read_is_reported_and_does_not_hide_the_rest():

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.sections import Log
+from pipeline.errors import ConfigError
 from pipeline.monitoring.journal import NAME, Journal, note
 
 HOSTILE = "\x1b[2J\u202eevil\n{}.jpg"
@@ -117,3 +118,41 @@ def test_a_log_that_cannot_be_opened_stops_nothing(tmp_path, capfd):
         note("stop")
         assert journal.lost == 2
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "text", ["my notes\n" * 2000, '{"ts": "2026-11-30", "run": "of runs.jsonl"}\n']
+)
+@pytest.mark.parametrize("name", ["notes", "notes.1", "notes.3"])
+def test_a_file_of_somebody_elses_under_a_name_of_the_log_is_refused_and_stays(
+    tmp_path, name, text
+):
+    """The log would be appended to it, or a rotated log would take its place."""
+    (tmp_path / name).write_text(text)
+    options = Log(file=tmp_path / "notes", bytes=10_000, keep=3)
+    with pytest.raises(ConfigError, match=f"log.file: .*/{name}: a file that"):
+        Journal(options, tmp_path).__enter__()
+    assert (tmp_path / name).read_text() == text
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["notes", "notes.1", "notes.2"])
+def test_a_file_that_takes_a_name_of_the_log_while_it_is_written_stays(tmp_path, name):
+    options = Log(file=tmp_path / "notes", bytes=10_000, keep=2)
+    with Journal(options, tmp_path):
+        note("start")
+        (tmp_path / "new").write_text("mine")
+        (tmp_path / "new").replace(tmp_path / name)
+        for number in range(300):
+            note("resume", number=number)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("begun", ["", "\n", '{"t', '{"ts": "20', '{"ts": "20\n'])
+def test_a_log_whose_first_line_a_full_disk_cut_is_still_the_programs_own(tmp_path, begun):
+    options = Log(file=tmp_path / "log")
+    options.file.write_text(begun)
+    for _ in range(2):
+        with Journal(options, tmp_path):
+            note("start")
+    assert options.file.read_text().count('"start"') == 2
