@@ -21,54 +21,93 @@ KNOWN_GOOD = "watercolor"  # the starter style with the smallest file, used as t
 
 @dataclass(slots=True)
 class _Wait:
-    """Why the pairs of a recipe wait, and until when (seconds since 1970)."""
+    """Why something waits, and until when (seconds since 1970)."""
 
-    style: str
+    name: str
     why: str
     until: float
     times: int = 1
 
 
-class WaitingRecipes:
-    """Recipes whose pairs wait, because their paintings or the engine cannot be used."""
+class _Waits:
+    """What waits for a repair, by a key; each is tried again now and then."""
 
     def __init__(self) -> None:
-        self._waits: dict[str, _Wait] = {}  # by the recipe's digest
+        self._waits: dict[str, _Wait] = {}
+
+    def put(self, key: str, name: str, why: str, wall: float) -> None:
+        """Let something wait, longer each time."""
+        before = self._waits.get(key)
+        if before is None:
+            self._waits[key] = _Wait(name, why, wall + repair_wait_seconds(1))
+        elif is_due(before.until, wall):  # not due: another job of the same try has failed
+            before.why, before.times = why, before.times + 1
+            before.until = wall + repair_wait_seconds(before.times)
+
+    def holds(self, key: str, wall: float) -> bool:
+        """Whether something may not be tried now."""
+        found = self._waits.get(key) if self._waits else None
+        return found is not None and not is_due(found.until, wall)
+
+    def remove(self, key: str) -> None:
+        """Let something go on: it has worked."""
+        self._waits.pop(key, None)
+
+    def keep_only(self, keys: Collection[str]) -> None:
+        """Forget what is not wanted any more."""
+        self._waits = {key: wait for key, wait in self._waits.items() if key in keys}
+
+    def _names(self) -> dict[str, list[str]]:
+        """What waits, by the reason."""
+        names: dict[str, list[str]] = {}
+        for wait in self._waits.values():
+            same = names.setdefault(wait.why, [])
+            if wait.name not in same:
+                same.append(wait.name)
+        return names
+
+
+class WaitingRecipes(_Waits):
+    """Recipes whose pairs wait, because their paintings or the engine cannot be used."""
 
     def __contains__(self, job: Job) -> bool:
         return bool(self._waits) and job.recipe.digest in self._waits
 
     def add(self, job: Job, why: str, wall: float) -> None:
         """Let the pairs of a job's recipe wait, longer each time."""
-        before = self._waits.get(job.recipe.digest)
-        if before is None:
-            until = wall + repair_wait_seconds(1)
-            self._waits[job.recipe.digest] = _Wait(job.style, why, until)
-        elif is_due(before.until, wall):  # not due: another job of the same try has failed
-            before.why, before.times = why, before.times + 1
-            before.until = wall + repair_wait_seconds(before.times)
+        self.put(job.recipe.digest, job.style, why, wall)
 
     def must_wait(self, job: Job, wall: float) -> bool:
         """Whether a job may not start now."""
-        found = self._waits.get(job.recipe.digest) if self._waits else None
-        return found is not None and not is_due(found.until, wall)
-
-    def remove(self, recipe: str) -> None:
-        """Let the pairs of a recipe start: a picture was made with it."""
-        self._waits.pop(recipe, None)
-
-    def keep_only(self, recipes: Collection[str]) -> None:
-        """Forget recipes that no pair needs any more: their painting is another one now."""
-        self._waits = {digest: wait for digest, wait in self._waits.items() if digest in recipes}
+        return self.holds(job.recipe.digest, wall)
 
     def describe(self) -> str:
         """Which styles wait, and why; "" where none does."""
-        styles: dict[str, list[str]] = {}  # by reason
-        for wait in self._waits.values():
-            names = styles.setdefault(wait.why, [])
-            if wait.style not in names:
-                names.append(wait.style)
-        return "; ".join(f"style {', '.join(names)} waits: {why}" for why, names in styles.items())
+        styles = self._names().items()
+        return "; ".join(f"style {', '.join(names)} waits: {why}" for why, names in styles)
+
+
+class WaitingPairs(_Waits):
+    """Pairs, by job id, whose place in the outbox cannot be used. No photo is to blame for it."""
+
+    def __contains__(self, job: str) -> bool:
+        return job in self._waits
+
+    @property
+    def names(self) -> set[str]:
+        """The photos that wait."""
+        return {wait.name for wait in self._waits.values()}
+
+    def any_due(self, wall: float) -> bool:
+        """Whether one may be tried again."""
+        return any(is_due(wait.until, wall) for wait in self._waits.values())
+
+    def describe(self) -> str:
+        """Which photos wait, and why; "" where none does."""
+        return "; ".join(
+            f"{names[0]}{f' and {len(names) - 1} more wait' if names[1:] else ' waits'}: {why}"
+            for why, names in self._names().items()
+        )
 
 
 @dataclass(slots=True)

@@ -4,17 +4,16 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.sections import Versions as VersionLimits
+from pipeline.daemon.blame import WaitingPairs
 from pipeline.daemon.planner import Gone
 from pipeline.errors import Failure, OutputError, Reason
 from pipeline.gallery.writer import Gallery
 from pipeline.inbox.scanner import Refused
-from pipeline.jobs.job import JobResult, Output
-from pipeline.jobs.retry_policy import wait_seconds
+from pipeline.jobs.job import Job, JobResult, Output
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair, Staged
 from pipeline.monitoring.journal import note
@@ -61,6 +60,8 @@ class Bookkeeping:
         self._revision: tuple[int, int] | None = None
         self.ledger, self.view, self._on_line = ledger, view, on_line
         self.run_id = uuid.uuid4().hex[:12]
+        self.waiting = WaitingPairs()  # for their places in the outbox
+        self._lost: set[str] = set()  # jobs whose staged pictures were damaged or gone
         self.unpublished = True  # whether the ledger may hold results that are not in the outbox
         self._log = RunLog(outbox.root / RUN_LOG)
         self._gallery = Gallery(outbox.root)
@@ -124,29 +125,51 @@ class Bookkeeping:
         """Publish all staged pairs: new ones, and those of before a crash or a pause.
 
         Yields each pair once it has ended, and whether it must be rendered again: in full after a
-        draft, or because it could not be published. The next pair is published when the caller asks
-        for it.
+        draft, or because its staged pictures are lost. The next pair is published when the caller
+        asks for it. A pair whose place cannot be used stays staged and waits, and others go on.
 
         Raises:
             OutputError: The disk is full or fails; staged pairs are kept and may be tried again.
         """
         for staged in self.ledger.staged():
-            again = False
+            if self.waiting.holds(staged.job, wall):
+                continue
             try:
                 again = self._publish(staged, wall)
             except OutputError as error:
                 if error.code in _DISK_REASONS:
                     raise
-                again = self._handle_unpublishable(staged, error, wall)
+                if not self._handle_unpublishable(staged, error, wall):
+                    continue
+                again = True
+            else:
+                self.waiting.remove(staged.job)
+                self._lost.discard(staged.job)
             yield staged, again
         self.unpublished = False
 
-    def check_for_restores(self) -> None:
-        """Notice when another process (`restore`) has asked for an earlier version."""
+    def check_for_restores(self, wall: float) -> None:
+        """Notice when there is something to publish that this process has not staged just now.
+
+        Another process (`restore`) has asked for an earlier version, or a pair has waited for its
+        place in the outbox and is tried again.
+        """
         revision = self.ledger.revision()
         others = self._revision is None or revision[0] != self._revision[0]
         self._revision = revision
-        self.unpublished = self.unpublished or (others and bool(self.ledger.staged()))
+        others = others and bool(self.ledger.staged())
+        self.unpublished = self.unpublished or others or self.waiting.any_due(wall)
+
+    def give_back(self, job: Job) -> None:
+        """Put a job back that ended through no fault of its own; it costs no attempt."""
+        self.ledger.give_back(job)
+        self.view.remove_job(job.id)
+        self.outbox.discard(job.id, job.attempt)
+
+    def wait_for_place(self, job: Job, why: str, wall: float) -> None:
+        """Put a job back whose place in the outbox cannot be used; it is tried again later."""
+        self.give_back(job)
+        self.waiting.put(job.id, job.content, why, wall)
 
     def clean_up_after_crash(self) -> None:
         """Correct rows, queue interrupted jobs again, remove outbox files without an owner."""
@@ -251,24 +274,26 @@ class Bookkeeping:
         return candidate_names(content, style, lives, folder)
 
     def _handle_unpublishable(self, staged: Staged, error: OutputError, wall: float) -> bool:
-        """Handle staged pictures that cannot be published; returns whether to render them again."""
+        """Handle staged pictures that cannot be published; returns whether to render them again.
+
+        No photo is to blame for it. Either its place cannot be used: a link, a file, or names that
+        other programs keep taking. Or the staged pictures are gone or damaged, which another
+        program or the disk has done; if that happens twice, the pair waits too.
+        """
         if staged.restores:
             note("restore_failed", logging.WARNING, content=staged.content, why=str(error))
             self.ledger.history.cancel_restore(staged)
             return True
-        failure = Failure(error.code, str(error))
-        times = self.ledger.failures(staged, error.code) + 1
-        again = wait_seconds(error.code, times, staged.job) is not None
-        line = None
-        if again:
-            self.ledger.redo(staged, failure, times)
-        else:
-            message = self._redactor.redact_text(failure.message)
-            line = self.ledger.reject(staged, replace(failure, message=message))
+        lost = error.where in {output.path for output in staged.outputs}
+        if not lost or staged.job in self._lost:
+            self.waiting.put(staged.job, staged.content, str(error), wall)
+        if not lost:
+            self.view.remove_job(staged.job)
+            return False
+        self._lost.add(staged.job)
+        self.ledger.redo(staged)
         self._clear(staged)
-        if line is not None:
-            self._report(staged, line, wall)
-        return again
+        return True
 
     def _clear(self, staged: Staged) -> None:
         if staged.restores:

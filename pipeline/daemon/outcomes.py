@@ -7,7 +7,7 @@ original is returned as an `Outcome`; the service acts on it.
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.daemon.blame import Checks, WaitingRecipes, needs_check
@@ -18,7 +18,11 @@ from pipeline.inbox.scanner import Refused
 from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.jobs.job import Job, JobResult, JobState
 from pipeline.jobs.retry_policy import BLAME, Blame, wait_seconds
+from pipeline.outbox.names import STAGING
 from pipeline.workers.executor import GivenBack
+
+# What a worker reports when it cannot write its pictures.
+_WRITING = frozenset({Reason.IO_ERROR, Reason.OUTPUT_INVALID})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +106,23 @@ class Outcomes:
             if error.code in (Reason.DISK_FULL, Reason.IO_ERROR):
                 raise
             # Its place in the outbox cannot be used, which concerns this pair alone.
-            failure = Failure(error.code, str(error))
-            failed = replace(result, status="failed", outputs=(), error=failure)
-            yield from self._fail(failed, wall)
+            yield self._wait_for_place(result.job, str(error), wall)
         else:
             yield Outcome(result.job, result.job.content)
+
+    def must_wait(self, job: Job, wall: float) -> bool:
+        """Whether a job may not start now: its last tries met a fault that is no photo's."""
+        return self.waiting_recipes.must_wait(job, wall) or self.bookkeeping.waiting.holds(
+            job.id, wall
+        )
+
+    def waits(self, job: Job) -> bool:
+        """Whether a job is tried again only now and then: the run need not wait for it."""
+        return job in self.waiting_recipes or job.id in self.bookkeeping.waiting
+
+    def _wait_for_place(self, job: Job, why: str, wall: float) -> Outcome:
+        self.bookkeeping.wait_for_place(job, why, wall)
+        return Outcome(job, job.content, again=True)
 
     def _replaced(self, job: Job) -> bool:
         """Whether the photo's file was replaced since the job began."""
@@ -115,9 +131,7 @@ class Outcomes:
         return bool(begun and now and now != begun)
 
     def _give_back(self, job: Job, changed: Path | None = None) -> Outcome:
-        self.bookkeeping.ledger.give_back(job)
-        self.bookkeeping.view.remove_job(job.id)
-        self.bookkeeping.outbox.discard(job.id, job.attempt)
+        self.bookkeeping.give_back(job)
         return Outcome(job, job.content, again=True, changed=changed)
 
     def _fail(self, result: JobResult, wall: float) -> Iterator[Outcome]:
@@ -138,6 +152,10 @@ class Outcomes:
             yield self._give_back(job)
             gone = Refused(job.content, job.path, failure, "skipped", job.sha256)
             self.bookkeeping.refuse(gone, wall)
+            return
+        if failure.code in _WRITING and not self.bookkeeping.outbox.has_staging_folder(job):
+            why = f"its folder in {STAGING} was removed while it was rendered ({failure.message})"
+            yield self._wait_for_place(job, why, wall)
             return
         ledger = self.bookkeeping.ledger
         times = ledger.failures(job, failure.code) + 1

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.config.schedule import AtEnd, Schedule, Stretch, find_stretch, next_run
-from pipeline.errors import StateError
+from pipeline.errors import DiskFullError, StateError
 from pipeline.system.clock import MACHINE_ZONE, format_moment
 from pipeline.system.file_version import Stamp
-from pipeline.system.state_file import read_facts, remove_facts, write_facts
+from pipeline.system.state_file import read_facts, read_number, remove_facts, write_facts
 
 USER_PAUSE = "paused.json"
 BULK_RUNS = "bulk-runs.json"
 # If the clock was set back by more than this, the times kept of bulk runs are wrong: forgotten.
 BACK_SECONDS = 86400.0
+WRITE_AGAIN_SECONDS = 15.0  # between two tries to write down which bulk runs have started
 ALWAYS = Schedule()
 
 
@@ -69,10 +70,7 @@ def read_user_pause(state: Path, wall: float) -> UserPause | None:
     facts = read_facts(state / USER_PAUSE)
     if facts is None:
         return None
-    until = facts.get("until")
-    pause = UserPause(
-        until if isinstance(until, int | float) else None, facts.get("at_once") is True
-    )
+    pause = UserPause(read_number(facts, "until"), facts.get("at_once") is True)
     return None if pause.until is not None and pause.until <= wall else pause
 
 
@@ -136,11 +134,16 @@ class PlannedPauses:
         """Whether a scheduled bulk run is in progress; it ends when nothing is left to do."""
         return not self._bulk and bool(self.schedule.runs) and self._bulk_runs.on
 
+    @property
+    def trouble(self) -> str:
+        """Why bulk runs cannot be recorded; "" where they can."""
+        return "" if self._bulk or not self.schedule.runs else self._bulk_runs.trouble
+
     def find(self, wall: float) -> PlannedPause | None:
         """The pause in force at a time; None where jobs may start. Starts bulk runs that are due.
 
         Raises:
-            StateError: A bulk run starts, and that cannot be recorded.
+            DiskFullError: A bulk run starts, and that cannot be recorded.
         """
         # First, because a bulk run also starts if its time comes during another pause.
         between = self._find_between_bulk_runs(wall)
@@ -155,7 +158,7 @@ class PlannedPauses:
         """End the bulk run: nothing is left to do.
 
         Raises:
-            StateError: That cannot be recorded.
+            DiskFullError: That cannot be recorded.
         """
         if self.in_bulk_run:
             self._bulk_runs.end(wall)
@@ -219,23 +222,27 @@ class BulkRuns:
         self._path = path
         self.schedule = ALWAYS
         facts = read_facts(path) or {}
-        considered, self.on = facts.get("considered"), facts.get("on") is True
+        self.on = facts.get("on") is True
         # Up to this time cron times were considered. None: never; those in the past do not count.
-        self._considered = float(considered) if isinstance(considered, int | float) else None
+        self._considered = read_number(facts, "considered")
+        self.trouble = ""  # why the file does not hold what has happened; "" while it does
+        self._again = 0.0  # when to try to write it again
         self._next: tuple[float, Schedule, float] | None = None  # cached: for what, and when
 
     def start_if_due(self, wall: float) -> float | None:
         """Start a run whose time has come; returns the time of the next one if none is on."""
+        if self.trouble and not self._again - WRITE_AGAIN_SECONDS <= wall < self._again:
+            self._write(self._considered or wall, self.on, wall)
         if self._considered is None or self._considered > wall + BACK_SECONDS:
-            self._write(wall, on=self.on)
+            self._write(wall, self.on, wall)
         following = self._following()
         if not self.on and following <= wall:
-            self._write(wall, on=True)  # one run, however many times were missed
+            self._write(wall, True, wall)  # one run, however many times were missed
         return None if self.on else following
 
     def end(self, wall: float) -> None:
         """End the run that is on; times that passed meanwhile start no other one."""
-        self._write(max(wall, self._considered or wall), on=False)
+        self._write(max(wall, self._considered or wall), False, wall)
 
     def _following(self) -> float:
         assert self._considered is not None  # noqa: S101  # set by start_if_due()
@@ -245,6 +252,19 @@ class BulkRuns:
             self._next = (since, schedule, found.timestamp() if found else float("inf"))
         return self._next[2]
 
-    def _write(self, considered: float, on: bool) -> None:
-        write_facts(self._path, {"considered": considered, "on": on})
+    def _write(self, considered: float, on: bool, wall: float) -> None:
+        """Write what has happened. Where that is impossible, work goes on, and it is tried again.
+
+        A restart before that considers the same times again, which only starts a run once more.
+
+        Raises:
+            DiskFullError: The disk is full: nothing starts now.
+        """
+        try:
+            write_facts(self._path, {"considered": considered, "on": on})
+            self.trouble = ""
+        except DiskFullError:
+            raise
+        except StateError as error:
+            self.trouble, self._again = f"bulk runs: {error}", wall + WRITE_AGAIN_SECONDS
         self._considered, self.on = considered, on

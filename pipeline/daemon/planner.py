@@ -106,10 +106,14 @@ class Planner:
         self._ended: set[tuple[str, str]] = set()  # versions of photos that were given as ended
         self._planned_at = float("-inf")
 
-    @property
-    def unfinished(self) -> bool:
-        """Whether another look or plan may find more to do."""
-        return bool(self.settling or self._twins or self.stale or self._jobs_wait)
+    def is_unfinished(self, held: Collection[str] = ()) -> bool:
+        """Whether another look or plan may find more to do.
+
+        Args:
+            held: Photos that wait for a repair; so do the same photos elsewhere.
+        """
+        twins = self._twins.difference(held)
+        return bool(self.settling or twins or self.stale or self._jobs_wait)
 
     @property
     def files(self) -> Mapping[str, Found]:

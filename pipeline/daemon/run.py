@@ -99,8 +99,8 @@ def run(
     if as_json:
         _print_line(out, {"event": "run_ended", **summary, "held": service.pause_reason or None})
     code = _exit_code(view, stop, keep_going)
-    if service.waiting_styles and not keep_going:
-        code = ConfigError.exit_code  # a painting is gone, so its pairs were not painted
+    if service.held_back and not keep_going:
+        code = ConfigError.exit_code  # a painting or a place is gone: its pairs are not done
     return _finish_output(out, code, stop)
 
 
@@ -228,7 +228,8 @@ class Loop:
 
     def _troubles(self) -> tuple[str, ...]:
         service = self.service
-        return service.waiting_styles, self.refused, service.originals.trouble
+        trouble = service.originals.trouble, service.planned_pauses.trouble
+        return service.held_back, self.refused, *trouble
 
     def _wait(self) -> None:
         # While a job runs or a file is examined, the tick itself waits for the next event.
@@ -348,8 +349,8 @@ def _devices(config: Config) -> list[str]:
 def _final_message(service: Service, view: View, stop: StopRequests) -> str:
     if stop.count:
         return "stopped"
-    if service.waiting_styles:
-        return service.waiting_styles
+    if service.held_back:
+        return service.held_back
     if service.planned_pause:
         waits = service.works().total()
         return f"{service.pause_reason}; {waits} pair{'s' * (waits != 1)} left"

@@ -173,7 +173,7 @@ class Service:
             return  # neither ledger nor outbox can be written
         self._begin_jobs(now, wall)
         self._act_on(self.outcomes.settle(wall))
-        self.bookkeeping.check_for_restores()
+        self.bookkeeping.check_for_restores(wall)
         if self.bookkeeping.unpublished:
             self._act_on(self.outcomes.publish(wall))
         if self.fault_pause and self.fault_pause.cause == "machine":
@@ -217,13 +217,19 @@ class Service:
     @property
     def waiting(self) -> bool:
         """Whether anything must still be examined, planned or begun."""
-        ready = any(job not in self.outcomes.waiting_recipes for job in self.queue)
-        return bool(ready or self.examiner.pending or self.planner.unfinished)
+        held = {job.content for job in self.queue if self.outcomes.waits(job)}
+        held |= self.bookkeeping.waiting.names
+        ready = any(not self.outcomes.waits(job) for job in self.queue)
+        return bool(ready or self.examiner.pending or self.planner.is_unfinished(held))
 
     @property
-    def waiting_styles(self) -> str:
-        """Which styles wait for their paintings or for the engine, and why; "" when none does."""
-        whys = (self.planner.missing_files, self.outcomes.waiting_recipes.describe())
+    def held_back(self) -> str:
+        """Which styles and photos wait for a repair, and why; "" when none does.
+
+        Styles wait for their paintings or for the engine, photos for their place in the outbox.
+        """
+        recipes, pairs = self.outcomes.waiting_recipes, self.bookkeeping.waiting
+        whys = (self.planner.missing_files, recipes.describe(), pairs.describe())
         return "; ".join(filter(None, whys))
 
     def works(self) -> Counter[tuple[Work, ...]]:
@@ -295,8 +301,9 @@ class Service:
     def _status_line(self) -> str:
         """The dashboard's line below the jobs: why no job begins, or what is wrong."""
         found = (
-            self.executor.trouble, self.fault_pauses.trial_reason, self.waiting_styles,
-            self.hooks.trouble, self.bookkeeping.trouble, self.originals.trouble, self._message,
+            self.executor.trouble, self.fault_pauses.trial_reason, self.held_back,
+            self.hooks.trouble, self.bookkeeping.trouble, self.originals.trouble,
+            self.planned_pauses.trouble, self._message,
         )  # fmt: skip
         return self.pause_reason or next(filter(None, found), "")
 
@@ -343,12 +350,15 @@ class Service:
 
     def _plan(self, now: float, wall: float) -> None:
         """Fill the queue with jobs that are due, and record the rest of the plan."""
-        plan = self.planner.make_plan(now, {job.id for job in self._unrecorded()})
+        staged = {pair.job for pair in self.ledger.staged()}  # some may wait for their places
+        plan = self.planner.make_plan(now, staged | {job.id for job in self._unrecorded()})
         if plan.replaced:
             self._announce(plan.replaced)
         self.queue.fill(plan.due, self.planner.files, self.ledger.retry_times())
         recipes = {pair.job.recipe.digest for pair in plan.pairs if pair.job}
         self.outcomes.waiting_recipes.keep_only(recipes)
+        planned = {pair.job.id for pair in plan.pairs if pair.job}
+        self.bookkeeping.waiting.keep_only(planned | staged)
         self._ended.extend(plan.ended)
         self.findings.add(Findings(files=deque([*plan.accepted, *plan.refused])), wall)
         for duplicate in plan.duplicates:
@@ -391,7 +401,7 @@ class Service:
         self._begin_checks()
         while self.executor.free() and self._may_begin():
             busy = {(job.content, job.style) for job in self._unrecorded()}
-            job = self.queue.next(wall, busy, self.outcomes.waiting_recipes.must_wait)
+            job = self.queue.next(wall, busy, self.outcomes.must_wait)
             if job is None or not self.fault_pauses.check_space():
                 return
             if not self.statistics.started:

@@ -110,8 +110,8 @@ class Gallery:
             return 0
         with disk_errors(self.pictures), suppress(FileNotFoundError, ValueError, LookupError):
             mark, updated_at = self.folder / "tidied", (self.folder / "head.js").stat().st_mtime
-            if mark.exists() and updated_at - mark.stat().st_mtime < TIDY_AGAIN_SECONDS:
-                return 0
+            if mark.exists() and abs(updated_at - mark.stat().st_mtime) < TIDY_AGAIN_SECONDS:
+                return 0  # a mark with a time to come is of a clock that was wrong
             write_whole(mark, b"")
             until = updated_at - TIDY_SECONDS
             named = {

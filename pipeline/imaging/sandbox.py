@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.sections import Limits
 from pipeline.errors import ChangedError, EngineError, InputError, JobError, PlaceError, Reason
+from pipeline.system.ending import await_killed, kill_group
 from pipeline.system.interpreter import last_error_line, python_command, untrusted_environment
 
 if TYPE_CHECKING:
@@ -125,9 +126,8 @@ class Decoder:
     def _end(self) -> None:
         process, self.process = self.process, None
         if process is not None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)  # its own session: the forked child too
-            process.wait()
+            kill_group(process)  # the forked child too
+            await_killed(process)
             for pipe in (process.stdin, process.stdout, process.stderr):
                 assert pipe is not None  # noqa: S101  # both were asked for
                 with suppress(OSError):
@@ -218,9 +218,8 @@ class Decoder:
         """The process did not start; its error output gives the cause, where there is any."""
         cause = str(error)
         if (process := self.process) is not None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            status = process.wait()
+            kill_group(process)
+            status = await_killed(process)
             cause = _error_output(process) or cause or _exit_cause(status)
         if isinstance(error, TimeoutError):
             cause = f"not ready after {START_SECONDS:g} s; {cause}".removesuffix("; ")
@@ -257,7 +256,9 @@ def _error_output(process: subprocess.Popen[bytes]) -> str:
     return ""
 
 
-def _exit_cause(status: int) -> str:
+def _exit_cause(status: int | None) -> str:
+    if status is None:
+        return "it cannot be killed"
     number = status - 128 if status > 128 else -status
     with suppress(ValueError):
         return signal.Signals(number).name

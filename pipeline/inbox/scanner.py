@@ -14,8 +14,9 @@ from pathlib import Path
 from pipeline.config.regions.mask_files import MaskName, mask_name
 from pipeline.config.sidecar import is_side_file, side_files_of
 from pipeline.errors import Failure, InboxError, Reason
+from pipeline.inbox.downloads import Downloads
 from pipeline.inbox.settling import being_written, lacks_end
-from pipeline.inbox.tree import IGNORED, MAX_DEPTH, InboxTree, Refused, find_download, is_below
+from pipeline.inbox.tree import IGNORED, MAX_DEPTH, InboxTree, Refused, is_below
 from pipeline.system.file_version import Stamp, unreadable_failure
 
 __all__ = ["IGNORED", "MAX_DEPTH", "Found", "Inbox", "Refused", "Scan"]
@@ -95,6 +96,7 @@ class Inbox:
     def __init__(self, root: Path, settle_seconds: float, ignore: Sequence[str] = ()) -> None:
         self.root = root
         self._tree = InboxTree(root, ignore)
+        self._downloads = Downloads()
         self._settle = settle_seconds
         self._device: int | None = None
         self._observations: dict[str, _Observation] = {}
@@ -212,7 +214,7 @@ class Inbox:
             # `after: delete` would leave that name behind.
             seen.verdict = Refused(content, path, _HARD_LINK, "skipped", str(stamp))
             return seen.verdict
-        download = find_download(path, wall)
+        download = self._downloads.find(path, now, wall)
         if download:
             return _Wait(f"its download is still running ({download})", now + DOWNLOAD_LOOK_SECONDS)
         if stamp.size == 0 and not is_side_file(content):

@@ -10,14 +10,13 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pipeline.config.file_kinds import PHOTOS, PHOTOS_LISTED, foreign_kind
 from pipeline.errors import Failure, InboxError, Reason, UsageError
-from pipeline.system.file_version import Stamp, unreadable_failure
+from pipeline.system.file_version import unreadable_failure
 from pipeline.system.paths import real_path
 from pipeline.system.taking import original_name
 
@@ -156,45 +155,6 @@ class InboxTree:
             found = f"{suffix!a} is not a picture format" if suffix else "the name has no suffix"
             return Failure(Reason.UNSUPPORTED_FORMAT, f"{found}; accepted: {PHOTOS_LISTED}")
         return None
-
-
-# Suffixes that browsers and download managers append to a file's name while they download it. A
-# file with the final name may already exist, empty or incomplete.
-_BESIDE = (".part", ".partial", ".crdownload", ".download", ".opdownload", ".aria2", ".filepart")
-DOWNLOAD_SECONDS = 600.0  # a download that has not changed for this long counts as abandoned
-
-
-def find_download(path: Path, wall: float) -> str:
-    """The name of a download in progress, beside its target ``path``; "" where there is none.
-
-    Args:
-        path: The file.
-        wall: Seconds since 1970.
-    """
-    stem, suffix = path.stem, path.suffix
-    for name in (path.name + mark for mark in _BESIDE):
-        if _fresh(path.with_name(name), wall):
-            return name
-    with suppress(OSError):
-        if path.lstat().st_size == 0:  # Firefox: photo.jpg, empty, and photo.XyZ123.jpg.part
-            return next(
-                (
-                    entry.name
-                    for entry in _entries(os.fspath(path.parent))
-                    if entry.name.startswith(f"{stem}.")
-                    and entry.name.endswith(f"{suffix}.part")
-                    and _fresh(Path(entry.path), wall)
-                ),
-                "",
-            )
-    return ""
-
-
-def _fresh(path: Path, wall: float) -> bool:
-    try:
-        return wall - Stamp.of(path.lstat()).mtime_ns / 1e9 < DOWNLOAD_SECONDS
-    except OSError:
-        return False
 
 
 def _is_mount(entry: str) -> bool:

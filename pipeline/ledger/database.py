@@ -1,13 +1,13 @@
 """SQLite, which only this module uses: opening, migrations, transactions, errors."""
 
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import BusyError, DiskFullError, StateError
-from pipeline.system.safe_files import error_text, refuse_irregular
+from pipeline.ledger.write_probe import refuses_more
+from pipeline.system.safe_files import error_text, is_disk_full, refuse_irregular
 
 Row = sqlite3.Row
 
@@ -160,7 +160,7 @@ class Database:
     def __init__(
         self, path: Path, *, read_only: bool = False, busy_seconds: float = BUSY_SECONDS
     ) -> None:
-        self.path = path
+        self.path, self._read_only = path, read_only
         self._synced: bool | None = None  # how the last transaction was
         with self._translate_errors():
             connect = _connect_reader if read_only else _connect_writer
@@ -231,8 +231,10 @@ class Database:
             yield
         except sqlite3.Error as error:
             name = getattr(error, "sqlite_errorname", "")
+            if not self._read_only and _may_be_full(name) and refuses_more(self.path):
+                name = "SQLITE_FULL"
             kind = next((kind for start, kind in _KINDS if name.startswith(start)), StateError)
-            raise kind(**_explain(error), where=str(self.path)) from error
+            raise kind(**_explain(name, error), where=str(self.path)) from error
 
     def _check_same_file(self) -> None:
         """Refuse to write to a file that was removed: what is written there is lost silently."""
@@ -283,11 +285,18 @@ class Database:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode of the file at a path; None where there is none."""
+    """Device and inode of the file at a path; None where there is none.
+
+    Raises:
+        BusyError: That cannot be seen now: its folder denies access, or its disk does not answer.
+    """
     try:
         found = path.stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        what = f"the jobs database cannot be reached: {error_text(error)}"
+        raise BusyError(what, where=str(path), hint=_FOLDER_HINT) from error
     return found.st_dev, found.st_ino
 
 
@@ -309,8 +318,9 @@ def _connect_writer(path: Path, busy_seconds: float) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        what = f"the state folder cannot be created: {os.strerror(error.errno or 0).lower()}"
-        raise StateError(what, where=str(path.parent), hint=_FOLDER_HINT) from error
+        what = f"the state folder cannot be created: {error_text(error)}"
+        kind = DiskFullError if is_disk_full(error) else StateError
+        raise kind(what, where=str(path.parent), hint=_FOLDER_HINT) from error
     _refuse_irregular(path)
     db = _configured(sqlite3.connect(path, isolation_level=None), busy_seconds)
     try:
@@ -375,8 +385,12 @@ _CAUSES = (
 )
 
 
-def _explain(error: sqlite3.Error) -> dict[str, str]:
-    name = getattr(error, "sqlite_errorname", "")
+def _may_be_full(name: str) -> bool:
+    """Whether an error of SQLite may come from a quota or a limit as well as from the disk."""
+    return name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and "READ" not in name
+
+
+def _explain(name: str, error: sqlite3.Error) -> dict[str, str]:
     for start, what, hint in _CAUSES:
         if name.startswith(start):
             return {"what": what, "hint": hint}

@@ -196,30 +196,12 @@ class Ledger:
         with self._db.write():
             self._rows.put(job, JobState.QUEUED, **error, faults=times, next_at=next_at)
 
-    def redo(self, staged: Staged, failure: Failure | None = None, times: int = 0) -> None:
-        """Queue a pair again, because what was staged is damaged and cannot be published."""
+    def redo(self, staged: Staged) -> None:
+        """Queue a pair again, because its staged pictures are lost; it costs no attempt."""
         key = (staged.content, staged.style, staged.job, JobState.STAGED)
-        error = {"code": failure.code, "message": failure.message} if failure else {}
+        attempt = max(staged.attempt - 1, 0)
         with self._db.write():
-            self._rows.change(*key, state=JobState.QUEUED, staged="{}", faults=times, **error)
-
-    def reject(self, staged: Staged, failure: Failure) -> dict[str, Any] | None:
-        """Record a pair as failed: it cannot be published, and rendering it again is no use.
-
-        Returns:
-            The run log line; None if the pair was not staged any more.
-        """
-        key = (staged.content, staged.style, staged.job, JobState.STAGED)
-        error = {"code": failure.code, "message": failure.message}
-        with self._db.write():
-            row = self._rows.find(staged.content, staged.style, staged.job)
-            end = {"state": JobState.FAILED, "staged": "{}", **error}
-            if row is None or not self._rows.change(*key, **end):
-                return None
-            line: dict[str, Any] = json.loads(row["staged"])["line"]
-            line |= {"event": "job_failed", "status": "failed", "outputs": [], "error": error}
-            self.log.insert(line)
-        return line
+            self._rows.change(*key, state=JobState.QUEUED, staged="{}", attempt=attempt)
 
     def skip_removed(self, pair: Pair, failure: Failure, line: Line) -> None:
         """Record a failed pair as skipped, because its photo was taken out of the inbox."""

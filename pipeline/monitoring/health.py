@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.errors import Reason
 from pipeline.monitoring.view import Lane
+from pipeline.system.state_file import read_number
 
 TICK_SECONDS = 60.0  # a loop that has not ticked for this long hangs; a tick takes about a second
 # An executor ends a worker that is silent for ten times its limit or its longest silence. If that
@@ -103,8 +104,8 @@ def find_trouble(
     """
     if record is None:
         return "no `run` or `watch` is running"
-    ticked = record.get("ticked")
-    if not isinstance(ticked, int | float):
+    ticked = read_number(record, "ticked")
+    if ticked is None:
         return "it has not started to work"
     if abs(wall - ticked) > within:
         return f"its loop has not run for {wall - ticked:.0f} s"

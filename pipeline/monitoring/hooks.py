@@ -7,7 +7,6 @@ The program gets the result's line of the run log on stdin, and parts of it in i
 import json
 import logging
 import os
-import signal
 import subprocess
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -17,12 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.sections import Hooks
-from pipeline.system.safe_files import open_regular
+from pipeline.monitoring.hook_output import HookOutput
+from pipeline.system.ending import await_killed, kill_group, leave_alone
 
 Line = Mapping[str, Any]
 
 MAX_WAITING = 1000  # results whose hooks have not run yet; the oldest are dropped
 _PIPE_BYTES = 60_000  # what a pipe holds before someone reads it
+KILL_SECONDS = 5.0  # a hook that goes on for so long after it was killed is left alone
+CLOSE_SECONDS = 1.0  # the same, when the program ends
+MOST_LEFT = 4  # hooks that cannot be killed; while so many run, no other one is started
 
 log = logging.getLogger("pipeline.hooks")  # the name operators see
 
@@ -42,9 +45,12 @@ class HookRunner:
     """
 
     def __init__(self, hooks: Hooks, log: Path | None = None) -> None:
-        self.hooks, self.log = hooks, log
+        self.hooks = hooks
+        self.output = HookOutput(log)
         self._waiting: deque[_Call] = deque(maxlen=MAX_WAITING)
         self.running: subprocess.Popen[bytes] | None = None
+        self._left: list[subprocess.Popen[bytes]] = []  # those that cannot be killed
+        self._killed = False  # the running one
         self._until = 0.0
         self._name = ""
         self.trouble = ""  # why the last hook failed; "" when it succeeded
@@ -78,23 +84,38 @@ class HookRunner:
 
     def step(self, now: float) -> None:
         """Check the running hook and start the next. Never raises, never waits."""
-        if self.running is not None:
-            code = self.running.poll()
-            if code is None and now < self._until:
-                return
-            if code is None:
-                self._kill(f"took longer than {self.hooks.timeout_seconds:g} s and was killed")
-            else:
-                self._report(f"ended with {code}" if code else "")
-                self.running = None
-        if self._waiting:
+        self.output.bound()
+        if self.running is not None and self._has_ended(self.running, now):
+            self.running = None
+        if self._waiting and self.running is None:
             self._start(self._waiting.popleft(), now)
 
     def close(self) -> None:
         """Kill the running hook and drop the others."""
         self._waiting.clear()
-        if self.running is not None:
-            self._kill("was killed when the pipeline stopped")
+        running, self.running = self.running, None
+        if running is not None:
+            self._report("was killed when the pipeline stopped")
+            kill_group(running)
+            await_killed(running, CLOSE_SECONDS)
+
+    def _has_ended(self, running: subprocess.Popen[bytes], now: float) -> bool:
+        """Whether the next hook may start. Kills one that takes too long; it may not end then."""
+        code, late = running.poll(), now >= self._until
+        if code is not None:
+            if not self._killed:
+                self._report(f"ended with {code}" if code else "")
+            return True
+        if late and self._killed:
+            self._report("took too long, cannot be killed, and is left running")
+            leave_alone(running)
+            self._left.append(running)
+        elif late:
+            self._report(f"took longer than {self.hooks.timeout_seconds:g} s and was killed")
+            kill_group(running)
+            self._killed, self._until = True, now + KILL_SECONDS
+            return running.poll() is not None
+        return late
 
     def _report(self, trouble: str) -> None:
         # Without its arguments: they may contain a password.
@@ -111,9 +132,13 @@ class HookRunner:
             for key in ("event", "status", "job", "content", "style")
         }
         self._until = now + self.hooks.timeout_seconds
-        self._name = ascii(call.program[0])
+        self._killed, self._name = False, ascii(call.program[0])
+        self._left = [left for left in self._left if left.poll() is None]
+        if len(self._left) >= MOST_LEFT:
+            self._report(f"was not started: {MOST_LEFT} others cannot be killed, and still run")
+            return
         try:
-            with _close_after(self._open_output()) as output:
+            with _close_after(self.output.open()) as output:
                 self.running = subprocess.Popen(  # noqa: S603  # the program of the config
                     call.program,
                     stdin=subprocess.PIPE,
@@ -131,22 +156,6 @@ class HookRunner:
                 self.running.stdin.write(text)
         with suppress(OSError):
             self.running.stdin.close()
-
-    def _open_output(self) -> int:
-        """Open a descriptor for the output of hooks; the caller closes it."""
-        if self.log is not None:
-            with suppress(OSError):
-                self.log.parent.mkdir(parents=True, exist_ok=True)
-                return open_regular(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        return subprocess.DEVNULL
-
-    def _kill(self, how: str) -> None:
-        process, self.running = self.running, None
-        assert process is not None  # noqa: S101  # called only while one runs
-        self._report(how)
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 @contextmanager

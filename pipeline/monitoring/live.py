@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.monitoring.view import Lane, View
 from pipeline.system.redaction import Redactor
 from pipeline.system.safe_files import open_regular, read_bounded, write_whole
+from pipeline.system.state_file import as_number
 
 REQUEST_FILE, DOCUMENT_FILE = "live.wanted", "live.json"
 WRITE_SECONDS = 0.5
@@ -63,10 +64,10 @@ def request_live(state: Path, wall: float) -> Document | None:
             os.close(fd)
     try:
         document = json.loads(read_bounded(state / DOCUMENT_FILE, MAX_BYTES))
-        fresh = abs(wall - document["at"]) < STALE_SECONDS
+        at = as_number(document["at"])
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    return document if fresh else None
+    return document if at is not None and abs(wall - at) < STALE_SECONDS else None
 
 
 def live_document(view: View, wall: float) -> Document:

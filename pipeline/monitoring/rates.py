@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.config.transfer import Transfer
 from pipeline.errors import StateError
 from pipeline.jobs.job import Job
-from pipeline.system.state_file import read_facts, write_facts
+from pipeline.system.state_file import as_number, read_facts, write_facts
 
 NAME = "rates.json"
 LATEST_SHARE = 0.2  # weight of the latest job in the mean, once there are a few
@@ -25,6 +25,9 @@ COARSEST = 96  # px: no scale is smaller
 # Share of the operations of a step, by the deepest VGG block that is used.
 SHARES = {1: 0.01, 2: 0.16, 3: 0.31, 4: 0.7, 5: 1.0}
 STEP_UNITS = 3000  # what a step costs besides its pixels
+
+
+_BOUNDS = ((1e-6, 1e9), (1e-6, 1e18))  # of seconds and units in the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,5 +185,5 @@ def _is_rate(rate: object) -> bool:
     return (
         isinstance(rate, list)
         and len(rate) == 2
-        and all(type(n) in (int, float) and 0 < n < math.inf for n in rate)
+        and all(as_number(n, *bounds) is not None for n, bounds in zip(rate, _BOUNDS, strict=True))
     )

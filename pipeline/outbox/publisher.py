@@ -57,7 +57,7 @@ class Outbox:
     def folder_of(self, content: str) -> str:
         """The folder for the pictures of a photo; if a file has its name, one with a number.
 
-        A symbolic link is not avoided: someone put it there on purpose, so publishing fails.
+        A symbolic link is not avoided: someone put it there on purpose, so publishing waits.
         """
         place = self.root
         with disk_errors(self.root):
@@ -69,11 +69,14 @@ class Outbox:
     def is_taken(
         self, stem: str, staged: Sequence[Output], previous: Sequence[Output] = ()
     ) -> bool:
-        """Whether another file has one of the names: neither this pair's nor this result."""
+        """Whether another file has one of the names: neither this pair's nor this result.
+
+        In a folder that cannot be used no name is taken: :meth:`publish` reports it.
+        """
         folder, finals = PurePosixPath(stem).parent, [output.with_stem(stem) for output in staged]
         with (
             disk_errors(self.root / folder),
-            suppress(FileNotFoundError),
+            suppress(FileNotFoundError, NotADirectoryError),
             opened_folder(self.root, folder.parts) as fd,
         ):
             return any(
@@ -124,6 +127,10 @@ class Outbox:
                 raise
         self._remove_earlier(previous, {final.path for final in finals})
         return finals
+
+    def has_staging_folder(self, job: Job) -> bool:
+        """Whether the staging folder of an attempt is still there: nobody has removed it."""
+        return _is_folder(self._staging / staging_name(job.id, job.attempt))
 
     def discard(self, job: str, attempt: int) -> None:
         """Remove the staging folder of one attempt, once the ledger holds its result."""

@@ -128,7 +128,7 @@ class Versions:
                 if present is not None:
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
                 _link_or_copy(place.name, name, home=first, folder=folder)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # the latter: its folder is a link now
             return False
         return True
 

@@ -286,7 +286,12 @@ def _step(above: int, part: str, *, create: bool) -> int:
         with suppress(FileExistsError):
             os.mkdir(part, dir_fd=above)
             os.fsync(above)
-    return os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
+    try:
+        return os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
+    except OSError as error:
+        if error.errno != errno.ELOOP:  # as some systems call a link here
+            raise
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), part) from None
 
 
 def digest_of(fd: int, size: int = sys.maxsize) -> str:

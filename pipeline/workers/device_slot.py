@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.errors import Failure, Reason
 from pipeline.jobs.job import Job, JobResult, Progress
 from pipeline.system.cores import limit_threads
+from pipeline.system.ending import await_killed
 from pipeline.system.interpreter import child_environment, python_command
 from pipeline.system.interrupt import STOP_SIGNALS
 from pipeline.workers.messages import (
@@ -290,7 +291,7 @@ class Slot:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
+            await_killed(self.process)
         self.process = self.pipe = None
 
 

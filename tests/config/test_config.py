@@ -165,11 +165,11 @@ def test_at_least_six_starter_styles_ship() -> None:
         ("quarantine: archive\n", "inside the quarantine"),
         (
             "archive: outbox/.staging\n",
-            "archive is inside the outbox, in place of the program's own .staging",
+            "in place of the program's own .staging",
         ),
         (
             "quarantine: outbox/.versions/a\n",
-            "quarantine is inside the outbox, in place of the program's own .versions",
+            "in place of the program's own .versions",
         ),
         ("archive: .state\n", "state is inside the archive"),
         ("state: s\nquarantine: s/checkpoints\n", "quarantine is inside state"),

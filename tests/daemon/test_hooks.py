@@ -1,10 +1,19 @@
 """Hooks get each result as data, and cannot stop the service."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from support.studio import CONFIG
+
+from pipeline.config.sections import Hooks
+from pipeline.monitoring.hook_output import KEPT_BYTES, MAX_BYTES, HookOutput
+from pipeline.monitoring.hooks import CLOSE_SECONDS, KILL_SECONDS, MOST_LEFT, HookRunner
 
 
 def test_hooks_get_the_result_as_data_and_no_shell_reads_the_name(make_studio, tmp_path):
@@ -46,3 +55,91 @@ def test_the_loop_survives_a_hook_that(make_studio, hook, seconds, words):
             break
     assert words in studio.view.message
     studio.good_one_survives()
+
+
+# --- hooks of another account ---------------------------------------------------------------
+
+
+@pytest.fixture
+def protected(monkeypatch):
+    """This account may not kill hooks, as those that `sudo` starts. They end with the test."""
+    begun: list[int] = []
+    kill = os.killpg
+
+    def denied(group: int, _number: int) -> None:
+        begun.append(group)
+        raise PermissionError
+
+    monkeypatch.setattr(os, "killpg", denied)
+    yield begun
+    for group in begun:
+        kill(group, signal.SIGKILL)
+
+
+def test_the_loop_survives_hooks_that_cannot_be_killed_and_starts_no_more_than_a_few(
+    make_studio, protected
+):
+    hooks = f"hooks: {{on_done: {json.dumps(['sleep', '1000'])}, timeout_seconds: 1}}\n"
+    studio = make_studio(CONFIG + hooks)
+    for number in range(MOST_LEFT + 3):
+        studio.put(f"{number}.png", number)
+    longest = 0.0
+    for _ in range(round(4 * (MOST_LEFT + 3) * (KILL_SECONDS + 1))):
+        studio.now += 0.5
+        began = time.monotonic()
+        studio.service.hooks.step(studio.now)
+        longest = max(longest, time.monotonic() - began)
+        studio.tick(0.0)
+        while studio.executor.jobs:
+            studio.executor.end()
+    assert longest < 1.0
+    assert len(protected) == MOST_LEFT
+    assert not studio.service.hooks.busy
+    assert f"was not started: {MOST_LEFT} others cannot be killed" in studio.view.message
+    assert set(studio.states().values()) == {"done"}
+
+
+def test_the_end_does_not_wait_for_a_hook_that_cannot_be_killed(protected):
+    hooks = HookRunner(Hooks(on_done=("sleep", "1000")))
+    hooks.queue_result({"status": "done"})
+    hooks.step(0.0)
+    began = time.monotonic()
+    hooks.close()
+    assert time.monotonic() - began < CLOSE_SECONDS + 2
+    assert not hooks.busy
+
+
+# --- their output ---------------------------------------------------------------------------
+
+
+def test_the_output_of_hooks_is_kept_bounded_and_the_latest_stays(tmp_path):
+    path = tmp_path / "logs" / "hooks.log"
+    output = HookOutput(path)
+    for number in range(40):
+        fd = output.open()
+        os.write(fd, b"%03d" % number * (MAX_BYTES // 12))
+        os.close(fd)
+        output.bound()
+    sizes = [file.stat().st_size for file in path.parent.iterdir()]
+    assert sorted(file.name for file in path.parent.iterdir()) == ["hooks.log", "hooks.log.1"]
+    assert max(sizes) <= MAX_BYTES
+    assert path.read_bytes().endswith(b"039")
+
+
+@pytest.mark.parametrize("name", ["hooks.log", "hooks.log.1"])
+def test_a_hook_that_never_stops_printing_fills_no_disk(tmp_path, name):
+    path = tmp_path / "hooks.log"
+    hooks = HookRunner(Hooks(on_done=("yes",)), path)
+    hooks.queue_result({"status": "done"})
+    hooks.step(0.0)
+    if name != path.name:  # it goes on where its file is by now
+        path.rename(tmp_path / name)
+    for _ in range(3):
+        until = time.monotonic() + 30
+        while (tmp_path / name).stat().st_size <= MAX_BYTES and time.monotonic() < until:
+            subprocess.run([sys.executable, "-c", ""], check=True)  # lets it print
+        os.kill(hooks.running.pid, signal.SIGSTOP)
+        hooks.step(0.0)
+        assert KEPT_BYTES < (tmp_path / name).stat().st_size <= MAX_BYTES
+        os.kill(hooks.running.pid, signal.SIGCONT)
+    hooks.close()

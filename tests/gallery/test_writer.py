@@ -291,14 +291,14 @@ def test_tidying_is_done_once_a_day_at_most(tmp_path: Path) -> None:
     write_log(tmp_path, lines(1))
     gallery.update()
     found = []
-    for day in (1, 0, 1):
+    for day in (1, 0, 1e9, 0, 4e9):  # the last: by a clock that was decades ahead
         mark = tmp_path / FOLDER / "tidied"
         if mark.exists() and day:
-            os.utime(mark, (1e9, 1e9))
+            os.utime(mark, (day, day))
         draw(gallery.pictures / stray, "red")
         os.utime(gallery.pictures / stray, (1e9, 1e9))
         found.append(gallery.remove_unused_copies())
-    assert found == [1, 0, 1]
+    assert found == [1, 0, 1, 0, 1]
 
 
 def test_a_run_that_told_nothing_new_tidies_nothing(tmp_path: Path) -> None:

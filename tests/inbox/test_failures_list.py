@@ -12,8 +12,8 @@ from pipeline.cli.status import status_report
 from pipeline.config.loading import load
 from pipeline.errors import Reason
 from pipeline.inbox.backlog import Backlog
+from pipeline.inbox.downloads import DOWNLOAD_SECONDS
 from pipeline.inbox.scanner import EMPTY_PATIENCE, Inbox
-from pipeline.inbox.tree import DOWNLOAD_SECONDS
 
 SETTLE = 2.0
 BROKEN = b"no picture at all"
@@ -144,6 +144,23 @@ def test_an_empty_file_beside_its_download_is_waited_for(beside, tmp_path):
         assert found.next_look > now
     now, wall = now + DOWNLOAD_SECONDS + 60, wall + DOWNLOAD_SECONDS + 60
     assert "photo.jpg" in [one.content for one in inbox.scan(now, wall).refused]
+
+
+@pytest.mark.parametrize("ahead", [10.0, 3600.0, 2e9])
+def test_a_partial_file_with_a_time_to_come_is_waited_for_no_longer_than_others(ahead, tmp_path):
+    """The clock of a server or of a camera is wrong, or this one was set back."""
+    inbox = Inbox(tmp_path, SETTLE)
+    part = tmp_path / "photo.png.part"
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n IEND")
+    now, wall = 1000.0, time.time() + 60
+    for number in range(3):  # as long as it goes on
+        part.write_bytes(b"half of it" * (number + 1))
+        os.utime(part, (wall + ahead, wall + ahead))
+        for _ in range(5):
+            assert "photo.png" in inbox.scan(now, wall).unsettled
+            now, wall = now + 60, wall + 60
+    now, wall = now + DOWNLOAD_SECONDS, wall + DOWNLOAD_SECONDS
+    assert [one.content for one in inbox.scan(now, wall).settled] == ["photo.png"]
 
 
 def test_a_file_that_fills_under_its_own_name_is_taken_when_its_download_has_ended(tmp_path):

@@ -27,6 +27,8 @@ EXCEPTIONS = {
         "subprocess": "a probe that may hang; the command is the interpreter's"
     },
     "monitoring/hooks": {"subprocess": "the user's programs"},
+    "monitoring/hook_output": {"subprocess": "its name for /dev/null"},
+    "system/ending": {"subprocess": "the processes that others have started"},
     "workers/worker_process": {"multiprocessing": "its pipes only"},
     "workers/local": {"multiprocessing": "waits for pipes"},
     "daemon/planned_pauses": {"open": "hours that are"},
