@@ -89,7 +89,7 @@ def _objective(network: Vgg19, content: Tensor, style: Tensor, options: Transfer
 
 
 def presets(network: Vgg19) -> list[Row]:
-    """Every preset: two steps at each of its scales, multiplied out."""
+    """Every preset: two steps at each of its scales, extrapolated."""
     rows = []
     for name in PRESETS:
         options, total = resolve_transfer(name), 0.0
@@ -104,9 +104,7 @@ def presets(network: Vgg19) -> list[Row]:
             step = _search(network, sized(photo(), side), painting(), there)
             step()
             total += count * min(seconds(step), seconds(step))
-        rows.append(
-            Row(f"{name}, {options.size} px, multiplied out from 2 steps", f"{total:.0f} s")
-        )
+        rows.append(Row(f"{name}, {options.size} px, extrapolated from 2 steps", f"{total:.0f} s"))
     return rows
 
 

@@ -49,7 +49,7 @@ def crowsonkb_schedule(content: Tensor, style: Tensor, end_scale: int) -> tuple[
     """Seconds that its default schedule would take, and its steps; None without a clone.
 
     CROWSONKB names a clone of crowsonkb/style-transfer-pytorch. A few steps are timed at each
-    scale and multiplied out. Its weights are a download; timing needs only their shapes.
+    scale and extrapolated. Its weights are a download; timing needs only their shapes.
     """
     clone = os.environ.get("CROWSONKB")
     if not clone:

@@ -75,8 +75,8 @@ def report() -> Iterator[tuple[str, str, str]]:
         examined = _examined(photo)
         yield "examining a new photo beyond its hash, once, beside the jobs", _ms(examined), ""
         first, again, idle = _scans(root)
-        yield f"first look at {FILES} files, per file", _ms(first), "1 ms"
-        yield f"next look at {FILES} files, per file", _ms(again), "1 ms"
+        yield f"first scan of {FILES} files, per file", _ms(first), "1 ms"
+        yield f"each further scan of {FILES} files, per file", _ms(again), "1 ms"
         yield f"idle daemon on {FILES} files, of a core", f"{idle:.2%}", "1 %"
 
 

@@ -51,7 +51,7 @@ def run(
         ),
     ] = None,
     anyway: Annotated[
-        bool, typer.Option("--anyway", help="Work outside `schedule.hours`, too.")
+        bool, typer.Option("--anyway", help="Also work outside `schedule.hours`.")
     ] = False,
     plain: PlainOption = False,
 ) -> None:
@@ -82,8 +82,8 @@ def watch(
 ) -> None:
     """Do what `run` does, then wait for more photos.
 
-    Stop it with Ctrl-C: running jobs go back into the queue. A second Ctrl-C stops at once. SIGTERM
-    and SIGHUP have the same effect.
+    Stop it with Ctrl-C, SIGTERM or SIGHUP: running jobs go back into the queue. A second signal
+    stops it at once.
     """
     from pipeline.config.loading import load
     from pipeline.daemon import run as running
@@ -130,7 +130,7 @@ def pause(
         ),
     ] = None,
     now: Annotated[
-        bool, typer.Option("--now", help="Stop running jobs, too; they continue later.")
+        bool, typer.Option("--now", help="Also stop running jobs; they continue later.")
     ] = False,
 ) -> None:
     """Start no new jobs until you `resume`, even after a restart."""
@@ -173,7 +173,7 @@ def status(
     """Show what waits, runs, is done and has failed.
 
     --healthy is for service managers. It prints a reason and exits with 1 when no `run` or `watch`
-    is running, its loop or a worker hangs, or jobs keep failing though their photos are good.
+    is running, its loop or a worker hangs, or jobs keep failing although no photo is at fault.
     """
     from pipeline.cli.status import find_health_problem, status_report, status_text
     from pipeline.config.loading import load
@@ -205,7 +205,7 @@ def explain(
     ] = None,
     sources: Annotated[
         list[Path] | None,
-        typer.Option(help="With --again: another folder to search for its photo.", metavar="DIR"),
+        typer.Option(help="With --again: a further folder to search for the files.", metavar="DIR"),
     ] = None,
     device: DeviceOption = "auto",
     force: ForceOption = False,
@@ -213,7 +213,7 @@ def explain(
     """Show why a photo was painted or not, or how a picture was made.
 
     Every finished picture contains a record of how it was made. With --again, it is painted again
-    from the same photo and paintings, which are found by their checksums.
+    from the same photo, paintings and other files, which are found by their checksums.
     """
     from pipeline.cli.explain import explain_report, explain_text
     from pipeline.cli.reproduce import picture_report, picture_text, render_again
@@ -280,8 +280,8 @@ def restore(
 ) -> None:
     """Bring back earlier versions of pictures.
 
-    The pictures that they replace become an earlier version themselves. Restored pictures stay
-    until you `retry` them or change their photo.
+    The pictures that they replace become earlier versions themselves. Restored pictures stay
+    until you `retry` them or replace their photo.
     """
     from pipeline.cli.restore import restore_report, restore_text
     from pipeline.config.loading import load

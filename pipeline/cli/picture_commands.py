@@ -23,7 +23,7 @@ from pipeline.config.file_kinds import FILMS_LISTED, WRITTEN_LISTED
 StyleArgument = Annotated[
     list[str],
     typer.Argument(
-        help="The painting: a path, or builtin:NAME. Several are blended.",
+        help="The painting: a path, or builtin:NAME. If you give several, they are blended.",
         metavar="STYLE",
         autocompletion=complete_style,
     ),

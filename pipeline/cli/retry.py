@@ -125,5 +125,5 @@ def _put_all_back(returning: list[QuarantinedPhoto], inbox: Path) -> None:
 def _name_taken_error(blocked: list[QuarantinedPhoto]) -> UsageError:
     more = f" (and {len(blocked) - 1} more)" if len(blocked) > 1 else ""
     hint = f"move that file away and run `retry` again; the failed photo is {blocked[0].path}"
-    what = f"another file has its name in the inbox{more}"
+    what = f"another file in the inbox has its name{more}"
     return UsageError(what, where=blocked[0].content, hint=hint)

@@ -113,15 +113,17 @@ def service(
 ) -> None:
     """Print a service file for systemd or launchd.
 
-    The service runs `watch` with this Python and this config, and starts with the machine. It may
-    write to the folders of the config and to little else.
+    The service runs `watch` with this Python and this config, and starts with the machine or when
+    you log in. Under systemd, a system service can write only to folders that the config names.
     """
     from pipeline.cli.service_units import KINDS, build_service_file, find_missing_folders
     from pipeline.config.loading import load
 
     loaded = load(config)
     if kind not in KINDS:
-        raise UsageError(f"there is no kind {kind!r}", where="service", hint=nearest(kind, KINDS))
+        raise UsageError(
+            f"there is no service manager {kind!r}", where="service", hint=nearest(kind, KINDS)
+        )
     print(build_service_file(kind, loaded.config, config, user=user, account=account), end="")
     for folder in find_missing_folders(loaded.config):
         print(f"create this folder before the service starts: {folder}", file=sys.stderr)

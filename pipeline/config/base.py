@@ -37,7 +37,7 @@ def folder_path(path: Path) -> Path:
         ValueError: A file is in its way.
     """
     if why := why_no_folder(path):
-        raise ValueError(f"{why}, not a folder: name the folder, or another one")
+        raise ValueError(f"{why}, not a folder: name a folder, or move the file away")
     return path
 
 

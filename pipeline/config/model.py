@@ -85,8 +85,8 @@ class StyleEntry(Options):
     )
     transfer: Transfer = Field(
         Transfer(),
-        description="Options of the painting, for this style. They override the preset and the "
-        "general `transfer`.",
+        description="How pictures are painted in this style. These options override the preset "
+        "and the general `transfer`.",
     )
     regions: Regions = Field(
         {}, description="Regions of photos in this style. They override the general regions."
@@ -159,8 +159,8 @@ class Config(Options):
     slots: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
         "auto",
         examples=[2, "auto"],
-        description="Workers for each entry of device. auto: one; with `device: auto` also "
-        "several, if several small pictures fit into the memory of a GPU.",
+        description="Workers for each entry of device. auto: one, or with `device: auto` "
+        "several for a GPU whose memory has room for several small pictures.",
     )
     preset: PresetName = Field(
         "balanced",
@@ -168,8 +168,8 @@ class Config(Options):
     )
     first: Literal["draft", "full"] = Field(
         "full",
-        description="What you get first of each pair. draft: a small picture, painted with "
-        "the preset draft, until the full one replaces it. full: only the full picture. "
+        description="What is painted first for each pair. draft: a small picture with the "
+        "preset draft, which the full picture later replaces. full: only the full picture. "
         "There are no drafts with `schedule.runs`, with `run --limit`, or while more than "
         "50 pairs wait.",
     )
@@ -201,10 +201,11 @@ class Config(Options):
         "it is deleted.",
     )
     versions: Versions = Field(
-        Versions(), description="How many earlier pictures `keep: replaced` keeps."
+        Versions(), description="How many earlier versions `keep: replaced` keeps."
     )
     transfer: Transfer = Field(
-        Transfer(), description="Options of the painting, for all styles. They override the preset."
+        Transfer(),
+        description="How pictures are painted, for all styles. These options override the preset.",
     )
     regions: Regions = Field(
         {},

@@ -77,7 +77,7 @@ def create_studio(folder: Path, paintings: list[str], name: str = "config.yaml")
     """
     if is_web_address(str(folder)):
         what, _ = why_web_address(str(folder))
-        hint = "name a folder of this machine"
+        hint = "name a folder on this machine"
         raise UsageError(what, where=str(folder).replace(":/", "://", 1), hint=hint)
     config = folder / name
     if os.path.lexists(config):
@@ -121,7 +121,7 @@ def _find_paintings(named: list[str]) -> list[str]:
         find_image(source if source.startswith(BUILTIN) else str(path), "init")
         if not source.startswith(BUILTIN) and not is_photo_name(path.name):
             hint = f"a painting is a picture: {PHOTOS_LISTED}"
-            raise UsageError("not a picture, by its name", where=source, hint=hint)
+            raise UsageError("its name is not that of a picture", where=source, hint=hint)
         found.append(source if source.startswith(BUILTIN) else str(path))
     return found
 

@@ -72,7 +72,7 @@ class OutputFormat(Options):
         if self.lossless and self.quality is not None:
             raise ValueError("quality: has no effect with lossless; remove one of them")
         if self.gps and self.metadata == "none":
-            raise ValueError("gps: needs metadata: keep")
+            raise ValueError("gps: true is possible only with metadata: keep")
         return self
 
     @model_validator(mode="after")

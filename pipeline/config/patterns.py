@@ -23,9 +23,9 @@ def check_pattern(pattern: str) -> str:
         ValueError: With a message for the config's author.
     """
     if len(pattern) > MOST_CHARACTERS:
-        raise ValueError(f"a pattern has at most {MOST_CHARACTERS} characters")
+        raise ValueError(f"a pattern may have at most {MOST_CHARACTERS} characters")
     if pattern.count("**") > MOST_GLOBSTARS:
-        raise ValueError(f"a pattern has '**' at most {MOST_GLOBSTARS} times")
+        raise ValueError(f"a pattern may contain '**' at most {MOST_GLOBSTARS} times")
     try:
         _compiled(pattern)
     except Exception as error:  # wcmatch's error for too many braces has no public name

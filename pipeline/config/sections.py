@@ -16,17 +16,17 @@ class Watch(Options):
     """How the inbox is watched."""
 
     settle_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
-        2.0, description="A file is taken when it has not changed for this many seconds."
+        2.0, description="A file is taken once it has not changed for this many seconds."
     )
     scan_seconds: Annotated[float, Field(gt=0, le=86400)] = Field(
         30.0,
-        description="The inbox is scanned at least once in this many seconds, and earlier "
-        "after a file-system event.",
+        description="The longest time between two scans of the inbox, in seconds. A "
+        "file-system event starts a scan earlier.",
     )
     poll_seconds: Annotated[float, Field(gt=0, le=86400)] = Field(
         5.0,
-        description="The same for a disk that reports no file-system events, such as a network or "
-        "container mount.",
+        description="The same for a disk that does not report file-system events, such as a "
+        "network or container mount.",
     )
     ignore: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], FromList] = Field(
         (), description="File names to ignore, in addition to those listed in docs/reliability.md."
@@ -43,7 +43,7 @@ class Limits(Options):
 
     pixels: Annotated[int, Field(ge=1, le=2**31)] = Field(
         120_000_000,
-        description="Largest photo: width times height. Of an animation one frame counts.",
+        description="Largest photo: width times height; of an animation, that of one frame.",
     )
     bytes: Bytes = Field(512_000_000, description="Largest file size of a photo.")
     exif: Bytes = Field(1_000_000, description="EXIF or XMP larger than this is ignored.")
@@ -76,13 +76,13 @@ class Limits(Options):
     )
     free_bytes: Bytes = Field(
         100_000_000,
-        description="Work pauses when a disk has less free space than this; on a small disk, less "
-        "than 5 %.",
+        description="Work pauses when a disk has less free space than this, or than 5 % of the "
+        "disk if that is less.",
     )
 
 
 class Versions(Options):
-    """How many earlier pictures outbox/.versions keeps; the oldest are removed first."""
+    """How many earlier versions outbox/.versions keeps; the oldest are removed first."""
 
     per_pair: Annotated[int, Field(ge=1, le=1000)] = Field(
         3, description="At most this many earlier versions of each pair of photo and style."
@@ -191,8 +191,8 @@ class Metrics(Options):
     )
     seconds: Annotated[float, Field(ge=1, le=3600)] = Field(
         15.0,
-        description="The ledger and the disks are read, and the file is written, once in "
-        "this many seconds.",
+        description="How often the jobs database and the disks are read and the file is "
+        "written, in seconds.",
     )
 
     @property

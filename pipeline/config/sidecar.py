@@ -148,7 +148,7 @@ def _check_size(side: Side, name: str, content: str, manifest: Manifest, config:
         size = manifest.styles[style].transfer.overlay(side.transfer).size
         if size == "source" or size * times > limits.side:
             what = f"enhance.upscale: at most {limits.side} px from a side file"
-            hint = f"{times} times {size} px in style {style!r}: choose less"
+            hint = f"{times} times {size} px in style {style!r}: choose a smaller factor"
             raise InputError(what, where=name, hint=hint, code=Reason.SIDECAR_INVALID)
 
 

@@ -62,7 +62,7 @@ Depths = Annotated[tuple[Annotated[int, Field(ge=1, le=5)], ...], Field(min_leng
 
 
 class Transfer(Options):
-    """Options of the painting itself (Gatys et al. 2015, 2016)."""
+    """How pictures are painted: the options of the style transfer (Gatys et al. 2015, 2016)."""
 
     size: Side | Literal["source"] = Field(
         512,
@@ -90,7 +90,7 @@ class Transfer(Options):
     content_depths: Depths = Field(
         (5,),
         description="The deepest VGG block that measures content, 1 to 5, for each scale in the "
-        "order of steps. It counts only at scales where depths leaves out all "
+        "order of steps. It applies only at scales where depths leaves out all "
         "content_layers. A deep block keeps eyes and mouths intact at the finest scale; "
         "[1] is faster and makes faces weaker. Details: docs/how-it-works.md.",
     )
@@ -105,7 +105,7 @@ class Transfer(Options):
     )
     content_target: Literal["adapted", "photo"] = Field(
         "adapted",
-        description="The photo that content is compared with. adapted: the photo in the "
+        description="What the content is compared with. adapted: the photo in the "
         "painting's hues (with `colors: style`), its features shifted to the painting's "
         "means and deviations, so that content does not work against style. photo: the "
         "photo as it is, as in the paper.",

@@ -185,8 +185,8 @@ def pause_for_full_disk(
     if free < max(reserved, total // _SHARE):
         return _pause_for_disk(folder, need, free, again)
     why = (
-        f"the disk of {folder} takes no more, although {free / 1e6:.1f} MB are free: no inodes, a"
-        f" quota, a size limit, or a larger file; tried again every {AGAIN_SECONDS:.0f} s"
+        f"the disk of {folder} accepts no more data, although {free / 1e6:.1f} MB are free: no"
+        f" inodes, a quota, a size limit, or a larger file; tried again every {AGAIN_SECONDS:.0f} s"
     )
     return FaultPause("disk", why, again, folder, need)
 

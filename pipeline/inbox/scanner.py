@@ -159,11 +159,13 @@ class Inbox:
             for file in found:
                 side = next((s for s in side_files_of(file.content) if s in waiting), None)
                 if side is not None:
-                    waiting[file.content] = _Wait("its side file still changes", waiting[side].due)
+                    waiting[file.content] = _Wait(
+                        "its side file is still changing", waiting[side].due
+                    )
         unsettled = {mask.photo: name for name in waiting if (mask := mask_name(name))}
         for file in found if unsettled else ():
             if (name := unsettled.get(file.content)) and file.content not in waiting:
-                waiting[file.content] = _Wait("its mask still changes", waiting[name].due)
+                waiting[file.content] = _Wait("its mask is still changing", waiting[name].due)
         if waiting:
             found = [file for file in found if file.content not in waiting]
         still = tuple(found)

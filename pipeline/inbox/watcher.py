@@ -132,7 +132,7 @@ class Watcher:
             self._canary_until = None
         elif self._canary_until is not None and now >= self._canary_until:
             self.stop()
-            self._trouble = "a file made here as a test was not reported"
+            self._trouble = "a test file that was created here was not reported"
             # Not tried again: a mount that does not report changes now never will.
             self._retry_at = float("inf")
 

@@ -176,5 +176,5 @@ def _errors(where: Path) -> Iterator[None]:
     except OutputError as error:
         if error.code is Reason.DISK_FULL:
             raise
-        hint = error.hint or "move away what stands there, or set keep: latest"
+        hint = error.hint or "move away the file that is there, or set keep: latest"
         raise OutputError(error.what, where=error.where, hint=hint, code=Reason.IO_ERROR) from error

@@ -277,7 +277,7 @@ def _check_folder(out: Path) -> None:
         raise UsageError("is a folder", where=str(out), hint="give a file name")
     if is_web_address(str(out)):
         what, _ = why_web_address(str(out))
-        raise UsageError(what, where=str(out), hint="name a file of this machine")
+        raise UsageError(what, where=str(out), hint="name a file on this machine")
     if not is_folder(out.parent):
         near = nearest_path(out.parent, folder=True)
         hint = f"did you mean {str(near)!r}?" if near else "create the folder"

@@ -208,7 +208,7 @@ class Slot:
         self.close(force=True)
         if not self.found:  # it crashed before its first job
             return self._give_up_device(
-                f"the worker process on {self.device} ended at its start ({cause})"
+                f"the worker process on {self.device} ended while starting ({cause})"
             )
         why = f"the worker process on {self.device} ended ({cause})"
         return self._fail_started_jobs(Failure(Reason.WORKER_CRASHED, why))

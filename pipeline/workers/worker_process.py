@@ -102,7 +102,7 @@ def describe_failure(error: Exception) -> str:
     if isinstance(error, PipelineError | OSError):
         return str(error)
     line = " ".join(str(error).split())[:300]
-    return f"no worker can work: {type(error).__name__}: {line} (install the package again)"
+    return f"no worker can run: {type(error).__name__}: {line} (install the package again)"
 
 
 def prepare_engine(

@@ -64,7 +64,7 @@ def test_nothing_is_overwritten_by_what_comes_back_and_the_rest_is_brought(make_
     studio.fail(Reason.ENGINE_ERROR)
     studio.until_idle()
     (studio.inbox / "sub/a.png").write_bytes(b"another")
-    with pytest.raises(UsageError, match=r"sub/a\.png: another file has its name in the inbox"):
+    with pytest.raises(UsageError, match=r"sub/a\.png: another file in the inbox has its name"):
         retry_jobs(loaded(studio), None)
     assert (studio.inbox / "sub/a.png").read_bytes() == b"another"
     assert path.exists()

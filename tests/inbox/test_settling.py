@@ -161,7 +161,7 @@ def test_a_photo_waits_while_its_side_file_is_still_being_written(root, inbox):
     put(root, "a.jpg.yaml", "styles: [mo")
     put(root, "sub/_folder.yaml", "styles: [mo")
     scan = inbox.scan(now=SETTLE, wall=began + SETTLE)
-    waits = "its side file still changes"
+    waits = "its side file is still changing"
     assert dict(scan.unsettled).items() >= {"a.jpg": waits, "sub/c.jpg": waits}.items()
     assert names(scan) == ["b.jpg"]
     scan = inbox.scan(now=2 * SETTLE, wall=began + 2 * SETTLE)

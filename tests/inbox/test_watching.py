@@ -170,7 +170,7 @@ def test_a_folder_that_keeps_silent_about_a_test_file_is_polled(root, watcher, m
     monkeypatch.setattr(watcher._bell, "canary", Silent())
     watcher._send_canary(now=0)
     watcher.start_if_needed(now=CANARY_SECONDS + 1)
-    assert watcher.mode == "polling: a file made here as a test was not reported"
+    assert watcher.mode == "polling: a test file that was created here was not reported"
     watcher.start_if_needed(now=1e9)
     assert watcher.polling
     assert list(root.iterdir()) == []

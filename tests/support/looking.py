@@ -62,7 +62,7 @@ def hung(page: Page) -> list[str]:
 
 
 def colour_at(page: Page, across: float) -> str:
-    """What is seen of the picture at a share of its width: photo, painting or enhanced."""
+    """What is seen of the picture at a share of its width: photo, stylized or enhanced."""
     page.evaluate("""async () => {
       const seen = document.querySelectorAll('#frame img:not([hidden])');
       await Promise.all([...seen].map(image => image.decode()));
@@ -72,5 +72,5 @@ def colour_at(page: Page, across: float) -> str:
     at = {"x": box["x"] + box["width"] * across, "y": box["y"] + box["height"] * 0.8}
     shot = page.screenshot(clip={**at, "width": 1, "height": 1})
     red, green, blue = Image.open(io.BytesIO(shot)).convert("RGB").getpixel((0, 0))
-    named = {"painting": red, "enhanced": green, "photo": blue}
+    named = {"stylized": red, "enhanced": green, "photo": blue}
     return max(named, key=named.get) if min(red, green) < 128 else "timelapse"

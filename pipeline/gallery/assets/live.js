@@ -132,8 +132,8 @@ async function sendNext() {
 function whyNot(file) {
   if (!live.taking) return "Photos cannot be added here.";
   const suffix = /\.[^.]*$/.exec(file.name)?.[0].toLowerCase();
-  if (!live.taking.suffixes.includes(suffix)) return `Not a picture by its name; accepted: ${live.taking.suffixes.join(" ")}`;
-  if (file.size > live.taking.bytes) return `More than the ${Math.round(live.taking.bytes / 1e6)} MB allowed`;
+  if (!live.taking.suffixes.includes(suffix)) return `Its name is not that of a picture; accepted: ${live.taking.suffixes.join(" ")}`;
+  if (file.size > live.taking.bytes) return `Larger than the ${Math.round(live.taking.bytes / 1e6)} MB allowed`;
   return "";
 }
 
@@ -147,7 +147,7 @@ function send(file, row) {
     };
     asked.onload = () => resolve(asked.status === 201 ? [true, JSON.parse(asked.responseText).name]
       : [false, asked.responseText.trim() || `The server answered ${asked.status}`]);
-    asked.onerror = asked.onabort = () => resolve([false, "The connection was cut."]);
+    asked.onerror = asked.onabort = () => resolve([false, "The connection was lost."]);
     asked.open("PUT", `./inbox/${encodeURIComponent(file.name.toWellFormed?.() ?? file.name)}`);
     asked.setRequestHeader("Content-Type", "application/octet-stream");
     asked.send(file);

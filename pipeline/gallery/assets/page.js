@@ -173,7 +173,7 @@ function showTroubles(many = MANY) {
   const entries = fitting(page.troubles).toReversed();
   const failed = entries.filter((entry) => entry.status === "failed");
   const parts = [], left = entries.filter((entry) => entry.status !== "failed");
-  for (const [title, group] of [["Failed", failed], ["Left out", left]]) {
+  for (const [title, group] of [["Failed", failed], ["Skipped", left]]) {
     if (!group.length) continue;
     parts.push(element("h2", {}, title, element("span", { class: "quiet" }, ` ${group.length.toLocaleString("en")}`)));
     const rows = [...reasons(group.slice(0, many))];
@@ -287,7 +287,7 @@ async function begin() {
     keepLooking();
   } catch {
     part("empty").querySelector("p").textContent =
-      "The folder .gallery beside this page is missing: keep the two together, or let the pipeline run once.";
+      "The folder .gallery beside this page is missing: keep the two together, or start the program once.";
     part("empty").querySelector("button").hidden = true;
     part("empty").hidden = false;
   }

@@ -5,7 +5,7 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 class Viewer {
   constructor(dialog, onClose) {
     this.dialog = dialog;
-    this.mode = "painting";
+    this.mode = "picture";
     this.enhanced = true;
     this.stage = new Stage(part("stage"), (label) => (part("zoom-fit").textContent = label));
     this.stage.onSwipe = (step) => this.turn(step);
@@ -31,7 +31,7 @@ class Viewer {
   open(entries, number, troubles, enhanced) {
     Object.assign(this, { entries, troubles, enhanced });
     if (!this.dialog.open) {
-      this.mode = "painting";
+      this.mode = "picture";
       this.dialog.showModal();
     }
     this.show(number);
@@ -40,7 +40,7 @@ class Viewer {
   show(number) {
     this.number = number;
     this.entry = this.entries[number];
-    if (!this.has(this.mode)) this.mode = "painting";
+    if (!this.has(this.mode)) this.mode = "picture";
     part("previous").disabled = number === 0;
     part("next").disabled = number === this.entries.length - 1;
     part("v-enhanced").checked = this.enhanced;
@@ -67,7 +67,7 @@ class Viewer {
 
   has(mode) {
     if (mode === "timelapse") return Boolean(this.entry.timelapse);
-    return mode === "painting" || Boolean(this.entry.before);
+    return mode === "picture" || Boolean(this.entry.before);
   }
 
   setMode(mode) {
@@ -88,7 +88,7 @@ class Viewer {
 
   // By key: the arrows then move the divider, until Escape or C.
   compare() {
-    this.setMode(this.mode === "compare" ? "painting" : "compare");
+    this.setMode(this.mode === "compare" ? "picture" : "compare");
     (this.mode === "compare" ? part("split") : this.dialog).focus();
   }
 
@@ -97,14 +97,14 @@ class Viewer {
     this.playing = playing;
     part("play").hidden = this.mode !== "timelapse" || this.entry.timelapse.endsWith(".mp4") || !calm.matches;
     part("play").textContent = playing ? "Stop" : "Play";
-    this.setPainting();
+    this.setPicture();
   }
 
   setEnhanced(enhanced) {
     this.enhanced = enhanced;
     part("v-enhanced").checked = enhanced;
     this.setShown();
-    this.setPainting();
+    this.setPicture();
   }
 
   // Both kinds lie on the same stage, the enhanced one perhaps of more pixels: switching moves
@@ -115,23 +115,23 @@ class Viewer {
     this.stage.take(this.shown.width, this.shown.height, widest);
   }
 
-  setPainting() {
-    const painting = part("painting"), film = this.mode === "timelapse";
+  setPicture() {
+    const picture = part("picture"), film = this.mode === "timelapse";
     const video = film && this.entry.timelapse.endsWith(".mp4"), moving = film && this.playing;
     part("gone").hidden = true;
-    painting.alt = moving ? "The picture as it was painted"
+    picture.alt = moving ? "The picture as it was painted"
       : `${visible(this.entry.content)} as ${words(this.entry.style)}${this.enhanced ? ", enhanced" : ""}`;
     // The small copy stands there until the picture has come.
     part("frame").style.backgroundImage = this.shown.small ? `url("${COPIES}${this.shown.small}")` : "";
     // A transparent picture must not show its copy through.
-    painting.onload = () => (part("frame").style.backgroundImage = "");
-    painting.onerror = () => {
+    picture.onload = () => (part("frame").style.backgroundImage = "");
+    picture.onerror = () => {
       part("gone").textContent = "This picture is no longer in the outbox.";
       part("gone").hidden = false;
-      painting.hidden = true; // its copy stays to be seen
+      picture.hidden = true; // its copy stays to be seen
     };
-    setSource(painting, moving && !video ? this.entry.timelapse : viewUrl(this.shown));
-    painting.hidden = video;
+    setSource(picture, moving && !video ? this.entry.timelapse : viewUrl(this.shown));
+    picture.hidden = video;
     this.play(video ? this.entry.timelapse : "");
   }
 
@@ -153,8 +153,8 @@ class Viewer {
       ArrowLeft: () => this.turn(-1),
       ArrowRight: () => this.turn(1),
       c: () => this.compare(),
-      p: () => this.setMode(this.mode === "photo" ? "painting" : "photo"),
-      t: () => this.setMode(this.mode === "timelapse" ? "painting" : "timelapse"),
+      p: () => this.setMode(this.mode === "photo" ? "picture" : "photo"),
+      t: () => this.setMode(this.mode === "timelapse" ? "picture" : "timelapse"),
       e: () => this.entry.pictures.length > 1 && this.setEnhanced(!this.enhanced),
       z: () => this.stage.toggle(),
       "+": () => this.stage.step(1),

@@ -167,7 +167,7 @@ def check_dashboard(url: str, token: bool) -> None:
     """
     host = url.removeprefix("http://").rpartition(":")[0]
     if host and not _is_local(host.strip("[]")) and not token:
-        raise ConfigError("everybody can open its dashboard", where=f"ray: {url}", hint=AUTH_HINT)
+        raise ConfigError("anyone can open its dashboard", where=f"ray: {url}", hint=AUTH_HINT)
 
 
 def _is_local(host: str) -> bool:

@@ -115,12 +115,12 @@ def test_a_timelapse_plays_on_request_where_motion_is_unwanted(
 ) -> None:
     visit = Visit(browser, outbox, reduced_motion="reduce")
     show_mode("Timelapse")(visit.page)
-    painting = visit.page.locator("#painting")
-    assert "timelapse" not in painting.get_attribute("src")
+    picture = visit.page.locator("#picture")
+    assert "timelapse" not in picture.get_attribute("src")
     visit.page.get_by_role("button", name="Play").click()
-    assert "timelapse" in painting.get_attribute("src")
+    assert "timelapse" in picture.get_attribute("src")
     visit.page.get_by_role("button", name="Stop").click()
-    assert "timelapse" not in painting.get_attribute("src")
+    assert "timelapse" not in picture.get_attribute("src")
     visit.end()
 
 

@@ -34,7 +34,7 @@ def test_switching_to_a_picture_of_more_pixels_moves_nothing(enlarged: Visit) ->
     opened(page)
     fitted = page.locator("#frame").bounding_box()
     page.keyboard.press("e")
-    assert colour_at(page, 0.5) == "painting"
+    assert colour_at(page, 0.5) == "stylized"
     assert page.locator("#frame").bounding_box() == fitted
     page.keyboard.press("z")
     page.keyboard.press("+")
@@ -85,7 +85,7 @@ def test_a_video_plays_where_it_is_chosen_and_only_there(browser: Browser, tmp_p
     dialog.get_by_role("radio", name="Timelapse").check()
     expect(film).to_be_visible()
     expect(film).to_have_js_property("videoWidth", 96)
-    dialog.get_by_role("radio", name="Painting").check()
+    dialog.get_by_role("radio", name="Picture").check()
     expect(film).to_be_hidden()
     assert colour_at(visit.page, 0.5) == "enhanced"
     visit.end()

@@ -129,8 +129,8 @@ def test_photos_dropped_on_the_page_land_in_the_inbox(studio: Studio) -> None:
     studio.drop(("a b#?.jpg", 900), ("a b#?.jpg", 800), ("notes.txt", 9), ("large.png", 60_000))
     rows = studio.page.locator("#uploads li")
     expect(rows.nth(1)).to_contain_text("is in the inbox as a b#_-2.jpg")
-    expect(rows.nth(2)).to_contain_text("Not a picture by its name")
-    expect(rows.nth(3)).to_contain_text("More than the 0 MB allowed")
+    expect(rows.nth(2)).to_contain_text("Its name is not that of a picture")
+    expect(rows.nth(3)).to_contain_text("Larger than the 0 MB allowed")
     sizes = {path.name: path.stat().st_size for path in studio.inbox.iterdir()}
     assert sizes == {"a b#_.jpg": 900, "a b#_-2.jpg": 800}
     rows.nth(2).get_by_role("button", name="Dismiss").click()
@@ -172,5 +172,5 @@ def test_the_gallery_itself_works_as_from_a_file(studio: Studio) -> None:
     page = studio.page
     page.get_by_role("link", name="sea/1.jpg as mosaic").click()
     expect(page.get_by_role("dialog")).to_be_visible()
-    loaded = "document.querySelector('#painting').decode().then(() => true)"
+    loaded = "document.querySelector('#picture').decode().then(() => true)"
     assert page.evaluate(loaded)

@@ -11,7 +11,7 @@ from support.looking import Visit, colour_at, open_link, opened
 pytestmark = pytest.mark.slow
 
 
-def test_the_slider_uncovers_the_painting_under_the_photo(page: Page) -> None:
+def test_the_slider_uncovers_the_picture_under_the_photo(page: Page) -> None:
     dialog = opened(page)
     dialog.get_by_role("radio", name="Compare").check()
     assert [colour_at(page, share) for share in (0.3, 0.7)] == ["photo", "enhanced"]
@@ -40,7 +40,7 @@ def test_the_enhanced_toggle_swaps_the_picture_in_place(page: Page) -> None:
     before = page.locator("#frame").bounding_box()
     assert colour_at(page, 0.5) == "enhanced"
     page.keyboard.press("e")
-    assert colour_at(page, 0.5) == "painting"
+    assert colour_at(page, 0.5) == "stylized"
     assert page.locator("#frame").bounding_box() == before
 
 
@@ -64,7 +64,7 @@ def test_zoom_goes_to_pixels_and_on_to_blocks_of_them(page: Page) -> None:
     for _ in range(3):
         page.keyboard.press("+")
     assert page.locator("#frame").bounding_box()["width"] == 768
-    rendering = "getComputedStyle(document.querySelector('#painting')).imageRendering"
+    rendering = "getComputedStyle(document.querySelector('#picture')).imageRendering"
     assert page.evaluate(rendering) == "pixelated"
     page.keyboard.press("z")
     assert zoom.text_content() == "Fit"

@@ -56,7 +56,7 @@ def test_failures_hang_with_their_reasons_and_mended_ones_do_not(page: Page) -> 
     assert "broken.jpg" in text
     assert "the file is cut off or damaged" in text
     assert "sea/1.jpg as mosaic" in text
-    assert text.index("Failed") < text.index("Left out") < text.index("notes.txt")
+    assert text.index("Failed") < text.index("Skipped") < text.index("notes.txt")
     assert "mended since" not in text
 
 
