@@ -18,14 +18,16 @@ class Written:
         may_be_lossless: It has a variant without loss, the option ``lossless``.
         deep: It can have 16 bits per channel.
         alpha: It has transparency.
-        library: The distribution that writes it, where Pillow does not.
-        extra: The extra of this project that installs that library.
+        module: The module that writes it, where Pillow does not.
+        library: The distribution that this module is in.
+        extra: The extra of this project that installs that distribution.
     """
 
     quality: int | None = None
     may_be_lossless: bool = False
     deep: bool = False
     alpha: bool = True
+    module: str = ""
     library: str = ""
     extra: str = ""
 
@@ -36,6 +38,7 @@ class Kind:
 
     Attributes:
         name: As in ``output.format`` and ``timelapse.format``, and as Pillow calls it.
+        title: What people call it, in messages.
         media: Its media type (IANA).
         suffixes: All of its suffixes, in lower case. New files get the first.
         photo: Accepted in the inbox.
@@ -45,6 +48,7 @@ class Kind:
     """
 
     name: str
+    title: str
     media: str
     suffixes: tuple[str, ...]
     photo: bool
@@ -55,24 +59,27 @@ class Kind:
 
 # fmt: off
 KINDS = (
-    Kind("png", "image/png", (".png", ".apng"),
+    Kind("png", "PNG", "image/png", (".png", ".apng"),
          photo=True, browser=True, film=False, written=Written(deep=True)),
     # .jfif is what some browsers save, .jif and .pjp come with it; .pjpeg is Internet Explorer's.
-    Kind("jpeg", "image/jpeg", (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp"),
+    Kind("jpeg", "JPEG", "image/jpeg",
+         (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp"),
          photo=True, browser=True, film=False, written=Written(quality=92, alpha=False)),
-    Kind("webp", "image/webp", (".webp",),
+    Kind("webp", "WebP", "image/webp", (".webp",),
          photo=True, browser=True, film=True, written=Written(quality=90, may_be_lossless=True)),
-    Kind("tiff", "image/tiff", (".tif", ".tiff"),
+    Kind("tiff", "TIFF", "image/tiff", (".tif", ".tiff"),
          photo=True, browser=False, film=False, written=Written(deep=True)),
-    Kind("avif", "image/avif", (".avif", ".avifs"),
+    Kind("avif", "AVIF", "image/avif", (".avif", ".avifs"),
          photo=True, browser=True, film=False, written=Written(quality=80)),
     # .hif is what Canon, Fujifilm and Sony write.
-    Kind("heif", "image/heic", (".heic", ".heif", ".hif", ".heics", ".heifs"),
+    Kind("heif", "HEIC", "image/heic", (".heic", ".heif", ".hif", ".heics", ".heifs"),
          photo=True, browser=False, film=False,
-         written=Written(quality=80, library="pillow-heif", extra="heif")),
-    Kind("gif", "image/gif", (".gif",), photo=True, browser=True, film=True, written=None),
-    Kind("bmp", "image/bmp", (".bmp", ".dib"), photo=True, browser=True, film=False, written=None),
-    Kind("mp4", "video/mp4", (".mp4",), photo=False, browser=False, film=True, written=None),
+         written=Written(
+             quality=80, module="pillow_heif", library="pillow-heif", extra="heif")),
+    Kind("gif", "GIF", "image/gif", (".gif",), photo=True, browser=True, film=True, written=None),
+    Kind("bmp", "BMP", "image/bmp", (".bmp", ".dib"),
+         photo=True, browser=True, film=False, written=None),
+    Kind("mp4", "MP4", "video/mp4", (".mp4",), photo=False, browser=False, film=True, written=None),
 )
 # fmt: on
 
@@ -83,6 +90,7 @@ BROWSERS_SHOW = frozenset(suffix for suffix, kind in OF_SUFFIX.items() if kind.b
 FILMS = frozenset(suffix for suffix, kind in OF_SUFFIX.items() if kind.film)
 FILMS_LISTED = " ".join(sorted(FILMS))
 PHOTOS_LISTED = " ".join(sorted(PHOTOS))  # for messages
+PHOTO_TITLES = tuple(kind.title for kind in KINDS if kind.photo)
 WRITTEN_LISTED = " ".join(kind.suffixes[0] for kind in KINDS if kind.written)
 
 

@@ -77,9 +77,9 @@ class OutputFormat(Options):
 
     @model_validator(mode="after")
     def _check_library_is_installed(self) -> Self:
-        library = self.how.library
-        if library and find_spec(library.replace("-", "_")) is None:
-            error = MissingExtraError.of(library, self.how.extra)
+        how = self.how
+        if how.module and find_spec(how.module) is None:
+            error = MissingExtraError.of(how.library, how.extra)
             raise ValueError(f"format: {self.format}: {error}")
         return self
 

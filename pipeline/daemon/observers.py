@@ -117,7 +117,8 @@ class Observers:
 
     def _update(self, service: Service, now: float, wall: float) -> None:
         view = service.view
-        self._reload(service.config)
+        if service.config is not self.config:
+            self.configure(service.config)
         self.health.observe(view.running, now)
         stuck = self.health.find_stuck(now)
         if not self._ready:
@@ -138,6 +139,14 @@ class Observers:
                 **_work_facts(service, wall), stuck=stuck, failing=self.health.find_failing()
             )
         self._notify(service, self.batch.check(view, bool(service.pause_reason), now, wall))
+
+    def configure(self, config: Config) -> None:
+        """Apply another config, which differs only in keys that take effect at once."""
+        self.config = config
+        self.batch.quiet_seconds = config.hooks.batch_seconds
+        if self.exporter:
+            self.exporter.preset = config.preset
+        note("reload", device=config.device, preset=config.preset)
 
     def report_stopping(self) -> None:
         """Report that the service was asked to stop."""
@@ -167,13 +176,6 @@ class Observers:
             not_taken=view.not_taken,
             lost_lines=self.journal.lost,
         )
-
-    def _reload(self, config: Config) -> None:
-        if config is not self.config:
-            self.config = config
-            self.batch.quiet_seconds = config.hooks.batch_seconds
-            self.health.stall_seconds = config.limits.stall_seconds
-            note("reload", device=config.device, preset=config.preset)
 
     def _notify(self, service: Service, digest: Digest | None) -> None:
         if digest:

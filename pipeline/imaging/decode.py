@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
-from pipeline.config.file_kinds import foreign_content
+from pipeline.config.file_kinds import PHOTO_TITLES, foreign_content
 from pipeline.errors import ChangedError, InputError, MissingExtraError, Reason
 from pipeline.imaging.color_management import convert_colors, plain
 from pipeline.imaging.decode_errors import damaged, errors_name_file, not_regular, unsupported
@@ -40,21 +40,24 @@ Bytes = npt.NDArray[np.uint8]
 # Pillow would otherwise try its other 36 decoders too, PostScript among them.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 MOVING = ("PNG", "WEBP", "GIF", "AVIF")  # those of which several pictures are a film
-SIGNATURES = (
-    b"\xff\xd8\xff",
-    b"\x89PNG\r\n\x1a\n",
-    b"GIF87a",
-    b"GIF89a",
-    b"II*\0",  # TIFF and BigTIFF, in both byte orders
-    b"MM\0*",
-    b"II+\0",
-    b"MM\0+",
-)
+# How files of a format may begin: bytes, by their place in the file.
+SIGNATURES: dict[str, tuple[dict[int, bytes], ...]] = {
+    "JPEG": ({0: b"\xff\xd8\xff"},),
+    "PNG": ({0: b"\x89PNG\r\n\x1a\n"},),
+    "WEBP": ({0: b"RIFF", 8: b"WEBP"},),
+    # TIFF and BigTIFF, in both byte orders.
+    "TIFF": ({0: b"II*\0"}, {0: b"MM\0*"}, {0: b"II+\0"}, {0: b"MM\0+"}),
+    # Words begin with BM, too; here a header length below 256 follows.
+    "BMP": ({0: b"BM", 15: b"\0\0\0"},),
+    "GIF": ({0: b"GIF87a"}, {0: b"GIF89a"}),
+}
 # What an ISO media file (ISO 14496-12, 23008-12) states that it may be read as.
-AVIF_BRANDS = frozenset((b"avif", b"avis"))
-HEIF_BRANDS = frozenset(
-    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
-)
+BRANDS = {
+    "AVIF": frozenset((b"avif", b"avis")),
+    "HEIF": frozenset(
+        (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+    ),
+}
 # EXIF 2.3, tag 0x0112: what turns the stored picture upright.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -279,12 +282,13 @@ def _check_format(file: BinaryIO) -> None:
     head = file.read(128)
     if not head:
         raise damaged("the file is empty")
-    if not _known_format(head):
+    if not has_known_format(head):
         if (kind := foreign_content(head)) is not None:
             what = f"this is {kind.what}"
             raise InputError(what, hint=kind.hint, code=Reason.UNSUPPORTED_FORMAT)
-        raise unsupported("this is not a JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIC picture")
-    if _brands(head) and _brands(head).isdisjoint(AVIF_BRANDS) and "HEIF" not in _formats():
+        kinds = f"{', '.join(PHOTO_TITLES[:-1])} or {PHOTO_TITLES[-1]}"
+        raise unsupported(f"this is not a {kinds} picture")
+    if _brands(head) and _brands(head).isdisjoint(BRANDS["AVIF"]) and "HEIF" not in _formats():
         missing = MissingExtraError.of("pillow-heif", "heif")
         code = Reason.UNSUPPORTED_FORMAT
         raise InputError(f"a HEIC picture: {missing.what}", hint=missing.hint, code=code)
@@ -298,14 +302,12 @@ def _brands(head: bytes) -> frozenset[bytes]:
     return frozenset(head[at : at + 4] for at in (8, *range(16, end, 4)))
 
 
-def _known_format(head: bytes) -> bool:
-    if head[4:8] == b"ftyp":
-        return not _brands(head).isdisjoint(AVIF_BRANDS | HEIF_BRANDS)
-    if head[:4] == b"RIFF":
-        return head[8:12] == b"WEBP"
-    if head[:2] == b"BM":  # words begin so too; here a header length below 256 follows
-        return head[15:18] == b"\0\0\0"
-    return head.startswith(SIGNATURES)
+def has_known_format(head: bytes) -> bool:
+    """Whether a file's first bytes are those of a format that can be decoded."""
+    if brands := _brands(head):
+        return not all(brands.isdisjoint(known) for known in BRANDS.values())
+    starts = (start for starts in SIGNATURES.values() for start in starts)
+    return any(all(head.startswith(b, at) for at, b in start.items()) for start in starts)
 
 
 @contextmanager

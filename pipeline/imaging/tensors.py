@@ -57,8 +57,8 @@ def load_image(
     """The picture in the file at ``path``; of an animation the first frame.
 
     Args:
-        path: A regular file, not a link: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or
-            (with its extra) HEIC, by what it holds.
+        path: A regular file, not a link, of a kind that the table ``KINDS`` in
+            `pipeline.config.file_kinds` has as a photo.
         long_side: Reduce to this long side in px, with antialiasing; never enlarges.
         limits: Of the file.
         profile: The colour space of the values returned.

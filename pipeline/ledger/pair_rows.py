@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import chain
 
 from pipeline.errors import OutputError
-from pipeline.jobs.job import Job, JobState, Output, outputs_as_json
+from pipeline.jobs.job import MARKS, Job, JobState, Output, outputs_as_json
 from pipeline.ledger.database import Database, Row
 from pipeline.ledger.records import Staged
 from pipeline.system.file_names import fold_name
@@ -123,15 +123,15 @@ class PairRows:
         return replace(pair, target=target, previous=tuple(ours))
 
     def _is_assigned(self, name: str, key: tuple[bytes, str, str]) -> bool:
-        """Whether another pair's files, x.png and x.enhanced.png, would meet this one's."""
-        key_name = fold_name(name)
-        rivals = (key_name, key_name + b".enhanced", key_name.removesuffix(b".enhanced"))
+        """Whether another pair's files, such as x.png and x.enhanced.png, would meet this one's."""
+        key_name, marks = fold_name(name), [fold_name(mark) for mark in MARKS.values()]
+        rivals = {(key_name + mark).removesuffix(other) for mark in marks for other in marks}
         # "<> x''" lets SQLite use the index, which leaves out pairs without a name.
-        sql = """
+        sql = f"""
             SELECT 1 FROM pairs
-            WHERE target_key IN (?, ?, ?) AND target_key <> x''
+            WHERE target_key IN ({", ".join("?" * len(rivals))}) AND target_key <> x''
                 AND (content, style, job) <> (?, ?, ?)
-            """
+            """  # noqa: S608  # of our own words
         return self._db.one(sql, *rivals, *key) is not None
 
     def _make_way(self, job: Job) -> None:

@@ -47,7 +47,9 @@ StyleLoss = Callable[[Sums], tuple[Tensor, FeatureGradient]]
 class Statistic(Protocol):
     """A statistic that describes a style."""
 
-    sums: type  # what `measure` returns
+    # What `measure` returns: a dataclass whose fields are tensors or None, so that
+    # `pipeline.nst.cache.pack` can store it.
+    sums: type
 
     def measure(
         self, features: Tensor, weights: Tensor | None = None, like: Sums | None = None

@@ -83,6 +83,13 @@ def test_what_is_written_can_be_read() -> None:
 def test_every_kind_of_photo_has_a_decoder() -> None:
     decoders = {name.lower() for name in (*decoding.FORMATS, "HEIF")}
     assert {kind.name for kind in kinds.KINDS if kind.photo} == decoders
+    recognised = [*decoding.SIGNATURES, *decoding.BRANDS]
+    assert sorted(name.lower() for name in recognised) == sorted(decoders)
+
+
+def test_no_file_that_can_be_decoded_counts_as_no_photo_by_its_first_bytes() -> None:
+    heads = [head for kind in kinds.FOREIGN_KINDS for head in kind.heads]
+    assert [head for head in heads if decoding.has_known_format(head.ljust(128, b"\0"))] == []
 
 
 def test_no_other_module_lists_suffixes_or_media_types_of_pictures() -> None:

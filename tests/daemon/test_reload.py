@@ -1,5 +1,6 @@
-"""After a reload of the config, the service works as if it had been started with it."""
+"""After a reload of the config, service and reports work as if started with it."""
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,13 @@ from support import ROOT
 from support.studio import CONFIG, Studio
 
 from pipeline.config.model import AT_START, Config, changed_at_start
+from pipeline.config.sections import Limits
+from pipeline.daemon.instance import InstanceRecord
+from pipeline.daemon.observers import Observers
 from pipeline.daemon.service import Service
 from pipeline.monitoring.view import View
 
+WITH_METRICS = CONFIG + "metrics: {file: metrics.prom}\n"  # so that there is an exporter
 # For each key that takes effect at once another value than its default. Sections that the plan
 # reads as a whole have one key each, the others all of theirs.
 OTHER = {
@@ -57,7 +62,7 @@ BY_THE_PLAN = {"transfer", "enhance", "output", "schedule"}
 
 def text_with(key: str) -> str:
     """The config of the studios with another value of one key."""
-    document = yaml.safe_load(CONFIG)
+    document = yaml.safe_load(WITH_METRICS)
     place, *names = document, *key.split(".")
     for name in names[:-1]:
         place = place.setdefault(name, {})
@@ -80,11 +85,18 @@ def values(thing: object, at: str = "", seen: frozenset[int] = frozenset()) -> I
                 yield from values(below, f"{at}.{name}", seen | {id(thing)})
 
 
-def started(studio: Studio) -> Service:
+def started(studio: Studio, record: InstanceRecord) -> tuple[Service, Observers]:
+    """The two parts that hold values of the config for as long as the program runs."""
     view = View(preset=studio.config.preset)
-    return Service(
+    service = Service(
         studio.config, studio.manifest, studio.ledger, studio.executor, view, patient=True
     )
+    return service, Observers(studio.config, record, "watch")
+
+
+def held_values(parts: tuple[Service, Observers]) -> dict[str, str]:
+    service, observers = parts
+    return dict([*values(service), *values(observers, "observers")])
 
 
 def test_every_key_of_the_config_takes_effect_at_once_or_is_listed() -> None:
@@ -107,31 +119,37 @@ def keys_of_other_programs() -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("key", OTHER)
-def test_a_reloaded_service_holds_what_a_new_one_would_hold(key: str, make_studio) -> None:
-    studio = make_studio(CONFIG)
+def test_after_a_reload_every_part_holds_what_a_new_one_would_hold(key: str, make_studio) -> None:
+    studio = make_studio(WITH_METRICS)
     (studio.root / "w.pth").write_bytes(b"")
-    reloaded = started(studio)
+    record = InstanceRecord(studio.root / "instance.json", "watch")  # of the process
+    reloaded = started(studio, record)
     studio.configure(text_with(key))
-    new, again = dict(values(started(studio))), dict(values(started(studio)))
+    new, again = (held_values(started(studio, record)) for _ in range(2))
     own = {place for place in new if new[place] != again[place]}  # such as a run's random id
-    reloaded.configure(studio.config, studio.manifest)
-    held = dict(values(reloaded))
+    service, observers = reloaded
+    service.configure(studio.config, studio.manifest)
+    observers.configure(studio.config)
+    held = held_values(reloaded)
     assert held.keys() == new.keys()
     old = {place for place in new.keys() - own if held[place] != new[place]}
     assert old - UNREAD == set()
 
 
-@pytest.mark.parametrize("key", AT_START)
-def test_a_key_of_processes_and_folders_is_named_where_it_waits_for_a_start(key: str) -> None:
-    page = (ROOT / "docs" / "operations.md").read_text()
-    assert f"`{key.partition('.')[0]}`" in page
+def test_the_page_lists_the_keys_that_wait_for_a_start_and_the_limits_that_do_not() -> None:
+    page = " ".join((ROOT / "docs" / "operations.md").read_text().split())
+    listed = re.search(r"Changes to ([^()]*) \(except ([^()]*)\) apply only at the next", page)
+    assert listed is not None
+    waiting, at_once = (set(re.findall(r"`(\S+)`", part)) for part in listed.groups())
+    assert waiting == {key.partition(".")[0] for key in AT_START}
+    assert at_once == {f"limits.{name}" for name in Limits.model_fields} - {*AT_START}
 
 
 def test_only_keys_that_wait_for_a_start_hold_a_reload_back(make_studio) -> None:
-    studio = make_studio(CONFIG)
+    studio = make_studio(WITH_METRICS)
     before = studio.config
     for key in OTHER:
         studio.configure(text_with(key)) if key != "weights" else None
         assert changed_at_start(before, studio.config) == []
-    studio.configure(CONFIG + "slots: 3\nlog: {keep: 9}\n")
+    studio.configure(WITH_METRICS + "slots: 3\nlog: {keep: 9}\n")
     assert changed_at_start(before, studio.config) == ["slots", "log"]

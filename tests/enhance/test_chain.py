@@ -13,7 +13,7 @@ from pipeline.config.loading import load_config
 from pipeline.config.manifest import load_manifest
 from pipeline.config.sidecar import Side, merge_side_files
 from pipeline.config.transfer import Transfer
-from pipeline.enhance.step_limits import ALLOWED_SHIFT
+from pipeline.enhance.step_limits import ALLOWED_SHIFT, MAX_MEAN_SHIFT
 from pipeline.errors import ConfigError, InputError, UsageError
 from pipeline.jobs.recipe import Recipe, Recipes
 
@@ -132,6 +132,17 @@ def test_only_the_last_steps_are_applied_at_the_final_size() -> None:
 
 def test_only_steps_that_exist_are_allowed_to_shift_colours() -> None:
     assert set(ALLOWED_SHIFT) <= set(ORDER)
+
+
+def test_the_page_states_by_how_much_a_step_may_shift_the_mean_colour() -> None:
+    page = " ".join((ROOT / "docs/enhancement.md").read_text().split())
+    bullet = page.partition("- **Mean colour.**")[2].partition(" - **")[0]
+    most = re.search(r"by more than (0\.\d+)", bullet)
+    assert most is not None
+    assert float(most[1]) == MAX_MEAN_SHIFT
+    groups = re.findall(r"((?:`\w+`(?: and |, )?)+) by up to (0\.\d+)", bullet)
+    stated = {name: float(by) for names, by in groups for name in re.findall(r"\w+(?=`)", names)}
+    assert stated == ALLOWED_SHIFT
 
 
 def test_every_step_is_known_by_its_name() -> None:

@@ -1,14 +1,14 @@
 """No step moves a picture further from its paintings, or nearer to them, than is stated."""
 
 import re
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 import torch
 from support import ROOT
 from torch import Tensor
 
-from pipeline.config.enhancement import ORDER, PRESETS, Enhance
+from pipeline.config.enhancement import ORDER, PRESETS, STEPS, Enhance, StepOptions
 from pipeline.config.transfer import Transfer
 from pipeline.enhance import StyleDistance, enhance
 from pipeline.enhance.style_guard import MAX_STYLE_SHIFT, limit_style_shift
@@ -22,7 +22,23 @@ STRENGTHS = {
     name: sorted({1.0, *(s.strength for p in PRESETS.values() for s in p if s.step == name)})
     for name in ORDER
 }
-STRONGEST = {"detail": {"radius": 64}, "vibrance": {"guard": 0.0}, "clean": {"border": 16}}
+
+
+def own_options(name: str) -> list[dict[str, float]]:
+    """A step's defaults, and each of its own options at both ends of its range."""
+    fields = STEPS[name].model_fields.items()
+    own = [(key, field) for key, field in fields if key not in StepOptions.model_fields]
+    ends = [
+        {key: getattr(bound, end)}
+        for key, field in own
+        for bound in field.metadata
+        for end in ("ge", "le")
+        if hasattr(bound, end)
+    ]
+    return [{}, *ends]
+
+
+SETTINGS = {name: own_options(name) for name in ORDER}
 
 Painted = tuple[Tensor, Tensor, StyleDistance]  # the picture, its photo, how far from its painting
 
@@ -45,12 +61,18 @@ def test_no_step_of_any_strength_moves_the_style_by_more_than_is_stated(
 ) -> None:
     picture, photo, distance = painted
     before = distance(picture)
-    for strength in STRENGTHS[name]:
-        step = {"step": name, "strength": strength, **STRONGEST.get(name, {})}
+    for strength, own in product(STRENGTHS[name], SETTINGS[name]):
+        step = {"step": name, "strength": strength, **own}
         options = Enhance.model_validate({"steps": [step]})
         out, (said,) = enhance(picture, options, photo, distance=distance)
         assert abs(distance(out) - before) <= MAX_STYLE_SHIFT
         assert said["style_shift"] == pytest.approx(distance(out) - before, abs=1e-3)
+
+
+def test_the_ends_of_a_steps_own_options_are_tried() -> None:
+    assert SETTINGS["detail"] == [{}, {"radius": 1}, {"radius": 64}]
+    assert SETTINGS["vibrance"] == [{}, {"guard": 0}, {"guard": 1}]
+    assert SETTINGS["denoise"] == [{}]
 
 
 @pytest.mark.parametrize("preset", ["natural", "vivid", "print"])

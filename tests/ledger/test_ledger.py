@@ -24,7 +24,7 @@ from support.stock import (
 )
 
 from pipeline.errors import Failure, JobError, Reason, StateError
-from pipeline.jobs.job import JobResult, JobState
+from pipeline.jobs.job import MARKS, JobResult, JobState
 from pipeline.ledger.ledger import Ledger
 from pipeline.outbox.names import RUN_LOG, candidate_names
 from pipeline.outbox.run_log import RunLog
@@ -169,6 +169,16 @@ def test_styles_whose_names_would_meet_in_a_suffix_get_distinct_names(ledger, ou
     make(ledger, outbox, make_job("a--b.jpg", style="c"))
     make(ledger, outbox, make_job("a.jpg", style="b--c"))
     assert len(pictures(outbox)) == 8
+
+
+@pytest.mark.parametrize("mark", sorted(filter(None, MARKS.values())))
+def test_a_style_named_like_another_kind_of_file_of_a_pair_gets_a_name_that_meets_none(
+    mark, ledger, outbox
+):
+    make(ledger, outbox, make_job(style="mosaic"))
+    make(ledger, outbox, make_job(style=f"mosaic{mark}"))
+    targets = {pair.style: pair.target for pair in ledger.pairs()}
+    assert targets == {"mosaic": "a--mosaic", f"mosaic{mark}": f"a~2--mosaic{mark}"}
 
 
 def test_a_file_that_is_not_ours_moves_a_pair_to_another_name_for_good(ledger, outbox):

@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Callable
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 
+from pipeline import nst
 from pipeline.config.transfer import Transfer
 from pipeline.nst import wasserstein
 from pipeline.nst.distributions import Histogram, SlicedWasserstein
@@ -287,18 +290,20 @@ def test_degenerate_features_give_finite_numbers(name: str, kind: str) -> None:
         assert gradient.isfinite().all()
 
 
-def classes_below(base: type) -> list[type]:
-    """Statistics that derive from a class; those without a name of their own aside."""
-    found = [below for each in base.__subclasses__() for below in (each, *classes_below(each))]
-    return [each for each in found if each is not MomentStatistic]
+def statistic_classes() -> set[type]:
+    """Every class of the package that has what the protocol `Statistic` asks for."""
+    names = [f"{nst.__name__}.{module.name}" for module in iter_modules(nst.__path__)]
+    found = (each for name in names for each in vars(import_module(name)).values())
+    classes = {each for each in found if isinstance(each, type)}
+    parts = ("sums", "measure", "loss")
+    return {each for each in classes if all(hasattr(each, part) for part in parts)}
 
 
 def test_every_statistic_can_be_chosen_by_its_name() -> None:
     choices = get_args(Transfer.model_fields["statistic"].annotation)
     assert set(choices) ^ set(NAMES) == set()  # in one of the two only
-    entered = set(STATISTICS.values())
-    assert len(entered) == len(NAMES)
-    assert [each.__name__ for each in classes_below(MomentSums) if each not in entered] == []
+    assert len(set(STATISTICS.values())) == len(NAMES)
+    assert statistic_classes() - {MomentStatistic} == set(STATISTICS.values())
 
 
 def test_every_statistic_differs_from_the_others() -> None:

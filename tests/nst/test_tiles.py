@@ -8,7 +8,7 @@ from torch import Tensor
 from pipeline.config.transfer import Transfer
 from pipeline.nst import Vgg19, stylize
 from pipeline.nst.guidance.regions import StyleTarget
-from pipeline.nst.objective import Objective, measure_style
+from pipeline.nst.objective import STATISTICS, Objective, measure_style
 from pipeline.nst.tiles import MARGIN, TiledObjective, extract_in_blocks, spans
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ def test_blocks_cover_every_pixel_once_and_start_on_the_grid() -> None:
     assert all(span.outer_end - span.end in (0, MARGIN) or span.outer_end == 1000 for span in found)
 
 
-@pytest.mark.parametrize("statistic", ["covariance", "sliced"])
+@pytest.mark.parametrize("statistic", sorted(STATISTICS))
 def test_the_gradient_in_blocks_is_that_of_the_whole(
     statistic: str, wide: Tensor, painting: Tensor, network: Vgg19
 ) -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import main as cli
 from pipeline.config.enhancement import ORDER, Enhance
-from pipeline.config.file_kinds import PHOTOS, WRITTEN
+from pipeline.config.file_kinds import PHOTO_TITLES, PHOTOS, WRITTEN
 from pipeline.config.loading import load_config
 from pipeline.config.output import SUFFIXES
 from pipeline.config.transfer import Transfer
@@ -143,10 +143,39 @@ def test_every_enhancement_step_is_described_and_in_the_usual_order():
     assert table_after("docs/enhancement.md", "## Steps") == [f"`{name}`" for name in ORDER]
 
 
+def test_every_enhancement_step_was_measured():
+    """`python -m benchmarks enhancement` measures; see *Add an enhancement step*."""
+    measured = re.findall(
+        r"^\| step (\w+), strength 1 \|", read("docs/performance.md"), re.MULTILINE
+    )
+    assert measured == list(ORDER)
+    (_, table) = read("docs/enhancement.md").split("## Measurements\n")
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(ORDER)
+
+
 def test_every_output_format_is_described_with_its_suffix():
     page = read("docs/files.md")
     assert table_after("docs/files.md", "## Out") == [f"`{name}`" for name in WRITTEN]
     assert [name for name in WRITTEN if f"| `{name}` | {SUFFIXES[name][0]} |" not in page] == []
+
+
+def test_the_example_of_output_formats_names_those_that_there_are():
+    page = read("docs/files.md")
+    formats = re.search(r"format: jpeg +# (\w+) \(default\), (.*)", page)
+    lossy = re.search(r"quality: 95 +# of (.*)", page)
+    assert formats is not None
+    assert lossy is not None
+    assert ", ".join(formats.groups()) == ", ".join(WRITTEN)
+    assert lossy[1] == ", ".join(name for name, how in WRITTEN.items() if how.quality is not None)
+
+
+def test_every_kind_of_photo_is_named_where_the_pages_say_which_are_taken():
+    files = re.search(r"Photos may be ([^()]*) with the extra", read("docs/files.md"))
+    code = re.search(r"those of a ([^;]*);", read("docs/reasons.md"))
+    assert files is not None
+    assert code is not None
+    for sentence in (files[1], code[1]):
+        assert [title for title in PHOTO_TITLES if title not in sentence] == []
 
 
 def test_every_suffix_of_a_photo_is_listed():

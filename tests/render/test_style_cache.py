@@ -9,6 +9,7 @@ import torch
 from pipeline.config.transfer import Transfer
 from pipeline.nst import Vgg19, stylize
 from pipeline.nst.cache import Caches, MemoryCache, Tensors
+from pipeline.nst.objective import STATISTICS
 from pipeline.render.style_cache import DiskCache
 
 
@@ -67,7 +68,7 @@ def test_the_least_lately_used_go_first(tmp_path: Path) -> None:
     assert sorted(path.name[0] for path in tmp_path.glob("*.pt")) == ["a", "c"]
 
 
-@pytest.mark.parametrize("statistic", ["covariance", "sliced", "histogram"])
+@pytest.mark.parametrize("statistic", sorted(STATISTICS))
 def test_a_style_read_from_disk_paints_the_same_picture(
     statistic: str, tmp_path: Path, photo: torch.Tensor, painting: torch.Tensor, network: Vgg19
 ) -> None:
