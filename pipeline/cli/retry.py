@@ -38,12 +38,14 @@ def retry_jobs(loaded: Loaded, jobs: list[str] | None) -> int:
         quarantined = quarantined_photos(config.quarantine, ledger)
         named = None if jobs is None else [*jobs, *_find_contents(loaded, jobs, quarantined)]
         pairs = ledger.pairs()
+        counted = {pair.content for pair in pairs}
+        counted |= {one.content for one in ledger.files.refusals() if one.status == "failed"}
         wanted = named and {*named, *(pair.content for pair in pairs if pair.job in named)}
         # The ledger first: a photo that returns before its job is queued is quarantined again.
         count = ledger.retry(_find_failed(config, ledger, quarantined) if named is None else named)
     returning = [file for file in quarantined if wanted is None or file.content in wanted]
     _put_all_back(returning, config.inbox)
-    return count + len({file.content for file in returning} - {pair.content for pair in pairs})
+    return count + len({file.content for file in returning} - counted)
 
 
 def nearest_job(loaded: Loaded, name: str) -> str:
