@@ -18,20 +18,23 @@ from pipeline.cli.retry import still_exists
 from pipeline.config.loading import Loaded
 from pipeline.daemon.instance import read_instance
 from pipeline.daemon.planned_pauses import next_opening, read_user_pause
-from pipeline.inbox.backlog import count_backlog
+from pipeline.daemon.preview import preview
+from pipeline.errors import PipelineError
+from pipeline.inbox.backlog import count_backlog, count_not_taken
 from pipeline.inbox.quarantine import quarantined_photos
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair, SeenFile
-from pipeline.monitoring.counts import count_all
+from pipeline.monitoring.counts import count_all, planned_facts
 from pipeline.monitoring.health import find_trouble
 from pipeline.system.clock import MACHINE_ZONE
-from pipeline.system.text import encodable, format_duration, visible
+from pipeline.system.text import encodable, format_count, format_duration, visible
 
 MAX_RECENT = 10
 # What the running instance reports about its queue; null while no instance runs.
 QUEUE_KEYS = (
     "queued",
+    "waiting",
     "settling",
     "slots",
     "left_out",
@@ -48,9 +51,14 @@ def status_report(loaded: Loaded) -> Report:
         backlog = count_backlog(loaded.config, ledger)
         states = ledger.counts()
         refusals, failed = _find_current_failures(loaded, ledger, backlog.trouble)
-        states[JobState.FAILED] = len(failed)
         instance = read_instance(loaded.config.state)
-        counts = count_all(states, len(refusals), instance)
+        planned = instance if instance or not backlog.whole else _plan(loaded, ledger)
+        states[JobState.SKIPPED] += states[JobState.FAILED] - len(failed)  # their photos are gone
+        states[JobState.FAILED] = len(failed)
+        refused = [seen.content for seen in refusals]
+        not_taken = count_not_taken(ledger, refused, loaded.config.quarantine)
+        counts = count_all(states, not_taken, planned, ledger.history.count_drafts())
+        pictures, photos, styles = ledger.history.count_pictures()
         progress = _take_progress(instance)
         begun = ledger.pairs(JobState.RUNNING)
         version_count, version_bytes = ledger.history.size_of_earlier()
@@ -65,9 +73,9 @@ def status_report(loaded: Loaded) -> Report:
             "queue": {key: (instance or {}).get(key) for key in QUEUE_KEYS},
             "waiting": {"files": backlog.waiting, "at_least": not backlog.whole},
             "trouble": "; ".join(filter(None, (backlog.trouble, _get_trouble(instance)))),
-            "jobs": {state.value: count for state, count in states.items()}
-            | {"queued": counts.queued, "running": counts.running},
+            "jobs": counts.by_state(states[JobState.STAGED]),
             "counts": counts.words(),
+            "pictures": {"pictures": pictures, "photos": photos, "styles": styles},
             "running": [
                 pair_row(pair, ledger) | {"progress": (progress or {}).get(pair.job)}
                 for pair in begun
@@ -91,6 +99,17 @@ def status_report(loaded: Loaded) -> Report:
         }
 
 
+def _plan(loaded: Loaded, ledger: Ledger) -> Report | None:
+    """What the next `run` will find to do, of the photos examined so far; None: it cannot start."""
+    begun = {(p.content, p.style) for p in ledger.pairs(JobState.RUNNING, JobState.STAGED)}
+    try:
+        found = preview(loaded, only="").plan  # reads no photo
+    except PipelineError:
+        return None
+    due = sum((p.content, p.style) not in begun for p in found.pairs if p.due)
+    return planned_facts(due, found.waiting, found.again)
+
+
 def _find_current_failures(
     loaded: Loaded, ledger: Ledger, trouble: str
 ) -> tuple[list[SeenFile], list[Pair]]:
@@ -101,7 +120,7 @@ def _find_current_failures(
     exists = partial(
         still_exists, loaded.config, quarantined_photos(loaded.config.quarantine, ledger)
     )
-    gone = {seen.content for seen in refusals if seen.status == "failed"}
+    gone = {seen.content for seen in refusals}
     gone = {content for content in gone if not exists(content)}
     kept = [seen for seen in refusals if seen.content not in gone]
     return kept, [pair for pair in failed if exists(pair.content)]
@@ -161,6 +180,9 @@ def status_text(report: Report) -> str:
     if report["trouble"]:
         lines.append(report["trouble"])
     lines.append(report["counts"])
+    if (pictures := report["pictures"])["pictures"]:
+        parts = [format_count(pictures[f"{noun}s"], noun) for noun in ("picture", "photo", "style")]
+        lines.append(f"{parts[0]} of {parts[1]} in {parts[2]}")
     waiting = report["waiting"]
     if waiting["files"]:
         least = "at least " if waiting["at_least"] else ""

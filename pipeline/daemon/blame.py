@@ -6,7 +6,7 @@ with the package. If the check succeeds, the pair is tried once more, and fails 
 the check fails too, no photo is to blame: all pairs of the recipe wait, and are tried again later.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from pipeline.config.manifest import starter_styles
@@ -76,6 +76,10 @@ class WaitingRecipes(_Waits):
     def add(self, job: Job, why: str, wall: float) -> None:
         """Let the pairs of a job's recipe wait, longer each time."""
         self.put(job.recipe.digest, job.style, why, wall)
+
+    def count(self, jobs: Iterable[Job]) -> int:
+        """How many of some jobs wait."""
+        return sum(job in self for job in jobs) if self._waits else 0
 
     def must_wait(self, job: Job, wall: float) -> bool:
         """Whether a job may not start now."""

@@ -93,6 +93,7 @@ class Bookkeeping:
         self.ledger.close_missing(gone.present)
         lines = {name: _file_line(_removed(name), self.run_id, wall) for name in gone.files}
         self.ledger.files.forget_refusals(gone.present, lines)
+        self.view.tally.keep_files(gone.present, gone.files)
         for pair in gone.pairs:
             line = _file_line(_removed(pair.content), self.run_id, wall) | {
                 "event": "job_skipped",
@@ -102,6 +103,7 @@ class Bookkeeping:
                 "recipe": pair.recipe,
             }
             self.ledger.skip_removed(pair, _REMOVED, line)
+            self.view.tally.correct(pair.content, pair.style, "skipped")
 
     def settle(self, result: JobResult, wall: float) -> None:
         """Record that a pair has ended without pictures."""
@@ -247,6 +249,7 @@ class Bookkeeping:
             return False
         if staged.restores:
             note("restored", content=staged.content, style=staged.style, job=staged.job)
+            self.view.tally.correct(staged.content, staged.style, "done")
         else:
             self._report(staged, line, wall)
         return bool(line.get("draft"))

@@ -53,5 +53,6 @@ class FindingsRecorder:
         if isinstance(file, Accepted):
             files = self._bookkeeping.ledger.files
             files.record_hash(file.content, file.version, file.sha256)
+            self._bookkeeping.view.tally.accept(file.content)
         else:
             self._bookkeeping.refuse(file, wall)

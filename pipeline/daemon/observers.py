@@ -17,7 +17,9 @@ from pipeline.config.model import Config
 from pipeline.daemon.fault_pauses import measure_space
 from pipeline.daemon.instance import InstanceRecord
 from pipeline.daemon.service import Service
+from pipeline.inbox.backlog import count_not_taken
 from pipeline.jobs.job import JobState
+from pipeline.monitoring.counts import Counts, count_all, planned_facts
 from pipeline.monitoring.digest import Batch, Digest, Why
 from pipeline.monitoring.health import HealthMonitor
 from pipeline.monitoring.journal import Journal, note
@@ -27,7 +29,8 @@ from pipeline.monitoring.view import Lane, View
 Line = dict[str, Any]
 RECORD_SECONDS = 2.0
 STATUS_SECONDS = 5.0
-BATCH_FACTS = ("why", "done", "failed", "skipped", "failures", "pairs_per_hour")  # for the journal
+# Of the digest, for the journal.
+BATCH_FACTS = ("why", "done", "failed", "skipped", "not_taken", "failures", "pairs_per_hour")
 
 
 class Observers:
@@ -157,7 +160,7 @@ class Observers:
         """Report the end of the loop; wait for the batch hook until ``hurry`` says not to."""
         why: Why = "stopped" if stopped else "run_ended"
         with self._errors_noted():
-            self._notify(service, self.batch.end(why, time.time()))
+            self._notify(service, self.batch.end(why, service.view.tally, time.time()))
         until = time.monotonic() + service.hooks.timeout_seconds + 1
         while service.hooks.busy and time.monotonic() < until and not hurry():
             service.hooks.step(time.monotonic())
@@ -165,17 +168,8 @@ class Observers:
         with self._errors_noted():
             if self.exporter:
                 self._export(service, True, float("inf"), time.time())
-        view = service.view
-        note(
-            "stop",
-            command=self.command,
-            why=why,
-            done=view.done,
-            failed=view.failed,
-            skipped=view.skipped,
-            not_taken=view.not_taken,
-            lost_lines=self.journal.lost,
-        )
+        facts: dict[str, Any] = service.view.counts.ended()
+        note("stop", command=self.command, why=why, **facts, lost_lines=self.journal.lost)
 
     def _notify(self, service: Service, digest: Digest | None) -> None:
         if digest:
@@ -223,7 +217,8 @@ class Observers:
         if now < float("inf"):
             exporter.update(service.view, now, wall)
         if exporter.is_due(now):
-            exporter.update_totals(service.ledger.counts(), _free(self.config))
+            counts, staged = count_studio(service)
+            exporter.update_totals(counts, _free(self.config), staged)
 
 
 def _exporter(config: Config) -> Any:
@@ -258,6 +253,7 @@ def _work_facts(service: Service, wall: float) -> dict[str, Any]:
         "version": __version__,
         "ticked": round(wall, 1),
         **asdict(view.counts),
+        **_planned_facts(service),
         "slots": service.executor.slots,
         "left_out": service.executor.trouble,
         "busy": view.counts.running,
@@ -265,6 +261,24 @@ def _work_facts(service: Service, wall: float) -> dict[str, Any]:
         "seconds_left": None if pace.seconds_left is None else round(pace.seconds_left, 1),
         "lanes": [_lane(lane) for lane in view.working],
     }
+
+
+def _planned_facts(service: Service) -> dict[str, Any]:
+    """What `count_all` needs of the plan, besides the view's counts."""
+    if service.again is None:
+        return {}
+    view = service.view
+    return planned_facts(view.counts.queued, view.waiting, service.again)
+
+
+def count_studio(service: Service) -> tuple[Counts, int]:
+    """All pairs and files of the studio; and how many pairs are being written."""
+    ledger, config = service.ledger, service.config
+    states, drafts = ledger.counts(), ledger.history.count_drafts()
+    facts = {**_planned_facts(service), "busy": service.view.counts.running}
+    refused = [seen.content for seen in ledger.files.refusals()]
+    not_taken = count_not_taken(ledger, refused, config.quarantine)
+    return count_all(states, not_taken, facts, drafts), states[JobState.STAGED]
 
 
 def _lane(lane: Lane) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from pipeline.jobs.recipe import forget_digest
 from pipeline.jobs.retry_policy import MACHINE_REASONS
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair
+from pipeline.monitoring.counts import DRAFT, EndState, PairKey
 from pipeline.monitoring.rates import Work, work_of
 
 # Seconds between two plans while many new files are examined; twice as long for a queue of 1000
@@ -74,6 +75,8 @@ class Plan:
     duplicates: list[JobResult]  # pairs to be linked to the pictures of the same photo
     returned: set[tuple[str, str]]  # photos (content, SHA-256) that had left, and are back
     ended: list[str]  # photos whose pairs have all ended: their originals are to be handled
+    again: dict[PairKey, EndState]  # pairs to do that have ended before, and how
+    waiting: int = 0  # pairs that wait for their style, and have not ended
     replaced: Replacing | None = None  # of the first plan: finished pictures that it replaces
 
 
@@ -105,6 +108,7 @@ class Planner:
         self._basis: object = None
         self._ended: set[tuple[str, str]] = set()  # versions of photos that were given as ended
         self._planned_at = float("-inf")
+        self._are_drafts: dict[str, bool] = {}  # by job, of finished pairs
 
     def is_unfinished(self, held: Collection[str] = ()) -> bool:
         """Whether another look or plan may find more to do.
@@ -245,7 +249,8 @@ class Planner:
         """
         photos, refused = self.intake.photos()
         finished = self.ledger.finished()
-        pairs = self._plan_pairs(photos, self.ledger.known(), finished)
+        known = self.ledger.known()
+        pairs = self._plan_pairs(photos, known, finished)
         if self._drafts:
             pairs = draft_first(pairs, self._without_draft(pairs))
         wanted = [p.job for p in pairs if p.due and p.job and p.job.id not in running]
@@ -260,6 +265,8 @@ class Planner:
             duplicates=self._duplicates(pairs, finished),
             returned=self._returned(photos),
             ended=self._newly_ended(pairs),
+            again=self._to_do_again(pairs, known),
+            waiting=self._count_waiting(pairs, known),
             replaced=self._replaced(pairs),
         )
         self._planned_at, self.stale = now, False
@@ -274,6 +281,37 @@ class Planner:
         recipe_of = self.intake.recipes.recipe_if_readable
         stands: DraftStands | None = self._draft_stands if self.config.first == "draft" else None
         return plan_jobs(photos, self.manifest, recipe_of, known, finished, stands)
+
+    def _to_do_again(
+        self, pairs: Iterable[Planned], known: Mapping[PairKey, KnownPair]
+    ) -> dict[PairKey, EndState]:
+        """How the pairs that are due, or whose draft waits for its style, have ended before."""
+        again: dict[PairKey, EndState] = {}
+        for pair in pairs:
+            before = known.get((pair.content, pair.style))
+            if pair.job and before:
+                before = before.for_photo(pair.job.sha256)
+            state = self._ended_as(before) if before else None
+            if state and (pair.due or (pair.why == "style waits" and state == DRAFT)):
+                again[pair.content, pair.style] = state
+        return again
+
+    def _count_waiting(self, pairs: Iterable[Planned], known: Mapping[PairKey, KnownPair]) -> int:
+        """How many pairs wait for their style; one that is done or has failed does not."""
+        waiting = [pair for pair in pairs if pair.why == "style waits"]
+        before = [(pair, known.get((pair.content, pair.style))) for pair in waiting]
+        return sum(not one or self._ended_as(one) in (None, DRAFT) for pair, one in before)
+
+    def _ended_as(self, before: KnownPair) -> EndState | None:
+        if before.state is JobState.FAILED:
+            return "failed"
+        if before.state is JobState.SKIPPED:
+            return "skipped"
+        if before.state is not JobState.DONE:
+            return None
+        if before.job not in self._are_drafts:  # all at once: after a new recipe they are many
+            self._are_drafts |= {before.job: False} | self.ledger.history.are_drafts()
+        return DRAFT if self._are_drafts[before.job] else "done"
 
     def _draft_stands(self, job: Job) -> bool:
         """Whether the draft that a job replaces is in the outbox; a result deleted stays so."""

@@ -14,7 +14,7 @@ from pipeline.config.model import Config, changed_at_start
 from pipeline.daemon.instance import InstanceRecord, instance_lock, outbox_lock
 from pipeline.daemon.observers import Observers
 from pipeline.daemon.planned_pauses import PlannedPauses
-from pipeline.daemon.run_statistics import describe_summary
+from pipeline.daemon.run_statistics import describe_results, describe_summary
 from pipeline.daemon.service import Service
 from pipeline.daemon.signals import StopRequests, stop_requests
 from pipeline.errors import BusyError, ConfigError, DiskFullError, PipelineError
@@ -354,7 +354,7 @@ def _final_message(service: Service, view: View, stop: StopRequests) -> str:
     if service.planned_pause:
         waits = service.works().total()
         return f"{service.pause_reason}; {waits} pair{'s' * (waits != 1)} left"
-    if view.ended:
+    if view.results:
         return ""
     ledger = service.ledger
     files = sum(file.status == "failed" for file in ledger.files.refusals())
@@ -366,7 +366,7 @@ def _final_message(service: Service, view: View, stop: StopRequests) -> str:
 def _exit_code(view: View, stop: StopRequests, keep_going: bool) -> int:
     if stop.count and not _is_clean_stop(stop, keep_going):
         return 130
-    return 1 if view.failed or view.failed_files else 0
+    return 1 if view.tally.any_failed else 0
 
 
 def _is_clean_stop(stop: StopRequests, keep_going: bool) -> bool:
@@ -385,8 +385,7 @@ def print_run_event(event: dict[str, Any], dashboard: Dashboard) -> None:
         if found.pairs:
             dashboard.line(found.words())
         return
-    counts = ", ".join(f"{event[status]} {status}" for status in ("done", "failed", "skipped"))
-    for line in (f"bulk run ended: {counts}", *describe_summary(event)):
+    for line in (f"bulk run ended: {describe_results(event)}", *describe_summary(event)):
         dashboard.line(line)
 
 

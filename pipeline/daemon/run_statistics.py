@@ -3,9 +3,11 @@
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.jobs.job import Job, JobResult, Progress
+from pipeline.monitoring.counts import Counts, count_codes, count_ended
 from pipeline.monitoring.estimate import Estimate, Works, estimate_work, pairs_per_hour
 from pipeline.monitoring.rates import Rates, Work, work_of, works_of
 from pipeline.monitoring.view import View
@@ -43,7 +45,7 @@ class RunStatistics:
         """Start again for another bulk run."""
         self.figures = RunFigures()
         self.started = False
-        self._before = _counts(self.view)
+        self._mark = self.view.tally.mark
 
     def start(self, works: Works) -> None:
         """Report the estimate, unless that was done before."""
@@ -60,11 +62,6 @@ class RunStatistics:
             if now >= self._saved_at + SAVE_SECONDS:
                 self._saved_at = now
                 self.rates.save()
-
-    def add_line(self, line: Line) -> None:
-        """Count the failures in the run log, line by line."""
-        if line["status"] == "failed":
-            self.figures.codes[line["error"]["code"]] += 1
 
     def update_view(self, works: Works, running: Collection[tuple[str, Job]], now: float) -> None:
         """Update the view's throughput and the time left for the whole queue."""
@@ -87,10 +84,9 @@ class RunStatistics:
         self.on_run({"event": "bulk_ended", **self.summary()})
 
     def summary(self) -> dict[str, Any]:
-        """The counts of results, and the figures of :class:`RunFigures`."""
-        after = _counts(self.view)
-        counts = {status: after[status] - self._before[status] for status in after}
-        return counts | self.figures.summary(self.slots())
+        """The results, each pair and file once, and the figures of :class:`RunFigures`."""
+        ends = self.view.tally.since(self._mark)
+        return count_ended(ends).ended() | self.figures.summary(self.slots(), count_codes(ends))
 
     def _note_pace(
         self, running: Collection[tuple[str, Job]], reports: Mapping[str, Progress]
@@ -112,29 +108,19 @@ class RunStatistics:
         return estimate_work(works, self._seconds_of, self.slots())
 
 
-def _counts(view: View) -> dict[str, int]:
-    """Results by their status in the run log: those of files, too."""
-    skipped_files = view.not_taken - view.failed_files
-    return {
-        "done": view.done,
-        "failed": view.failed + view.failed_files,
-        "skipped": view.skipped + skipped_files,
-    }
-
-
+NONE: Mapping[str, int] = MappingProxyType({})
 LATEST = 50  # the throughput is that of this many results
 SLOWEST = 3  # jobs listed in the summary
 
 
 class RunFigures:
-    """Throughput, load and failures of one run. Times are monotonic seconds."""
+    """Throughput and load of one run. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._began: float | None = None  # when the first job began
         self._ends: deque[float] = deque(maxlen=LATEST)
         self._slowest: list[tuple[float, str, str]] = []
         self._busy = 0.0
-        self.codes: Counter[str] = Counter()
 
     def begin(self, now: float) -> None:
         """Note when the first job begins."""
@@ -164,8 +150,13 @@ class RunFigures:
             return None
         return min(1.0, self._busy / (self._ends[-1] - self._began) / max(1, slots))
 
-    def summary(self, slots: int) -> dict[str, Any]:
-        """The run in figures, for ``--json`` and :func:`describe_summary`."""
+    def summary(self, slots: int, failures: Mapping[str, int] = NONE) -> dict[str, Any]:
+        """The run in figures, for ``--json`` and :func:`describe_summary`.
+
+        Args:
+            slots: How many jobs run at a time.
+            failures: How many pairs and files have failed, by reason code.
+        """
         rate, busy = self.per_hour(), self.busy(slots)
         return {
             "per_hour": rate and round(rate, 1),
@@ -174,8 +165,14 @@ class RunFigures:
                 {"content": content, "style": style, "seconds": round(seconds, 3)}
                 for seconds, content, style in self._slowest
             ],
-            "failures": dict(self.codes.most_common()),
+            "failures": dict(failures),
         }
+
+
+def describe_results(summary: Mapping[str, Any]) -> str:
+    """How the pairs and files of a run have ended, in one line."""
+    names = ("done", "failed", "skipped", "not_taken")
+    return Counts(**{name: summary[name] for name in names}).results() or "0 done"
 
 
 def describe_summary(summary: Mapping[str, Any]) -> list[str]:

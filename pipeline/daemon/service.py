@@ -36,6 +36,7 @@ from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.jobs.job import Job, JobResult, JobState, Progress
 from pipeline.jobs.retry_policy import MAX_ATTEMPTS
 from pipeline.ledger.ledger import Ledger
+from pipeline.monitoring.counts import EndState, PairKey
 from pipeline.monitoring.hooks import HookRunner
 from pipeline.monitoring.journal import note
 from pipeline.monitoring.rates import Rates, Work, rates_file
@@ -100,6 +101,9 @@ class Service:
         self._on_run = on_run
         self.outcomes = Outcomes(self.bookkeeping, self.checkpoints)
         self.events = self.outcomes.events
+        # Pairs to do that have ended before, and how; None before the first plan.
+        self.again: dict[PairKey, EndState] | None = None
+        self._waiting = 0  # pairs that wait for their style, and are not in the queue
         self._ended: deque[str] = deque()  # photos whose originals are to be finished
         self._apply(config, manifest)
         self.findings = FindingsRecorder(config.inbox, self.bookkeeping)
@@ -198,7 +202,9 @@ class Service:
 
     def _show(self, now: float) -> None:
         """Fill the dashboard's view."""
-        self.view.queued, self.view.settling = len(self.queue), self.planner.settling
+        held = self.outcomes.waiting_recipes.count(self.queue)
+        self.view.queued, self.view.waiting = len(self.queue) - held, self._waiting + held
+        self.view.settling = self.planner.settling
         self.view.message = self._status_line()
         self.statistics.update_view(self.queue.works, self.executor.running(), now)
 
@@ -360,6 +366,8 @@ class Service:
         planned = {pair.job.id for pair in plan.pairs if pair.job}
         self.bookkeeping.waiting.keep_only(planned | staged)
         self._ended.extend(plan.ended)
+        self.again, self._waiting = plan.again, plan.waiting
+        self.view.tally.follow_plan(plan.pairs)
         self.findings.add(Findings(files=deque([*plan.accepted, *plan.refused])), wall)
         for duplicate in plan.duplicates:
             self.bookkeeping.settle(duplicate, wall)
@@ -452,14 +460,15 @@ class Service:
         self.outcomes.remember_version(begun, self.planner.version(begun.content))
         self._submit(begun, staging)
         self.begun += 1
+        if self.again:
+            self.again.pop((begun.content, begun.style), None)
         self.statistics.figures.begin(now)
         device = next((d for d, running in self.executor.running() if running == begun), "")
         self.view.begin_job(begun.id, begun.content, begun.style, device, draft=begun.draft)
 
     def _report_line(self, line: Line) -> None:
-        if not line.get("draft"):
+        if not line.get("draft") or line["status"] != "done":
             self.hooks.queue_result(line)
-        self.statistics.add_line(line)
         self._on_line(line)
 
     def _unrecorded(self) -> list[Job]:

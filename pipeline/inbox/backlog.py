@@ -1,14 +1,16 @@
-"""Counts the photos in the inbox that were not begun yet, in bounded time: for `status`."""
+"""Counts the files of the inbox that have no pair: not begun yet, or refused."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.config.model import Config
 from pipeline.config.regions.mask_files import mask_name
 from pipeline.config.sidecar import is_side_file
 from pipeline.errors import InboxError
 from pipeline.inbox.mount_guard import recognise
+from pipeline.inbox.quarantine import quarantined_photos
 from pipeline.inbox.tree import InboxTree, Refused
 from pipeline.ledger.ledger import Ledger
 from pipeline.system.file_version import Stamp
@@ -49,6 +51,19 @@ def count_backlog(
     except InboxError as error:
         return Backlog(0, False, str(error))
     return Backlog(new, not tree.hidden and not late)
+
+
+def count_not_taken(ledger: Ledger, refused: Iterable[str], quarantine: Path) -> int:
+    """Count the files in inbox and quarantine that became no pair.
+
+    Args:
+        ledger: Knows all pairs.
+        refused: Refused files of the inbox.
+        quarantine: The folder. A photo in it may have failed as one or several pairs.
+    """
+    aside = {file.content for file in quarantined_photos(quarantine, ledger)} - {*refused}
+    paired = {content for content, _ in ledger.known()} if aside else set()
+    return len({*refused} | (aside - paired))
 
 
 class _Known:

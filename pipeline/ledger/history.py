@@ -40,6 +40,20 @@ class History:
         ((count,),) = self._db.all(sql)
         return int(count)
 
+    def are_drafts(self) -> dict[str, bool]:
+        """Of the jobs of all current sets, whether each is a draft."""
+        sql = """SELECT job, instr(line, '"draft": true') > 0 FROM versions WHERE kept = 0"""
+        return {job: bool(draft) for job, draft in self._db.all(sql)}
+
+    def count_pictures(self) -> tuple[int, int, int]:
+        """How many current sets there are, of how many photos, in how many styles."""
+        sql = """
+            SELECT count(*), count(DISTINCT content), count(DISTINCT style)
+            FROM versions WHERE kept = 0
+            """
+        ((sets, photos, styles),) = self._db.all(sql)
+        return sets, photos, styles
+
     def is_draft(self, pair: Pair) -> bool:
         """Whether the pictures of a finished pair are a draft."""
         sql = "SELECT * FROM versions WHERE content = ? AND style = ? AND kept = 0 AND job = ?"

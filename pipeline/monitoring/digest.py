@@ -1,9 +1,10 @@
 """Summarizes a batch: all results from the first photo until the queue is empty."""
 
-from collections import Counter
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Literal
 
+from pipeline.monitoring.counts import PairKey, Tally, count_codes, count_ended
 from pipeline.monitoring.estimate import pairs_per_hour
 from pipeline.monitoring.view import View
 from pipeline.system.text import timestamp
@@ -16,7 +17,7 @@ Digest = dict[str, Any]
 
 
 class Batch:
-    """Collects results, and returns a digest once the queue has been empty for a while.
+    """Notes when results come, and returns a digest once the queue has been empty for a while.
 
     Args:
         quiet_seconds: How long it must be empty (``hooks.batch_seconds``).
@@ -24,30 +25,27 @@ class Batch:
 
     def __init__(self, quiet_seconds: float) -> None:
         self.quiet_seconds = quiet_seconds
+        self._mark = 0  # of the tally, at the end of the batch before
         self._reset()
 
     def _reset(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._codes: Counter[str] = Counter()
-        self._failed: list[Digest] = []
         self._pictures = 0
-        self._began = self._ended = 0.0
+        self._failures: dict[PairKey, Digest] = {}
+        self._began: float | None = None
+        self._ended = 0.0
         self._idle_since: float | None = None
         self._run = ""
 
     def add_line(self, line: Mapping[str, Any], wall: float) -> None:
-        """Add a line of the run log. ``wall``: seconds since 1970."""
-        if line.get("draft"):
+        """Note a line of the run log. ``wall``: seconds since 1970."""
+        if line.get("draft") and line["status"] == "done":
             return  # its full picture is still to come
-        if not self._counts:
+        if self._began is None:
             self._began = wall - float(line["seconds"])
         self._ended, self._idle_since, self._run = wall, None, line["run"]
-        self._counts[line["status"]] += 1
         self._pictures += line["status"] == "done"
         if line["status"] == "failed":
-            self._codes[line["error"]["code"]] += 1
-            if len(self._failed) < MAX_FAILED:
-                self._failed.append(_failure(line))
+            self._failures[line["content"], line["style"] or ""] = _failure(line)
 
     def check(self, view: View, held: bool, now: float, wall: float) -> Digest | None:
         """Return the digest when the batch has just ended; otherwise None.
@@ -62,12 +60,23 @@ class Batch:
             self._idle_since = None
             return None
         self._idle_since = now if self._idle_since is None else self._idle_since
-        return self.end("drained", wall) if now - self._idle_since >= self.quiet_seconds else None
+        quiet = now - self._idle_since >= self.quiet_seconds
+        return self.end("drained", view.tally, wall) if quiet else None
 
-    def end(self, why: Why, wall: float) -> Digest | None:
-        """End the batch and return its digest; None when nothing was rendered or failed."""
-        if not (self._counts["done"] or self._counts["failed"]):
+    def end(self, why: Why, tally: Tally, wall: float) -> Digest | None:
+        """End the batch and return its digest; None when nothing was rendered or failed.
+
+        Args:
+            why: Why it ends.
+            tally: How the pairs and files of the run have ended.
+            wall: Seconds since 1970.
+        """
+        ends = tally.since(self._mark) if self._began is not None else []
+        if self._began is None or not any(end.status in ("done", "failed") for end in ends):
             return None
+        self._mark = tally.mark
+        failed = [(end.content, end.style) for end in ends if end.status == "failed"]
+        found = (self._failures[pair] for pair in failed if pair in self._failures)
         lasted = max(self._ended - self._began, 0.001)
         rate = pairs_per_hour(self._pictures, lasted) or 0.0
         digest = {
@@ -78,9 +87,9 @@ class Batch:
             "began": timestamp(self._began),
             "ended": timestamp(self._ended),
             "seconds": round(lasted, 3),
-            **{status: self._counts[status] for status in ("done", "failed", "skipped")},
-            "failures": dict(self._codes.most_common()),
-            "first_failed": self._failed,
+            **count_ended(ends).ended(),
+            "failures": count_codes(ends),
+            "first_failed": list(islice(found, MAX_FAILED)),
             "pairs_per_hour": round(rate, 1),
         }
         self._reset()

@@ -21,7 +21,7 @@ from prometheus_client import (
 from pipeline import __version__
 from pipeline.config.sections import Metrics
 from pipeline.errors import ConfigError, Reason
-from pipeline.jobs.job import JobState
+from pipeline.monitoring.counts import Counts
 from pipeline.monitoring.view import View
 from pipeline.system.safe_files import error_text, opened, write_whole
 
@@ -31,6 +31,8 @@ MAX_DEVICES = 64  # further ones are summed up as "other"
 CAUSES = ("disk", "inbox", "outbox", "database", "machine", "person", "schedule")
 STATUSES = ("done", "failed", "skipped")
 MARK = b"# HELP pipeline_"  # the start of every metrics file of this program
+# What only ever grows counts lines, not pairs.
+OF_LINES = "since the start: lines of the run log; a pair painted again and a refused file count."
 FOREIGN = "a file that this program did not write has this name"
 
 
@@ -54,9 +56,10 @@ class Exporter:
         self._devices: set[str] = set()
         # A separate registry, so that two runs in one process do not share metrics.
         self.registry = registry = CollectorRegistry()
-        self.jobs = _gauge("jobs", "Pairs of photo and style in the ledger.", registry, "state")
-        self.results = _counter("results", "Results since the start.", registry, "status")
-        self.failures = _counter("failures", "Failures since the start.", registry, "code")
+        self.jobs = _gauge("jobs", "Pairs of photo and style, by state.", registry, "state")
+        self.not_taken = _gauge("files_not_taken", "Files refused, that became no pair.", registry)
+        self.results = _counter("results", f"Results {OF_LINES}", registry, "status")
+        self.failures = _counter("failures", f"Failures {OF_LINES}", registry, "code")
         self.seconds = Histogram(
             "pipeline_job_duration_seconds",
             "Time to paint a pair; size is the long side, rounded up.",
@@ -116,7 +119,7 @@ class Exporter:
 
     def count_line(self, line: Mapping[str, Any], wall: float) -> None:
         """Count a line of the run log; a draft counts when its full picture is finished."""
-        if line.get("draft"):
+        if line.get("draft") and line["status"] == "done":
             return
         self.results.labels(line["status"]).inc()
         if line["status"] == "failed":
@@ -144,10 +147,17 @@ class Exporter:
         self._next = now + self.options.seconds
         return True
 
-    def update_totals(self, jobs: Mapping[JobState, int], free: Mapping[str, float]) -> None:
-        """Set job counts and free space, and write the file."""
-        for state in JobState:
-            self.jobs.labels(state.value).set(jobs.get(state, 0))
+    def update_totals(self, counts: Counts, free: Mapping[str, float], staged: int = 0) -> None:
+        """Set the counts of all pairs and the free space, and write the file.
+
+        Args:
+            counts: All pairs and files of the studio.
+            free: Free bytes by folder.
+            staged: Pairs among the running ones that are being written.
+        """
+        for state, number in counts.by_state(staged).items():
+            self.jobs.labels(state).set(number)
+        self.not_taken.set(counts.not_taken)
         for folder, space in free.items():
             self.free.labels(folder).set(space)
         self._write()

@@ -5,11 +5,11 @@ the dashboard looks, see `terminal/frame.py`. To show a new value, add it to `Vi
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from pipeline.jobs.job import JobResult, Progress, Status
-from pipeline.monitoring.counts import Counts
+from pipeline.monitoring.counts import DRAFT, Counts, Tally
 from pipeline.monitoring.estimate import pairs_per_hour
 from pipeline.monitoring.terminal.preview import Preview
 from pipeline.system.text import format_count, format_duration
@@ -106,10 +106,7 @@ class Pace:
 
 @dataclass(slots=True)
 class View:
-    """Everything that is shown. Times are seconds since the epoch; None: not known yet.
-
-    What has ended (``done`` to ``failed_files``) is counted by ``add_result``.
-    """
+    """Everything that is shown. Times are seconds since the epoch; None: not known yet."""
 
     inbox: str = ""
     outbox: str = ""
@@ -119,12 +116,10 @@ class View:
     started_at: float = 0.0
     queued: int = 0
     settling: int = 0  # files that are still being written
-    done: int = 0
-    drafts: int = 0  # finished; they count as done once the full picture is
-    failed: int = 0
-    skipped: int = 0
-    not_taken: int = 0  # files that became no pair
-    failed_files: int = 0  # those among them that are at fault
+    waiting: int = 0  # pairs that wait for their style
+    results: int = 0  # all so far, also several of one pair
+    drafts: int = 0  # those among them that are drafts
+    tally: Tally = field(default_factory=Tally)  # how each pair ended; `add_result` fills it
     per_hour: float | None = None  # pairs
     seconds_left: float | None = None  # for the whole queue
     running: list[Lane] = field(default_factory=list)
@@ -134,20 +129,23 @@ class View:
 
     @property
     def ended(self) -> int:
-        """How many results this run has had."""
-        return self.done + self.drafts + self.failed + self.skipped + self.not_taken
+        """How many steps of the run have ended: pairs, files, and drafts."""
+        return sum(self.tally.counts().ended().values()) + self.drafts
+
+    @property
+    def done(self) -> int:
+        """How many pairs this run has painted in full."""
+        return self.tally.counts().done
 
     @property
     def counts(self) -> Counts:
         """What waits and runs now, and the results of this run."""
-        return Counts(
+        return replace(
+            self.tally.counts(),
             queued=self.queued + len(self.ahead),
             running=len(self.working),
-            done=self.done,
-            failed=self.failed,
-            skipped=self.skipped,
+            waiting=self.waiting,
             settling=self.settling,
-            not_taken=self.not_taken,
         )
 
     @property
@@ -227,23 +225,17 @@ class View:
         self.recent.append(result)
         if result.status == "failed":
             self.failures.append(result)
-        if not result.style:
-            self.not_taken += 1
-            self.failed_files += result.status == "failed"
-        elif result.status == "failed":
-            self.failed += 1
-        elif result.status == "skipped":
-            self.skipped += 1
-        elif result.draft:
-            self.drafts += 1
-        else:
-            self.done += 1
+        self.results += 1
+        is_draft = result.draft and result.status == "done"  # a failed one has no full picture
+        self.drafts += is_draft
+        status = DRAFT if is_draft else result.status
+        self.tally.add(result.content, result.style, status, result.code)
 
 
 def summarize_run(view: View, now: float) -> str:
     """Summarize the run in one line."""
-    if not view.ended:
+    results = view.counts.results() or (format_count(view.drafts, "draft") if view.drafts else "")
+    if not results:
         return view.message or "nothing was done"
-    results = view.counts.results() or format_count(view.drafts, "draft")
     where = f"; saved to {view.outbox}" if view.done or view.drafts else ""
     return f"{results} in {format_duration(now - view.started_at)}{where}"

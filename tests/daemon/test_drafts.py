@@ -246,3 +246,13 @@ def test_no_hook_runs_for_a_draft_and_the_gallery_names_it(make_studio, tmp_path
     last = chunk.read_text().splitlines()[-2]
     assert "draft" not in json.loads(last)
     assert seen.exists()
+
+
+def test_a_failed_draft_runs_the_hook_of_failures(make_studio, tmp_path):
+    """No full picture follows it."""
+    studio = make_studio(DRAFTS + f"hooks: {{on_failed: [touch, {tmp_path}/told]}}\n")
+    studio.put("a.png")
+    studio.until_running()
+    studio.fail(Reason.ENGINE_ERROR)
+    studio.until_idle()
+    assert (tmp_path / "told").exists()

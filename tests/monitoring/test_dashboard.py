@@ -3,9 +3,11 @@
 import io
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.stock import make_job
 from support.views import BLUE, HOSTILE, NOW, RED, a_picture, a_view, progress
 
 from pipeline.config.enhancement import Enhance
@@ -13,6 +15,7 @@ from pipeline.config.transfer import Transfer
 from pipeline.errors import Failure, Reason
 from pipeline.jobs.job import Job, JobResult, Output
 from pipeline.jobs.recipe import Recipe
+from pipeline.monitoring.counts import Counts
 from pipeline.monitoring.terminal.dashboard import Dashboard, Live, Result, View
 from pipeline.monitoring.terminal.frame import Painter, draw_half_block, draw_picture
 from pipeline.monitoring.terminal.screen import Screen
@@ -29,11 +32,12 @@ def test_a_result_ends_its_lane_and_is_counted():
     """done, failed and skipped count up; only failures are kept with their reasons."""
     view = View()
     done, failed = a_result("done"), a_result("failed", Failure(Reason.TRUNCATED, "it ends early"))
+    failed = replace(failed, job=make_job("b.jpg"))
     view.begin_job(done.job.id, "a.jpg", "mosaic")
     view.end_job(done, NOW)
     view.end_job(failed, NOW)
     assert view.running == []
-    assert (view.done, view.failed, view.skipped, view.ended) == (1, 1, 0, 2)
+    assert (view.counts, view.ended) == (Counts(done=1, failed=1), 2)
     assert [(failure.code, failure.message) for failure in view.failures] == [
         ("truncated", "it ends early")
     ]
@@ -72,6 +76,7 @@ def test_without_a_terminal_there_are_plain_lines():
     """Start, result, failure, skip and summary: one timestamped line each, nothing twice."""
     file, view = Sheet(), View(outbox="outbox", message="watching", started_at=NOW)
     done, failed = a_result("done"), a_result("failed", Failure(Reason.TRUNCATED, "it ends early"))
+    failed = replace(failed, job=make_job("b.jpg"))
     job = done.job.id
     with Dashboard(file, clock=lambda: NOW + 9) as dashboard:
         dashboard.update(view, NOW)
@@ -90,7 +95,7 @@ def test_without_a_terminal_there_are_plain_lines():
         "info     watching",
         f"started  a.jpg x mosaic [{job}] on cpu",
         f"done     a.jpg x mosaic [{job}] in 61.2 s: a--mosaic.png",
-        f"failed   a.jpg x mosaic [{job}] truncated: it ends early",
+        f"failed   b.jpg x mosaic [{failed.job.id}] truncated: it ends early",
         "skipped  x.txt unsupported_format: text",
         "info     reading the styles again",
         "summary  1 done, 1 failed, 1 file not taken in 0:09; saved to outbox",

@@ -10,7 +10,7 @@ from pipeline.jobs.job import Progress
 from pipeline.monitoring.digest import MAX_FAILED, Batch
 from pipeline.monitoring.health import FAILING, GRACE_SECONDS, HealthMonitor, find_trouble
 from pipeline.monitoring.systemd import Notifier
-from pipeline.monitoring.view import View
+from pipeline.monitoring.view import Result, View
 
 NOW = 1_700_000_000.0
 
@@ -31,6 +31,13 @@ def a_line(status: str = "done", code: str = "", content: str = "a.jpg") -> dict
         "status": status, "content": content, "style": "ink", "seconds": 10.0, "error": error,
         "run": "r",
     }  # fmt: skip
+
+
+def report(batch: Batch, view: View, line: dict, at: float) -> None:
+    """A result, as the service reports it: to the view first, then as a line."""
+    code = line["error"]["code"] if line["error"] else ""
+    view.add_result(Result(at, line["content"], line["style"], line["status"], code=code))
+    batch.add_line(line, at)
 
 
 # --- the health ------------------------------------------------------------------------------
@@ -178,10 +185,11 @@ def test_a_manager_that_is_gone_or_deaf_stops_nothing(tmp_path, manager):
 def test_a_batch_is_told_once_when_nothing_has_been_left_for_a_while():
     """Counts, reasons, the first failed files, pairs an hour; then a new batch begins."""
     batch, view = Batch(10.0), View(queued=1)
-    batch.add_line(a_line(), NOW + 10)
+    report(batch, view, a_line(), NOW + 10)
     assert batch.check(view, False, 0.0, NOW + 10) is None
-    batch.add_line(a_line("failed", "truncated", "half.jpg"), NOW + 20)
-    batch.add_line(a_line(), NOW + 3600)
+    report(batch, view, a_line("failed", "truncated", "half.jpg"), NOW + 20)
+    report(batch, view, a_line("failed", "stalled", "b.jpg"), NOW + 30)
+    report(batch, view, a_line(content="b.jpg"), NOW + 3600)  # tried again
     view.queued = 0
     assert batch.check(view, False, 100.0, NOW) is None
     assert batch.check(view, False, 109.0, NOW) is None
@@ -189,45 +197,49 @@ def test_a_batch_is_told_once_when_nothing_has_been_left_for_a_while():
     assert digest is not None
     assert digest["why"] == "drained"
     assert (digest["done"], digest["failed"], digest["skipped"]) == (2, 1, 0)
+    assert digest["not_taken"] == 0
     assert digest["failures"] == {"truncated": 1}
     assert digest["first_failed"] == [
         {"content": "half.jpg", "style": "ink", "code": "truncated", "message": "as told"}
     ]
     assert (digest["seconds"], digest["pairs_per_hour"]) == (3600, 2)
     assert batch.check(view, False, 999.0, NOW) is None
-    batch.add_line(a_line(), NOW + 9000)
-    again = batch.end("stopped", NOW + 9000)
+    report(batch, view, a_line(), NOW + 9000)
+    again = batch.end("stopped", view.tally, NOW + 9000)
     assert again is not None
     assert (again["done"], again["failed"]) == (1, 0)
 
 
 def test_a_batch_goes_on_while_work_waits():
     """For a disk, for a file still being written, for an hour of the schedule."""
-    batch = Batch(5.0)
-    batch.add_line(a_line(), NOW)
+    batch, view = Batch(5.0), View()
+    report(batch, view, a_line(), NOW)
     for second in range(100):
-        assert batch.check(View(), True, second, NOW) is None
+        assert batch.check(view, True, second, NOW) is None
+    view.settling = 1
     for second in range(100, 200):
-        assert batch.check(View(settling=1), False, second, NOW) is None
-    assert batch.check(View(), False, 300.0, NOW) is None
-    assert batch.check(View(), False, 305.0, NOW)
+        assert batch.check(view, False, second, NOW) is None
+    view.settling = 0
+    assert batch.check(view, False, 300.0, NOW) is None
+    assert batch.check(view, False, 305.0, NOW)
 
 
 def test_files_that_are_none_of_ours_make_no_batch():
-    batch = Batch(0.0)
-    batch.add_line(a_line("skipped", "no_match"), NOW)
-    assert batch.check(View(), False, 1.0, NOW) is None
+    batch, view = Batch(0.0), View()
+    report(batch, view, a_line("skipped", "no_match"), NOW)
+    assert batch.check(view, False, 1.0, NOW) is None
 
 
 def test_ten_thousand_failures_make_a_short_digest():
     """A pipe takes it without anybody reading."""
     import json
 
-    batch = Batch(0.0)
+    batch, view = Batch(0.0), View()
     for number in range(10_000):
         line = a_line("failed", "truncated", f"{'東' * 5000}{number}.jpg")
-        batch.add_line(line | {"error": {"code": "truncated", "message": "東" * 5000}}, NOW)
-    digest = batch.end("run_ended", NOW)
+        error = {"code": "truncated", "message": "東" * 5000}
+        report(batch, view, line | {"error": error}, NOW)
+    digest = batch.end("run_ended", view.tally, NOW)
     assert digest is not None
     assert digest["failures"] == {"truncated": 10_000}
     assert len(digest["first_failed"]) == MAX_FAILED

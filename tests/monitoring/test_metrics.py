@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from pipeline.config.sections import Metrics
 from pipeline.errors import ConfigError
-from pipeline.jobs.job import JobState, Progress
+from pipeline.jobs.job import Progress
+from pipeline.monitoring.counts import Counts
 from pipeline.monitoring.metrics import MAX_DEVICES, Exporter
 from pipeline.monitoring.view import View
 
@@ -42,7 +43,7 @@ def figures(text: str) -> dict[str, dict[tuple[str, ...], float]]:
 
 
 def written(exporter: Exporter) -> dict[str, dict[tuple[str, ...], float]]:
-    exporter.update_totals({JobState.DONE: 5, JobState.FAILED: 1}, {"outbox": 1e9})
+    exporter.update_totals(Counts(done=5, failed=1, not_taken=2), {"outbox": 1e9})
     assert exporter.options.file is not None
     return figures(exporter.options.file.read_text())
 
@@ -68,6 +69,7 @@ def test_results_failures_and_times_are_counted(exporter):
     assert found["pipeline_last_success_timestamp_seconds"] == {(): NOW + 1}
     assert found["pipeline_jobs"]["done",] == 5
     assert found["pipeline_jobs"]["queued",] == 0
+    assert found["pipeline_files_not_taken"] == {(): 2}
     assert found["pipeline_disk_free_bytes"] == {("outbox",): 1e9}
     assert found["pipeline_build_info"]
 
@@ -126,10 +128,10 @@ def test_the_file_is_replaced_whole_and_leaves_nothing_beside_it(exporter, tmp_p
 def test_a_folder_that_is_gone_costs_figures_and_nothing_else(tmp_path):
     """The trouble is said, and over once the folder is back."""
     exporter = Exporter(Metrics(file=tmp_path / "gone" / "pipeline.prom"), "draft")
-    exporter.update_totals({}, {})
+    exporter.update_totals(Counts(), {})
     assert "metrics.file" in exporter.trouble
     (tmp_path / "gone").mkdir()
-    exporter.update_totals({}, {})
+    exporter.update_totals(Counts(), {})
     assert exporter.trouble == ""
 
 
@@ -139,13 +141,13 @@ def test_a_file_of_somebody_else_is_never_replaced_by_figures(tmp_path, content)
     file = tmp_path / "notes.txt"
     exporter = Exporter(Metrics(file=file), "draft")
     file.write_text(content)
-    exporter.update_totals({}, {})
+    exporter.update_totals(Counts(), {})
     assert "metrics.file" in exporter.trouble
     with pytest.raises(ConfigError, match=r"metrics.file: .*notes.txt"), exporter:
         pass
     assert file.read_text() == content
     file.unlink()
-    exporter.update_totals({}, {})
+    exporter.update_totals(Counts(), {})
     assert exporter.trouble == ""
     with exporter:
         pass
@@ -158,7 +160,7 @@ def test_figures_do_not_replace_what_is_no_file(tmp_path, kind):
     file, elsewhere = tmp_path / "pipeline.prom", tmp_path / "elsewhere"
     os.mkfifo(file) if kind == "pipe" else file.symlink_to(elsewhere)
     with Exporter(Metrics(file=file), "draft") as exporter:
-        exporter.update_totals({}, {})
+        exporter.update_totals(Counts(), {})
         assert "metrics.file" in exporter.trouble
     assert file.is_fifo() or file.is_symlink()
     assert not elsewhere.exists()

@@ -44,8 +44,8 @@ function holdPlace(now) {
 }
 
 // The words of the dashboard and of `status`.
-function nowInWords({ message, running, queued, settling }) {
-  const parts = [[queued, "queued"], [running, "running"], [settling, "settling"]]
+function nowInWords({ message, running, queued, waiting, settling }) {
+  const parts = [[queued, "queued"], [running, "running"], [waiting, "waiting for a style"], [settling, "settling"]]
     .filter(([number]) => number).map(([number, word]) => `${number.toLocaleString("en")} ${word}`);
   if (message && message !== "watching") parts.push(visible(message));
   return parts.join(" · ") || "Nothing to paint. Put a photo into the inbox.";

@@ -171,7 +171,7 @@ class PlainLines:
     def __init__(self, file: io.TextIOBase | TextIO) -> None:
         self._file = file
         self._reported: dict[str, float] = {}  # running job -> when its last line was written
-        self._ended = 0
+        self._results = 0  # so many were written
         self._message = ""
 
     def update(self, view: View, now: float) -> None:
@@ -179,7 +179,7 @@ class PlainLines:
         if view.message not in ("", self._message):
             self._message = view.message
             self.line(view.message, now)
-        new, self._ended = view.ended - self._ended, view.ended
+        new, self._results = view.results - self._results, view.results
         for result in islice(view.recent, max(0, len(view.recent) - new), None):
             self._reported.pop(result.job, None)  # a second attempt starts again
             word = "draft" if result.draft else result.status
