@@ -104,8 +104,8 @@ def test_job_after_job_failing_is_an_ailment_unless_the_photos_are_at_fault():
     [
         (None, "no `run` or `watch` is running"),
         ({}, "not started"),
-        ({"ticked": NOW - 61}, "not ticked for 61 s"),
-        ({"ticked": NOW + 3600}, "not ticked"),
+        ({"ticked": NOW - 61}, "has not run for 61 s"),
+        ({"ticked": NOW + 3600}, "has not run"),
         ({"ticked": NOW, "stuck": "the worker hangs"}, "the worker hangs"),
         ({"ticked": NOW, "failing": "all fail"}, "all fail"),
         ({"ticked": NOW - 59, "stuck": "", "failing": "", "paused": "the disk is full"}, ""),
