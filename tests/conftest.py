@@ -29,6 +29,8 @@ settings.load_profile("ci" if os.environ.get("CI") else "home")
 # would be in every program that they start: those that are to end by it would not.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # `nohup make test`
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 LONGEST = [
     "reliability/test_soak.py",

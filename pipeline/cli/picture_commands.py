@@ -55,7 +55,7 @@ RegionOption = Annotated[
         help="Paint a part of the photo differently; may be repeated. NAME=PAINTING: with this "
         "painting; NAME.strength=0..1: from photo to painting; NAME.colors=style|content. NAME is "
         "face, person, subject, background, sky, or one of your own with --mask.",
-        metavar="NAME=VALUE",
+        metavar="NAME=PAINTING",
         autocompletion=complete_from(
             tuple(f"{name}{end}" for name in REGIONS for end in ("=", ".strength=", ".colors="))
         ),

@@ -61,8 +61,8 @@ def styles(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 @app.command()
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Check config.yaml, and that the files it names exist."""
+    from pipeline.config.checks.places import find_doubtful
     from pipeline.config.loading import load
-    from pipeline.config.places import find_doubtful
 
     loaded = load(config)
     for warning in find_doubtful(loaded.config.places()):

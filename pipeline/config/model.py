@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from pipeline.config.base import FolderPath, FromList, LocalPath, Options, absolute, folder_path
+from pipeline.config.checks.places import FOLDERS, Place, find_clash
 from pipeline.config.enhancement import Enhance
 from pipeline.config.output import OutputFormat
-from pipeline.config.places import FOLDERS, Place, find_clash
 from pipeline.config.regions.options import Regions, find_circle
 from pipeline.config.schedule import Schedule
 from pipeline.config.sections import (
@@ -266,7 +266,7 @@ class Config(Options):
         return [Place(k, Path(f), "source") for k, f in files if not f.startswith(BUILTIN)]
 
     def places(self, file: Path | None = None) -> list[Place]:
-        """All places that the config names, and its own file: see `pipeline.config.places`."""
+        """All places that the config names, and its own file (`pipeline.config.checks.places`)."""
         log = self.log.file or self.state / DEFAULT_LOG
         found = [
             Place(key, getattr(self, key), key, key in self.model_fields_set) for key in FOLDERS

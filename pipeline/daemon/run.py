@@ -242,6 +242,7 @@ class Loop:
         self.service.view.message = "stopping; press Ctrl-C again to stop at once"
         self.observers.report_stopping()
         self.service.stop()
+        self._tick()  # records the jobs that a worker gave back at once
         while self.service.executor.running() and self.stop.count < 2:
             self._tick()
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
+from pipeline.config.checks.places import is_source
 from pipeline.config.model import Config
-from pipeline.config.places import is_source
 from pipeline.errors import Failure, Reason
 from pipeline.inbox.examiner import PASSING
 from pipeline.inbox.reason_note import write_note

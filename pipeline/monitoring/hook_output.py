@@ -23,7 +23,7 @@ class HookOutput:
         self._path = path
         self._earlier = path and path.with_name(f"{path.name}.1")
 
-    def open(self) -> int:
+    def open_log(self) -> int:
         """A descriptor for the output of a hook; the caller closes it."""
         if self._path is not None and self._earlier is not None:
             with suppress(OSError):

@@ -138,7 +138,7 @@ class HookRunner:
             self._report(f"was not started: {MOST_LEFT} others cannot be killed, and still run")
             return
         try:
-            with _close_after(self.output.open()) as output:
+            with _close_after(self.output.open_log()) as output:
                 self.running = subprocess.Popen(  # noqa: S603  # the program of the config
                     call.program,
                     stdin=subprocess.PIPE,

@@ -72,7 +72,7 @@ def draw(path, size, color=255):
     [
         (["--mask", "sky=none.png"], ["--mask sky", "none.png", "no such image"]),
         (["--mask", "sky=wide.png"], ["--mask sky", "90 x 10 px, and its photo", "proportions"]),
-        (["--mask", "sky=text.png"], ["--mask sky", "not a JPEG, PNG"]),
+        (["--mask", "sky=text.png"], ["--mask sky", "this is not a PNG, JPEG"]),
         (["--region", "sky=builtin:mosiac"], ["--region sky", "did you mean builtin:mosaic"]),
         (
             ["--mask", "regions=map.png", "--region", "sky.color=#ff0000"],

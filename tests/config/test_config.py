@@ -172,7 +172,7 @@ def test_at_least_six_starter_styles_ship() -> None:
             "in place of the program's own .versions",
         ),
         ("archive: .state\n", "state is inside the archive"),
-        ("state: s\nquarantine: s/checkpoints\n", "quarantine is inside state"),
+        ("state: s\nquarantine: s/checkpoints\n", "quarantine is inside the state"),
         ("inbox: 5\n", "accepted: path"),
         ("queue: [a]\n", "keys with values"),
     ],

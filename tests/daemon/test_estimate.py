@@ -93,7 +93,7 @@ def test_studios_share_rates_and_do_not_overwrite_those_of_another(tmp_path):
 def test_the_file_of_rates_keeps_the_latest_kinds(tmp_path):
     rates = Rates(tmp_path / NAME)
     for number in range(MOST_KINDS + 8):
-        rates.add_duration("cpu", Work(f"kind {number}", 10.0**number), 10.0**number)
+        rates.add_duration("cpu", Work(f"kind {number}", 1e6 + number), 1.0 + number)
     rates.save()
     assert (tmp_path / NAME).stat().st_size < 8000
     kept = Rates(tmp_path / NAME)

@@ -116,7 +116,7 @@ def test_the_output_of_hooks_is_kept_bounded_and_the_latest_stays(tmp_path):
     path = tmp_path / "logs" / "hooks.log"
     output = HookOutput(path)
     for number in range(40):
-        fd = output.open()
+        fd = output.open_log()
         os.write(fd, b"%03d" % number * (MAX_BYTES // 12))
         os.close(fd)
         output.bound()

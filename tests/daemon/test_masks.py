@@ -72,7 +72,7 @@ def test_after_a_restart_nothing_is_painted_again_because_of_masks(make_studio):
 @pytest.mark.parametrize(
     ("break_it", "words"),
     [
-        (lambda path: path.write_text("no picture"), "this is not a JPEG, PNG"),
+        (lambda path: path.write_text("no picture"), "this is not a PNG, JPEG"),
         (lambda path: path.write_bytes(b""), "the file is empty"),
         (lambda path: draw(path, size=(18, 24)), "18 x 24 px, and its photo 16 x 12 px"),
     ],

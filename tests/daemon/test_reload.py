@@ -27,6 +27,7 @@ OTHER = {
     "preset": "draft",
     "first": "draft",
     "seed": 7,
+    "regions": {"face": {"strength": 0.2}},
     "after": "delete",
     "archive": "elsewhere",
     "failed": "quarantine",

@@ -314,7 +314,7 @@ def test_the_pictures_before_the_change_are_kept_listed_made_again_and_brought_b
     assert '"cup.png"' in (root / "outbox" / ".gallery" / "chunk-0001.js").read_text()
     assert ".versions" not in (root / "outbox" / ".gallery" / "chunk-0001.js").read_text()
     said = pipeline(root, "run", "--dry-run")
-    assert "skip  cup.png  mosaic  restored" in said.stdout
+    assert "skip   cup.png  mosaic  restored" in said.stdout
     assert "make" not in said.stdout
     twice = pipeline(root, "restore", version["version"])
     assert twice.returncode == 2

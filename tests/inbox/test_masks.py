@@ -47,7 +47,7 @@ def test_a_photo_waits_until_its_mask_has_settled(root, inbox):
     mask = put(root, "cat.jpg.mask.sky.png")
     scan = inbox.scan(5.0, mask.stat().st_mtime)
     assert names(scan) == []
-    assert scan.unsettled["cat.jpg"] == "its mask still changes"
+    assert scan.unsettled["cat.jpg"] == "its mask is still changing"
     assert scan.next_look is not None
     scan = inbox.scan(7.5, mask.stat().st_mtime)
     assert (names(scan), list(scan.masks)) == (["cat.jpg"], ["cat.jpg.mask.sky.png"])

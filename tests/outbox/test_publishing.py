@@ -238,8 +238,7 @@ def test_a_link_in_the_outbox_leads_nowhere(outbox, tmp_path):
     staged = render(outbox, make_job()).outputs
     with pytest.raises(OutputError, match=r"sub: cannot be written.*symbolic links"):
         outbox.publish(staged, "sub/a--mosaic")
-    with pytest.raises(OutputError, match="symbolic links"):
-        outbox.is_taken("sub/a--mosaic", staged)
+    assert not outbox.is_taken("sub/a--mosaic", staged)  # `publish` reports the folder
     assert list(outside.iterdir()) == []
 
 

@@ -73,7 +73,10 @@ def test_a_dry_run_reports_what_will_be_replaced(studio, capsys):
     print_dry_run(loaded(studio), as_json=False)
     said = capsys.readouterr()
     assert len(said.out.splitlines()) == 3
-    assert "replaces 2 finished pictures, 64 -> 32 px; the earlier ones go to .versions" in said.err
+    assert (
+        "replaces 2 finished pictures, 64 -> 32 px; the old ones move to outbox/.versions"
+        in said.err
+    )
     studio.configure(SMALL + "keep: latest\n")
     print_dry_run(loaded(studio), as_json=False)
     assert "64 -> 32 px; the earlier ones are not kept" in capsys.readouterr().err

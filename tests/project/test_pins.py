@@ -233,7 +233,7 @@ batch end observer_failed pause reload reload_refused replaces restore_failed re
 stop stopping watching worker_lost
 """
 EVENTS = {
-    *("job_{result.status}", "job_failed", "job_restored", "file_{refused.status}"),
+    *("job_{result.status}", "job_restored", "file_{refused.status}"),
     *("batch_ended", "bulk_ended", "run_started", "run_ended", "replaces"),
 }
 
