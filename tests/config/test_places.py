@@ -140,7 +140,7 @@ def test_every_key_that_holds_a_path_is_in_the_table(tmp_path):
     merged = [text for text in texts if not text.startswith("styles")]
     styles = "styles: {a: {image: x7}, b: {images: {x8: 1}}, c: {image: x, transfer: {init: x9}}}\n"
     config = load_config(config_with(tmp_path, styles, *merged))
-    found = {place.key: place.path.name for place in config.checks.places()}
+    found = {place.key: place.path.name for place in config.places()}
     assert {key: found.get(key) for key in KEYS} == {key: f"x{n}" for n, key in enumerate(KEYS)}
     assert _path_fields(json_schema()) <= {key.rpartition(".")[2] for key in KEYS}
 
