@@ -377,7 +377,7 @@ def test_a_real_daemon_tells_systemd_and_whoever_asks_how_it_is(manager):
     assert systemd.daemon.wait(60) == 1  # one file had failed
     assert systemd.healthy().stdout == "no `run` or `watch` is running\n"
     digest = json.loads((systemd.folder / "told").read_text())
-    assert (digest["why"], digest["failed"]) == ("drained", 1)
+    assert (digest["why"], digest["failed"], digest["not_taken"]) == ("drained", 0, 1)
     assert digest["failures"] == {"unsupported_format": 1}
     events = [line["event"] for line in systemd.log()]
     assert events[0] == "start"

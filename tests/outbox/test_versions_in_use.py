@@ -79,7 +79,7 @@ def test_a_dry_run_reports_what_will_be_replaced(studio, capsys):
     )
     studio.configure(SMALL + "keep: latest\n")
     print_dry_run(loaded(studio), as_json=False)
-    assert "64 -> 32 px; the earlier ones are not kept" in capsys.readouterr().err
+    assert "64 -> 32 px; the old ones are deleted" in capsys.readouterr().err
     (studio.outbox.root / "a--mosaic.png").unlink()
     print_dry_run(loaded(studio), as_json=False)
     assert "replaces 1 finished picture," in capsys.readouterr().err
