@@ -145,8 +145,7 @@ class Transfer(Options):
         description="Which part of the painting teaches which part of the photo. `whole`: all of "
         "it teaches every part, as in the paper. `faces`: a painted face is painted only where the "
         "photo has a face. `attention`: each place of the photo learns from the places of the "
-        "painting that show something alike, by the tokens of a vision transformer where the extra "
-        "`vit` is installed on every machine that paints (`attention_by`).",
+        "painting that show something similar; `attention_by` says how they are compared.",
     )
     attention_by: Literal["vgg", "vit"] = Field(
         "vgg",
