@@ -23,8 +23,6 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 _numbers = count()
 settings.load_profile("ci" if os.environ.get("CI") else "home")
 
-# The files that take half a minute or more, longest first. Begun last, one of them would keep one
-# core busy while the others have nothing left to do.
 # Where the tests run in the background of a shell without job control, Ctrl-C is ignored, and so it
 # would be in every program that they start: those that are to end by it would not.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -32,14 +30,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # `nohup make test`
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+# The files that take half a minute or more, longest first. Begun last, one of them would keep one
+# core busy while the others have nothing left to do.
 LONGEST = [
     "reliability/test_soak.py",
-    "end_to_end/test_main_job.py",
+    "gallery/page/test_accessibility.py",
     "project/test_shown_commands.py",
-    "nst/test_known_artefacts.py",
-    "nst/test_stylize.py",
     "reliability/test_crash_points.py",
     "workers/test_ray_cluster.py",
+    "reliability/test_swapped_files.py",
+    "nst/test_stylize.py",
+    "end_to_end/test_main_job.py",
+    "nst/test_known_artefacts.py",
 ]
 
 

@@ -62,6 +62,7 @@ def test_a_cluster_says_its_nodes_and_what_they_have_together():
     assert describe_nodes(nodes[1:]) == "1 node, 4 CPUs, 0 GPUs"
 
 
+@pytest.mark.slow
 def test_a_cluster_that_strangers_can_reach_is_told_by_doctor_too(engine, monkeypatch):
     pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)

@@ -13,6 +13,7 @@ from support.command_line import SMALL
     "swallowed", ["raise", "raise RuntimeError('of a class') from None", "exec('raise')", "pass"]
 )
 @pytest.mark.parametrize("module", ["typer", "pydantic"])
+@pytest.mark.slow
 def test_ctrl_c_while_the_program_is_being_loaded_gives_130_in_one_line(folder, module, swallowed):
     """Also where the library that is being loaded swallows it or makes another error of it."""
     program = f"""
@@ -140,6 +141,7 @@ def test_a_web_address_in_a_config_is_no_folder(pipeline, folder):
     assert "download it first" in pipeline("check").err
 
 
+@pytest.mark.slow
 def test_explain_and_retry_find_similar_files_and_jobs(pipeline, folder):
     assert "did you mean 'cup.jpg'?" in pipeline("explain", "inbox/cpu.jpg").err
     with (folder / "config.yaml").open("a") as config:

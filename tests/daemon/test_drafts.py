@@ -105,6 +105,7 @@ def test_when_there_are_drafts(make_studio, options, sizes):
     assert studio.executor.begun[0].recipe.enhance.upscale == 1
 
 
+@pytest.mark.slow
 def test_many_pairs_have_no_drafts_until_all_of_them_are_done(studio):
     studio.executor.slots = 0
     for number in range(MOST_FOR_DRAFTS + 1):

@@ -202,6 +202,7 @@ def timed(seconds: float):
 
 @pytest.mark.parametrize("stored", [None, 3.0, 300.0])
 @pytest.mark.parametrize("slots", [1, 3])
+@pytest.mark.slow
 def test_the_time_left_is_right_after_a_tenth_of_equal_jobs(make_studio, stored, slots):
     """Whatever was measured before, and in each later tenth."""
     if stored:

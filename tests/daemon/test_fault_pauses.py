@@ -83,6 +83,7 @@ def test_an_outbox_that_vanishes_is_waited_for(studio):
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO])
 @pytest.mark.parametrize("calls", [("link", "replace"), ("mkdir",), ("fsync",)])
+@pytest.mark.slow
 def test_a_folder_of_the_outbox_that_denies_access_is_waited_for_and_blames_no_photo(
     make_studio, monkeypatch, calls, number
 ):

@@ -43,6 +43,7 @@ def test_hooks_get_the_result_as_data_and_no_shell_reads_the_name(make_studio, t
         (["sleep", "1000"], 1, "took longer than 1 s"),  # real ones
     ],
 )
+@pytest.mark.slow
 def test_the_loop_survives_a_hook_that(make_studio, hook, seconds, words):
     hooks = f"hooks: {{on_done: {json.dumps(hook)}, timeout_seconds: {seconds}}}\n"
     studio = make_studio(CONFIG + hooks)
@@ -76,6 +77,7 @@ def protected(monkeypatch):
         kill(group, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_the_loop_survives_hooks_that_cannot_be_killed_and_starts_no_more_than_a_few(
     make_studio, protected
 ):
@@ -99,6 +101,7 @@ def test_the_loop_survives_hooks_that_cannot_be_killed_and_starts_no_more_than_a
     assert set(studio.states().values()) == {"done"}
 
 
+@pytest.mark.slow
 def test_the_end_does_not_wait_for_a_hook_that_cannot_be_killed(protected):
     hooks = HookRunner(Hooks(on_done=("sleep", "1000")))
     hooks.queue_result({"status": "done"})

@@ -29,6 +29,7 @@ def test_a_second_instance_is_refused_and_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["instance.lock", "instance.json"])
+@pytest.mark.slow
 def test_a_deleted_lock_file_lets_no_second_instance_in(tmp_path, name):
     with instance_lock(tmp_path, "watch"):
         (tmp_path / name).unlink()
@@ -39,6 +40,7 @@ def test_a_deleted_lock_file_lets_no_second_instance_in(tmp_path, name):
     assert read_instance(tmp_path) is None
 
 
+@pytest.mark.slow
 def test_a_second_studio_with_the_same_outbox_is_refused_before_it_touches_a_file(tmp_path):
     """Its start would remove the running work of the first one from `.staging`."""
     first = studio_with(tmp_path, "A")
@@ -62,6 +64,7 @@ def test_a_studio_with_a_new_state_folder_takes_its_outbox_over(tmp_path):
     assert list(outbox.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_restore_publishes_nothing_beside_another_studio(tmp_path):
     loaded = studio_with(tmp_path, "A")
     Ledger(loaded.config.state / FILE).close()

@@ -57,6 +57,7 @@ def test_a_changed_side_file_plans_exactly_its_photo_anew(studio):
         ("!!python/object/apply:os.system [ls]\n", "could not determine a constructor"),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_wrong_side_file_fails_its_photo_with_its_line_until_it_is_mended(studio, text, words):
     studio.put("a.png")
     side = studio.inbox / "a.png.yaml"

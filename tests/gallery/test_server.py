@@ -189,6 +189,7 @@ def stopped(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.slow
 def test_the_command_serves_until_a_signal_and_never_loads_torch(
     tmp_path: Path, number: int, code: int
 ) -> None:
@@ -208,6 +209,7 @@ def test_the_command_serves_until_a_signal_and_never_loads_torch(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.slow
 def test_signals_until_the_last_moment_leave_the_servers_exit_code(
     tmp_path: Path, number: int, code: int
 ) -> None:

@@ -228,6 +228,7 @@ def test_a_file_that_grows_as_fast_as_it_is_read_is_left_for_later(tmp_path, mon
     assert hash_file(path) is None
 
 
+@pytest.mark.slow
 def test_a_stop_does_not_wait_for_a_file_that_hangs_its_decoder(tmp_path, monkeypatch):
     program = "import os, time; os.write(1, b'ready\\n'); os.read(0, 99999); time.sleep(600)"
     monkeypatch.setattr("pipeline.imaging.sandbox._PROGRAM", program)

@@ -132,6 +132,7 @@ def write_into_photo(leaving: Leaving) -> None:
 
 
 @pytest.mark.parametrize("change", [replace_photo, write_into_photo])
+@pytest.mark.slow
 def test_a_photo_that_comes_while_its_predecessor_leaves_is_in_the_inbox_under_its_name(
     lives, change
 ):
@@ -153,6 +154,7 @@ def test_a_program_that_has_the_photo_open_for_writing_keeps_it_in_the_inbox(liv
         assert leaving.originals.trouble == ""
 
 
+@pytest.mark.slow
 def test_a_photo_whose_leaving_is_killed_anywhere_is_whole_and_leaves_at_the_next_start(lives):
     def kill():
         raise Killed
@@ -170,6 +172,7 @@ def test_a_photo_whose_leaving_is_killed_anywhere_is_whole_and_leaves_at_the_nex
 
 
 @pytest.mark.parametrize("number_of_error", [errno.ENOSPC, errno.EROFS, errno.EIO])
+@pytest.mark.slow
 def test_a_call_that_fails_leaves_no_empty_file_is_reported_and_tried_again(lives, number_of_error):
     def fail():
         raise OSError(number_of_error, os.strerror(number_of_error))
@@ -192,6 +195,7 @@ def test_a_call_that_fails_leaves_no_empty_file_is_reported_and_tried_again(live
         assert originals.trouble == ""
 
 
+@pytest.mark.slow
 def test_it_is_the_same_on_a_disk_without_hard_links(lives, monkeypatch):
     def no_links(*_, **__):
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))

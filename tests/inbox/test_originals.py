@@ -160,6 +160,7 @@ NAMED = {
 @pytest.mark.parametrize("how", ["after: archive\n", "after: delete\n", "failed: quarantine\n"])
 @pytest.mark.parametrize("link", [False, True])
 @pytest.mark.parametrize("role", NAMED)
+@pytest.mark.slow
 def test_a_file_that_the_config_names_stays_in_the_inbox(make_studio, tmp_path, role, link, how):
     """A painting may lie among the photos: its only copy is not a photo to be put away."""
     (tmp_path / "inbox").mkdir()

@@ -156,6 +156,7 @@ def test_an_empty_file_of_somebody_elses_keeps_its_name_on_a_disk_without_links(
 
 
 @pytest.mark.parametrize("kind", ["text", "json", "list", "pipe", "link", "folder"])
+@pytest.mark.slow
 def test_a_file_of_somebody_elses_under_the_name_of_a_note_stays(make_studio, kind):
     studio = make_studio(QUARANTINE)
     (studio.root / "quarantine/sub").mkdir(parents=True)

@@ -107,6 +107,7 @@ def deep(tmp_path):
 
 
 @pytest.mark.parametrize("when", ["before", "moved in", "built"])
+@pytest.mark.slow
 def test_a_tree_of_a_thousand_folders_costs_its_depth_and_not_the_events(root, deep, when):
     if when == "before":
         deep.rename(root / "deep")

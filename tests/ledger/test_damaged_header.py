@@ -33,6 +33,7 @@ HEADER = (
 
 @pytest.mark.parametrize("garbage", [b"\0", b"\1", b"\x7f", b"\xff", b"\xa5\x17\xc3\x08"])
 @pytest.mark.parametrize(("at", "size"), HEADER)
+@pytest.mark.slow
 def test_garbage_in_any_part_of_the_header_is_recognised_or_does_no_harm(
     path, outbox, at, size, garbage
 ):

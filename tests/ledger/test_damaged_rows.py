@@ -85,6 +85,7 @@ def test_every_column_that_is_decoded_is_in_the_table():
 
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS)
+@pytest.mark.slow
 def test_a_damaged_value_in_any_column_is_corrected_at_the_start(studio, table, column):
     stop_when_staged(studio)
     values = ("", "null", "odd") if column in ("state", "status", "code") else VALUES

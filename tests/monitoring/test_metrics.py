@@ -180,6 +180,7 @@ def test_two_runs_in_one_process_do_not_meet(tmp_path):
     assert written(second)["pipeline_results_total"]["done",] == 0
 
 
+@pytest.mark.slow
 def test_it_is_asked_over_http_on_this_machine():
     """And the port is free again afterwards."""
     for _ in range(2):

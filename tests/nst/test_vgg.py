@@ -72,6 +72,7 @@ def test_the_last_odd_row_and_column_are_pooled_like_any_other(
         torch.testing.assert_close(features, features[..., :1, :1].expand_as(features))
 
 
+@pytest.mark.slow
 def test_what_one_network_has_measured_is_not_taken_for_another_ones(
     weights: dict[str, Tensor],
 ) -> None:

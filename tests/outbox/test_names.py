@@ -51,6 +51,7 @@ def test_no_spelling_of_a_reserved_name_is_given_to_a_pair(name):
 
 
 @pytest.mark.parametrize("name", [RUN_LOG, PAGE, "RUNS.jsonl", "Index.HTML"])
+@pytest.mark.slow
 def test_a_folder_named_like_one_of_the_outbox_itself_gets_another_name(tmp_path, name):
     studio = Studio(tmp_path)
     studio.put(f"{name}/a.png")

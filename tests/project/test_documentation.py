@@ -281,6 +281,7 @@ def understood(line: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_every_command_that_docs_and_messages_name_is_understood():
     files = [*PAGES, *(ROOT / "pipeline").rglob("*.py")]
     found = {line: path.name for path in files for line in mentioned(path.read_text())}

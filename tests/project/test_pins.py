@@ -268,6 +268,7 @@ def calls() -> list[tuple[str, ast.Call]]:
     return found
 
 
+@pytest.mark.slow
 def test_operators_find_the_journal_under_these_logger_names():
     """A module that moves keeps the name under which it writes."""
     names = {"pipeline"}  # of journal.note
@@ -278,6 +279,7 @@ def test_operators_find_the_journal_under_these_logger_names():
     assert names >= LOGGERS
 
 
+@pytest.mark.slow
 def test_the_journal_speaks_of_these_events():
     spoken = ("note", "log.info", "log.warning", "log.error", "self._changed")
     found = set()

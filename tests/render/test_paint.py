@@ -29,6 +29,7 @@ def test_two_paths_make_a_picture_of_the_size_asked_for():
     assert abs(pixels(painted).astype(int) - pixels(plain)).mean() > 5
 
 
+@pytest.mark.slow
 def test_paths_pillow_images_arrays_and_tensors_are_the_same_to_it():
     with Image.open(PHOTO) as photo, Image.open(PAINTING) as painting:
         photo.load(), painting.load()
@@ -40,6 +41,7 @@ def test_paths_pillow_images_arrays_and_tensors_are_the_same_to_it():
         assert abs(found.astype(int) - from_files).max() <= 1
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_picture_and_another_seed_another():
     options = {**SMALL, "init": "noise"}
     first, again, other = (
@@ -49,6 +51,7 @@ def test_the_same_seed_gives_the_same_picture_and_another_seed_another():
     assert (first != other).any()
 
 
+@pytest.mark.slow
 def test_paintings_are_blended_by_their_shares():
     both = ["builtin:mosaic", "builtin:watercolor"]
     mostly = pipeline.paint(PHOTO, both, shares=[1, 0.001], **SMALL)
@@ -70,6 +73,7 @@ def test_transparency_comes_back():
 
 
 @pytest.mark.parametrize("chain", ["vivid", {"steps": [], "upscale": 2, "upscale_by": "lanczos"}])
+@pytest.mark.slow
 def test_it_enhances_on_request(chain):
     plain = pipeline.paint(PHOTO, PAINTING, **SMALL)
     enhanced = pipeline.paint(PHOTO, PAINTING, enhance=chain, **SMALL)

@@ -26,6 +26,7 @@ def reports_of(folder: Path, enhance: Enhance) -> list[Progress]:
 
 
 @pytest.mark.parametrize("upscale", [1, 2])
+@pytest.mark.slow
 def test_a_job_says_that_it_finishes_while_it_enhances_and_writes(tmp_path, upscale):
     seen = reports_of(tmp_path, Enhance(upscale=upscale))
     phases = [report.finishing for report in seen]

@@ -69,6 +69,7 @@ def test_the_least_lately_used_go_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("statistic", sorted(STATISTICS))
+@pytest.mark.slow
 def test_a_style_read_from_disk_paints_the_same_picture(
     statistic: str, tmp_path: Path, photo: torch.Tensor, painting: torch.Tensor, network: Vgg19
 ) -> None:

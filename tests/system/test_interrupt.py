@@ -95,6 +95,7 @@ STOPS = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
 
 @pytest.mark.parametrize("number", STOPS)
 @pytest.mark.parametrize("command", ["run", "watch"])
+@pytest.mark.slow
 def test_signals_until_the_last_moment_leave_an_error_its_words_and_its_exit_code(
     tmp_path, command, number
 ):
@@ -109,6 +110,7 @@ def test_signals_until_the_last_moment_leave_an_error_its_words_and_its_exit_cod
     ("command", "number", "code"),
     [("watch", signal.SIGTERM, 0), ("watch", signal.SIGINT, 130), ("run", signal.SIGTERM, 130)],
 )
+@pytest.mark.slow
 def test_signals_until_the_last_moment_leave_a_stop_its_exit_code(tmp_path, command, number, code):
     assert end_under_signals(project(tmp_path, photos=0), command, number) == (code, "")
 

@@ -50,6 +50,7 @@ def files(root, value: str) -> dict:
 
 
 @pytest.mark.parametrize("value", VALUES)
+@pytest.mark.slow
 def test_no_number_in_a_state_file_ends_the_daemon(make_studio, tmp_path, value):
     for path, text in files(tmp_path, value).items():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -140,6 +140,7 @@ def test_a_crash_fails_the_job_that_ran_and_not_the_one_that_waited(work):
     assert back == GivenBack(waiting)
 
 
+@pytest.mark.slow
 def test_a_job_that_failed_before_has_its_process_to_itself(work):
     executor = work.open(["cpu"])
     first = make_job("a.jpg")
@@ -164,6 +165,7 @@ def test_a_job_goes_to_the_slot_that_has_its_photo_and_not_where_it_failed(work)
     assert [given.job for given in one.jobs] == [photos[1]]
 
 
+@pytest.mark.slow
 def test_a_job_that_waits_behind_a_long_one_goes_to_a_slot_with_nothing_to_do(work, monkeypatch):
     monkeypatch.setenv("PAINT_SECONDS", "1")
     executor = work.open(["cpu", "cpu"])

@@ -104,6 +104,7 @@ def test_a_face_smaller_than_a_few_strokes_is_none(detector, astronaut):
     assert detector.find(image) == []
 
 
+@pytest.mark.slow
 def test_the_same_picture_has_exactly_the_same_faces_each_time(detector, astronaut):
     again = FaceDetector()
     images = (astronaut, astronaut[:, :, 200:], shrink(astronaut, 90, 90).repeat(1, 2, 3))
@@ -121,6 +122,7 @@ def test_a_photo_of_coffee_has_no_face(detector, coffee):
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "pipeline/styles").iterdir()), ids=lambda p: p.stem)
+@pytest.mark.slow
 def test_no_starter_style_has_a_face(detector, path):
     assert detector.find(load_image(path).rgb) == []
 

@@ -65,6 +65,7 @@ def places(tokens: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+@pytest.mark.slow
 def test_the_last_tokens_are_those_of_onnxruntime(
     vit: Vit, photo: Tensor, reference: dict[str, Tensor]
 ) -> None:
