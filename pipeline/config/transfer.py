@@ -140,24 +140,26 @@ class Transfer(Options):
     learning_rate: Annotated[float, Field(gt=0, le=100)] | None = Field(
         None, description="The step size of the optimiser. Default: 1 for lbfgs, 0.05 for adam."
     )
-    style_loss: Literal["whole", "faces", "attention"] = Field(
-        "whole",
+    style_loss: Literal["auto", "whole", "faces", "attention"] = Field(
+        "auto",
         description="Which part of the painting teaches which part of the photo. `whole`: all of "
-        "it teaches every part, as in the paper. `faces`: a painted face is painted only where the "
-        "photo has a face. `attention`: each place of the photo learns from the places of the "
-        "painting that show something similar; `attention_by` says how they are compared.",
+        "it teaches every part, as in the paper; a painted eye may then appear in the sky. "
+        "`attention`: each place of the photo learns from the places of the painting that show "
+        "something similar; `attention_by` says how they are compared. `auto`: `attention` if the "
+        "painting shows a face and the photo none, else `whole`. `faces`: as `whole`, but a "
+        "painted face is painted only where the photo has a face.",
     )
     attention_by: Literal["vgg", "vit"] = Field(
         "vgg",
-        description="What `style_loss: attention` compares places by: VGG-19's deep features, or "
-        "the tokens of DINOv2, which tell sky, hair and skin apart better and need the extra "
-        "`vit`.",
+        description="What `attention` compares places by: VGG-19's deep features, or the tokens of "
+        "DINOv2, which tell sky, hair and skin apart better and need the extra `vit`.",
     )
     protect: Literal["all", "face", "subject", "none"] = Field(
-        "all",
-        description="Where small forms of the photo, such as eyes, are kept at the finest scale. "
-        "`all`: everywhere. `face`: only in faces, which is faster. `subject`: in the photo's main "
-        "subject (a mask file beside the photo, or the extra `vit`). `none`: nowhere, the fastest.",
+        "face",
+        description="Where small forms of the photo, such as eyes, are kept by a deep layer at the "
+        "finest scale. `face`: in faces. `subject`: in the photo's main subject (a mask file "
+        "beside the photo, or the extra `vit`). `all`: everywhere, which is slower. `none`: "
+        "nowhere, the fastest.",
     )
     style_scale: Annotated[float, Field(ge=0.1, le=10)] = Field(
         1.0,

@@ -28,7 +28,7 @@ from pipeline.system.paths import real_path
 from pipeline.system.safe_files import MOST_VERIFIED, digest_of, opened
 
 # Raised when the same options would give visibly different pixels: pairs are then rendered again.
-ENGINE_VERSION = 12
+ENGINE_VERSION = 13
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from pipeline.nst.guidance.regions import (
     adapt_by_region,
 )
 from pipeline.nst.losses import ContentLoss, total_variation
-from pipeline.nst.pyramid import deepest_block, grid_size, resize, stride_of, style_size
+from pipeline.nst.pyramid import ALONE, deepest_block, grid_size, resize, stride_of, style_size
 from pipeline.nst.statistics import (
     Covariance,
     Gram,
@@ -102,6 +102,8 @@ class Objective:
         # Of layers deeper than the style's.
         detailed = None if guide.detail is None else guided_weights(weights, guide.detail, None)
         self.layers, self.cutout = self._split_layers(content, detailed)
+        if self.cutout is not None and guide.detail is not None:
+            weights = guided_weights(weights, ALONE - (ALONE - 1) * guide.detail, None)
         with torch.no_grad():
             self.style = {
                 layer: self._regional_loss(layer, targets, content) for layer in self.style_shares

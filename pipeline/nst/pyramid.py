@@ -15,6 +15,9 @@ from pipeline.nst.weights import CONVS
 # one would too, a little: strokes are made against it there.
 SHALLOW = 0.03
 DEEP = 0.15
+# A shallow content layer counts so many times as much where a deep one would and is left out: it
+# then keeps as much of the photo's structure as both.
+ALONE = 3.0
 COARSEST = 96  # px: what coarser scales settle is too coarse for finer ones to undo
 EDGE = 0.015  # of a painting's height and width, at each side
 
@@ -101,7 +104,7 @@ def without_deep_content(options: Transfer) -> Transfer:
     if not kept or len(kept) == len(options.content_layers):
         return options
     share = sum(kept.values()) / sum(options.content_layers.values())
-    weight = options.content_weight * share  # of each layer left: the same
+    weight = options.content_weight * share * ALONE  # of each layer left
     return options.model_copy(update={"content_layers": kept, "content_weight": weight})
 
 

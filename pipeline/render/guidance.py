@@ -18,9 +18,11 @@ from pipeline.imaging.resampling import antialiased
 from pipeline.jobs.recipe import Region as RegionRecipe
 from pipeline.nst import Vgg19
 from pipeline.nst.cache import MemoryCache, fingerprint
-from pipeline.nst.guidance.matching import match
+from pipeline.nst.content_focus import MAX_WEIGHT
+from pipeline.nst.guidance.matching import match, soft_regions
 from pipeline.nst.guidance.regions import NO_GUIDE, WHOLE, Guide, Learned, Region
 from pipeline.nst.pyramid import target_size, trim_edges
+from pipeline.nst.statistics import TINY
 
 if TYPE_CHECKING:
     from pipeline.render.vision import FaceDetector
@@ -32,6 +34,9 @@ LEAST_STRENGTH = (
 )
 TOKEN_SIDE = 256  # px: long side at which VGG's tokens are taken, 16 px each
 TOKEN_LAYERS = ("relu4_1", "relu5_1")
+# A face taller than this share of the picture's long side has room for brush strokes: content then
+# counts no more than so many times its mean in it. A small face would be washed out.
+LARGE_FACE, LARGE_FACE_CAP = 0.3, 0.7
 
 _FOUND = MemoryCache(32)  # the faces of pictures, by their pixels: each is looked at once
 
@@ -69,9 +74,13 @@ def build_guide(
     guide = replace(NO_GUIDE, detail=_find_detail(sources, options))
     if regions:
         guide = _with_regions(guide, sources, options, regions)
-    if options.style_loss != "whole":
-        guide = _with_faces(guide, sources)
-    if options.style_loss == "attention":
+    loss = options.style_loss
+    if loss == "auto":
+        alone = find_faces(sources.photo) is None and _portrays(sources)
+        loss = "attention" if alone else "whole"
+    if loss != "whole":
+        guide = replace(_with_faces(guide, sources), cap=_cap(sources.photo))
+    if loss == "attention":
         guide = _with_attention(guide, sources, options, network)
     return _moved(guide, device)
 
@@ -81,20 +90,33 @@ def build_guide(
 
 def find_faces(image: Tensor) -> Tensor | None:
     """A mask (1, 1, h, w) of the faces in a picture (3, H, W); None: there are none."""
+    return _face_masks(image).get("faces")
+
+
+def _face_masks(image: Tensor) -> dict[str, Tensor]:
+    """Masks (1, 1, h, w) of all ``faces``, the ``large`` ones and ``people``; no empty ones."""
 
     def find() -> dict[str, Tensor]:
-        from pipeline.render.vision import face_mask
+        from pipeline.render.vision import face_mask, person_mask
 
-        faces = _detector().find(image)
         height, width = image.shape[1:]
-        return {"faces": face_mask(faces, target_size(height, width, MASK_SIDE))} if faces else {}
+        size = target_size(height, width, MASK_SIDE)
+        faces = _detector().find(image)
+        least = LARGE_FACE * max(height, width)
+        large = [face for face in faces if (face.box[3] - face.box[1]) * height > least]
+        found = {"faces": faces, "large": large}
+        masks = {name: face_mask(each, size) for name, each in found.items() if each}
+        if faces:  # the clothes of a portrait that fills the picture are strokes and no motif
+            figures = person_mask([face for face in faces if face not in large], size)
+            masks["people"] = masks["faces"].maximum(figures)
+        return masks
 
-    return _FOUND.get(fingerprint(image), find).get("faces")
+    return _FOUND.get(fingerprint(image), find)
 
 
 @lru_cache(maxsize=1)
 def _detector() -> "FaceDetector":
-    from pipeline.render.vision import FaceDetector  # loads torchvision: 1 s, only where needed
+    from pipeline.render.vision import FaceDetector  # late: only where a face is looked for
 
     return FaceDetector()
 
@@ -220,6 +242,11 @@ def _untouched(found: Sequence[tuple[RegionRecipe, Tensor]]) -> Tensor | None:
 # --- faces ----------------------------------------------------------------------------------------
 
 
+def _portrays(sources: Sources) -> bool:
+    """Whether a painting shows a face, whose eyes would be painted into skies and walls."""
+    return any(find_faces(trim_edges(each[None])[0]) is not None for each in sources.paintings)
+
+
 def _with_faces(guide: Guide, sources: Sources) -> Guide:
     """Motifs of a painted face only for the photo's faces.
 
@@ -242,6 +269,15 @@ def _with_faces(guide: Guide, sources: Sources) -> Guide:
     return replace(guide, motifs=tuple(motifs))
 
 
+def _cap(photo: Tensor) -> Tensor | None:
+    """The highest weight of content at each place, (1, 1, h, w): less in large faces.
+
+    A face has detail everywhere, and held by it would stay a photograph in the painting's colours.
+    """
+    large = _face_masks(photo).get("large")
+    return None if large is None else MAX_WEIGHT - (MAX_WEIGHT - LARGE_FACE_CAP) * large
+
+
 def _split(mask: Tensor | None, faces: Tensor) -> tuple[Tensor, Tensor]:
     """The part of a region's mask in the faces, and the rest of it."""
     if mask is None:
@@ -262,18 +298,42 @@ def _facial(region: Region, painted: Sequence[Tensor | None]) -> Region:
 
 
 def _with_attention(guide: Guide, sources: Sources, options: Transfer, network: Vgg19) -> Guide:
-    """Content that each place learns from those places of the paintings that are like it."""
+    """Content and motifs that each place learns from the places of the paintings like it."""
     ours = _tokens(sources.photo, options, network)
     has_faces = find_faces(sources.photo) is not None
-    learned = []
+    learned, taught = [], []
     for painting in sources.paintings:
         shown = trim_edges(painting[None])[0]
         theirs = _tokens(shown, options, network)
         grids = _grid(ours), _grid(theirs)
-        faces = None if has_faces else find_faces(shown)
-        allowed = None if faces is None else 1 - antialiased(faces, grids[1], "bilinear")
+        people = None if has_faces else _face_masks(shown).get("people")
+        allowed = None if people is None else 1 - antialiased(people, grids[1], "bilinear")
         learned.append(Learned(match(ours, theirs, allowed), grids))
-    return replace(guide, learned=tuple(learned))
+        taught.append(allowed)
+    guide = replace(guide, learned=tuple(learned), fixed=False)
+    # A region that somebody chose says more of what it is to learn than what it looks like.
+    return (
+        guide
+        if guide.regions is not WHOLE
+        else replace(guide, motifs=_alike(ours, learned, taught))
+    )
+
+
+def _alike(
+    photo: Tensor, learned: Sequence[Learned], allowed: Sequence[Tensor | None]
+) -> tuple[Region, ...]:
+    """Soft regions of the photo by what they show, and of each painting what they learn from."""
+    parts = [soft_regions(photo, each.plan, each.grids) for each in learned]
+    masks = parts[0][0]  # of the photo's tokens alone: the same for each painting
+    taught = []
+    for (_, by_place), may_teach in zip(parts, allowed, strict=True):
+        # Once more: regions are smoothed, and reach over the edge of what may teach.
+        kept = by_place if may_teach is None else by_place * may_teach.clamp(0, 1)
+        taught.append(kept / kept.amax().clamp_min(TINY))
+    return tuple(
+        Region(mask[None], sources=tuple(each[index][None] for each in taught))
+        for index, mask in enumerate(masks)
+    )
 
 
 def _tokens(image: Tensor, options: Transfer, network: Vgg19) -> Tensor:
@@ -316,6 +376,7 @@ def _moved(guide: Guide, device: torch.device | str) -> Guide:
         learned=tuple(replace(each, plan=each.plan.to(device)) for each in guide.learned),
         hold=to(guide.hold),
         detail=to(guide.detail),
+        cap=to(guide.cap),
         photo_colors=to(guide.photo_colors),
         untouched=to(guide.untouched),
     )

@@ -42,12 +42,7 @@ DOORS = {
     "pillow_heif": {"imaging/decode", "imaging/encode"},
     "simplejpeg": {"imaging/survey/jpeg"},
     "av": {"imaging/animation"},
-    "torchvision": {
-        "nst/weights",
-        "render/vision/centerface",
-        "render/vision/faces",
-        "render/vision/mtcnn",
-    },
+    "torchvision": {"nst/weights"},
     "joblib": {"render/vision/mtcnn_weights"},
     "onnx": {"render/vision/vit"},
     "spandrel": {"enhance/learned_upscaler"},

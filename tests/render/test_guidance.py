@@ -20,13 +20,15 @@ from pipeline.imaging.tensors import load_image
 from pipeline.jobs.job import Interrupted, Job, Workspace
 from pipeline.jobs.recipe import Region, StyleImage, digest
 from pipeline.nst import Vgg19
+from pipeline.nst.content_focus import MAX_WEIGHT
 from pipeline.nst.guidance.regions import NO_GUIDE, Guide
-from pipeline.render.guidance import Sources, build_guide, find_faces
+from pipeline.render.guidance import LARGE_FACE_CAP, Sources, build_guide, find_faces
 from pipeline.render.run_job import run_job
 
 pytestmark = pytest.mark.slow
 
 QUICK = Transfer(size=96, scales=(48, 96), steps=(8, 4), depths=(5, 3))
+PLAIN = QUICK.model_copy(update={"protect": "all", "style_loss": "whole"})
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +63,36 @@ def inside(mask: Tensor) -> float:
 # --- faces ------------------------------------------------------------------------------------
 
 
-def test_by_default_nothing_is_looked_for(portrait: Tensor, network: Vgg19) -> None:
-    assert guide_for(portrait, portrait, network) == NO_GUIDE
+def test_by_default_a_painting_teaches_as_a_whole_unless_it_alone_shows_a_face(
+    portrait: Tensor, table: Tensor, network: Vgg19
+) -> None:
+    for photo, painting in ((portrait, table), (table, table), (portrait, portrait)):
+        guide = guide_for(photo, painting, network)
+        assert replace(guide, detail=None) == NO_GUIDE
+
+
+def test_by_default_a_portrait_teaches_each_place_of_a_landscape_what_is_like_it(
+    portrait: Tensor, table: Tensor, network: Vgg19
+) -> None:
+    guide = guide_for(table, portrait, network)
+    assert guide.learned
+    assert torch.stack([region.mask for region in guide.motifs]).sum(0).allclose(torch.ones(1))
+    for region in guide.motifs:
+        (source,) = region.sources
+        assert inside(source) < 0.2 * float(source.max())  # its face teaches nobody
+
+
+def test_content_holds_a_large_face_less_so_that_it_is_painted(
+    portrait: Tensor, table: Tensor, network: Vgg19
+) -> None:
+    close = portrait[:, :150, 45:165]
+    cap = guide_for(close, portrait, network, style_loss="attention").cap
+    assert cap is not None
+    assert float(cap.min()) == pytest.approx(LARGE_FACE_CAP, abs=0.01)
+    assert float(cap.max()) == pytest.approx(MAX_WEIGHT, abs=0.01)
+    small = guide_for(portrait, portrait, network, style_loss="attention")
+    assert small.cap is None  # it would be washed out
+    assert guide_for(close, portrait, network).cap is None
 
 
 def test_a_painted_face_teaches_nothing_where_the_photo_has_none(
@@ -88,7 +118,8 @@ def test_a_painted_face_teaches_the_faces_of_the_photo(portrait: Tensor, network
 def test_a_painting_without_faces_is_used_whole(
     portrait: Tensor, table: Tensor, network: Vgg19
 ) -> None:
-    assert guide_for(portrait, table, network, style_loss="faces") == NO_GUIDE
+    guide = guide_for(portrait, table, network, style_loss="faces")
+    assert guide.motifs is NO_GUIDE.motifs
 
 
 def test_a_picture_is_searched_for_faces_once(
@@ -158,7 +189,7 @@ def test_a_region_that_the_photo_does_not_have_changes_nothing(
     table: Tensor, network: Vgg19
 ) -> None:
     sources = Sources(table, [table])
-    assert build_guide(sources, QUICK, (Region("face", strength=0.2),), network, "cpu") == NO_GUIDE
+    assert build_guide(sources, PLAIN, (Region("face", strength=0.2),), network, "cpu") == NO_GUIDE
 
 
 def test_the_smaller_part_comes_before_the_one_that_holds_it(
@@ -166,7 +197,7 @@ def test_the_smaller_part_comes_before_the_one_that_holds_it(
 ) -> None:
     masks = {"background": torch.ones(1, 8, 8)}
     regions = (Region("background", strength=0.9), Region("face", strength=0.1))
-    guide = build_guide(Sources(portrait, [portrait], masks=masks), QUICK, regions, network, "cpu")
+    guide = build_guide(Sources(portrait, [portrait], masks=masks), PLAIN, regions, network, "cpu")
     face, background, rest = guide.regions
     assert inside(face.mask) > 0.95
     assert inside(background.mask) < 0.05
@@ -233,9 +264,7 @@ def test_a_region_of_strength_0_is_the_photo(job: Job, tmp_path: Path) -> None:
 
 def test_regions_go_with_blocks_an_interruption_and_other_options(job: Job, tmp_path: Path) -> None:
     recipe = job.recipe
-    options = recipe.transfer.model_copy(
-        update={"style_loss": "attention", "protect": "face", "statistic": "gram"}
-    )
+    options = recipe.transfer.model_copy(update={"style_loss": "attention", "statistic": "gram"})
     job = replace(job, recipe=replace(recipe, transfer=options, seed=3))
     whole = paint(job, tmp_path / "whole")
     blocks = paint(job, tmp_path / "blocks", block=64)

@@ -48,7 +48,7 @@ def match(photo: Tensor, painting: Tensor, allowed: Tensor | None = None) -> Ten
     wanted = ours.new_full((len(theirs),), 1 / len(theirs))
     wanted = _transport(ours, theirs, wanted, WANTED).sum(0)
     if allowed is not None and allowed.any():
-        wanted = wanted * allowed.flatten().to(wanted)
+        wanted = wanted * allowed.flatten().to(wanted).clamp(0, 1)  # resized masks overshoot
     plan = _transport(ours - ours.mean(0), theirs - theirs.mean(0), wanted, MAPPED)
     return plan.to(photo)
 

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import nms  # type: ignore[import-untyped]  # has no stubs
 
 from pipeline.errors import WeightsError
+from pipeline.render.vision.box_operators import nms
 from pipeline.render.vision.detections import Detections
 from pipeline.system.safe_files import read_verified
 

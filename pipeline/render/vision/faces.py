@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou  # type: ignore[import-untyped]  # has no stubs
 
 from pipeline.errors import EngineError
 from pipeline.imaging.resampling import antialiased
+from pipeline.render.vision.box_operators import box_overlap
 from pipeline.render.vision.centerface import CenterFace
 from pipeline.render.vision.detections import Detections
 from pipeline.render.vision.mtcnn import Mtcnn, Thresholds
@@ -24,6 +24,7 @@ SURE_CENTER, SURE_MTCNN = 0.5, 0.98
 MAYBE_CENTER = 0.3
 THRESHOLDS = Thresholds(proposal=0.6, refine=0.7, output=0.7)  # the authors'
 SAME = 0.3  # IoU above which both have found the same face
+FIGURE = 1.0, 7.0, 4.0  # in faces: what is above one, below one, and how wide a figure is
 EDGE = 0.3  # of an ellipse's half axes, over which a mask falls to 0: the whole face is above 0.9
 
 Point = tuple[float, float]
@@ -113,6 +114,25 @@ def face_mask(faces: Sequence[Face], size: tuple[int, int], grow: float = 1.4) -
     return mask.view(1, 1, height, width)
 
 
+def person_mask(faces: Sequence[Face], size: tuple[int, int]) -> Tensor:
+    """Where the figures are whose faces were found: (1, 1, h, w) in [0, 1], on the CPU.
+
+    Of an upright figure, a box with round corners: from the hair or hat down to the knees.
+    """
+    height, width = size
+    mask = torch.zeros(height, width)
+    rows = (torch.arange(height) + 0.5).unsqueeze(1) / height
+    columns = (torch.arange(width) + 0.5) / width
+    for face in faces:
+        left, top, right, bottom = face.box
+        first, last = top - FIGURE[0] * (bottom - top), bottom + FIGURE[1] * (bottom - top)
+        across = (columns - (left + right) / 2) / (FIGURE[2] * (right - left) / 2)
+        down = (rows - (first + last) / 2) / ((last - first) / 2)
+        distance = (across**4 + down**4) ** 0.25
+        mask = torch.maximum(mask, ((1 - distance) / EDGE).clamp(0, 1))
+    return mask.view(1, 1, height, width)
+
+
 def _checked(image: Tensor) -> Tensor:
     if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
         what = f"an image for face detection should be (3, H, W), is {tuple(image.shape)}"
@@ -138,7 +158,7 @@ def _in_shares(found: Detections, image: Tensor) -> Detections:
 
 def _agreed(mtcnn: Detections, center: Detections) -> Detections:
     """What one network is sure of, or both find: MTCNN's box and landmarks where it has them."""
-    overlap = box_iou(mtcnn.boxes, center.boxes) > SAME  # (m, c)
+    overlap = box_overlap(mtcnn.boxes, center.boxes) > SAME  # (m, c)
     kept = (mtcnn.scores > SURE_MTCNN) | overlap.any(1)
     # The better one's score: MTCNN's is low for painted faces.
     best = (overlap * center.scores).amax(1) if len(center.scores) else mtcnn.scores

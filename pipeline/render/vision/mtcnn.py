@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import batched_nms, nms, roi_align  # type: ignore[import-untyped]
 
 from pipeline.imaging.resampling import antialiased
+from pipeline.render.vision.box_operators import crop_boxes, nms, nms_by_group
 from pipeline.render.vision.detections import Detections
 from pipeline.render.vision.mtcnn_weights import load_mtcnn_weights
 
@@ -69,7 +69,7 @@ class Mtcnn:
         if not boxes:  # narrower than the smallest face
             return pixels.new_zeros(0, 4)
         all_boxes, all_scores = torch.cat(boxes), torch.cat(scores)
-        kept = batched_nms(all_boxes, all_scores, torch.cat(scales), 0.5)[:MOST_WINDOWS]
+        kept = nms_by_group(all_boxes, all_scores, torch.cat(scales), 0.5)[:MOST_WINDOWS]
         kept = kept[nms(all_boxes[kept], all_scores[kept], 0.7)]
         return _squared(all_boxes[kept])
 
@@ -157,10 +157,9 @@ def _squared(boxes: Tensor) -> Tensor:
 
 def _crop(pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
     """Windows of a picture, averaged down to (n, 3, side, side); grey beyond its edge."""
-    # `roi_align` takes as many samples as a large window needs; four points for each pixel, which
-    # is what the wheel's own code takes, would alias. Half a pixel: `aligned`.
-    patches: Tensor = roi_align(pixels, [boxes], side, aligned=True)
-    return patches
+    # Four points for each pixel, which is what the wheel's own code takes, would alias in a large
+    # window.
+    return crop_boxes(pixels, boxes, side)
 
 
 def _apart(boxes: Tensor, most: float) -> list[int]:
