@@ -41,6 +41,7 @@ def guided(network: Vgg19) -> list[Row]:
     """`balanced` with what a guide costs and saves, over the same without any, in turn."""
     style = painting()
     plain = {"style_loss": "whole", "protect": "all"}
+    before = Transfer.model_validate(plain)
     sky = (RegionRecipe("sky", strength=0.7),)
     cases = {
         "no face": (sized(photo("coffee"), SIDE), {}, (), "at most 0.7"),
@@ -60,7 +61,6 @@ def guided(network: Vgg19) -> list[Row]:
             stylize(content, style, options, network=network, guide=guide)
 
         once()  # the detectors are loaded once in a process's life
-        before = Transfer.model_validate(plain)
         pairs = [
             (seconds(once), seconds(lambda c=content: stylize(c, style, before, network=network)))
             for _ in range(ROUNDS)
