@@ -48,8 +48,8 @@ def grey_of(image: Tensor) -> Tensor:
 def match_luma(painting: Tensor, photo: Tensor) -> Tensor:
     """A painting in grey, with the mean and deviation of the photo's luma.
 
-    Gatys et al. 2016, "Preserving color in neural artistic style transfer", section 3.2. Both
-    deviations have a floor: the noise of an even painting must not become strokes, and an even
+    Gatys et al. 2016, "Preserving color in neural artistic style transfer". Not the paper: both
+    deviations have a floor. The noise of an even painting must not become strokes, and an even
     photo must get some.
 
     Args:

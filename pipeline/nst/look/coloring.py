@@ -1,9 +1,10 @@
 """Whose colours a picture has, and by what degree: before the transfer, and at its end.
 
 `content` paints in the painting's colours and gives the finished picture the chroma of the photo.
-`luminance` paints light and dark alone (Gatys et al. 2016, "Preserving color", section 3.2), and
-then does the same. `match` gives the painting the photo's colours (section 3.1 there) and goes on
-as usual. At a degree between 0 and 1, each of them is done that far.
+`luminance` paints light and dark alone and then does the same; `match` gives the painting the
+photo's colours and goes on as usual (Gatys et al. 2016, "Preserving color in neural artistic style
+transfer": luminance-only transfer and color histogram matching). At a degree between 0 and 1, each
+of them is done that far.
 """
 
 from collections.abc import Sequence
