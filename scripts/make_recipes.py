@@ -24,7 +24,7 @@ BASE: dict[str, Any] = {
     "styles": {"painting": {"image": "builtin:brush_strokes"}},
 }
 PHOTOS = {
-    "more-of-the-photo": "astronaut",
+    "less-style": "astronaut",
     "only-the-background": "astronaut",
     "leave-the-face": "astronaut",
     "sky-and-ground": "rocket",

@@ -8,6 +8,8 @@ from pipeline.cli.report_rows import (
     Report,
     failure_row,
     open_ledger,
+    options_line,
+    options_row,
     pair_line,
     pair_row,
     quarantine_line,
@@ -17,6 +19,7 @@ from pipeline.cli.report_rows import (
     version_line,
     version_row,
 )
+from pipeline.config.checks.options import find_products
 from pipeline.config.loading import Loaded
 from pipeline.config.manifest import Manifest
 from pipeline.config.regions.mask_files import MAP
@@ -26,6 +29,7 @@ from pipeline.inbox.quarantine import quarantined_photos
 from pipeline.inbox.scanner import Inbox
 from pipeline.inbox.tree import content_of
 from pipeline.jobs.job import JobState
+from pipeline.jobs.recipe import Recipe
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair
 from pipeline.system.near_names import nearest_name, nearest_path
@@ -85,7 +89,7 @@ def explain_report(loaded: Loaded, file: Path) -> Report:
                 "will_be_made": p.due,
                 "same_as": encodable(p.same_as),
                 "examined": p.content not in found.unexamined,
-                "regions": [region_row(region) for region in found.regions.get(p.style, ())],
+                **_recipe_row(found.recipes.get(p.style), config.preset),
             }
             for p in plan
         ],
@@ -109,6 +113,8 @@ def explain_text(report: Report) -> str:
         lines.append(f"  styles by the match rules: {', '.join(report['styles'])}")
     for pair in report["plan"]:
         lines += [_plan_line(pair)] if pair["style"] else []
+        lines += [f"    {options_line(pair['options'])}"] if pair["options"] else []
+        lines += [f"    {note}" for note in pair["products"]]
         lines += [f"    {region_line(region)}" for region in pair["regions"]]
     lines += [f"  {mask['file']} has no effect: {mask['why']}" for mask in report["unused_masks"]]
     lines += [f"  {pair_line(pair)}" for pair in report["pairs"]]
@@ -126,12 +132,24 @@ def explain_text(report: Report) -> str:
     return "\n".join(map(visible, lines))
 
 
+def _recipe_row(recipe: Recipe | None, preset: str) -> Report:
+    """What one style paints differently from the preset."""
+    if recipe is None:
+        return {"options": {}, "products": [], "regions": []}
+    return {
+        "options": options_row(recipe.transfer, preset),
+        "products": [*find_products(recipe.transfer)],
+        "regions": [region_row(region) for region in recipe.regions],
+    }
+
+
 def _find_unused_masks(manifest: Manifest, content: str, found: Preview) -> list[Report]:
     """Mask files beside a photo that none of its styles uses, and why."""
-    used = {region.name for regions in found.regions.values() for region in regions}
+    regions = [region for recipe in found.recipes.values() for region in recipe.regions]
+    used = {region.name for region in regions}
     named = {name for style in manifest.styles_for(content) for name in style.regions}
     rows = []
-    for name in sorted(found.masks - used - {MAP}) if found.regions else ():
+    for name in sorted(found.masks - used - {MAP}) if found.recipes else ():
         near = nearest_name(name, named | used)
         hint = f"did you mean {near!r}?" if near else f"add regions: {{{name}: {{strength: 0.3}}}}"
         file = encodable(f"{content}.mask.{name}.png")

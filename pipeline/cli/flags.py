@@ -28,7 +28,8 @@ RENAMED = {"preset": "enhance", "steps": "enhance_steps"}
 # The headings of `--help`. A flag that is in no list is under the heading of its model, see REST.
 GROUPS = {
     "Size": "size upscale upscale_by upscale_model block",
-    "Look": "content_weight style_weight style_scale colors tv_weight init",
+    "Look": "strength stroke colors color_strength content_weight style_weight style_scale "
+    "tv_weight init",
 }
 OUTPUT = "Output"
 EXPERT = "Expert"

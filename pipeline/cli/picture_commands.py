@@ -53,8 +53,8 @@ RegionOption = Annotated[
     list[str] | None,
     typer.Option(
         help="Paint a part of the photo differently; may be repeated. NAME=PAINTING: with this "
-        "painting; NAME.strength=0..1: from photo to painting; NAME.colors=style|content. NAME is "
-        "face, person, subject, background, sky, or one of your own with --mask.",
+        "painting; NAME.strength=0..1: from photo to painting; NAME.colors=style|content|luminance|"
+        "match. NAME is face, person, subject, background, sky, or one of your own with --mask.",
         metavar="NAME=PAINTING",
         autocompletion=complete_from(
             tuple(f"{name}{end}" for name in REGIONS for end in ("=", ".strength=", ".colors="))
@@ -182,7 +182,7 @@ def stylize(
     cls=OptionsCommand,
     epilog=examples(
         "sweep inbox/coffee.jpg builtin:mosaic -o grid",
-        "sweep inbox/coffee.jpg builtin:mosaic --rows content_weight=0.1,1 "
+        "sweep inbox/coffee.jpg builtin:mosaic --rows strength=0.4,0.6 "
         "--columns colors=style,content -o grid",
     ),
 )
@@ -206,14 +206,14 @@ def sweep(
             help="An option of `transfer:`, and its values from top to bottom.",
             metavar="NAME=V,V",
         ),
-    ] = "content_weight=0.03,0.3,3",
+    ] = "strength=0.25,0.5,0.75",
     columns: Annotated[
         str,
         typer.Option(
             help="An option of `transfer:`, and its values from left to right.",
             metavar="NAME=V,V",
         ),
-    ] = "style_scale=0.5,1,2",
+    ] = "stroke=0,0.5,1",
     preset: PresetOption = "draft",
     seed: SeedOption = 0,
     device: DeviceOption = "auto",

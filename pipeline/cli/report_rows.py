@@ -10,12 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.accepted import yaml_value
 from pipeline.config.loading import Loaded
+from pipeline.config.transfer import Transfer, resolve_transfer
 from pipeline.inbox.quarantine import QuarantinedPhoto
 from pipeline.jobs.job import JobState
 from pipeline.jobs.recipe import Region
 from pipeline.ledger.ledger import FILE, Ledger
 from pipeline.ledger.records import Pair, Version
+from pipeline.system.redaction import strip_folders
 from pipeline.system.text import encodable, format_duration
 
 Report = dict[str, Any]
@@ -67,6 +70,18 @@ def pair_line(pair: Report) -> str:
     outputs = ", ".join(output["path"] for output in pair["outputs"])
     gone = "  (its photo has left the inbox; these pictures stay)" if pair["closed"] else ""
     return f"{head}  {pair['seconds']:.0f} s  {outputs}{gone}".rstrip()
+
+
+def options_row(transfer: Transfer, preset: str) -> Report:
+    """The transfer options that differ from those of the preset."""
+    usual = resolve_transfer(preset).model_dump(mode="json")
+    found = strip_folders(transfer.model_dump(mode="json"))
+    return {key: value for key, value in found.items() if value != usual[key]}
+
+
+def options_line(options: Report) -> str:
+    """The options of a style, as in YAML."""
+    return "options: " + ", ".join(f"{key} {yaml_value(value)}" for key, value in options.items())
 
 
 def region_row(region: Region) -> Report:

@@ -61,12 +61,16 @@ def styles(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 @app.command()
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Check config.yaml, and that the files it names exist."""
+    from pipeline.config.checks.options import find_products
     from pipeline.config.checks.places import find_doubtful
     from pipeline.config.loading import load
 
     loaded = load(config)
     for warning in find_doubtful(loaded.config.places()):
         print(f"warning: {warning}", file=sys.stderr)
+    for style in loaded.manifest.styles.values():
+        for product in find_products(style.transfer):
+            print(f"note: style {style.name}: {product}", file=sys.stderr)
     rules = loaded.config.match
     matching = "every photo gets every style"  # the default
     if rules is not None:

@@ -44,8 +44,8 @@ styles:
 
 # Remove the # to change the look of all styles.
 # transfer:
-#   content_weight: 3    # more of the photo; the default is 0.3
-#   style_scale: 1.5     # broader strokes; the default is 1
+#   strength: 0.3        # from the photo (0) to the painting (1); the default is 0.5
+#   stroke: 0.7          # from fine strokes (0) to broad ones (1); the default is 0.5
 #   colors: content      # keep the photo's colours
 
 # enhance:

@@ -31,7 +31,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from pipeline.config.base import FromList, Options, absolute
+from pipeline.config.base import FromList, Options, Strength, absolute
 from pipeline.system.paths import system_text
 
 # relu layers of VGG-19 up to the deepest one the losses look at (Simonyan & Zisserman 2014).
@@ -57,6 +57,8 @@ def _start_image(value: Any, info: ValidationInfo) -> Any:
 INIT_WORDS = ("content", "noise", "style")
 StartImage = Annotated[str, BeforeValidator(_start_image)]
 SystemText = Annotated[str, AfterValidator(system_text)]  # an argument of a program, a host
+
+ColorWord = Literal["style", "content", "luminance", "match"]
 
 Depths = Annotated[tuple[Annotated[int, Field(ge=1, le=5)], ...], Field(min_length=1), FromList]
 
@@ -93,6 +95,19 @@ class Transfer(Options):
         "order of steps. It applies only at scales where depths leaves out all "
         "content_layers. A deep block keeps eyes and mouths intact at the finest scale; "
         "[1] is faster and makes faces weaker. Details: docs/how-it-works.md.",
+    )
+    strength: Strength = Field(
+        0.5,
+        description="How strongly the picture is painted: 0 is the photo itself, 0.5 the usual "
+        "look, and 1 keeps hardly more of the photo than where things are. It multiplies "
+        "`content_weight`.",
+        examples=[0.25],
+    )
+    stroke: Strength = Field(
+        0.5,
+        description="The size of strokes: 0 is fine, 0.5 that of the painting, 1 broad. It "
+        "multiplies `style_scale`.",
+        examples=[0.75],
     )
     content_weight: Weight = Field(0.3, description="How strongly the picture follows the photo.")
     style_weight: Weight = Field(1.0, description="How strongly the picture follows the style.")
@@ -165,10 +180,19 @@ class Transfer(Options):
         1.0,
         description="The size of strokes: 2 makes the painting's strokes twice as large.",
     )
-    colors: Literal["style", "content"] = Field(
+    colors: ColorWord = Field(
         "style",
-        description="The colours of the picture: those of the painting (style) or of the "
-        "photo (content).",
+        description="Whose colours the picture has. style: the painting's. content: the photo's, "
+        "each in its place, under light and dark of the painted picture. luminance: the same, and "
+        "only light and dark are painted, so that colours do not influence the strokes. match: "
+        "the painting gets the photo's colours first, so that strokes are of these, but not each "
+        "in its place.",
+    )
+    color_strength: Strength = Field(
+        1.0,
+        description="How far `colors` applies: 1 wholly, 0 not at all. With `colors: style`, 0 is "
+        "the photo's colours; with the others, 0 is the painting's.",
+        examples=[0.5],
     )
     block: Annotated[int, Field(ge=64, le=32768)] | None = Field(
         None,

@@ -18,7 +18,7 @@ from pipeline.inbox.examiner import Examination, examine_masks
 from pipeline.inbox.intake import Intake
 from pipeline.inbox.scanner import Found, Refused
 from pipeline.jobs.plan import Planned
-from pipeline.jobs.recipe import Region
+from pipeline.jobs.recipe import Recipe
 from pipeline.ledger.ledger import FILE as LEDGER
 from pipeline.ledger.ledger import Ledger
 from pipeline.system.file_version import hash_file
@@ -33,7 +33,7 @@ class Preview:
     files: Mapping[str, Found]
     config: Config
     unexamined: frozenset[str] = frozenset()  # photos of the plan that were not decoded yet
-    regions: Mapping[str, tuple[Region, ...]] = field(default_factory=dict)  # of `only`, by style
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)  # of `only`, by style
     masks: frozenset[str] = frozenset()  # the regions that have a mask file beside `only`
 
     @property
@@ -77,19 +77,19 @@ def preview(loaded: Loaded, only: str | None = None) -> Preview:
         refused = tuple(file for file in findings.files if isinstance(file, Refused))
         plan = planner.make_plan(now)
         unexamined = frozenset(answer.found.content for answer in answers)
-        regions = _regions(planner.intake, only) if only else {}
+        recipes = _recipes(planner.intake, only) if only else {}
         masks = frozenset(planner.intake.masks.regions(only)) if only else frozenset[str]()
-        return Preview(plan, refused, planner.files, config, unexamined, regions, masks)
+        return Preview(plan, refused, planner.files, config, unexamined, recipes, masks)
 
 
-def _regions(intake: Intake, content: str) -> dict[str, tuple[Region, ...]]:
-    """The regions of one photo, by style."""
+def _recipes(intake: Intake, content: str) -> dict[str, Recipe]:
+    """The recipes of one photo, by style; those that can be read."""
     photo = intake.photo(content)
     recipes = photo.recipes if photo else {}
     if recipes is None:
         styles = intake.manifest.styles_for(content)
         recipes = {style.name: intake.recipes.recipe_if_readable(style) for style in styles}
-    return {name: recipe.regions for name, recipe in recipes.items() if recipe}
+    return {name: recipe for name, recipe in recipes.items() if recipe}
 
 
 def _read(found: Found, config: Config) -> Examination:

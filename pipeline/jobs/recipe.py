@@ -48,7 +48,7 @@ class Region:
         name: `face`, `person`, `subject`, `background`, `sky`, or one of the user's own.
         images: What it is painted with, shares summing to 1; none: the style's own images.
         strength: From photo (0) to painting (1); None: as the whole picture.
-        colors: `style` or `content`; None: as the whole picture.
+        colors: One of the words of `transfer.colors`; None: as the whole picture.
         mask: A picture of where the region is; None: it is found automatically.
         mask_sha256: Of that file.
         color: ``#rrggbb`` of the region in that file, which is then a map of several regions; None:
@@ -75,7 +75,8 @@ class Region:
         return {
             "name": self.name,
             "images": [(image.sha256, round(image.weight, 9)) for image in self.images],
-            "strength": self.strength,
+            # 2: a strength here does what it does to the whole picture, since 2026-11-30.
+            "strength": self.strength if self.strength is None else [2, self.strength],
             "colors": self.colors,
             "mask": self.mask_sha256,
             "color": self.color,

@@ -41,6 +41,8 @@ class Work:
 
 def work_of(transfer: Transfer) -> Work:
     """The work of one picture."""
+    if not transfer.strength:  # the photo itself
+        return Work(f"{transfer.size} px, no steps", float(STEP_UNITS))
     steps = "/".join(map(str, transfer.steps))
     kind = f"{transfer.size} px, {steps} steps of {transfer.optimizer}"
     return Work(kind, _units(transfer))

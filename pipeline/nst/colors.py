@@ -17,6 +17,9 @@ SIDE = 256  # px, long side at which colours are measured
 # Least variances, of values in [0, 1]: of a photo's colours in any direction (else the noise of a
 # grey one would be made into colours), and of a painting's light and dark.
 MIN_VARIANCE, MIN_SHADE = 1e-4, 2.5e-3
+# Least standard deviations of luma: below the first a painting counts as even; an even photo gets
+# strokes of the second.
+EVEN, FAINT = 0.02, 0.03
 BINS = 12  # along each of R, G, B: a painting has some 200 to 600 colours then
 NEAR = 0.05  # of values in [0, 1]: paintings' colours so near are mixed,
 WIDER = 0.5  # or this share of the distance to the nearest one
@@ -34,6 +37,37 @@ def combine_luma_and_color(image: Tensor, other: Tensor) -> Tensor:
     theirs = torch.einsum("ij,njhw->nihw", to_ycc, other.clamp(0, 1))
     mixed = torch.cat([own[:, :1], theirs[:, 1:]], 1)
     return torch.einsum("ij,njhw->nihw", torch.linalg.inv(to_ycc), mixed).clamp(0, 1)
+
+
+def grey_of(image: Tensor) -> Tensor:
+    """The luma of an image (1, 3, H, W), in all three channels."""
+    luma = torch.einsum("j,njhw->nhw", image.new_tensor(LUMA), image)
+    return luma.unsqueeze(1).expand(-1, 3, -1, -1)
+
+
+def match_luma(painting: Tensor, photo: Tensor) -> Tensor:
+    """A painting in grey, with the mean and deviation of the photo's luma.
+
+    Gatys et al. 2016, "Preserving color in neural artistic style transfer". Not the paper: both
+    deviations have a floor. The noise of an even painting must not become strokes, and an even
+    photo must get some.
+
+    Args:
+        painting: (1, 3, h, w).
+        photo: (1, 3, H, W).
+
+    Returns:
+        (1, 3, h, w) in [0, 1].
+    """
+    (own_mean, own), (mean, wanted) = _luma_spread(painting), _luma_spread(photo)
+    gain = max(wanted, FAINT) / max(own, EVEN)
+    return ((grey_of(painting) - own_mean) * gain + mean).clamp(0, 1)
+
+
+def _luma_spread(image: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation of an image's luma."""
+    luma = grey_of(_small(image))[:, 0]
+    return float(luma.mean()), float(luma.std(correction=0))
 
 
 def map_to_palette(photo: Tensor, styles: Sequence[Tensor], shares: Sequence[float]) -> ColorMap:

@@ -60,6 +60,18 @@ def resize_to_size(weights: Tensor, size: tuple[int, int]) -> Tensor:
     return resize(weights, size, "bilinear")
 
 
+def lerp_to(image: Tensor, other: Tensor, share: Tensor | None) -> Tensor:
+    """(1, C, H, W) between two of that shape: ``share`` (1, 1, h, w) of the other; None: 0."""
+    return image if share is None else image.lerp(other, share_at(share, image))
+
+
+def share_at(share: Tensor, image: Tensor) -> Tensor:
+    """A share (1, 1, h, w) on the grid of an image (1, C, H, W), in [0, 1]; one alone as it is."""
+    if share.numel() == 1:
+        return share  # exactly: resized, a share of 1 might become a little less
+    return resize_to_size(share, (image.shape[-2], image.shape[-1])).clamp(0, 1)
+
+
 def _blurred(image: Tensor, deviation: float) -> Tensor:
     """(1, 1, H, W) -> the same, by a Gaussian of a standard deviation in px, edges drawn out."""
     reach = math.ceil(3 * deviation)

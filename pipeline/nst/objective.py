@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline.config.transfer import Transfer
 from pipeline.nst.backward import backpropagate
-from pipeline.nst.content_focus import focus_weights, guided_weights, resize_to_size
+from pipeline.nst.content_focus import focus_weights, guided_weights, lerp_to, resize_to_size
 from pipeline.nst.distributions import Histogram, SlicedWasserstein
 from pipeline.nst.guidance.detail import Cutout, cutout_around
 from pipeline.nst.guidance.regions import (
@@ -119,8 +119,10 @@ class Objective:
                 kept, _ = self._measure(recolored, self.content_shares, ())
             for layer, loss in self.style.items():
                 _make_relative(loss, sums[layer])
+                loss.mix_in(sums[layer])
             for layer in self.content_shares:
                 target = (adapt or partial(_adapted, targets))(layer, kept[layer])
+                target = lerp_to(target, kept[layer], guide.keep)
                 self.content[layer] = self._content_loss(layer, target, weights, detailed)
 
     def _regional_loss(
@@ -128,8 +130,8 @@ class Objective:
     ) -> RegionalLoss:
         here = [target for target in targets if layer in target.sums]
         sums, masks = [target.sums[layer] for target in here], [target.mask for target in here]
-        weights = [target.weight for target in here]
-        return RegionalLoss(self.statistic, sums, masks, weights, grid_size(content, layer))
+        keeps = [target.keep for target in here]
+        return RegionalLoss(self.statistic, sums, masks, keeps, grid_size(content, layer))
 
     def _split_layers(
         self, content: Tensor, detail: Tensor | None

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.config.transfer import Transfer
+from pipeline.config.transfer import INIT_WORDS, Transfer
 from pipeline.errors import EngineError
 from pipeline.nst.cache import Caches, fingerprint, pack, unpack
-from pipeline.nst.colors import ColorMap, combine_luma_and_color, map_to_palette
-from pipeline.nst.content_focus import resize_to_size
+from pipeline.nst.colors import combine_luma_and_color
+from pipeline.nst.content_focus import lerp_to
 from pipeline.nst.devices import choose_device
 from pipeline.nst.guidance.detail import is_empty
 from pipeline.nst.guidance.matching import attention_target
@@ -23,8 +23,10 @@ from pipeline.nst.guidance.regions import (
     Guide,
     Region,
     StyleTarget,
-    masks_at,
+    normalised_shares,
 )
+from pipeline.nst.look.coloring import Inputs, finish_colors, photo_recoloring, recast
+from pipeline.nst.look.strength import apply_strength, apply_stroke, effect_of, is_photo
 from pipeline.nst.objective import (
     STATISTICS,
     Adapt,
@@ -150,30 +152,21 @@ def stylize(
     photo = _prepared(content, "content image", on)
     prepared = [trim_edges(_prepared(style, "style image", on)) for style in paintings]
     start = None if init_image is None else _prepared(init_image, "init image", on)
+    if is_photo(options, guide):
+        return resize(photo, target_size(*_size(photo), options.size)).clamp(0, 1).squeeze(0).cpu()
+    options, guide = apply_strength(apply_stroke(options), guide, photo)
     network = (network or Vgg19(load_weights(), options.pooling)).to(on)
-    mixture = _normalised(shares, len(prepared))
-    caches = caches or Caches()
-    run = _Run(photo, prepared, mixture, options, network, on_iterate, caches, guide)
+    mixture = normalised_shares(shares, len(prepared))
+    inputs = recast(Inputs(photo, prepared, mixture, guide), options)
+    run = _Run(inputs, options, network, on_iterate, caches or Caches())
     if resume is not None:
         resume = resume[0], _checked(resume[1], "picture to resume from", on)
     # Accelerators have allocators of their own that keep what is freed.
     with keep_freed_memory() if on.type == "cpu" else nullcontext():
         picture = run.paint(start, seed, resume)
-    return _with_photo(picture, photo, options, guide).clamp(0, 1).squeeze(0).cpu()
-
-
-def _with_photo(picture: Tensor, photo: Tensor, options: Transfer, guide: Guide) -> Tensor:
-    """The picture with the photo's colours, or its pixels, where they are wanted."""
-    size = _size(picture)
-    photo = resize(photo, size).clamp(0, 1)
-    if guide.photo_colors is not None:
-        colored = combine_luma_and_color(picture, photo)
-        picture = picture.lerp(colored, resize_to_size(guide.photo_colors, size).clamp(0, 1))
-    elif options.colors == "content":
-        picture = combine_luma_and_color(picture, photo)
-    if guide.untouched is not None:
-        picture = picture.lerp(photo, resize_to_size(guide.untouched, size).clamp(0, 1))
-    return picture
+    original = resize(photo, _size(picture)).clamp(0, 1)
+    picture = finish_colors(picture, original, options, guide)
+    return lerp_to(picture, original, guide.untouched).clamp(0, 1).squeeze(0).cpu()
 
 
 class _Run:
@@ -181,27 +174,24 @@ class _Run:
 
     def __init__(
         self,
-        photo: Tensor,
-        styles: list[Tensor],
-        shares: list[float],
+        inputs: Inputs,
         options: Transfer,
         network: Vgg19,
         on_iterate: OnIterate | None,
         caches: Caches,
-        guide: Guide,
     ) -> None:
-        self.photo, self.styles, self.shares, self.guide = photo, styles, shares, guide
-        painted = options.colors == "style" and options.style_weight
+        self.photo, self.styles, self.shares = inputs.photo, inputs.styles, inputs.shares
+        self.guide = inputs.guide
         needed = options.init == "content" or options.content_target == "adapted"
-        self.recolor = self._recolor() if painted and needed else None
+        self.recolor = photo_recoloring(inputs, options) if needed else None
         self.options, self.network, self.on_iterate = options, network, on_iterate
-        size = target_size(*_size(photo), options.size)
+        size = target_size(*_size(self.photo), options.size)
         sides = scale_sides(options, max(size))
         self.sizes = [target_size(*size, side) for side in sides[:-1]] + [size]
         self.steps = per_scale(options.steps, len(sides))
         self.depths = per_scale(options.depths, len(sides))
         self.options_at = options_by_scale(options, len(sides))
-        if guide.detail is not None and is_empty(guide.detail):
+        if self.guide.detail is not None and is_empty(self.guide.detail):
             self.options_at = [without_deep_content(there) for there in self.options_at]
         self.done, self.work_done, self.restarts = 0, 0.0, 0
         costs = zip(self.sizes, self.options_at, strict=True)
@@ -210,9 +200,9 @@ class _Run:
         self.began = time.monotonic()
         self.caches = caches
         # Another device or another version of torch gives other sums, in their last bits.
-        measured_by = network.identity, str(photo.device), torch.__version__
-        self.photo_key = fingerprint(photo, *measured_by)
-        self.style_key = fingerprint(*styles, shares, *measured_by)
+        measured_by = network.identity, str(self.photo.device), torch.__version__
+        self.photo_key = fingerprint(self.photo, *measured_by)
+        self.style_key = fingerprint(*self.styles, self.shares, *measured_by)
 
     def paint(
         self, start: Tensor | None, seed: int, resume: tuple[int, Tensor] | None = None
@@ -227,29 +217,8 @@ class _Run:
             picture = self._optimise(picture, objective, index)
         return picture
 
-    def _recolor(self) -> ColorMap:
-        """A map that gives the photo the paintings' colours, in each region those of its own."""
-        own = [region for region in self.guide.regions if region.shares is not None]
-        if not own:
-            return map_to_palette(self.photo, self.styles, self.shares)
-        count = len(self.styles)
-        maps = [
-            map_to_palette(self.photo, self.styles, self._shares_of(region, count))
-            for region in self.guide.regions
-        ]
-        masks = [region.mask for region in self.guide.regions]
-
-        def recolored(image: Tensor) -> Tensor:
-            parts = [
-                maps[index](image) if mask is None else mask * maps[index](image)
-                for index, mask in masks_at(masks, _size(image))
-            ]
-            return torch.stack(parts).sum(0)
-
-        return recolored
-
     def _shares_of(self, region: Region, count: int) -> list[float]:
-        return self.shares if region.shares is None else _normalised(region.shares, count)
+        return normalised_shares(region.shares, count) if region.shares else self.shares
 
     def _objective(self, size: tuple[int, int], options: Transfer) -> Objective:
         photo = resize(self.photo, size).clamp(0, 1)
@@ -308,7 +277,8 @@ class _Run:
             # "manner" was this function's name when the first caches were written.
             key = ("manner", options.content_target, options.content_layers, options.style_scale)
             moments = self._cached(measure_style_moments, region, area, options, key, Moments)
-        return StyleTarget(sums, region.mask, region.weight, moments)
+        strength = options.strength if region.strength is None else region.strength
+        return StyleTarget(sums, region.mask, effect_of(strength).keep, moments)
 
     def _attended(self, area: int, options: Transfer) -> Adapt | None:
         """Adapts content to what each place learns from, where that is known."""
@@ -360,19 +330,21 @@ class _Run:
 
     def _start(self, init_image: Tensor | None, seed: int) -> Tensor:
         size, init = self.sizes[0], self.options.init
+        if init not in INIT_WORDS:
+            if init_image is None:
+                raise EngineError(f"init is {init!r} but no init image was given", where="init")
+            return cover(init_image, size)
+        photo = resize(self.photo, size)
         if init == "content":
             # Not the paper: starting in the painting's colours saves the steps that mixing costs.
-            photo = resize(self.photo, size)
             return self.recolor(photo) if self.recolor else photo
         if init == "noise":
             # White noise (the paper), drawn on the CPU so that every device starts alike.
             generator = torch.Generator().manual_seed(seed)
-            return torch.rand((1, 3, *size), generator=generator).to(self.photo.device)
-        if init == "style":
-            return cover(self.styles[0], size)
-        if init_image is None:
-            raise EngineError(f"init is {init!r} but no init image was given", where="init")
-        return cover(init_image, size)
+            start = torch.rand((1, 3, *size), generator=generator).to(self.photo.device)
+        else:
+            start = cover(self.styles[0], size)
+        return lerp_to(start, photo, self.guide.keep)
 
     def _optimise(self, carried: Tensor, objective: Objective, index: int) -> Tensor:
         """Run the steps of one scale; returns the best picture, which is always finite."""
@@ -426,13 +398,6 @@ def _checked(image: Tensor, name: str, device: torch.device) -> Tensor:
     if not image.isfinite().all():
         raise EngineError("contains NaN or infinity", where=name)
     return image.to(device, torch.float32).unsqueeze(0)
-
-
-def _normalised(shares: Sequence[float] | None, count: int) -> list[float]:
-    weights = [1.0] * count if shares is None else list(shares)
-    if not count or len(weights) != count or min(weights) < 0 or sum(weights) <= 0:
-        raise EngineError(f"{count} styles with shares {weights}", where="styles")
-    return [weight / sum(weights) for weight in weights]
 
 
 def split_layers(layers: dict[str, float]) -> tuple[dict[str, float], dict[str, float]]:

@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from pipeline.render.vision import FaceDetector
 
 MASK_SIDE = 256  # px: long side of masks that are found
-CALM = 0.25  # a region's strength below which the photo's own pixels begin to show
-LEAST_STRENGTH = (
-    0.02  # its content weight would be infinite at 0; nothing but the photo shows there
-)
 TOKEN_SIDE = 256  # px: long side at which VGG's tokens are taken, 16 px each
 TOKEN_LAYERS = ("relu4_1", "relu5_1")
 # A face taller than this share of the picture's long side has room for brush strokes: content then
@@ -73,7 +69,7 @@ def build_guide(
     """
     guide = replace(NO_GUIDE, detail=_find_detail(sources, options))
     if regions:
-        guide = _with_regions(guide, sources, options, regions)
+        guide = _with_regions(guide, sources, regions)
     loss = options.style_loss
     if loss == "auto":
         alone = find_faces(sources.photo) is None and _portrays(sources)
@@ -156,9 +152,7 @@ def _find_region(name: str, sources: Sources) -> Tensor | None:
 # --- regions ------------------------------------------------------------------------------------
 
 
-def _with_regions(
-    guide: Guide, sources: Sources, options: Transfer, regions: Sequence[RegionRecipe]
-) -> Guide:
+def _with_regions(guide: Guide, sources: Sources, regions: Sequence[RegionRecipe]) -> Guide:
     """The guide with a region for each that the photo has, and one for the rest of it."""
     height, width = sources.photo.shape[1:]
     size = target_size(height, width, MASK_SIDE)
@@ -177,15 +171,12 @@ def _with_regions(
     if not found:
         return guide
     parts = [_engine_region(region, mask, sources) for region, mask in found]
-    parts.append(Region(rest, 1.0, _shares(sources, {})))
+    parts.append(Region(rest, shares=_shares(sources, {})))
     whole = tuple(parts)
     return replace(
         guide,
         regions=whole,
         motifs=whole,
-        hold=_hold(found, rest),
-        photo_colors=_photo_colors(found, rest, options),
-        untouched=_untouched(found),
     )
 
 
@@ -197,8 +188,7 @@ def _precedence(region: RegionRecipe) -> tuple[int, str]:
 
 def _engine_region(region: RegionRecipe, mask: Tensor, sources: Sources) -> Region:
     own = (sources.shares or {}).get(region.name, {})
-    strength = 0.5 if region.strength is None else region.strength
-    return Region(mask, min(1.0, 2 * strength), _shares(sources, own))
+    return Region(mask, region.strength, region.colors, _shares(sources, own))
 
 
 def _shares(sources: Sources, own: Mapping[int, float]) -> tuple[float, ...] | None:
@@ -206,37 +196,6 @@ def _shares(sources: Sources, own: Mapping[int, float]) -> tuple[float, ...] | N
     if not own:
         return None
     return tuple(own.get(index, 0.0) for index in range(len(sources.paintings)))
-
-
-def _hold(found: Sequence[tuple[RegionRecipe, Tensor]], rest: Tensor) -> Tensor | None:
-    """How strongly each place follows the photo: (1 - s) / s times as much, at strength s."""
-    if all(region.strength is None for region, _ in found):
-        return None
-    hold = rest
-    for region, mask in found:
-        strength = 0.5 if region.strength is None else max(region.strength, LEAST_STRENGTH)
-        hold = hold + mask * ((1 - strength) / strength)
-    return hold
-
-
-def _photo_colors(
-    found: Sequence[tuple[RegionRecipe, Tensor]], rest: Tensor, options: Transfer
-) -> Tensor | None:
-    if all(region.colors is None for region, _ in found):
-        return None
-    parts = [mask for region, mask in found if (region.colors or options.colors) == "content"]
-    parts += [rest] if options.colors == "content" else []
-    return sum(parts, torch.zeros_like(rest))
-
-
-def _untouched(found: Sequence[tuple[RegionRecipe, Tensor]]) -> Tensor | None:
-    """Where the photo's own pixels show: wholly at strength 0, not at all from `CALM` on."""
-    parts = [
-        mask * (1 - region.strength / CALM)
-        for region, mask in found
-        if region.strength is not None and region.strength < CALM
-    ]
-    return torch.stack(parts).sum(0) if parts else None
 
 
 # --- faces ----------------------------------------------------------------------------------------
@@ -377,6 +336,5 @@ def _moved(guide: Guide, device: torch.device | str) -> Guide:
         hold=to(guide.hold),
         detail=to(guide.detail),
         cap=to(guide.cap),
-        photo_colors=to(guide.photo_colors),
         untouched=to(guide.untouched),
     )

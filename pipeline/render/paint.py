@@ -23,6 +23,7 @@ from pipeline.imaging.arrays import PillowImage, PythonImage, from_python, to_pi
 from pipeline.imaging.tensors import load_image, resize
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
 from pipeline.nst.devices import choose_device
+from pipeline.nst.look.strength import stroke_scale
 from pipeline.render.guidance import Sources, build_guide
 from pipeline.system.near_names import nearest
 from pipeline.system.paths import is_file
@@ -105,7 +106,7 @@ def _distance(
     if not transfer.style_weight:
         return None
     weights = _normalised(shares, styles)
-    return StyleDistance(network, content, styles, weights, transfer.style_scale)
+    return StyleDistance(network, content, styles, weights, stroke_scale(transfer))
 
 
 def _repaint(

@@ -34,6 +34,7 @@ from pipeline.jobs.retry_policy import BLAME, Blame
 from pipeline.nst import Vgg19, load_weights, stylize
 from pipeline.nst.cache import Caches, MemoryCache
 from pipeline.nst.devices import choose_device
+from pipeline.nst.look.strength import stroke_scale
 from pipeline.render.guidance import Sources, build_guide
 from pipeline.render.progress import CheckpointWriter, OnProgress, Reporter
 from pipeline.render.region_masks import load_masks
@@ -215,7 +216,7 @@ def _style_distance(
         photo.rgb,
         [_load_style(image, workspace.limits, job.recipe.output.profile) for image in images],
         [image.weight for image in images],
-        options.style_scale,
+        stroke_scale(options),
     )
 
 

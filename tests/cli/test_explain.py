@@ -19,3 +19,23 @@ def test_explain_says_what_of_the_photo_was_not_used(pipeline, folder):
     assert "profile" in note
     report = json.loads(pipeline("explain", "inbox/odd.jpg", "--json").out)
     assert all(note == f"  note: {pair['notes'][0]}" for pair in report["pairs"])
+
+
+def test_explain_and_check_say_which_options_are_set_and_multiply(pipeline, folder):
+    (folder / "config.yaml").write_text(
+        "preset: draft\ntransfer: {strength: 0.3}\n"
+        'styles: {mosaic: {image: "builtin:mosaic", transfer: {stroke: 0.8, style_scale: 2}}}\n'
+    )
+    (folder / "inbox/cup.jpg.yaml").write_text("transfer: {colors: match, color_strength: 0.5}\n")
+    said = pipeline("explain", "inbox/cup.jpg").out
+    chosen = {"strength": 0.3, "stroke": 0.8, "style_scale": 2, "colors": "match"}
+    for name, value in (chosen | {"color_strength": 0.5}).items():
+        assert f"{name} {value}" in said
+    note = "stroke and style_scale are both set, and both count"
+    assert note in said
+    assert "strength and content_weight" not in said
+    (pair,) = json.loads(pipeline("explain", "inbox/cup.jpg", "--json").out)["plan"]
+    assert pair["options"] == chosen | {"color_strength": 0.5}
+    checked = pipeline("check")
+    assert checked.code == 0
+    assert f"style mosaic: {note}" in checked.err

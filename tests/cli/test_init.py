@@ -99,7 +99,7 @@ def test_every_line_that_is_commented_out_is_valid_when_it_is_used(tmp_path):
     assert used.count("#") < text.count("#")
     config.write_text(used)
     loaded = load(config)
-    assert loaded.config.transfer.content_weight == 3
+    assert loaded.config.transfer.strength == 0.3
     assert loaded.config.enhance.upscale == 2
     assert [s.name for s in loaded.manifest.styles_for("portraits/a.jpg")] == ["mosaic"]
 

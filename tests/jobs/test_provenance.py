@@ -186,7 +186,10 @@ def test_a_picture_is_rendered_again_byte_for_byte(folder: Path, pipeline) -> No
     for out in (folder / "outbox", folder / "archive"):
         out.mkdir()
     made = ["stylize", "inbox/cup.png", "sea.jpg", "-o", "outbox/cup--sea.webp", *SMALL[:4]]
-    assert pipeline(*made, "--profile", "display-p3", "--seed", "3", "--init", "noise")[0] == 0
+    look = ["--strength", "0.4", "--stroke", "0.7", "--colors", "match", "--color-strength", "0.6"]
+    assert (
+        pipeline(*made, "--profile", "display-p3", "--seed", "3", "--init", "noise", *look)[0] == 0
+    )
     shutil.move(folder / "inbox" / "cup.png", folder / "archive" / "renamed.png")
     for kind, mark in (("stylized", ""), ("enhanced", ".enhanced")):
         picture = folder / "outbox" / f"cup--sea{mark}.webp"

@@ -6,11 +6,12 @@ side files over both: merged by region and key.
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipeline.config.base import FromList, Options, Strength
+from pipeline.config.transfer import ColorWord
 from pipeline.system.near_names import nearest_name
 
 # Found in a photo without a mask file; every other name is the user's own.
@@ -77,13 +78,14 @@ class RegionOptions(Options):
     )
     strength: Strength | None = Field(
         None,
-        description="From photo (0) to painting (1). Absent: as in the rest of the picture.",
+        description="From photo (0) to painting (1), as `transfer.strength`. Absent: as in the "
+        "rest of the picture.",
         examples=[0.4],
     )
-    colors: Literal["style", "content"] | None = Field(
+    colors: ColorWord | None = Field(
         None,
-        description="The colours of the region: those of the painting (style) or of the photo "
-        "(content). Absent: as in the rest of the picture.",
+        description="The colours of the region, as `transfer.colors`, wholly. Absent: as in the "
+        "rest of the picture.",
     )
     color: Color | None = Field(
         None,

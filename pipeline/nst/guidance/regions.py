@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pipeline.config.transfer import ColorWord
+from pipeline.errors import EngineError
 from pipeline.nst.content_focus import resize_to_size
 from pipeline.nst.losses import adapt_features
 from pipeline.nst.statistics import TINY, Moments, Statistic, StyleLoss, Sums
@@ -31,14 +33,16 @@ class Region:
 
     Attributes:
         mask: (1, 1, h, w) in [0, 1] over the photo; None: all of it.
-        weight: A factor of the region's style loss.
+        strength: Of the region, see `pipeline.nst.look.strength`; None: that of the picture.
+        colors: Of the region, see `pipeline.nst.look.coloring`; None: as in the whole picture.
         shares: Of each painting, any positive scale; None: those of the style.
         sources: (1, 1, h, w) in [0, 1] over each painting, its outermost edge trimmed
             (`trim_edges`), or None for all of it; None: all of all.
     """
 
     mask: Tensor | None = None
-    weight: float = 1.0
+    strength: float | None = None
+    colors: ColorWord | None = None
     shares: tuple[float, ...] | None = None
     sources: tuple[Tensor | None, ...] | None = None
 
@@ -73,8 +77,7 @@ class Guide:
             content is adapted to these, and not to a region's style. Empty: unknown.
         detail: (1, 1, h, w) in [0, 1]: where a deep content layer must keep small forms at the
             finest scale. Nowhere: the layer is not computed. None: everywhere.
-        photo_colors: (1, 1, h, w) in [0, 1]: where the picture gets the photo's colours; None:
-            where `Transfer.colors` says.
+        keep: (1, 1, h, w) in [0, 1]: the photo's share in what each place must resemble; None: 0.
         untouched: (1, 1, h, w) in [0, 1]: how much of the photo's own pixels each place shows.
         fixed: Whether the sources depend on the paintings alone, so that their sums may be cached.
     """
@@ -85,7 +88,7 @@ class Guide:
     hold: Tensor | None = None
     cap: Tensor | None = None
     detail: Tensor | None = None
-    photo_colors: Tensor | None = None
+    keep: Tensor | None = None
     untouched: Tensor | None = None
     fixed: bool = True
 
@@ -100,13 +103,13 @@ class StyleTarget:
     Attributes:
         sums: The style's sums by layer, as `measure_style` gives them.
         mask: (1, 1, h, w) in [0, 1] over the picture; None: all of it.
-        weight: A factor of its loss.
+        keep: The photo's own share in what it is compared with.
         moments: The style's moments at the content layers.
     """
 
     sums: Mapping[str, Sums]
     mask: Tensor | None = None
-    weight: float = 1.0
+    keep: float = 0.0
     moments: Mapping[str, Moments] = field(default_factory=dict)
 
 
@@ -158,6 +161,30 @@ def _on_grid(mask: Tensor | None, size: tuple[int, int], masks: Sequence[Tensor 
     return resize_to_size(mask, size).clamp(0, 1)
 
 
+def map_of_regions(regions: Sequence[Region], values: Sequence[float], like: Tensor) -> Tensor:
+    """The value of the region that each place is in: (1, 1, h, w), on the device of ``like``."""
+    parts = [
+        region.mask * value
+        for region, value in zip(regions, values, strict=True)
+        if region.mask is not None
+    ]
+    if len({*values}) == 1 or not parts:
+        return like.new_full((1, 1, 1, 1), values[0])
+    return torch.stack(parts).sum(0)
+
+
+def normalised_shares(shares: Sequence[float] | None, count: int) -> list[float]:
+    """The shares of ``count`` styles, summing to 1; equal when absent.
+
+    Raises:
+        EngineError: They are too few, too many or negative.
+    """
+    weights = [1.0] * count if shares is None else list(shares)
+    if not count or len(weights) != count or min(weights) < 0 or sum(weights) <= 0:
+        raise EngineError(f"{count} styles with shares {weights}", where="styles")
+    return [weight / sum(weights) for weight in weights]
+
+
 class RegionalLoss:
     """The style loss of one layer, over all regions.
 
@@ -165,7 +192,7 @@ class RegionalLoss:
         statistic: Measures features.
         targets: The sums that each region is compared with.
         masks: Of each region over the picture; see `StyleTarget.mask`.
-        weights: Factors of the regions' losses.
+        keeps: The photo's share in each region's target, see `mix_in`.
         size: (H, W) of the layer's features.
     """
 
@@ -174,17 +201,28 @@ class RegionalLoss:
         statistic: Statistic,
         targets: Sequence[Sums],
         masks: Sequence[Tensor | None],
-        weights: Sequence[float],
+        keeps: Sequence[float],
         size: tuple[int, int],
     ) -> None:
         used = masks_at(masks, size)
         self.statistic = statistic
         self.targets = [targets[index] for index, _ in used]
         self.masks = [mask for _, mask in used]
-        areas = [1.0 if mask is None else mask.mean() for mask in self.masks]
-        self.shares = [weights[i] * area for (i, _), area in zip(used, areas, strict=True)]
+        self.keeps = [keeps[index] for index, _ in used]
+        self.shares = [1.0 if mask is None else mask.mean() for mask in self.masks]
         self.losses: list[StyleLoss] = [statistic.loss(target) for target in self.targets]
         self.whole: Tensor | float = 1.0  # the loss at the photo, which all are divided by
+
+    def mix_in(self, photo: Sequence[Sums]) -> None:
+        """Compare each region with the mixture of its style and the photo's own sums."""
+        if not any(self.keeps):
+            return
+        parts = zip(self.targets, photo, self.keeps, strict=True)
+        self.targets = [
+            target.normalised().scaled(1 - keep) + own.normalised().scaled(keep) if keep else target
+            for target, own, keep in parts
+        ]
+        self.losses = [self.statistic.loss(target) for target in self.targets]
 
     def measure(self, features: Tensor, window: Window = EVERYWHERE) -> list[Sums]:
         """Sums of features (C, N) of a window, for each region."""

@@ -1,0 +1,1 @@
+"""How far a picture goes from the photo to the painting: strength, strokes and colours."""
