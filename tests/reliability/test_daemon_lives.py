@@ -233,7 +233,7 @@ class Loop:
 
     def look(self, seconds: float) -> str:
         before, self.now = len(self.said), self.now + seconds
-        self.loop.reload_config(self.now)
+        self.loop.reload_config(self.now, 0.0)
         return "".join(self.said[before:])
 
 
