@@ -18,6 +18,7 @@ from pipeline.system.near_names import nearest_path
 from pipeline.system.paths import absolute_path, is_file
 
 MAX_SHOWN = 200  # characters of a value: the reader has the file
+MOST_SHOWN = 10**15  # of an integer
 _FORMS = "give a folder of paintings, builtin:NAME, or styles with their names"
 _OWN_KEYS = ("image", "images")
 
@@ -124,7 +125,8 @@ class StylesReader:
 
 def _show(item: Any) -> str:
     """A value that is no style, if it is short."""
-    return repr(item)[:MAX_SHOWN] if isinstance(item, str | float | bool | None) else "this"
+    short = isinstance(item, int) and abs(item) < MOST_SHOWN
+    return repr(item)[:MAX_SHOWN] if short or isinstance(item, str | float | None) else "this"
 
 
 def _no_folder(given: str, path: Path, error: OSError) -> tuple[str, str]:
