@@ -95,7 +95,7 @@ class Bookkeeping:
         self.ledger.files.forget_refusals(gone.present, lines)
         self.view.tally.keep_files(gone.present, gone.files)
         for pair in gone.pairs:
-            line = _pair_line(pair, _REMOVED, "job_skipped", self.run_id, wall)
+            line = _pair_line(pair, _REMOVED, self.run_id, wall)
             self.ledger.skip_removed(pair, _REMOVED, line)
             self.view.tally.correct(pair.content, pair.style, "skipped")
 
@@ -350,15 +350,15 @@ def _removed(content: str) -> Refused:
 
 
 def _unwanted_line(pair: Pair, run: str, wall: float) -> Line:
-    removed = {"outputs": outputs_as_json(pair.outputs)}
-    return _pair_line(pair, _UNWANTED, "job_pruned", run, wall) | removed
+    removed = {"event": "job_pruned", "outputs": outputs_as_json(pair.outputs)}
+    return _pair_line(pair, _UNWANTED, run, wall) | removed
 
 
-def _pair_line(pair: Pair, failure: Failure, event: str, run: str, wall: float) -> Line:
+def _pair_line(pair: Pair, failure: Failure, run: str, wall: float) -> Line:
     """The line of a pair that ends as skipped without another attempt."""
     refused = Refused(pair.content, Path(pair.content), failure, "skipped")
     return _file_line(refused, run, wall) | {
-        "event": event,
+        "event": "job_skipped",
         "job": pair.job,
         "style": pair.style,
         "content_sha256": pair.sha256,

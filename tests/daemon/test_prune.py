@@ -148,6 +148,17 @@ def test_so_do_photos_whose_side_file_chooses_another_style(studio):
     assert pruned(studio, BOTH) == ["cup.png x wood"]
 
 
+def test_pictures_of_all_photos_that_had_a_name_go_with_their_style(studio):
+    (studio.inbox / "cup.png").unlink()
+    studio.until_idle()
+    studio.put("cup.png", 7)  # another photo of the same name
+    studio.until_idle()
+    assert "cup~2--wood.png" in pictures(studio.outbox)
+    assert pruned(studio) == ["cup.png x wood", "cup.png x wood", "sub/jar.png x wood"]
+    assert not any("wood" in name for name in pictures(studio.outbox))
+    assert len(studio.ledger.history.earlier("cup.png")) == 2
+
+
 # --- what stays -----------------------------------------------------------------------------
 
 
