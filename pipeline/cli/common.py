@@ -84,7 +84,7 @@ def examples(*commands: str) -> str:
 
 def complete_style(ctx: typer.Context, incomplete: str) -> list[str]:
     """Completes STYLE: starter styles, and with --config the styles of that file."""
-    from pipeline.config.yaml_file import read_yaml
+    from pipeline.config.loading import load_config
 
     starters = [path.stem for path in Path(str(files("pipeline") / "styles")).glob("*.jpg")]
     if [*(ctx.params.get("styles") or ())][-1:] == [
@@ -94,7 +94,7 @@ def complete_style(ctx: typer.Context, incomplete: str) -> list[str]:
     names = [f"builtin:{name}" for name in sorted(starters)]
     if (config := ctx.params.get("config")) is not None:
         with suppress(Exception):  # a faulty config must not print errors into a command line
-            names += map(str, read_yaml(Path(config))[0]["styles"])
+            names += load_config(Path(config), complete=False).styles
     return [name for name in names if name.startswith(incomplete)]
 
 

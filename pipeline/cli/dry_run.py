@@ -51,4 +51,6 @@ def print_dry_run(loaded: Loaded, as_json: bool, limit: int | None = None) -> in
     print(estimated.words(), file=sys.stderr)
     if found.replaced.pictures:
         print(found.replaced.words(), file=sys.stderr)
+    if words := found.unwanted.words():
+        print(words, file=sys.stderr)
     return 0

@@ -1,5 +1,6 @@
-"""Commands on inbox and outbox: run, watch, serve, pause, status, explain, retry, restore ..."""
+"""Commands on inbox and outbox: run, watch, serve, pause, status, explain, retry, prune ..."""
 
+import sys
 import time
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -293,6 +294,34 @@ def restore(
         )
     done = restoring.restore(load(config), versions or (), everything)
     print_report(restore_report(done), as_json, restore_text)
+
+
+@app.command(epilog=examples("prune", "prune --yes"))
+def prune(
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them, without asking.")] = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove the pictures that no rule wants any more.
+
+    These are the pictures of a style that is gone, and those of photos in the inbox that do not get
+    their style any more. Without --yes they are only listed; on a terminal, you are asked. With
+    `keep: replaced` they become earlier versions. Pictures that you changed stay.
+    """
+    from pipeline.cli.restore import prune_report, prune_text
+    from pipeline.config.loading import load
+    from pipeline.daemon.paintings import prune as pruning
+
+    loaded = load(config)
+    kept = loaded.config.version_limits is not None
+    if not yes:
+        report = prune_report(pruning.find_prunable(loaded), removed=False, kept=kept)
+        print_report(report, as_json, prune_text)
+        asked = not as_json and sys.stdin.isatty() and sys.stdout.isatty()
+        yes = bool(report["pictures"]) and asked and typer.confirm("Remove them?")
+    if yes:
+        report = prune_report(pruning.prune(loaded), removed=True, kept=kept)
+        print_report(report, as_json, prune_text)
 
 
 @app.command()

@@ -19,7 +19,7 @@ from pipeline.cli.common import (
 )
 from pipeline.errors import UsageError
 from pipeline.system.near_names import nearest
-from pipeline.system.text import format_count
+from pipeline.system.text import format_count, visible
 
 
 @app.command(
@@ -61,21 +61,22 @@ def styles(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 @app.command()
 def check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Check config.yaml, and that the files it names exist."""
+    from pipeline.cli.styles import describe_folders, describe_matching, describe_unwanted
     from pipeline.config.checks.options import find_products
     from pipeline.config.checks.places import find_doubtful
     from pipeline.config.loading import load
 
     loaded = load(config)
-    for warning in find_doubtful(loaded.config.places()):
-        print(f"warning: {warning}", file=sys.stderr)
+    ignored = [folder.ignored for folder in loaded.config.folders if folder.ignored]
+    for warning in (*find_doubtful(loaded.config.places()), *ignored):
+        print(f"warning: {visible(warning)}", file=sys.stderr)
     for style in loaded.manifest.styles.values():
         for product in find_products(style.transfer):
-            print(f"note: style {style.name}: {product}", file=sys.stderr)
-    rules = loaded.config.match
-    matching = "every photo gets every style"  # the default
-    if rules is not None:
-        matching = format_count(len(rules), "match rule")
-    print(f"{config}: ok; {format_count(len(loaded.manifest.styles), 'style')}, {matching}")
+            print(f"note: style {visible(style.name)}: {product}", file=sys.stderr)
+    styles = format_count(len(loaded.manifest.styles), "style")
+    print(f"{config}: ok; {styles}, {describe_matching(loaded)}")
+    for line in (*describe_folders(loaded), *describe_unwanted(loaded)):
+        print(visible(line))
 
 
 @app.command()

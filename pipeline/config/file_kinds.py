@@ -4,6 +4,8 @@ Inbox, uploads, decoder, output formats, gallery and server all use it, so that 
 disagree about what `.jfif` is. It imports nothing else, because decoder processes use it too.
 """
 
+import fnmatch
+import re
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -102,6 +104,40 @@ def kind_of(name: str) -> Kind | None:
 def is_photo_name(name: str) -> bool:
     """Whether a file of this name in the inbox is a photo."""
     return PurePath(name).suffix.lower() in PHOTOS
+
+
+# Files and folders that are never photos, whatever they hold; matched without regard to case.
+IGNORED = (
+    ".*",  # hidden, and so also ._* (macOS), .~lock.* , .syncthing.*.tmp, .stversions, .nfs*
+    "~*",  # ~$* of Office, ~syncthing~*
+    "*~",  # editors' backups
+    "*.part",
+    "*.partial",
+    "*.crdownload",  # downloads that are not complete
+    "*.download",
+    "*.opdownload",
+    "*.aria2",
+    "*.filepart",
+    "*.tmp",
+    "*.yaml",  # side files with options for a photo
+    "*.yml",
+    "@eaDir",  # Synology's thumbnails
+    "#recycle",
+    "#snapshot",
+    "Thumbs.db",
+    "desktop.ini",
+)
+
+
+_SIDE_FILES = ("*.yaml", "*.yml")
+_UNSEEN = re.compile(
+    "|".join(fnmatch.translate(p.lower()) for p in IGNORED if p not in _SIDE_FILES)
+)
+
+
+def is_unseen(name: str) -> bool:
+    """Whether a file or folder of this name is left alone without a word; side files are not."""
+    return _UNSEEN.match(name.lower()) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Load config.yaml with its manifest; print its JSON Schema."""
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 
 from pipeline.config.manifest import Manifest, load_manifest, starter_styles
 from pipeline.config.model import BUILTIN, Config
+from pipeline.config.paintings.styles import StylesReader
 from pipeline.config.validation import describe_error
 from pipeline.config.yaml_file import read_yaml
 from pipeline.errors import ConfigError
@@ -16,8 +18,13 @@ from pipeline.system.file_version import Stamp
 from pipeline.system.paths import real_path
 
 
-def load_config(path: Path) -> Config:
-    """Read and check a config file.
+def load_config(path: Path, *, complete: bool = True, without: Collection[Path] = ()) -> Config:
+    """Read and check a config file, and list the folders of paintings that it names.
+
+    Args:
+        path: The file.
+        complete: Whether each folder must be there, with a painting in it.
+        without: Paintings in these folders that do not count yet.
 
     Raises:
         ConfigError: With the file, the line, the key path and the nearest valid key.
@@ -27,10 +34,13 @@ def load_config(path: Path) -> Config:
         document = {}
     if not isinstance(document, dict):
         raise ConfigError("the top level must be keys with values", where=str(path))
+    base = real_path(path.parent)
+    reader = StylesReader(path, base, lines, complete, without)
+    if "styles" in document:
+        document = document | {"styles": reader.read(document["styles"])}
+    context = {"base": base, "file": path, "folders": reader.folders}
     try:
-        return Config.model_validate(
-            document, context={"base": real_path(path.parent), "file": path}
-        )
+        return Config.model_validate(document, context=context)
     except ValidationError as error:
         raise ConfigError(**describe_error(error, Config, path, lines)) from None
 
@@ -51,16 +61,17 @@ class Loaded:
     found: bool = True  # False: there is no file, and these are the defaults
 
 
-def load(path: Path, *, complete: bool = True) -> Loaded:
+def load(path: Path, *, complete: bool = True, without: Collection[Path] = ()) -> Loaded:
     """Read and check a config.
 
     Args:
         path: The file.
         complete: Whether every painting and weights file that it names must exist. Commands that
             only report need none of them, and a running daemon waits for one that was moved.
+        without: Paintings in folders that do not count yet, because they are still being copied.
     """
     stamp = Stamp.at(path)
-    config = load_config(path)
+    config = load_config(path, complete=complete, without=without)
     return Loaded(path, config, load_manifest(config, path, complete=complete), stamp)
 
 

@@ -2,12 +2,13 @@
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
 from pipeline.config.model import BUILTIN, WEIGHTS_WORDS, Config, MatchRule
+from pipeline.config.paintings.folder import style_name
 from pipeline.config.patterns import matches
 from pipeline.config.picture_files import picture_problem
 from pipeline.config.regions.options import RegionOptions, check_colors, merge_regions
@@ -28,21 +29,39 @@ class Style:
     origins: tuple[str, ...]
     transfer: Transfer
     regions: Mapping[str, RegionOptions] = field(default_factory=dict)
+    side_file: Path | None = None  # with its options, where it is of a folder of paintings
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All styles, and the rules that assign them to photos."""
+    """All styles, and the rules that assign them to photos.
+
+    ``by_folder`` has the names of styles by what folders of the inbox may be called; None: folders
+    do not matter.
+    """
 
     styles: dict[str, Style]
     rules: tuple[MatchRule, ...]
+    by_folder: Mapping[str, str] | None = None
 
     def styles_for(self, content: str) -> tuple[Style, ...]:
         """The styles of a photo, by its path in the inbox: those of the first rule that matches."""
+        if (style := self.folder_style(content)) is not None:
+            return (style,)
         for rule in self.rules:
             if matches(content, rule.inbox):
-                return tuple(self.styles[style] for style in dict.fromkeys(rule.styles))
+                named = dict.fromkeys(rule.styles)
+                # With a folder of paintings missing, reports know only some of the styles.
+                return tuple(self.styles[style] for style in named if style in self.styles)
         return ()
+
+    def folder_style(self, content: str) -> Style | None:
+        """The style that has the name of a photo's innermost folder that is called like one."""
+        names = self.by_folder or {}
+        for folder in reversed(content.split("/")[:-1]) if names else ():
+            if found := names.get(folder) or names.get(style_name(folder).casefold()):
+                return self.styles[found]
+        return None
 
 
 def load_manifest(
@@ -61,9 +80,12 @@ def load_manifest(
     if complete:
         _check_models(config, config_path)
     styles = {}
+    # A painting in a folder that cannot be read keeps its style waiting, and no other.
+    listed = {name: folder for folder in config.folders for name in folder.paintings}
     for name, entry in config.styles.items():
+        there = complete and name not in listed
         images = tuple(
-            (find_image(source, f"{config_path}: styles.{name}", there=complete), weight)
+            (find_image(source, f"{config_path}: styles.{name}", there=there), weight)
             for source, weight in entry.sources.items()
         )
         transfer = config.transfer_of(name)
@@ -71,9 +93,18 @@ def load_manifest(
             _check_init(transfer, f"{config_path}: styles.{name}.transfer.init")
         regions = merge_regions(config.regions, entry.regions)
         _check_map(regions, f"{config_path}: styles.{name}.regions")
-        styles[name] = Style(name, images, tuple(entry.sources), transfer, regions)
+        side_file = listed[name].side_files.get(name) if name in listed else None
+        styles[name] = Style(name, images, tuple(entry.sources), transfer, regions, side_file)
+    if isinstance(config.match, tuple):
+        return Manifest(styles, config.match)
     everything = (MatchRule(inbox="**", styles=tuple(styles)),)
-    return Manifest(styles, everything if config.match is None else config.match)
+    return Manifest(styles, everything, _folder_names(styles) if config.match else None)
+
+
+def _folder_names(styles: Iterable[str]) -> dict[str, str]:
+    """The names of styles by what folders may be called: without regard to case, where clear."""
+    names = list(styles)
+    return {name.casefold(): name for name in reversed(names)} | {name: name for name in names}
 
 
 def _check_models(config: Config, path: Path | str) -> None:

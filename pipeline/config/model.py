@@ -5,16 +5,28 @@ styles and side files and a flag of `stylize`: see `pipeline.config.transfer`.)
 """
 
 import re
+from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    PrivateAttr,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from pipeline.config.base import FolderPath, FromList, LocalPath, Options, absolute, folder_path
 from pipeline.config.checks.places import FOLDERS, Place, find_clash
 from pipeline.config.enhancement import Enhance
 from pipeline.config.output import OutputFormat
+from pipeline.config.paintings.folder import PaintingFolder
 from pipeline.config.regions.options import Regions, find_circle
 from pipeline.config.schedule import Schedule
 from pipeline.config.sections import (
@@ -36,6 +48,7 @@ from pipeline.system.near_names import nearest
 from pipeline.system.paths import absolute_path
 
 BUILTIN = "builtin:"
+BY_FOLDER = "by_folder"
 WEIGHTS_WORDS = ("embedded", "torchvision")
 
 
@@ -102,9 +115,11 @@ class StyleEntry(Options):
     @classmethod
     def _resolve_images(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, str):
-            raise ValueError(f"a style needs keys with values; write {{image: {value!r}}}")
+            return {"image": value}
+        if not isinstance(value, dict | cls):
+            raise ValueError(f"give a picture, or keys with values: {', '.join(cls.model_fields)}")
         images = value.get("images") if isinstance(value, dict) else None
-        if not isinstance(images, dict):
+        if not isinstance(value, dict) or not isinstance(images, dict):
             return value
         base = (info.context or {}).get("base") or Path.cwd()
         return value | {"images": {_source(key, base): w for key, w in images.items()}}
@@ -115,6 +130,46 @@ class StyleEntry(Options):
         raw = {self.image: 1.0} if self.image is not None else (self.images or {})
         total = sum(raw.values())
         return {source: weight / total for source, weight in raw.items()}
+
+
+def _folders_of(info: ValidationInfo) -> tuple[PaintingFolder, ...]:
+    """The folders that the styles were read from, if there are any."""
+    return tuple((info.context or {}).get("folders", ()))
+
+
+def _check_not_empty(styles: Any, info: ValidationInfo) -> Any:
+    if not styles and not _folders_of(info):
+        raise PydanticCustomError("too_short", "at least one entry is needed")
+    return styles
+
+
+class _InAllForms:
+    """The JSON Schema of `styles`: names, a folder, or a list of both.
+
+    `pipeline.config.paintings.styles` reads them, before the config is checked.
+    """
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        text: JsonSchemaValue = {"type": "string", "minLength": 1}
+        named = handler(core)
+        entries = named["patternProperties"]
+        for pattern, entry in entries.items():
+            entries[pattern] = {"anyOf": [entry, text]}
+        folder = text | {"format": "path"}
+        items = {"type": "array", "items": {"anyOf": [folder, named]}, "minItems": 1}
+        return {"anyOf": [named | {"minProperties": 1}, folder, items]}
+
+
+def _check_word(value: Any) -> Any:
+    if isinstance(value, str) and value != BY_FOLDER:
+        raise ValueError(f"{value!r} is not accepted; write {BY_FOLDER}, or a list of rules")
+    return tuple(value) if isinstance(value, list) else value
+
+
+_FromRules = BeforeValidator(_check_word)
+Styles = Annotated[dict[StyleName, StyleEntry], AfterValidator(_check_not_empty), _InAllForms()]
 
 
 class MatchRule(Options):
@@ -214,13 +269,16 @@ class Config(Options):
         examples=[{"background": {"strength": 0.3}}],
     )
     enhance: Enhance = Field(Enhance(), description="Options for the enhanced picture.")
-    styles: dict[StyleName, StyleEntry] = Field(
-        min_length=1, description="Your styles, each under a name that you choose."
+    styles: Styles = Field(
+        description="Your styles, each under a name that you choose. Or a folder of paintings: "
+        "each picture in it is a style, named by its file, with its options in PICTURE.yaml beside "
+        "it. Or a list of folders, builtin:NAME and styles with their names.",
     )
-    match: Annotated[tuple[MatchRule, ...] | None, FromList] = Field(
+    match: Annotated[tuple[MatchRule, ...] | Literal["by_folder"] | None, _FromRules] = Field(
         None,
         description="Which photos get which styles. The first rule that matches a photo "
-        "applies. Default: every photo gets every style.",
+        "applies. by_folder: a photo gets the style that has the name of its folder, and every "
+        "style if none has. Default: every photo gets every style.",
     )
     watch: Watch = Field(Watch(), description="How the inbox is watched.")
     limits: Limits = Field(Limits(), description="Limits for one file or one job.")
@@ -242,6 +300,17 @@ class Config(Options):
         "local", description="Where jobs run: on this machine (local) or on a Ray cluster (ray)."
     )
     ray: Cluster = Field(Cluster(), description="The Ray cluster for `engine: ray`.")
+    _folders: tuple[PaintingFolder, ...] = PrivateAttr(())
+
+    @property
+    def folders(self) -> Sequence[PaintingFolder]:
+        """The folders of paintings that its styles were read from."""
+        return self._folders
+
+    @model_validator(mode="after")
+    def _remember_folders(self, info: ValidationInfo) -> Self:
+        self._folders = _folders_of(info)
+        return self
 
     def transfer_of(self, style: str) -> Transfer:
         """The transfer options of one style, before side files: see `pipeline.config.transfer`."""
@@ -276,6 +345,7 @@ class Config(Options):
             found.append(Place("metrics.file", self.metrics.file, "metrics.file"))
         if file is not None:
             found.append(Place(file.name, file, "config"))
+        found += [Place("styles", folder.path, "paintings") for folder in self._folders]
         return [*found, *self.sources()]
 
     @model_validator(mode="after")
@@ -296,11 +366,17 @@ class Config(Options):
                     raise ValueError(f"{key}: {error}") from None
         return self
 
+    @property
+    def _may_exist(self) -> bool:
+        """Whether any style may be one of a folder that is missing now."""
+        return any(folder.missing for folder in self._folders)
+
     @model_validator(mode="after")
     def _check_rules_name_styles(self) -> Self:
-        for index, rule in enumerate(self.match or ()):
+        rules = self.match if isinstance(self.match, tuple) else ()
+        for index, rule in enumerate(rules):
             for name in rule.styles:
-                if name not in self.styles:
+                if name not in self.styles and not self._may_exist:
                     raise ValueError(
                         f"match.{index}.styles names {name!r}, which is not in styles; "
                         + nearest(name, self.styles)
@@ -314,7 +390,7 @@ class Config(Options):
         for place, regions in places.items():
             for region, options in regions.items():
                 for name in options.styles or ():
-                    if name not in self.styles:
+                    if name not in self.styles and not self._may_exist:
                         what = f"{place}.{region}.styles names {name!r}, which is not in styles"
                         raise ValueError(f"{what}; {nearest(name, self.styles)}")
         named = {

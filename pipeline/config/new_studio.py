@@ -33,11 +33,13 @@ preset: balanced         # draft 256 | balanced 512 | fine 1024 | print 2048 (lo
 first: draft             # draft: a small picture soon, then the full one | full: only the full one
 
 # Each style is a name of your own, and a painting: a path, or one of the starter styles
-# (`pipeline styles` lists them).
+# (`pipeline styles` lists them). With only the line "styles: paintings/" instead, every picture
+# in that folder is a style.
 styles:
 {styles}
 
 # Every photo gets every style. To choose, remove the # here: the first rule that matches applies.
+# Or write "match: by_folder": a photo gets the style that has the name of its folder.
 # match:
 #   - {{inbox: "portraits/**", styles: [{first}]}}
 #   - {{inbox: "**", styles: [{names}]}}

@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from pipeline.daemon.planner import Gone
 from pipeline.errors import Failure, OutputError, Reason
 from pipeline.gallery.writer import Gallery
 from pipeline.inbox.scanner import Refused
-from pipeline.jobs.job import Job, JobResult, Output
+from pipeline.jobs.job import Job, JobResult, Output, outputs_as_json
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import Pair, Staged
+from pipeline.ledger.records import Pair, Staged, Version
 from pipeline.monitoring.journal import note
 from pipeline.monitoring.view import Result, View
 from pipeline.outbox.names import RUN_LOG, candidate_names, staging_name
@@ -95,13 +95,7 @@ class Bookkeeping:
         self.ledger.files.forget_refusals(gone.present, lines)
         self.view.tally.keep_files(gone.present, gone.files)
         for pair in gone.pairs:
-            line = _file_line(_removed(pair.content), self.run_id, wall) | {
-                "event": "job_skipped",
-                "job": pair.job,
-                "style": pair.style,
-                "content_sha256": pair.sha256,
-                "recipe": pair.recipe,
-            }
+            line = _pair_line(pair, _REMOVED, self.run_id, wall)
             self.ledger.skip_removed(pair, _REMOVED, line)
             self.view.tally.correct(pair.content, pair.style, "skipped")
 
@@ -149,6 +143,24 @@ class Bookkeeping:
                 self._lost.discard(staged.job)
             yield staged, again
         self.unpublished = False
+
+    def remove_unwanted(self, pair: Pair, wall: float) -> None:
+        """Remove the pictures of a pair that no rule wants, or make them an earlier version.
+
+        The ledger forgets them last, so after a crash this may be repeated.
+
+        Raises:
+            OutputError: The disk fails, or a picture cannot be kept: then it is not removed.
+        """
+        standing = self.ledger.history.current(pair.content, pair.style, pair.life)
+        kept = self._keep_set(standing.outputs if standing else pair.outputs, standing, pair.job)
+        self.outbox.remove(pair.outputs)
+        line = _unwanted_line(pair, self.run_id, wall)
+        self.ledger.prune(pair, kept, _UNWANTED, line)
+        with self._gallery_errors():
+            gone = {output.sha256 for output in pair.outputs}
+            self._gallery.remove_copies(gone.difference(output.sha256 for output in kept))
+        self._on_line(line)
 
     def check_for_restores(self, wall: float) -> None:
         """Notice when there is something to publish that this process has not staged just now.
@@ -220,12 +232,18 @@ class Bookkeeping:
         standing = self.ledger.history.current(staged.content, staged.style, staged.life)
         earlier = tuple(output for output in staged.previous if output.sha256 not in new)
         before = standing.outputs if standing else earlier
-        is_draft = standing is not None and standing.draft
-        same = {output.sha256 for output in before} <= new
-        if self.version_limits is None or is_draft or same:
+        if {output.sha256 for output in before} <= new:
+            return ()
+        return self._keep_set(before, standing, staged.job)
+
+    def _keep_set(
+        self, outputs: Sequence[Output], standing: Version | None, job: str
+    ) -> tuple[Output, ...]:
+        """Keep a set of pictures, if the config says so; drafts are never kept."""
+        if self.version_limits is None or (standing is not None and standing.draft):
             return ()
         self._kept_some = True
-        return self._versions.keep(before, standing.id if standing else staged.job)
+        return self._versions.keep(outputs, standing.id if standing else job)
 
     def _publish(self, staged: Staged, wall: float) -> bool:
         """Publish a pair; returns whether it is a draft."""
@@ -324,10 +342,28 @@ class Bookkeeping:
 
 
 _REMOVED = Failure(Reason.VANISHED, "it failed and was removed from the inbox")
+_UNWANTED = Failure(Reason.NO_MATCH, "no rule wants it any more; `prune` removed its pictures")
 
 
 def _removed(content: str) -> Refused:
     return Refused(content, Path(content), _REMOVED, "skipped")
+
+
+def _unwanted_line(pair: Pair, run: str, wall: float) -> Line:
+    removed = {"event": "job_pruned", "outputs": outputs_as_json(pair.outputs)}
+    return _pair_line(pair, _UNWANTED, run, wall) | removed
+
+
+def _pair_line(pair: Pair, failure: Failure, run: str, wall: float) -> Line:
+    """The line of a pair that ends as skipped without another attempt."""
+    refused = Refused(pair.content, Path(pair.content), failure, "skipped")
+    return _file_line(refused, run, wall) | {
+        "event": "job_skipped",
+        "job": pair.job,
+        "style": pair.style,
+        "content_sha256": pair.sha256,
+        "recipe": pair.recipe,
+    }
 
 
 def _file_line(refused: Refused, run: str, wall: float) -> Line:

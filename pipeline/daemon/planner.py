@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.config.manifest import Manifest
 from pipeline.config.model import Config
+from pipeline.daemon.paintings.unwanted import Unwanted, list_unwanted
 from pipeline.daemon.recipe_files import RecipeFiles
 from pipeline.daemon.replacements import Replacing, replacing
 from pipeline.errors import Failure, PlaceError, Reason
@@ -78,6 +79,7 @@ class Plan:
     again: dict[PairKey, EndState]  # pairs to do that have ended before, and how
     waiting: int = 0  # pairs that wait for their style, and have not ended
     replaced: Replacing | None = None  # of the first plan: finished pictures that it replaces
+    unwanted: Unwanted | None = None  # of the first plan: finished pictures that no rule wants
 
 
 class Planner:
@@ -168,7 +170,7 @@ class Planner:
         # A style without its painting waits until the file is back; the others go on.
         recipes = [self.intake.recipes.recipe_if_readable(s) for s in self.manifest.styles.values()]
         self.missing_files = self.intake.recipes.trouble
-        self.recipe_files.compare(filter(None, recipes), now)
+        self.recipe_files.compare(filter(None, recipes), now, wall)
         self.next_scan = min(self.next_scan, self.recipe_files.settled_at)
         digests = [recipe and recipe.digest for recipe in recipes]
         basis = (digests, self.recipe_files.unsettled, self.ledger.revision()[0])
@@ -268,6 +270,7 @@ class Planner:
             again=self._to_do_again(pairs, known),
             waiting=self._count_waiting(pairs, known),
             replaced=self._replaced(pairs),
+            unwanted=self._unwanted(pairs, known),
         )
         self._planned_at, self.stale = now, False
         return plan
@@ -361,6 +364,14 @@ class Planner:
         kept = self.config.version_limits is not None
         replaced = replacing(pairs, self.ledger.history, self.config.outbox, kept=kept)
         return replaced if replaced.pictures else None
+
+    def _unwanted(
+        self, pairs: list[Planned], known: Mapping[PairKey, KnownPair]
+    ) -> Unwanted | None:
+        if self._planned_at > float("-inf"):
+            return None
+        styles, outbox = self.manifest.styles, self.config.outbox
+        return list_unwanted(pairs, known, styles, self.ledger, outbox)
 
     def _returned(self, photos: list[Photo]) -> set[tuple[str, str]]:
         """Photos that left the inbox and are back with the same bytes: their pairs open again.

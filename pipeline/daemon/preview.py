@@ -5,12 +5,14 @@ counts as settled, and photos not examined yet are read but not decoded. Masks a
 """
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeline.config.loading import Loaded
 from pipeline.config.model import Config
 from pipeline.daemon.job_queue import drafts_first, ordered
+from pipeline.daemon.paintings.unwanted import Unwanted
 from pipeline.daemon.planner import Plan, Planner
 from pipeline.daemon.replacements import Replacing
 from pipeline.errors import Failure, InputError
@@ -40,6 +42,11 @@ class Preview:
     def replaced(self) -> Replacing:
         """The finished pictures that the plan replaces."""
         return self.plan.replaced or Replacing()
+
+    @property
+    def unwanted(self) -> Unwanted:
+        """The finished pictures that no rule wants any more."""
+        return self.plan.unwanted or Unwanted((), Counter())
 
     def due(self) -> list[Planned]:
         """The pairs to render, in the order of the queue."""

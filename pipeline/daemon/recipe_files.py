@@ -1,5 +1,7 @@
 """Keeps jobs waiting for files of their recipes that have just changed: paintings, weights, models.
 
+So do files that were written a moment before they are first seen: a copy may still be under way.
+
 A painting that is being copied has another content at each look. Each time all its pairs would be
 planned, begun and given back again.
 """
@@ -9,6 +11,7 @@ from pathlib import Path
 
 from pipeline.jobs.job import Job
 from pipeline.jobs.recipe import Recipe
+from pipeline.system.file_version import Stamp
 
 # A job found another content in a file than planned. It is planned again, but begins no sooner
 # than this, in case daemon and worker never see the same file.
@@ -28,12 +31,19 @@ class RecipeFiles:
         self._doubted: set[Path] = set()
         self._until: dict[Path, float] = {}  # monotonic seconds
 
-    def compare(self, recipes: Iterable[Recipe], now: float) -> None:
-        """Compare the contents of the files with those of the last call."""
+    def compare(self, recipes: Iterable[Recipe], now: float, wall: float) -> None:
+        """Compare the contents of the files with those of the last call.
+
+        Args:
+            recipes: All recipes in force.
+            now: Monotonic seconds.
+            wall: Seconds since 1970.
+        """
         for recipe in recipes:
             for path, sha256 in recipe.files.items():
-                if self._contents.setdefault(path, sha256) != sha256:
-                    self._contents[path] = sha256
+                before = self._contents.get(path)
+                self._contents[path] = sha256
+                if self._is_young(path, wall) if before is None else before != sha256:
                     self._until[path] = now + self._seconds
         for path in self._doubted:
             self._until[path] = now + max(self._seconds, DOUBT_SECONDS)
@@ -43,6 +53,11 @@ class RecipeFiles:
     def doubt(self, path: Path) -> None:
         """Do not use a file for a while: a job found another content in it."""
         self._doubted.add(path)
+
+    def _is_young(self, path: Path, wall: float) -> bool:
+        stamp = Stamp.at(path)
+        newest = max(stamp.mtime_ns, stamp.ctime_ns) / 1e9 if stamp else float("-inf")
+        return wall - newest < self._seconds
 
     @property
     def unsettled(self) -> frozenset[Path]:

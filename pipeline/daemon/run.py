@@ -1,6 +1,7 @@
 """Runs the service for `run` and `watch`: lock, ledger, processes, dashboard, signals, reload."""
 
 import json
+import logging
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ from pipeline.config.loading import Loaded, load
 from pipeline.config.model import Config, changed_at_start
 from pipeline.daemon.instance import InstanceRecord, instance_lock, outbox_lock
 from pipeline.daemon.observers import Observers
+from pipeline.daemon.paintings.folders import PaintingFolders, report_change
 from pipeline.daemon.planned_pauses import PlannedPauses
 from pipeline.daemon.run_statistics import describe_results, describe_summary
 from pipeline.daemon.service import Service
@@ -156,6 +158,7 @@ def _run_loop(loop: "Loop", keep_going: bool) -> None:
     """Start the service, run its loop, and finish it."""
     service, stop = loop.service, loop.stop
     once_free(service.start, stop, loop.record)
+    loop.report_findings()
     loop.watch() if keep_going else loop.until_idle()
     with suppress(Stopped):  # what is not written yet stays in the jobs database
         once_free(service.finish, stop, loop.record)
@@ -189,6 +192,8 @@ class Loop:
         self.record, self.observers = record, observers
         self.stamp = loaded.stamp
         self.refused, self.reload_at = "", float("inf")  # why a changed config is not applied
+        self.waits_for_start = ""  # the same, where a start applies it
+        self.paintings = PaintingFolders(loaded.config)
         self.live = LivePublisher(loaded.config.state)
 
     def until_idle(self) -> None:
@@ -202,7 +207,7 @@ class Loop:
         watcher = Watcher(self.service.config.inbox)
         try:
             while not self.stop.count:
-                self.reload_config(time.monotonic())
+                self.reload_config(time.monotonic(), time.time())
                 watcher.start_if_needed(time.monotonic())
                 self.service.polling = watcher.polling
                 self.record.update(watching=watcher.mode)
@@ -246,23 +251,26 @@ class Loop:
         while self.service.executor.running() and self.stop.count < 2:
             self._tick()
 
-    def reload_config(self, now: float) -> None:
-        """Apply a changed config; report an invalid one, and go on with the old one.
+    def reload_config(self, now: float, wall: float) -> None:
+        """Apply a changed config or folder of paintings; report an invalid one, and keep the old.
 
         An invalid one is tried again later: a painting that it names, or a disk, may return.
         """
         stamp = Stamp.at(self.loaded.path)
-        if stamp == self.stamp and now < self.reload_at:
+        changed = self.paintings.have_changed(now, wall)
+        self.report_findings()
+        if stamp == self.stamp and not changed and now < self.reload_at:
             return
         self.stamp, self.reload_at = stamp, float("inf")
         try:
-            loaded = load(self.loaded.path)
+            loaded = load(self.loaded.path, without=self.paintings.unsettled)
             self.stamp = loaded.stamp
             fixed = changed_at_start(self.loaded.config, loaded.config)
             if fixed:
-                self.dashboard.line(
-                    f"config not reloaded: {join_words(fixed)} change only at the next start"
-                )
+                words = f"config not reloaded: {join_words(fixed)} change only at the next start"
+                if words != self.waits_for_start:
+                    self.dashboard.line(words)
+                self.waits_for_start = words
                 return
         except PipelineError as error:
             self.reload_at = now + RELOAD_SECONDS
@@ -272,9 +280,17 @@ class Loop:
                 self.dashboard.line(words)
                 note("reload_refused", why=str(error))
             return
-        self.loaded, self.refused = loaded, ""
+        before, self.loaded, self.refused, self.waits_for_start = self.loaded, loaded, "", ""
         self.service.configure(loaded.config, loaded.manifest)
-        self.dashboard.line("config reloaded")
+        self.paintings.follow(loaded.config)
+        self.dashboard.line(f"config reloaded{report_change(before.manifest, loaded.manifest)}")
+
+    def report_findings(self) -> None:
+        """Report what lies in folders of paintings and is ignored, each once."""
+        for words in self.paintings.findings:
+            self.dashboard.line(words)
+            note("paintings", logging.WARNING, what=words)
+        self.paintings.findings.clear()
 
 
 # --- the jobs database ----------------------------------------------------------------------
@@ -376,9 +392,9 @@ def _is_clean_stop(stop: StopRequests, keep_going: bool) -> bool:
 
 
 def print_run_event(event: dict[str, Any], dashboard: Dashboard) -> None:
-    """Print the estimate or the summary of a run, or what a plan replaces."""
+    """Print the estimate or the summary of a run, or what a plan replaces or does not want."""
     kind = event.pop("event")
-    if kind == "replaces":
+    if kind in ("replaces", "unwanted"):
         dashboard.line(event["words"])
         return
     if kind == "run_started":

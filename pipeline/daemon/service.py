@@ -25,6 +25,7 @@ from pipeline.daemon.fault_pauses import PAUSING_ERRORS, FaultPause, FaultPauses
 from pipeline.daemon.findings import FindingsRecorder
 from pipeline.daemon.job_queue import JobQueue
 from pipeline.daemon.outcomes import Outcome, Outcomes
+from pipeline.daemon.paintings.unwanted import Unwanted
 from pipeline.daemon.planned_pauses import PlannedPause, PlannedPauses
 from pipeline.daemon.planner import Findings, Planner
 from pipeline.daemon.replacements import Replacing
@@ -61,7 +62,7 @@ class Service:
         patient: Wait for an inbox or an outbox that has vanished, instead of raising.
         planned_pauses: When no job may begin; absent: as config and state folder say.
         on_run: Called with the estimate before a run's first job, with the finished pictures that
-            a plan will replace, and with the summary of a scheduled run.
+            a plan will replace or that no rule wants, and with the summary of a scheduled run.
     """
 
     def __init__(
@@ -360,6 +361,8 @@ class Service:
         plan = self.planner.make_plan(now, staged | {job.id for job in self._unrecorded()})
         if plan.replaced:
             self._announce(plan.replaced)
+        if plan.unwanted and plan.unwanted.styles:
+            self._announce_unwanted(plan.unwanted)
         self.queue.fill(plan.due, self.planner.files, self.ledger.retry_times())
         recipes = {pair.job.recipe.digest for pair in plan.pairs if pair.job}
         self.outcomes.waiting_recipes.keep_only(recipes)
@@ -379,6 +382,10 @@ class Service:
     def _announce(self, replaced: Replacing) -> None:
         note("replaces", words=replaced.words())
         self._on_run({"event": "replaces", **replaced.as_json(), "words": replaced.words()})
+
+    def _announce_unwanted(self, unwanted: Unwanted) -> None:
+        note("unwanted", words=unwanted.words())
+        self._on_run({"event": "unwanted", **unwanted.as_json(), "words": unwanted.words()})
 
     def _act_on(self, outcomes: Iterable[Outcome]) -> None:
         """Update plan, queue and originals after jobs have ended."""

@@ -37,7 +37,8 @@ def make_entry(line: Mapping[str, Any], pictures: Path) -> dict[str, Any] | None
     entry |= {key: _get(line, key, str, "") for key in _TEXTS}
     entry |= {key: value for key in _MAPPINGS if (value := _get(line, key, dict, {}))}
     entry |= {key: _number(line.get(key)) for key in ("seconds", "attempt")}
-    if status != "done":
+    pruned = line.get("event") == "job_pruned"
+    if status != "done" and not pruned:
         error = _get(line, "error", dict, {})
         return REDACTOR.redact_line(
             entry | {key: _get(error, key, str, "") for key in ("code", "message")}
@@ -45,6 +46,9 @@ def make_entry(line: Mapping[str, Any], pictures: Path) -> dict[str, Any] | None
     outputs = [output for output in _outputs(line) if output["kind"] in KINDS]
     if not outputs:
         return None
+    if pruned:  # the page forgets its pictures
+        places = [{"url": relative_url(output["path"])} for output in outputs]
+        return REDACTOR.redact_line(entry | {"pruned": True, "pictures": places})
     if line.get("draft") is True:
         entry["draft"] = True
     entry["sha"] = _get(line, "content_sha256", str, "")[:16]

@@ -94,7 +94,12 @@ class Gallery:
             self._create_folders()
             for path in copies:
                 path.replace(self.pictures / path.name)
-            for sha256 in replaced:
+        self.remove_copies(replaced)
+
+    def remove_copies(self, removed: Iterable[str]) -> None:
+        """Remove the copies of pictures (SHA-256) that are in the outbox no more."""
+        with disk_errors(self.pictures):
+            for sha256 in removed:
                 for name in (small_name(sha256), large_name(sha256)):
                     (self.pictures / name).unlink(missing_ok=True)
 
@@ -133,7 +138,10 @@ class Gallery:
         places: dict[Sequence[Any], Sequence[Any]] = {}
         for number in range(1, chunks + 1):
             for entry in read_arguments(self._chunk(number))[1]:
-                if entry["status"] == "done":
+                if entry.get("pruned"):
+                    for place in _places(entry):
+                        newest.pop(place, None)
+                elif entry["status"] == "done":
                     photo, place = _photo_and_place(entry)
                     before = places.get(photo, place)
                     if newest.get(before, entry).get("sha") == entry.get("sha"):
@@ -297,8 +305,13 @@ def chunk_name(number: int) -> str:
 
 def _photo_and_place(entry: Entry) -> tuple[Sequence[Any], Sequence[Any]]:
     """Keys of an entry's photo and of its picture's place, computed as entries.js does."""
+    return (entry["content"], entry["style"], entry.get("sha")), _places(entry)[0]
+
+
+def _places(entry: Entry) -> list[Sequence[Any]]:
+    """Keys of the places of all its pictures."""
     pair = entry["content"], entry["style"]
-    return (*pair, entry.get("sha")), (*pair, entry["pictures"][0]["url"].rpartition(".")[0])
+    return [(*pair, picture["url"].rpartition(".")[0]) for picture in entry["pictures"]]
 
 
 def _to_json(entry: Entry) -> str:

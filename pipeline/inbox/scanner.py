@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.config.file_kinds import IGNORED
 from pipeline.config.regions.mask_files import MaskName, mask_name
 from pipeline.config.sidecar import is_side_file, side_files_of
 from pipeline.errors import Failure, InboxError, Reason
 from pipeline.inbox.downloads import Downloads
 from pipeline.inbox.settling import being_written, lacks_end
-from pipeline.inbox.tree import IGNORED, MAX_DEPTH, InboxTree, Refused, is_below
+from pipeline.inbox.tree import MAX_DEPTH, InboxTree, Refused, is_below
 from pipeline.system.file_version import Stamp, unreadable_failure
 
 __all__ = ["IGNORED", "MAX_DEPTH", "Found", "Inbox", "Refused", "Scan"]
@@ -91,11 +92,18 @@ class Inbox:
         root: The folder.
         settle_seconds: A file has settled once it has not changed for this long.
         ignore: Patterns of names to leave alone, besides IGNORED.
+        depth: How deep folders are entered; 0: only files in the folder itself count.
     """
 
-    def __init__(self, root: Path, settle_seconds: float, ignore: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        root: Path,
+        settle_seconds: float,
+        ignore: Sequence[str] = (),
+        depth: int = MAX_DEPTH,
+    ) -> None:
         self.root = root
-        self._tree = InboxTree(root, ignore)
+        self._tree = InboxTree(root, ignore, depth)
         self._downloads = Downloads()
         self._settle = settle_seconds
         self._device: int | None = None

@@ -14,33 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.config.file_kinds import PHOTOS, PHOTOS_LISTED, foreign_kind
+from pipeline.config.file_kinds import IGNORED, PHOTOS, PHOTOS_LISTED, foreign_kind
 from pipeline.errors import Failure, InboxError, Reason, UsageError
 from pipeline.system.file_version import unreadable_failure
 from pipeline.system.paths import real_path
 from pipeline.system.taking import original_name
 
-# Files and folders that are never photos, whatever they hold; matched without regard to case.
-IGNORED = (
-    ".*",  # hidden, and so also ._* (macOS), .~lock.* , .syncthing.*.tmp, .stversions, .nfs*
-    "~*",  # ~$* of Office, ~syncthing~*
-    "*~",  # editors' backups
-    "*.part",
-    "*.partial",
-    "*.crdownload",  # downloads that are not complete
-    "*.download",
-    "*.opdownload",
-    "*.aria2",
-    "*.filepart",
-    "*.tmp",
-    "*.yaml",  # side files with options for a photo
-    "*.yml",
-    "@eaDir",  # Synology's thumbnails
-    "#recycle",
-    "#snapshot",
-    "Thumbs.db",
-    "desktop.ini",
-)
 MAX_DEPTH = 64  # of nested folders: some file systems can show a folder inside itself
 _FOUND_BY_FSCK = "lost+found"  # on top of a file system; only root may read it
 _GONE = {errno.ENOENT, errno.ENOTDIR}
@@ -72,10 +51,11 @@ class InboxTree:
     Args:
         root: The folder.
         ignore: Patterns of names to leave alone, besides IGNORED.
+        depth: How deep folders are entered; 0: not at all.
     """
 
-    def __init__(self, root: Path, ignore: Sequence[str] = ()) -> None:
-        self.root = root
+    def __init__(self, root: Path, ignore: Sequence[str] = (), depth: int = MAX_DEPTH) -> None:
+        self.root, self._depth = root, depth
         patterns = (fnmatch.translate(pattern.lower()) for pattern in (*IGNORED, *ignore))
         self._ignored = re.compile("|".join(patterns))
         # Of the last walk: what could not be read, with all below it, and private names of photos
@@ -137,8 +117,8 @@ class InboxTree:
             return Failure(Reason.NOT_REGULAR_FILE, f"is {kind}, not a regular file")
         if name == _FOUND_BY_FSCK and _is_mount(entry.path):
             return Failure(Reason.IGNORED, "is the folder of the disk's file system check")
-        if depth >= MAX_DEPTH:
-            return Failure(Reason.IGNORED, f"is more than {MAX_DEPTH} folders deep")
+        if depth >= self._depth:
+            return Failure(Reason.IGNORED, f"is more than {self._depth} folders deep")
         if _suffix(name) in PHOTOS:
             # Reported, because it looks like a picture; entered, because it may hold pictures.
             return Failure(Reason.NOT_REGULAR_FILE, "is a folder, not a regular file")

@@ -106,6 +106,37 @@ def plan_jobs(
     return plan
 
 
+def find_unwanted(
+    plan: Iterable[Planned],
+    known: Mapping[tuple[str, str], KnownPair],
+    styles: Collection[str],
+) -> set[tuple[str, str, str]]:
+    """Pairs with pictures that no rule wants any more, by content, style and job.
+
+    No picture of a style that is gone is wanted. Of other styles, only those of planned photos
+    count: about a photo that has left the inbox, or was not examined, no rule says anything.
+
+    Args:
+        plan: All pairs of the plan.
+        known: The ledger's pairs by (content, style).
+        styles: The names of all styles.
+    """
+    photos, wanted = set(), set()
+    for pair in plan:
+        photos.add(pair.content)
+        wanted |= {(pair.content, pair.style), (pair.same_as, pair.style)}
+    found = set()
+    for (content, style), latest in known.items():
+        if style not in styles:
+            every = [latest, *latest.earlier.values()]
+        elif content in photos and not latest.closed and (content, style) not in wanted:
+            every = [latest]
+        else:
+            continue
+        found |= {(content, style, one.job) for one in every if one.pictured}
+    return found
+
+
 def draft_first(pairs: Iterable[Planned], but: Collection[tuple[str, str]]) -> list[Planned]:
     """The same plan with a draft in place of each first picture, except of some pairs."""
     return [

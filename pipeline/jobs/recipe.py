@@ -243,7 +243,7 @@ class Recipes:
         images = tuple(_style_image(path, weight) for path, weight in style.images)
         options = merge_regions(style.regions, side.regions if side else {})
         paintings = {
-            name: _blend([self.styles[each] for each in region.styles])
+            name: _blend([self._named(each) for each in region.styles])
             for name, region in options.items()
             if region.styles
         }
@@ -279,6 +279,12 @@ class Recipes:
         for name, why in self.troubles.items():
             names.setdefault(why, []).append(name)
         return "; ".join(f"{_styles(found)} until {why}" for why, found in names.items())
+
+    def _named(self, name: str) -> Style:
+        """A style that a region names; only a folder of paintings that is missing hides one."""
+        if name not in self.styles:
+            raise ConfigError(f"there is no style {name!r} now", hint="its painting is missing")
+        return self.styles[name]
 
     def _weights(self) -> str:
         source = self.config.weights

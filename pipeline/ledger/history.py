@@ -110,23 +110,8 @@ class History:
         life: int,
     ) -> None:
         """Record, within a transaction, the new current set of a pair; ``kept``: the one before."""
-        now, last = self._clock(), self._db.one("SELECT max(kept) AS kept FROM versions")
-        if last is not None and last["kept"]:
-            now = max(now, last["kept"] + 1e-6)  # in order, even if the clock was set back
+        self.retire(replace(staged, life=life), kept)
         pair = {"content": os.fsencode(staged.content), "style": staged.style, "life": life}
-        before = self.current(staged.content, staged.style, life)
-        if before and kept:
-            size = sum(output.bytes for output in kept)
-            sql = "UPDATE versions SET kept = ?, outputs = ?, bytes = ? WHERE id = ?"
-            self._db.change(sql, now, json.dumps(outputs_as_json(kept)), size, before.id)
-        elif before:
-            self._db.change("DELETE FROM versions WHERE id = ?", before.id)
-        elif kept:  # a set that was staged by a version of the program without this table
-            unknown = {"job": "", "sha256": "", "recipe": ""}
-            size = sum(output.bytes for output in kept)
-            pictures = json.dumps(outputs_as_json(kept))
-            columns = pair | unknown | {"made": now, "kept": now, "outputs": pictures}
-            self._insert(_id(staged, "before"), **columns, bytes=size)
         published = json.dumps(outputs_as_json(outputs))
         if staged.restores:
             sql = "UPDATE versions SET kept = 0, outputs = ?, bytes = 0 WHERE id = ?"
@@ -145,6 +130,29 @@ class History:
             bytes=0,
             line=json.dumps(short),
         )
+
+    def retire(self, pair: Pair | Staged, kept: Sequence[Output]) -> None:
+        """Record, within a transaction, that the current set of a pair is in the outbox no more.
+
+        Args:
+            pair: The pair.
+            kept: Its pictures where they are now, as an earlier version; none: they are gone.
+        """
+        now, last = self._clock(), self._db.one("SELECT max(kept) AS kept FROM versions")
+        if last is not None and last["kept"]:
+            now = max(now, last["kept"] + 1e-6)  # in order, even if the clock was set back
+        before = self.current(pair.content, pair.style, pair.life)
+        size, pictures = sum(output.bytes for output in kept), json.dumps(outputs_as_json(kept))
+        if before and kept:
+            sql = "UPDATE versions SET kept = ?, outputs = ?, bytes = ? WHERE id = ?"
+            self._db.change(sql, now, pictures, size, before.id)
+        elif before:
+            self._db.change("DELETE FROM versions WHERE id = ?", before.id)
+        elif kept:  # a set that was staged by a version of the program without this table
+            key = {"content": os.fsencode(pair.content), "style": pair.style, "life": pair.life}
+            unknown = {"job": "", "sha256": "", "recipe": ""}
+            columns = key | unknown | {"made": now, "kept": now, "outputs": pictures}
+            self._insert(_id(pair, "before"), **columns, bytes=size)
 
     def _insert(self, version: str, **columns: object) -> None:
         self._db.upsert("versions", ("id",), {"id": version, **columns})
@@ -211,7 +219,7 @@ class History:
                 self._rows.change(*key, staged="{}", **json.loads(row["staged"])["before"])
 
 
-def _id(staged: Staged, when: str) -> str:
+def _id(pair: Pair | Staged, when: str) -> str:
     """12 hexadecimal digits; the same however often a staged set is finished."""
-    key = "\0".join((staged.content, staged.style, staged.job, when))
+    key = "\0".join((pair.content, pair.style, pair.job, when))
     return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:12]

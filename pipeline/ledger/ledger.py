@@ -211,6 +211,25 @@ class Ledger:
             if self._rows.change(*key, state=JobState.SKIPPED, **columns):
                 self.log.insert(line)
 
+    def prune(self, pair: Pair, kept: Sequence[Output], failure: Failure, line: Line) -> None:
+        """Record that the pictures of a pair were removed, because no rule wants them any more.
+
+        The pair keeps its name in the outbox. If a rule wants it again, it is painted again.
+
+        Args:
+            pair: The pair; another process has changed it meanwhile: nothing is recorded.
+            kept: Its pictures where they are now, as an earlier version; none: they are gone.
+            failure: Why.
+            line: For the run log.
+        """
+        key = (pair.content, pair.style, pair.job, pair.state)
+        reason = {"code": failure.code, "message": failure.message, "attempt": 0, "faults": 0}
+        empty = {"outputs": "[]", "staged": "{}", "restored": ""}
+        with self._db.write():
+            if self._rows.change(*key, state=JobState.SKIPPED, **reason, **empty):
+                self.history.retire(pair, kept)
+                self.log.insert(line)
+
     def retry(self, jobs: Collection[str] | None = None) -> int:
         """Put jobs and files back into the queue, with all their attempts; returns how many.
 

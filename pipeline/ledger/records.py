@@ -34,6 +34,7 @@ class Pair:
     updated: float  # seconds since 1970
     restored: str = ""  # SHA-256 of the photo for which an earlier version was restored
     closed: bool = False  # the photo has left the inbox
+    life: int = 0  # which of the photos that had this name; 0: the present one
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +299,7 @@ def _pair(row: Values) -> Pair:
         updated=row["updated"],
         restored=row["restored"],
         closed=bool(row["closed"]),
+        life=row["life"],
     )
 
 

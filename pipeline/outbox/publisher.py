@@ -128,6 +128,18 @@ class Outbox:
         self._remove_earlier(previous, {final.path for final in finals})
         return finals
 
+    def remove(self, outputs: Sequence[Output]) -> None:
+        """Remove published pictures that nobody has changed, and folders that become empty."""
+        for output in outputs:
+            place = PurePosixPath(output.path)
+            with disk_errors(self.root / place), suppress(FileNotFoundError):
+                with opened_folder(self.root, place.parent.parts) as fd:
+                    remove_file_with(output.sha256, output.bytes, place.name, fd)
+                    os.fsync(fd)  # before the ledger forgets them
+                for folder in (above for above in place.parents if above.parts):
+                    with suppress(OSError):  # not empty
+                        (self.root / folder).rmdir()
+
     def has_staging_folder(self, job: Job) -> bool:
         """Whether the staging folder of an attempt is still there: nobody has removed it."""
         return _is_folder(self._staging / staging_name(job.id, job.attempt))

@@ -5,7 +5,7 @@ import math
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 
@@ -28,6 +28,12 @@ def join_words(words: Iterable[str], last: str = "and") -> str:
     """A list in a sentence: `a, b and c`."""
     *others, final = words
     return f"{', '.join(others)} {last} {final}" if others else final
+
+
+def shorten_list(names: Sequence[str], most: int = 5) -> str:
+    """The first names of a list, and how many more there are: `a, b and 7 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 @lru_cache(maxsize=1024)

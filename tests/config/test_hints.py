@@ -90,7 +90,7 @@ VALUES = {
     "device: [cpu, cuda0]": "did you mean 'cuda:0'?",
     "schedule: {runs: daily}": 'for example, runs: ["0 2 * * *"]',
     "transfer: fine": "accepted: the keys size, scales",
-    "styles: {a: cat.jpg}": "write {image: 'cat.jpg'}",
+    "styles: {a: [cat.jpg]}": "styles.a: give a picture, or keys with values: image, images",
 }
 
 

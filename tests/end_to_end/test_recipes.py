@@ -31,6 +31,9 @@ def test_a_recipe_works_as_printed(heading, tmp_path, monkeypatch):
     (tmp_path / "inbox/sea").mkdir(parents=True)
     for name in ("inbox/cup.jpg", "inbox/sea/cup.jpg"):
         (tmp_path / name).write_bytes((ROOT / "inbox/coffee.jpg").read_bytes())
+    (tmp_path / "paintings").mkdir()
+    painting = ROOT / "pipeline/styles/mosaic.jpg"
+    (tmp_path / "paintings/sea.jpg").write_bytes(painting.read_bytes())
     if "transfer" in config:
         config["transfer"] = config["transfer"] | TINY
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))

@@ -230,11 +230,11 @@ METRICS = {  # the kind, then the labels; counters have _total behind their name
 LOGGERS = {"pipeline", "pipeline.hooks", "pipeline.slots"}
 NOTES = """
 batch end observer_failed pause reload reload_refused replaces restore_failed restored resume start
-stop stopping watching worker_lost
+stop stopping styles unwanted watching worker_lost
 """
 EVENTS = {
-    *("job_{result.status}", "job_restored", "file_{refused.status}"),
-    *("batch_ended", "bulk_ended", "run_started", "run_ended", "replaces"),
+    *("job_{result.status}", "job_restored", "job_pruned", "file_{refused.status}"),
+    *("batch_ended", "bulk_ended", "run_started", "run_ended", "replaces", "unwanted"),
 }
 
 

@@ -15,18 +15,14 @@ from support.live_program import ENVIRONMENT, painted, project, started, until
 from support.nasty_values import NASTY, PLACES, TEXTS, as_yaml, with_value
 from support.stock import pictures, read_log
 from support.studio import CONFIG, STYLES, Studio
+from support.watch_loop import WatchLoop
 
 from pipeline.cli import main as cli
 from pipeline.cli.explain import explain_report, explain_text
 from pipeline.config.loading import load
-from pipeline.daemon.instance import InstanceRecord
-from pipeline.daemon.observers import Observers
 from pipeline.daemon.preview import preview
 from pipeline.daemon.run import RELOAD_SECONDS
-from pipeline.daemon.run import Loop as RunLoop
-from pipeline.daemon.signals import StopRequests
 from pipeline.errors import StateError
-from pipeline.monitoring.terminal.dashboard import Dashboard
 
 pytestmark = pytest.mark.slow
 
@@ -199,47 +195,9 @@ def test_a_stop_does_not_fail_for_a_backup(make) -> None:
 # --- the config -----------------------------------------------------------------------------
 
 
-class Loop:
-    """The part of `watch` that takes up a changed config; time is an argument."""
-
-    def __init__(self, studio: Studio) -> None:
-        self.studio, self.path, self.now = studio, studio.root / "config.yaml", 0.0
-        loaded = load(self.path)
-        self.record = InstanceRecord(studio.root / ".state" / "instance.json", "watch")
-        observers = Observers(loaded.config, self.record, "watch")
-        dashboard = Dashboard(self, silent=False, plain=self)  # type: ignore[arg-type]
-        self.said: list[str] = []
-        self.loop = RunLoop(
-            studio.service, loaded, StopRequests(), dashboard, self.record, observers
-        )
-
-    encoding = "utf-8"
-
-    def isatty(self) -> bool:
-        return False
-
-    def write(self, text: str) -> int:
-        self.said.append(text)
-        return len(text)
-
-    def flush(self) -> None: ...
-
-    def edit(self, text: str) -> str:
-        """Write another config; gives back what is said of it."""
-        new = self.path.with_name("new.yaml")
-        new.write_bytes(text.encode("utf-8", "surrogatepass"))
-        new.rename(self.path)
-        return self.look(0.25)
-
-    def look(self, seconds: float) -> str:
-        before, self.now = len(self.said), self.now + seconds
-        self.loop.reload_config(self.now)
-        return "".join(self.said[before:])
-
-
 def test_a_wrong_edit_is_reported_once_and_taken_up_by_itself_when_it_is_right(make) -> None:
     studio = make()
-    loop = Loop(studio)
+    loop = WatchLoop(studio)
     new = STYLES + "watch: {settle_seconds: 0}\nlimits: {free_bytes: 0}\n"
     assert "no such image" in loop.edit(new.replace("builtin:mosaic", "coming.png"))
     assert loop.look(RELOAD_SECONDS * 2) == ""
@@ -256,7 +214,7 @@ def test_a_wrong_edit_is_reported_once_and_taken_up_by_itself_when_it_is_right(m
 def test_no_edit_of_the_config_ends_the_daemon(make) -> None:
     """Each nasty value in each place of the config, reloaded while photos come in."""
     studio = make()
-    loop = Loop(studio)
+    loop = WatchLoop(studio)
     studio.put("a.png", 1)
     studio.until_idle()
     good = CONFIG.replace("limits:", "seed: 7\nlimits:")

@@ -312,14 +312,14 @@ def test_a_file_is_left_alone_until_it_has_held_the_same_for_a_while() -> None:
     def job(sha256: str) -> Job:
         return Job("a.jpg", Path("/a.jpg"), "", "sea", recipe(sha256))
 
-    files.compare([recipe("1")], 0.0)
+    files.compare([recipe("1")], 0.0, 100.0)
     assert not files.must_wait(job("1"))  # what lies there at the start is taken to be still
-    files.compare([recipe("2")], 1.0)
+    files.compare([recipe("2")], 1.0, 101.0)
     assert files.must_wait(job("2"))
     assert files.settled_at == 6.0
-    files.compare([recipe("2")], 5.9)
+    files.compare([recipe("2")], 5.9, 105.9)
     assert files.unsettled == {path}
-    files.compare([recipe("2")], 6.0)
+    files.compare([recipe("2")], 6.0, 106.0)
     assert not files.must_wait(job("2"))
     files.doubt(path)
     assert files.must_wait(job("2"))
@@ -343,14 +343,14 @@ def test_a_config_edited_while_the_program_starts_is_taken_up(make, other) -> No
         Dashboard(silent=True) as dashboard,
     ):
         loop = Loop(studio.service, loaded, StopRequests(), dashboard, record, None)
-        loop.reload_config(0.0)
+        loop.reload_config(0.0, 0.0)
         assert [style.images[0][0].name for style in loop.loaded.manifest.styles.values()] == [
             "oth.bmp"
         ]
         before = loop.loaded
-        loop.reload_config(0.0)
+        loop.reload_config(0.0, 0.0)
         assert loop.loaded is before
         edited.write_text(text)
         swap(path, edited)
-        loop.reload_config(0.0)
+        loop.reload_config(0.0, 0.0)
         assert loop.loaded.manifest == loaded.manifest

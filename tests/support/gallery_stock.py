@@ -55,6 +55,11 @@ def failed_line(content: str, code: str, message: str, **more: Any) -> dict[str,
     return done_line(content) | empty | {"error": error} | more
 
 
+def pruned_line(content: str, style: str = "mosaic") -> dict[str, Any]:
+    """The run log line of a pair whose pictures were removed, because no rule wants it."""
+    return done_line(content, style, event="job_pruned", status="skipped")
+
+
 def write_log(outbox: Path, lines: Iterable[Mapping[str, Any]]) -> None:
     """Append lines to the run log, as the pipeline does: in ASCII."""
     outbox.mkdir(parents=True, exist_ok=True)

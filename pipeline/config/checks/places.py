@@ -17,8 +17,9 @@ from pipeline.system.file_names import comparable
 from pipeline.system.paths import real_path
 
 # "source": a painting, a start image, weights or a model, which are only read.
+# "paintings": a folder in which each picture is a style.
 Folder = Literal["inbox", "outbox", "state", "archive", "quarantine"]
-Role = Folder | Literal["log.file", "metrics.file", "source", "config"]
+Role = Folder | Literal["log.file", "metrics.file", "source", "paintings", "config"]
 FOLDERS: tuple[Folder, ...] = ("inbox", "outbox", "state", "archive", "quarantine")
 WRITTEN = ("log.file", "metrics.file")
 
@@ -44,6 +45,10 @@ NOT_INSIDE: dict[tuple[Role, Role], str] = {
     ("state", "quarantine"): _SEPARATE,
     ("archive", "quarantine"): _SEPARATE,
     ("source", "quarantine"): _SEPARATE,
+    ("paintings", "inbox"): "so each painting would be painted as a photo",
+    ("paintings", "outbox"): "so finished pictures could become styles",
+    ("paintings", "archive"): "so archived photos could become styles",
+    ("paintings", "quarantine"): "so failed photos could become styles",
 }
 # These may be inside each other, but not the same folder.
 NOT_THE_SAME: tuple[tuple[Role, Role], ...] = (
@@ -99,7 +104,7 @@ class _Located:
 def find_clash(places: Sequence[Place]) -> str:
     """Which two places overlap that must not, and why; "" where all may be as they are."""
     located = [_Located(place, path) for place in places for path in _files_of(place)]
-    wider = [place for place in located if place.role not in ("source", "config")]
+    wider = [place for place in located if place.role not in ("source", "paintings", "config")]
     clashes = (_clash(inner, outer) for inner, outer in product(located, wider))
     return next(filter(None, clashes), "")
 

@@ -13,7 +13,9 @@ function fold() {
 function foldEntry(entry, pictures, troubles, places) {
   const pair = pairOf(entry);
   troubles.delete(pair);
-  if (entry.status === "done") {
+  if (entry.pruned) { // removed, because no rule wants it any more
+    for (const place of placesOf(entry)) pictures.delete(place);
+  } else if (entry.status === "done") {
     const photo = JSON.stringify([entry.content, entry.style, entry.sha]);
     const place = placeOf(entry);
     pictures.delete(place); // so that a new picture comes last, as in the log
@@ -29,7 +31,9 @@ function foldEntry(entry, pictures, troubles, places) {
 
 const pairOf = (entry) => JSON.stringify([entry.content, entry.style]);
 // Photos that had the same name one after the other have pictures under different names.
-const placeOf = (entry) => JSON.stringify([entry.content, entry.style, stemOf(entry.pictures[0].url)]);
+const placesOf = ({ content, style, pictures }) =>
+  pictures.map((picture) => JSON.stringify([content, style, stemOf(picture.url)]));
+const placeOf = (entry) => placesOf(entry)[0];
 const stemOf = (url) => url.replace(/\.[^./]*$/, "");
 
 // ---- words ----------------------------------------------------------------------------------

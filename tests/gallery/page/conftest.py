@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from support.gallery_stock import add_film, done_line, failed_line, hang, write_log
+from support.gallery_stock import add_film, done_line, failed_line, hang, pruned_line, write_log
 from support.looking import PAIRS, Visit
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -49,6 +49,8 @@ def outbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
         failed_line("sea/1.jpg", "out_of_memory", "too large", style="mosaic"),
         failed_line("2.jpg", "truncated", "mended since"),
         done_line("2.jpg", "ink_hatching"),
+        done_line("pruned.jpg"),
+        pruned_line("pruned.jpg"),
     ])  # fmt: skip
     return root
 

@@ -60,6 +60,12 @@ def test_failures_hang_with_their_reasons_and_mended_ones_do_not(page: Page) -> 
     assert "mended since" not in text
 
 
+def test_pruned_pictures_hang_no_more_and_are_no_failure(page: Page) -> None:
+    assert not any("pruned.jpg" in label for label in hung(page))
+    page.get_by_role("radio", name="Not painted").check()
+    assert "pruned.jpg" not in page.locator("#troubles").inner_text()
+
+
 def test_on_a_phone_no_words_under_a_picture_run_out_of_it(
     browser: Browser, tmp_path: Path
 ) -> None:

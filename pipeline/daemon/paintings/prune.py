@@ -1,0 +1,112 @@
+"""`prune`: removes the pictures of pairs that no rule wants any more.
+
+Only pictures that are provably the program's own are removed: each still has the SHA-256 that the
+ledger recorded for it. If a picture of a pair was changed, all of them stay. With `keep: replaced`
+they become an earlier version, for `restore`.
+"""
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pipeline.config.loading import Loaded
+from pipeline.daemon.bookkeeping import Bookkeeping
+from pipeline.daemon.instance import instance_lock, outbox_lock
+from pipeline.daemon.preview import preview
+from pipeline.jobs.job import Output
+from pipeline.ledger.ledger import FILE, Ledger
+from pipeline.ledger.records import Pair
+from pipeline.monitoring.view import View
+from pipeline.outbox.publisher import Outbox
+from pipeline.system.safe_files import digest_at, opened_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Prunable:
+    """A pair that no rule wants any more.
+
+    Attributes:
+        pair: The pair.
+        pictures: Its files in the outbox, as the program wrote them; none: they are gone already.
+        changed: A file under the name of one of them that holds something else; "": none.
+    """
+
+    pair: Pair
+    pictures: tuple[Output, ...] = ()
+    changed: str = ""
+
+    @property
+    def bytes(self) -> int:
+        """Size of its files."""
+        return sum(output.bytes for output in self.pictures)
+
+
+def find_prunable(loaded: Loaded) -> list[Prunable]:
+    """Find what `prune` would remove or leave, by photo and style. Writes nothing.
+
+    Raises:
+        PipelineError: The inbox cannot be read, so nobody knows what is wanted.
+    """
+    config = loaded.config
+    if not (config.state / FILE).exists():
+        return []
+    unwanted = preview(loaded, only="").unwanted  # reads no photo
+    found = [_examine(config.outbox, pair) for pair in unwanted.pairs]
+    return sorted(found, key=lambda one: (one.pair.content, one.pair.style, one.pair.life))
+
+
+def prune(loaded: Loaded) -> list[Prunable]:
+    """Remove what `find_prunable` finds, except pairs with changed pictures; returns all of them.
+
+    Safe to repeat after a crash: the ledger forgets a pair only once its files are removed.
+
+    Raises:
+        LockedError: Another instance works on the state folder or the outbox.
+        OutputError: The outbox cannot be written. What was removed by then is recorded.
+    """
+    config = loaded.config
+    if not (config.state / FILE).exists():
+        return []
+    with ExitStack() as opened:
+        opened.enter_context(instance_lock(config.state, "prune"))
+        opened.enter_context(outbox_lock(config.outbox))
+        ledger = opened.enter_context(Ledger(config.state / FILE))
+        bookkeeping = Bookkeeping(
+            ledger,
+            Outbox(config.outbox),
+            View(),
+            lambda _: None,
+            version_limits=config.version_limits,
+        )
+        for _ in bookkeeping.publish_all(time.time()):  # what a crash has left
+            pass
+        found = find_prunable(loaded)
+        for one in found:
+            if not one.changed:
+                bookkeeping.remove_unwanted(one.pair, time.time())
+        bookkeeping.flush(0.0, force=True)
+    return found
+
+
+def _examine(outbox: Path, pair: Pair) -> Prunable:
+    pictures = []
+    for output in pair.outputs:
+        found = _digest_in(outbox, output)
+        if found == output.sha256:
+            pictures.append(output)
+        elif found is not None:
+            return Prunable(pair, (), output.path)
+    return Prunable(pair, tuple(pictures))
+
+
+def _digest_in(outbox: Path, output: Output) -> str | None:
+    """SHA-256 of the file with a picture's name, None if there is none; else why it is not ours."""
+    place = PurePosixPath(output.path)
+    try:
+        with opened_folder(outbox, place.parent.parts) as folder:
+            return digest_at(folder, place.name, {output.bytes})
+    except FileNotFoundError:
+        return None
+    except OSError as error:  # a link or a file is in the place of its folder
+        return error.strerror or "not readable"
