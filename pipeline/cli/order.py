@@ -59,7 +59,7 @@ def build_order(
     if preset not in PRESETS:
         what = f"there is no preset {preset!r}"
         raise UsageError(what, where="--preset", hint=nearest(preset, PRESETS))
-    _check_device(device)
+    check_device(device)
     paintings = [_find_picture(style) for style in styles]
     return Order(
         content=_find_picture(str(content)),
@@ -194,7 +194,12 @@ def _near_style(name: str) -> str:
     return ""
 
 
-def _check_device(name: str) -> None:
+def check_device(name: str) -> None:
+    """Refuse what is no device's name.
+
+    Raises:
+        UsageError: There is no such device.
+    """
     try:
         TypeAdapter(Device).validate_python(name)
     except ValidationError:

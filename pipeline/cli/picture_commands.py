@@ -1,4 +1,4 @@
-"""Commands on single pictures, without folders: stylize, sweep."""
+"""Commands on single pictures, without folders: stylize, sweep, try."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.common import (
+    DEFAULT_CONFIG,
     Command,
+    ConfigOption,
     DeviceOption,
     ForceOption,
     JsonOption,
@@ -233,3 +235,62 @@ def sweep(
     order = ordering.build_order(content, [style], "", preset, seed, device, weights, flags.obj)
     order = replace(order, force=force, config=config)
     raise typer.Exit(ordering.run_sweep(order, out, rows, columns, plain))
+
+
+@app.command(
+    "try",
+    epilog=examples(
+        "try inbox/coffee.jpg -o trial",
+        "try inbox/coffee.jpg builtin:mosaic builtin:watercolor -o trial",
+        "try inbox/coffee.jpg inbox/astronaut.jpg builtin:mosaic -o trial",
+    ),
+)
+def try_styles(
+    photo: Annotated[str, typer.Argument(help="The photo.", metavar="PHOTO")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The folder to write to.", metavar="DIR")
+    ],
+    paintings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="The name of a style, a path, builtin:NAME, or a folder of paintings. Default: "
+            "all styles. A file in the inbox is taken for a further photo.",
+            metavar="PAINTING",
+            autocompletion=complete_style,
+        ),
+    ] = None,
+    photos: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--photo", help="A further photo, wherever it is; may be repeated.", metavar="FILE"
+        ),
+    ] = None,
+    styles: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--style",
+            help="A further painting, even if it is in the inbox; may be repeated.",
+            metavar="PAINTING",
+            autocompletion=complete_style,
+        ),
+    ] = None,
+    size: Annotated[
+        int, typer.Option(min=16, max=1024, help="Long side of the pictures in px.", metavar="N")
+    ] = 192,
+    device: DeviceOption = "auto",
+    force: ForceOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+    plain: PlainOption = False,
+) -> None:
+    """Compare paintings for a photo: small pictures on one sheet, ranked.
+
+    Writes contact-sheet.png and ranking.json into DIR, and prints what to write into config.yaml
+    for the style that fits best. Without a config, all starter styles are tried. With several
+    photos, each is painted in each style.
+    """
+    from pipeline.cli.trials.run import build_trial, run_try
+
+    words = [photo, *(paintings or ())]
+    trial = build_trial(words, photos or (), styles or (), size, device, config, force)
+    raise typer.Exit(run_try(trial, out, as_json, plain))

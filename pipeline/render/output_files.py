@@ -5,6 +5,7 @@ file gets the name: rendering takes long enough for someone to put another file 
 """
 
 import errno
+import json
 import os
 import shutil
 import stat
@@ -20,12 +21,13 @@ from pipeline.config.sections import Limits
 from pipeline.errors import PipelineError, UsageError
 from pipeline.imaging.metadata import read_record
 from pipeline.imaging.sandbox import Decoder
-from pipeline.jobs.provenance import is_ours
+from pipeline.jobs.provenance import is_ours, names_this_program
 from pipeline.system.file_names import fit_name
 from pipeline.system.file_version import Stamp
-from pipeline.system.safe_files import NO_LINKS, new_file
+from pipeline.system.safe_files import NO_LINKS, new_file, read_bounded
 
 FORCE = "--force"
+MOST_REPORT = 64 << 20  # bytes; a report of 10,000 pictures has 5 MB
 SMALL = 16  # px; decoded this small, because only the record in the file is needed
 
 
@@ -108,6 +110,8 @@ def is_input(path: Path, inputs: Iterable[Path]) -> bool:
 
 def is_made_here(path: Path) -> bool:
     """Whether a record in a file states that this program made it."""
+    if path.suffix == ".json":
+        return _is_our_report(path)
     if format_of(path.name) is None:
         return False
     decoder = Decoder(Limits())
@@ -117,6 +121,15 @@ def is_made_here(path: Path) -> bool:
         return False
     finally:
         decoder.close()
+
+
+def _is_our_report(path: Path) -> bool:
+    """Whether a JSON file names this program as its maker."""
+    try:
+        found = json.loads(read_bounded(path, MOST_REPORT))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and names_this_program(found)
 
 
 def _lstat(path: Path) -> os.stat_result | None:

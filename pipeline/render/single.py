@@ -1,7 +1,6 @@
 """Renders one picture, or a grid of pictures, without inbox and outbox: `stylize` and `sweep`."""
 
 import itertools
-import json
 import os
 import tempfile
 from collections import Counter
@@ -12,10 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import ValidationError
-from torch import Tensor
-from torch.nn import functional
 
 from pipeline.config.enhancement import Enhance
 from pipeline.config.file_kinds import FILMS_LISTED, WRITTEN_LISTED
@@ -26,11 +22,10 @@ from pipeline.config.sections import Limits, Timelapse
 from pipeline.config.transfer import INIT_WORDS, Transfer
 from pipeline.errors import EngineError, InputError, JobError, UsageError
 from pipeline.imaging.masks import check_mask
-from pipeline.imaging.metadata import xmp_packet
 from pipeline.imaging.sandbox import Decoder
-from pipeline.imaging.tensors import Labels, add_caption, load_image, save
+from pipeline.imaging.tensors import load_image
 from pipeline.jobs.job import MARKS, Job, JobResult, Kind, Output, Progress
-from pipeline.jobs.provenance import SOFTWARE, Provenance
+from pipeline.jobs.provenance import Provenance
 from pipeline.jobs.recipe import (
     PLAIN_OUTPUT,
     MaskFile,
@@ -42,15 +37,13 @@ from pipeline.jobs.recipe import (
 )
 from pipeline.nst import load_weights
 from pipeline.nst.devices import choose_device
+from pipeline.render.contact_sheet import LONGEST, SHEET_NAME, captioned, write_contact_sheet
 from pipeline.render.output_files import Target, check_target
 from pipeline.render.run_job import Workspace, run_job, use_threads
 from pipeline.system.cores import count_usable_cores
 from pipeline.system.file_names import fit_name, fold_name, portable_name
 from pipeline.system.near_names import nearest_name, nearest_path
 from pipeline.system.paths import is_folder, is_web_address, why_web_address
-
-SHEET_SIDE = 320  # px, of one picture on a contact sheet
-GAP = 8  # px
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +148,7 @@ def check_targets(order: Order, out: Path) -> dict[Kind, Target]:
 def stylize_file(order: Order, out: Path, on_progress: OnJob) -> JobResult:
     """Render one picture to ``out``, and its enhanced version beside it: see `render`."""
     places = check_targets(order, out)
-    _check_device_and_weights(order.device, order.weights)
+    check_device_and_weights(order.device, order.weights)
     with render(order.build_job(), order.device, out.parent, on_progress, order.film) as result:
         return replace(result, outputs=_place(result.outputs, places))
 
@@ -167,7 +160,7 @@ def stylize_one(
 
     ``limits`` are the user's own, for files that a stranger may have made.
     """
-    _check_device_and_weights(device, job.recipe.weights)
+    check_device_and_weights(device, job.recipe.weights)
     kind, folder = made.kind, place.path.parent
     like = Workspace(device, folder, made.decoding_limits(limits), block=made.block or 0)
     with render(job, device, folder, on_progress, like=like) as result:
@@ -233,7 +226,7 @@ def _timelapse(film: Path | None) -> Timelapse:
     return Timelapse.model_validate({"format": film.suffix[1:].lower() if film else "none"})
 
 
-def _check_device_and_weights(device: str, weights: str) -> None:
+def check_device_and_weights(device: str, weights: str) -> None:
     """Refuse a device or weights that this machine does not have, as wrong usage."""
     try:
         choose_device(device)
@@ -319,20 +312,15 @@ def render_grid(
     except OSError as error:
         raise UsageError(f"cannot be created: {error.strerror}", where=str(folder)) from None
     cells = []
-    sheet = check_target(folder / "contact-sheet.png", order.inputs, force=order.force)
+    sheet = check_target(folder / SHEET_NAME, order.inputs, force=order.force)
     orders = build_cell_orders(order, folder, rows, columns)
     for path, cell, _ in orders:
         check_targets(cell, path)
     for path, cell, values in orders:
         on_done(stylize_file(cell, path, on_progress))
-        small = load_image(path, long_side=SHEET_SIDE).rgb
-        cells.append(add_caption(_widen(small, SHEET_SIDE), _format_caption(values)))
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".pipeline-") as name:
-        path = Path(name, sheet.path.name)
-        made = json.dumps({"program": SOFTWARE, "kind": "contact sheet"})
-        xmp = xmp_packet(b"", gps=False, software=SOFTWARE, record=made)
-        save(build_contact_sheet(cells, len(columns[1])), path, PLAIN_OUTPUT, None, Labels(xmp=xmp))
-        sheet.place(path)
+        small = load_image(path, long_side=LONGEST).rgb
+        cells.append(captioned(small, *_format_caption(values)))
+    write_contact_sheet(cells, len(columns[1]), sheet)
     return sheet.path
 
 
@@ -355,32 +343,8 @@ def build_cell_orders(
     return cells
 
 
-def _widen(rgb: Tensor, width: int) -> Tensor:
-    """Pad (3, H, W) with white to at least ``width`` px: the caption needs room."""
-    spare = max(0, width - rgb.shape[2])
-    return functional.pad(rgb, (spare // 2, spare - spare // 2), value=1.0)
-
-
-def build_contact_sheet(cells: Sequence[Tensor], across: int) -> Tensor:
-    """Put pictures (3, h, w) of any sizes on white (3, H, W), ``across`` of them per row.
-
-    Columns are equally wide; a row is as high as its highest picture.
-    """
-    rows = [cells[start : start + across] for start in range(0, len(cells), across)]
-    heights = [max(cell.shape[1] for cell in row) + GAP for row in rows]
-    width = max(cell.shape[2] for cell in cells) + GAP
-    sheet = torch.ones(3, sum(heights) + GAP, across * width + GAP)
-    top = GAP
-    for row, height in zip(rows, heights, strict=True):
-        for column, cell in enumerate(row):
-            left = GAP + column * width
-            sheet[:, top : top + cell.shape[1], left : left + cell.shape[2]] = cell
-        top += height
-    return sheet
-
-
-def _format_caption(values: Mapping[str, Any]) -> str:
-    return "  ".join(f"{key} {_format_value(value)}" for key, value in values.items())
+def _format_caption(values: Mapping[str, Any]) -> list[str]:
+    return [f"{key} {_format_value(value)}" for key, value in values.items()]
 
 
 def _format_value(value: Any) -> str:
