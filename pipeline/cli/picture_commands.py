@@ -21,6 +21,7 @@ from pipeline.cli.common import (
     help_row,
 )
 from pipeline.config.file_kinds import FILMS_LISTED, WRITTEN_LISTED
+from pipeline.errors import UsageError
 
 StyleArgument = Annotated[
     list[str],
@@ -186,33 +187,36 @@ def stylize(
         "sweep inbox/coffee.jpg builtin:mosaic -o grid",
         "sweep inbox/coffee.jpg builtin:mosaic --rows content_weight=0.1,1 "
         "--columns colors=style,content -o grid",
+        "sweep inbox/coffee.jpg --rows style=builtin:mosaic,builtin:watercolor "
+        "--columns enhance=natural,vivid -o grid",
     ),
 )
 def sweep(
     flags: typer.Context,
     content: ContentArgument,
-    style: Annotated[
-        str,
-        typer.Argument(
-            help="A painting: a path or builtin:NAME.",
-            metavar="STYLE",
-            autocompletion=complete_style,
-        ),
-    ],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="The folder to write to.", metavar="DIR")
     ],
+    style: Annotated[
+        str | None,
+        typer.Argument(
+            help="A painting: a path or builtin:NAME. Needed unless `style` is along a side.",
+            metavar="STYLE",
+            autocompletion=complete_style,
+        ),
+    ] = None,
     rows: Annotated[
         str,
         typer.Option(
-            help="An option of `transfer:`, and its values from top to bottom.",
+            help="An option of stylize, and its values from top to bottom; also style, preset "
+            "and seed.",
             metavar="NAME=V,V",
         ),
     ] = "content_weight=0.03,0.3,3",
     columns: Annotated[
         str,
         typer.Option(
-            help="An option of `transfer:`, and its values from left to right.",
+            help="The same from left to right.",
             metavar="NAME=V,V",
         ),
     ] = "style_scale=0.5,1,2",
@@ -230,11 +234,16 @@ def sweep(
     in a grid.
     """
     from pipeline.cli import order as ordering
+    from pipeline.cli.trials.sweep import parse_axes, run_sweep
 
-    (style,) = ordering.resolve_style_names([style], config)
-    order = ordering.build_order(content, [style], "", preset, seed, device, weights, flags.obj)
+    axes = parse_axes(rows, columns, config)
+    if style is None and "style" not in [axis.name for axis in axes]:
+        hint = "name a painting, or several with --rows style=PAINTING,PAINTING"
+        raise UsageError("no painting is named", where="sweep", hint=hint)
+    styles = ordering.resolve_style_names([style] if style else [], config)
+    order = ordering.build_order(content, styles, "", preset, seed, device, weights, flags.obj)
     order = replace(order, force=force, config=config)
-    raise typer.Exit(ordering.run_sweep(order, out, rows, columns, plain))
+    raise typer.Exit(run_sweep(order, out, axes, plain))
 
 
 @app.command(

@@ -182,7 +182,7 @@ def caption(pixels: Bytes, text: str) -> Bytes:
     labelled.paste(Image.fromarray(pixels), (0, band))
     draw = ImageDraw.Draw(labelled)
     for number, line in enumerate(lines):
-        fitted = _cut_to_width(line, width, lambda part: draw.textlength(part, font_size=size))
+        fitted = _cut_to_width(line, width - 2, lambda part: draw.textlength(part, font_size=size))
         draw.text((0, number * pitch), fitted, fill="black", font_size=size)
     return np.asarray(labelled)
 

@@ -1,15 +1,12 @@
-"""Renders one picture, or a grid of pictures, without inbox and outbox: `stylize` and `sweep`."""
+"""Renders one picture without inbox and outbox: `stylize`."""
 
-import itertools
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -23,7 +20,6 @@ from pipeline.config.transfer import INIT_WORDS, Transfer
 from pipeline.errors import EngineError, InputError, JobError, UsageError
 from pipeline.imaging.masks import check_mask
 from pipeline.imaging.sandbox import Decoder
-from pipeline.imaging.tensors import load_image
 from pipeline.jobs.job import MARKS, Job, JobResult, Kind, Output, Progress
 from pipeline.jobs.provenance import Provenance
 from pipeline.jobs.recipe import (
@@ -37,11 +33,9 @@ from pipeline.jobs.recipe import (
 )
 from pipeline.nst import load_weights
 from pipeline.nst.devices import choose_device
-from pipeline.render.contact_sheet import LONGEST, SHEET_NAME, captioned, write_contact_sheet
 from pipeline.render.output_files import Target, check_target
 from pipeline.render.run_job import Workspace, run_job, use_threads
 from pipeline.system.cores import count_usable_cores
-from pipeline.system.file_names import fit_name, fold_name, portable_name
 from pipeline.system.near_names import nearest_name, nearest_path
 from pipeline.system.paths import is_folder, is_web_address, why_web_address
 
@@ -278,79 +272,3 @@ def _check_folder(out: Path) -> None:
     if not os.access(out.parent, os.W_OK):
         hint = "choose a folder that you may write to"
         raise UsageError("cannot be written to", where=str(out.parent), hint=hint)
-
-
-# --- sweep ----------------------------------------------------------------------------------
-
-Axis = tuple[str, Sequence[Any]]
-
-
-def list_cells(rows: Axis, columns: Axis) -> Iterator[dict[str, Any]]:
-    """Option values of each cell, row by row."""
-    for row, column in itertools.product(rows[1], columns[1]):
-        yield {rows[0]: row, columns[0]: column}
-
-
-def render_grid(
-    order: Order,
-    folder: Path,
-    rows: Axis,
-    columns: Axis,
-    on_progress: OnJob,
-    on_done: Callable[[JobResult], None],
-) -> Path:
-    """Render a picture for each cell of the grid, and a contact sheet of all of them.
-
-    Returns:
-        The path of the contact sheet.
-
-    Raises:
-        UsageError: The folder cannot be created.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot be created: {error.strerror}", where=str(folder)) from None
-    cells = []
-    sheet = check_target(folder / SHEET_NAME, order.inputs, force=order.force)
-    orders = build_cell_orders(order, folder, rows, columns)
-    for path, cell, _ in orders:
-        check_targets(cell, path)
-    for path, cell, values in orders:
-        on_done(stylize_file(cell, path, on_progress))
-        small = load_image(path, long_side=LONGEST).rgb
-        cells.append(captioned(small, *_format_caption(values)))
-    write_contact_sheet(cells, len(columns[1]), sheet)
-    return sheet.path
-
-
-def build_cell_orders(
-    order: Order, folder: Path, rows: Axis, columns: Axis
-) -> list[tuple[Path, Order, dict[str, Any]]]:
-    """Path, order and option values of each cell; all paths differ."""
-    cells, names = [], Counter[bytes]()
-    for values in list_cells(rows, columns):
-        label = "--".join(f"{key}-{_format_value(value)}" for key, value in values.items())
-        name = portable_name(f"{order.content.stem}--{label}")
-        names[fold_name(name)] += 1
-        times = names[fold_name(name)]
-        mark = f"~{times}" if times > 1 else ""
-        transfer = order.transfer.overlay(Transfer.model_validate(values))
-        path = folder / (
-            fit_name(name + mark, ".enhanced.png").removesuffix(".enhanced.png") + ".png"
-        )
-        cells.append((path, replace(order, transfer=transfer), values))
-    return cells
-
-
-def _format_caption(values: Mapping[str, Any]) -> list[str]:
-    return [f"{key} {_format_value(value)}" for key, value in values.items()]
-
-
-def _format_value(value: Any) -> str:
-    """The value of an option as part of a file name."""
-    if isinstance(value, tuple):
-        return "+".join(map(_format_value, value))
-    if isinstance(value, dict):
-        return "+".join(value)
-    return f"{value:g}" if isinstance(value, float) else Path(str(value)).name
