@@ -66,7 +66,7 @@ def _parts() -> Iterator[Tensor]:
 
 def _trial(paintings: list[Path], folder: Path) -> None:
     options = resolve_transfer("balanced")
-    styles = tuple(Candidate(path.stem, ((path, 1.0),), options, "") for path in paintings)
+    styles = tuple(Candidate(path.stem, ((path, 1.0),), options) for path in paintings)
     trial = Trial((PHOTO,), styles, SIDE, "embedded", 0, "cpu", Limits())
     run_trial(trial, folder / "trial", lambda *_: None, lambda _: None)
 

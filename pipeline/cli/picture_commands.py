@@ -1,4 +1,4 @@
-"""Commands on single pictures, without folders: stylize, sweep, try."""
+"""Commands on single pictures, without folders: stylize, sweep, try, tune."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +77,9 @@ NamesOption = Annotated[
     typer.Option(
         "--config", help="A config file. STYLE can then be a name from its styles.", metavar="FILE"
     ),
+]
+SmallSizeOption = Annotated[
+    int, typer.Option(min=16, max=1024, help="Long side of the pictures in px.", metavar="N")
 ]
 ContentArgument = Annotated[str, typer.Argument(help="The photo.", metavar="CONTENT")]
 
@@ -283,16 +286,14 @@ def try_styles(
             autocompletion=complete_style,
         ),
     ] = None,
-    size: Annotated[
-        int, typer.Option(min=16, max=1024, help="Long side of the pictures in px.", metavar="N")
-    ] = 192,
+    size: SmallSizeOption = 192,
     device: DeviceOption = "auto",
     force: ForceOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
     plain: PlainOption = False,
 ) -> None:
-    """Compare paintings for a photo: small pictures on one sheet, ranked.
+    """Show one photo in many paintings on one sheet, best first.
 
     Writes contact-sheet.png and ranking.json into DIR, and prints what to write into config.yaml
     for the style that fits best. Without a config, all starter styles are tried. With several
@@ -303,3 +304,49 @@ def try_styles(
     words = [photo, *(paintings or ())]
     trial = build_trial(words, photos or (), styles or (), size, device, config, force)
     raise typer.Exit(run_try(trial, out, as_json, plain))
+
+
+@app.command(
+    epilog=examples(
+        "tune inbox/coffee.jpg mosaic",
+        "tune inbox/coffee.jpg builtin:watercolor -o pair.png --save chosen.yaml",
+    ),
+)
+def tune(
+    photo: Annotated[str, typer.Argument(help="The photo.", metavar="PHOTO")],
+    style: Annotated[
+        str,
+        typer.Argument(
+            help="The name of a style, a path or builtin:NAME.",
+            metavar="STYLE",
+            autocompletion=complete_style,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--out", help="The picture that shows the two to compare.", metavar="FILE"
+        ),
+    ] = Path("compare.png"),
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write the chosen options into a new YAML file, such as a side file.",
+            metavar="FILE",
+        ),
+    ] = None,
+    size: SmallSizeOption = 192,
+    device: DeviceOption = "auto",
+    force: ForceOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Find the options that you like best, by comparing two pictures.
+
+    Writes two small pictures side by side into compare.png, and asks which is better; five times.
+    Then prints what to write into config.yaml. No file of yours is changed.
+    """
+    from pipeline.cli.trials.run import build_trial
+    from pipeline.cli.trials.tune import run_tune
+
+    trial = build_trial([photo], (), [style], size, device, config, force)
+    raise typer.Exit(run_tune(trial, out, save))

@@ -3,7 +3,6 @@
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,7 +14,6 @@ from pipeline.imaging.tensors import Labels, add_caption, resize, save
 from pipeline.jobs.provenance import SOFTWARE
 from pipeline.jobs.recipe import PLAIN_OUTPUT
 from pipeline.render.output_files import Target
-from pipeline.system.file_version import Stamp
 from pipeline.system.text import visible
 
 SHEET_NAME = "contact-sheet.png"
@@ -72,4 +70,4 @@ def write_contact_sheet(cells: Sequence[Tensor], across: int, target: Target) ->
         xmp = xmp_packet(b"", gps=False, software=SOFTWARE, record=made)
         save(build_contact_sheet(cells, across), path, PLAIN_OUTPUT, None, Labels(xmp=xmp))
         target.place(path)
-    return replace(target, before=Stamp.at(target.path))
+    return target.renewed()

@@ -12,7 +12,7 @@ import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from pipeline.imaging.sandbox import Decoder
 from pipeline.jobs.provenance import is_ours, names_this_program
 from pipeline.system.file_names import fit_name
 from pipeline.system.file_version import Stamp
-from pipeline.system.safe_files import NO_LINKS, new_file, read_bounded
+from pipeline.system.safe_files import NO_LINKS, error_text, new_file, read_bounded, write_whole
 
 FORCE = "--force"
 MOST_REPORT = 64 << 20  # bytes; a report of 10,000 pictures has 5 MB
@@ -60,6 +60,28 @@ class Target:
                 what = "another file was created under this name in the meantime"
                 hint = f"the result is in {kept}"
                 raise UsageError(what, where=str(self.path), hint=hint)
+
+    def write(self, content: bytes) -> "Target":
+        """Write a small file under this name in one step.
+
+        Returns:
+            The same target, for the next version of the file.
+
+        Raises:
+            UsageError: It cannot be written, or another file has taken the name.
+        """
+        spare = self.path.with_name(f".pipeline-{os.getpid()}-{self.path.name}")
+        try:
+            write_whole(spare, content)
+        except OSError as error:
+            what = f"cannot be written: {error_text(error)}"
+            raise UsageError(what, where=str(self.path)) from None
+        self.place(spare)
+        return self.renewed()
+
+    def renewed(self) -> "Target":
+        """The same target after something was placed there: the next version may replace it."""
+        return replace(self, before=Stamp.at(self.path))
 
     def _take_name(self, source: Path) -> bool:
         existing = _lstat(self.path)

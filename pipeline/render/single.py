@@ -237,7 +237,7 @@ def check_out(out: Path) -> None:
         near = nearest_name(out.suffix, known, cutoff=0.75) if out.suffix else None
         hint = f"did you mean {out.stem}{near}?" if near else f"name it {WRITTEN_LISTED}"
         raise UsageError(f"{out.name!r} is not the name of a picture", where="-o", hint=hint)
-    _check_folder(out)
+    check_folder(out)
 
 
 def check_film(film: Path) -> None:
@@ -256,10 +256,15 @@ def check_film(film: Path) -> None:
         raise UsageError(
             f"{film.name!r} is not the name of an animation", where="--timelapse", hint=hint
         )
-    _check_folder(film)
+    check_folder(film)
 
 
-def _check_folder(out: Path) -> None:
+def check_folder(out: Path) -> None:
+    """Refuse a name that no file can have, because of its folder.
+
+    Raises:
+        UsageError: It is a folder, or there is no folder for it that can be written to.
+    """
     if is_folder(out):
         raise UsageError("is a folder", where=str(out), hint="give a file name")
     if is_web_address(str(out)):

@@ -17,7 +17,7 @@ from pipeline.render.contact_sheet import build_contact_sheet
 
 COMMANDS = [
     "run", "watch", "serve", "pause", "resume", "status", "explain", "retry", "restore", "accept",
-    "stylize", "sweep", "try", "init", "styles", "check", "schema", "doctor", "service",
+    "stylize", "sweep", "try", "tune", "init", "styles", "check", "schema", "doctor", "service",
 ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.config.loading import Loaded
 from pipeline.config.manifest import Style, find_image, starter_styles
 from pipeline.config.model import BUILTIN
-from pipeline.config.new_studio import find_paintings, name_styles, quoted_yaml
+from pipeline.config.new_studio import find_paintings, name_styles
 from pipeline.config.picture_files import picture_problem
 from pipeline.config.transfer import resolve_transfer
 from pipeline.errors import UsageError
@@ -107,20 +107,16 @@ def _check_painting(word: str, loaded: Loaded) -> None:
 
 
 def _known_style(style: Style, loaded: Loaded) -> Candidate:
-    """A style of the config; its lines assign it to all photos. A starter is added to a new one."""
-    name = quoted_yaml(style.name)
-    lines = f'match:\n  - {{inbox: "**", styles: [{name}]}}\n'
-    if not loaded.found:
-        lines = f"styles:\n  {name}: {{image: {json.dumps(style.origins[0])}}}\n"
-    return Candidate(style.name, style.images, style.transfer, lines)
+    """A style of the config, or a starter style where there is none."""
+    image = "" if loaded.found else json.dumps(style.origins[0])
+    return Candidate(style.name, style.images, style.transfer, image)
 
 
 def _new_style(name: str, source: str, loaded: Loaded) -> Candidate:
-    """A painting that is no style yet; its lines make it one."""
+    """A painting that is no style yet."""
     written, base = source, real_path(loaded.path.absolute().parent)
     if not source.startswith(BUILTIN) and Path(source).is_relative_to(base):
         written = Path(source).relative_to(base).as_posix()
-    image = json.dumps(written, ensure_ascii=False)
-    lines = f"styles:\n  {quoted_yaml(name)}: {{image: {image}}}\n"
     options = resolve_transfer(loaded.config.preset, loaded.config.transfer)
-    return Candidate(name, ((find_image(source, "try"), 1.0),), options, lines)
+    image = json.dumps(written, ensure_ascii=False)
+    return Candidate(name, ((find_image(source, "try"), 1.0),), options, image)

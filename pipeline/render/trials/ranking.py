@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,6 @@ from pipeline.jobs.provenance import SOFTWARE
 from pipeline.render.output_files import Target
 from pipeline.render.trials.candidates import Candidate
 from pipeline.render.trials.fit import WEIGHTS, Fit, average
-from pipeline.system.file_version import Stamp
-from pipeline.system.safe_files import write_whole
 from pipeline.system.text import encodable
 
 RANKING_NAME = "ranking.json"
@@ -117,10 +115,6 @@ def write_ranking(report: dict[str, Any], target: Target) -> Target:
         The same target, for the next version.
 
     Raises:
-        UsageError: Another file has taken the name.
-        OSError: It cannot be written.
+        UsageError: It cannot be written, or another file has taken the name.
     """
-    spare = target.path.with_name(f".pipeline-{target.path.name}")
-    write_whole(spare, json.dumps(report, indent=2, ensure_ascii=False).encode())
-    target.place(spare)
-    return replace(target, before=Stamp.at(target.path))
+    return target.write(json.dumps(report, indent=2, ensure_ascii=False).encode())

@@ -64,8 +64,7 @@ def test_the_score_is_a_weighted_mean_of_parts():
 
 
 def candidate(name: str) -> Candidate:
-    lines = f'styles:\n  {name}: {{image: "{name}.jpg"}}\n'
-    return Candidate(name, ((Path(f"{name}.jpg"), 1.0),), Transfer(), lines)
+    return Candidate(name, ((Path(f"{name}.jpg"), 1.0),), Transfer(), f'"{name}.jpg"')
 
 
 def tried(name: str, value: float, photo: str = "cat.jpg") -> Tried:
