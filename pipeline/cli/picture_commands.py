@@ -253,8 +253,7 @@ def sweep(
     "try",
     epilog=examples(
         "try inbox/coffee.jpg -o trial",
-        "try inbox/coffee.jpg builtin:mosaic builtin:watercolor -o trial",
-        "try inbox/coffee.jpg inbox/astronaut.jpg builtin:mosaic -o trial",
+        "try inbox/coffee.jpg inbox/astronaut.jpg builtin:mosaic --size 96 -o trial",
     ),
 )
 def try_styles(
@@ -309,7 +308,7 @@ def try_styles(
 @app.command(
     epilog=examples(
         "tune inbox/coffee.jpg mosaic",
-        "tune inbox/coffee.jpg builtin:watercolor -o pair.png --save chosen.yaml",
+        "tune inbox/coffee.jpg builtin:watercolor --size 96 -o pair.png --save chosen.yaml",
     ),
 )
 def tune(

@@ -37,7 +37,7 @@ class Dial:
     def value(self, place: float) -> float:
         """The value at a place from 0 (low) to 1 (high), rounded."""
         if self.log:
-            value = self.low * (self.high / self.low) ** place
+            value: float = self.low * (self.high / self.low) ** place
         else:
             value = self.low + (self.high - self.low) * place
         digits = DIGITS - 1 - math.floor(math.log10(abs(value))) if value else 0
