@@ -22,7 +22,7 @@ from benchmarks.rows import Row, seconds
 from pipeline.config.transfer import resolve_transfer
 from pipeline.imaging.tensors import add_caption, save_png
 from pipeline.nst import Vgg19, load_weights, stylize
-from pipeline.render.single import build_contact_sheet
+from pipeline.render.contact_sheet import build_contact_sheet
 
 SHEET = ROOT / "docs/pictures/contact-sheet.png"
 SIDE = 256

@@ -25,7 +25,7 @@ from pipeline.imaging.tensors import add_caption, load_image, resize
 from pipeline.nst import Vgg19, colors, load_weights, pyramid, stylize
 from pipeline.nst.objective import Objective
 from pipeline.nst.preconditioner import Smoothing
-from pipeline.render.single import build_contact_sheet
+from pipeline.render.contact_sheet import build_contact_sheet
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs/pictures/artefacts.jpg"

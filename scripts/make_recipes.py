@@ -3,6 +3,7 @@
 python scripts/make_recipes.py [RECIPE ...]    # as their files are named; absent: all
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -31,6 +32,7 @@ PHOTOS = {
     "faces-only-on-faces": "astronaut",
 }
 SIZE = (320, 214)
+SHEET = "find-the-right-painting"
 
 
 def recipes() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -59,6 +61,17 @@ def paint(photo: Path, config: dict[str, Any], kind: str) -> Image.Image:
             return picture.convert("RGB")
 
 
+def compare_paintings() -> None:
+    """Write the sheet of *Find the right painting*: a photo in all starter styles."""
+    with tempfile.TemporaryDirectory() as name:  # without a config
+        photo = str(find_photo("coffee"))
+        command = [sys.executable, "-m", "pipeline", "try", photo, "-o", "trial"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        subprocess.run(command, check=True, cwd=name, env=environment, stdout=subprocess.DEVNULL)
+        with Image.open(Path(name, "trial", "contact-sheet.png")) as sheet:
+            sheet.convert("RGB").save(PICTURES / f"{SHEET}.jpg", quality=86)
+
+
 def find_photo(name: str) -> Path:
     """A sample of the inbox, or a photo of scikit-image."""
     sample = ROOT / f"inbox/{name}.jpg"
@@ -71,6 +84,8 @@ def find_photo(name: str) -> Path:
 def main(names: list[str]) -> None:
     """Write the pictures."""
     PICTURES.mkdir(exist_ok=True)
+    if not names or SHEET in names:
+        compare_paintings()
     defaults: dict[tuple[Path, str], Image.Image] = {}
     for _, picture, config in recipes():
         if not picture or (names and picture not in names):

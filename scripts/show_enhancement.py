@@ -15,7 +15,7 @@ from torch import Tensor
 from pipeline.config.enhancement import ORDER, PRESETS, Enhance
 from pipeline.enhance import enhance
 from pipeline.imaging.tensors import add_caption, load_image, save_small
-from pipeline.render.single import build_contact_sheet
+from pipeline.render.contact_sheet import build_contact_sheet
 
 # Stronger than in any preset, so that a small picture shows what each step does.
 STRENGTH, WEAKER = 1.0, {"contrast": 0.8, "grain": 0.5, "canvas": 0.5}

@@ -1,4 +1,4 @@
-"""`stylize` and `sweep`: turns arguments into an `Order`, executes it and shows its progress."""
+"""`stylize`: turns arguments into an `Order`, executes it and shows its progress."""
 
 import json
 import os
@@ -26,12 +26,10 @@ from pipeline.jobs.job import Job, JobResult, Progress
 from pipeline.monitoring.terminal.dashboard import Dashboard
 from pipeline.monitoring.view import View
 from pipeline.render.single import (
-    Axis,
     Order,
     check_masks,
     check_out,
     check_targets,
-    render_grid,
     stylize_file,
 )
 from pipeline.system import interrupt
@@ -59,10 +57,10 @@ def build_order(
     if preset not in PRESETS:
         what = f"there is no preset {preset!r}"
         raise UsageError(what, where="--preset", hint=nearest(preset, PRESETS))
-    _check_device(device)
-    paintings = [_find_picture(style) for style in styles]
+    check_device(device)
+    paintings = [find_picture(style) for style in styles]
     return Order(
-        content=_find_picture(str(content)),
+        content=find_picture(str(content)),
         styles=tuple(zip(paintings, _parse_shares(shares, len(paintings)), strict=True)),
         transfer=_with_absolute_init(resolve_transfer(preset, parse_flags(Transfer, flags))),
         enhance=parse_flags(Enhance, flags),
@@ -101,7 +99,7 @@ def with_regions(
     files = parse_masks(masks, options)
     paintings = {
         name: tuple(
-            _find_picture(style, f"--region {name}")
+            find_picture(style, f"--region {name}")
             for style in resolve_style_names(list(each.styles), config)
         )
         for name, each in options.items()
@@ -151,18 +149,6 @@ def run_stylize(wanted: Order, out: Path, as_json: bool, plain: bool = False) ->
     return 0
 
 
-def run_sweep(wanted: Order, folder: Path, rows: str, columns: str, plain: bool = False) -> int:
-    """Render the grid; return the exit code."""
-    interrupt.raise_swallowed()
-    axes = _parse_axis(rows, "--rows"), _parse_axis(columns, "--columns")
-    with show_progress(
-        wanted.content, wanted.transfer, wanted.device, folder, draw=not plain
-    ) as display:
-        sheet = render_grid(wanted, folder, *axes, display.update_progress, display.end_job)
-        display.dashboard.line(f"contact sheet: {sheet}")
-    return 0
-
-
 # --- parsing arguments ------------------------------------------------------------------
 
 
@@ -173,7 +159,13 @@ def _parse_output_format(out: Path | None, flags: Mapping[str, str | None]) -> O
     return parse_flags(OutputFormat, {**flags, "format": wanted or "png"})
 
 
-def _find_picture(source: str, where: str = "STYLE") -> Path:
+def find_picture(source: str, where: str = "STYLE") -> Path:
+    """The file of a photo or painting that the command line names.
+
+    Raises:
+        UsageError: There is no such picture.
+        ConfigError: There is no such starter style.
+    """
     if source.startswith(BUILTIN):
         return find_image(source, where)
     path = Path(source)
@@ -194,7 +186,12 @@ def _near_style(name: str) -> str:
     return ""
 
 
-def _check_device(name: str) -> None:
+def check_device(name: str) -> None:
+    """Refuse what is no device's name.
+
+    Raises:
+        UsageError: There is no such device.
+    """
     try:
         TypeAdapter(Device).validate_python(name)
     except ValidationError:
@@ -235,21 +232,6 @@ def _parse_shares(text: str, count: int) -> list[float]:
             f"{text!r} does not have one number for each style", where="--shares", hint=hint
         )
     return [float(v) for v in values]
-
-
-def _parse_axis(text: str, flag: str) -> Axis:
-    name, _, values = text.partition("=")
-    name = name.strip().replace("-", "_")
-    if name not in Transfer.model_fields or not values:
-        near = nearest_name(name, Transfer.model_fields)
-        hint = "write NAME=V,V,V; NAME is an option of transfer, such as content_weight"
-        hint = f"did you mean {near!r}?" if values and near else hint
-        raise UsageError(f"{text!r} is not an option with values", where=flag, hint=hint)
-    try:
-        cells = [parse_flags(Transfer, {name: value}).chosen() for value in values.split(",")]
-        return name, [cell[name] for cell in cells]
-    except UsageError as error:
-        raise UsageError(f"{name}: {error.what}", where=flag, hint=error.hint) from None
 
 
 # --- progress -------------------------------------------------------------------------------

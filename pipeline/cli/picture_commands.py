@@ -1,4 +1,4 @@
-"""Commands on single pictures, without folders: stylize, sweep."""
+"""Commands on single pictures, without folders: stylize, sweep, try, tune."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.common import (
+    DEFAULT_CONFIG,
     Command,
+    ConfigOption,
     DeviceOption,
     ForceOption,
     JsonOption,
@@ -19,6 +21,7 @@ from pipeline.cli.common import (
     help_row,
 )
 from pipeline.config.file_kinds import FILMS_LISTED, WRITTEN_LISTED
+from pipeline.errors import UsageError
 
 StyleArgument = Annotated[
     list[str],
@@ -74,6 +77,9 @@ NamesOption = Annotated[
     typer.Option(
         "--config", help="A config file. STYLE can then be a name from its styles.", metavar="FILE"
     ),
+]
+SmallSizeOption = Annotated[
+    int, typer.Option(min=16, max=1024, help="Long side of the pictures in px.", metavar="N")
 ]
 ContentArgument = Annotated[str, typer.Argument(help="The photo.", metavar="CONTENT")]
 
@@ -184,33 +190,36 @@ def stylize(
         "sweep inbox/coffee.jpg builtin:mosaic -o grid",
         "sweep inbox/coffee.jpg builtin:mosaic --rows strength=0.4,0.6 "
         "--columns colors=style,content -o grid",
+        "sweep inbox/coffee.jpg --rows style=builtin:mosaic,builtin:watercolor "
+        "--columns enhance=natural,vivid -o grid",
     ),
 )
 def sweep(
     flags: typer.Context,
     content: ContentArgument,
-    style: Annotated[
-        str,
-        typer.Argument(
-            help="A painting: a path or builtin:NAME.",
-            metavar="STYLE",
-            autocompletion=complete_style,
-        ),
-    ],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="The folder to write to.", metavar="DIR")
     ],
+    style: Annotated[
+        str | None,
+        typer.Argument(
+            help="A painting: a path or builtin:NAME. Needed unless `style` is along a side.",
+            metavar="STYLE",
+            autocompletion=complete_style,
+        ),
+    ] = None,
     rows: Annotated[
         str,
         typer.Option(
-            help="An option of `transfer:`, and its values from top to bottom.",
+            help="An option of stylize, and its values from top to bottom; also style, preset "
+            "and seed.",
             metavar="NAME=V,V",
         ),
     ] = "strength=0.25,0.5,0.75",
     columns: Annotated[
         str,
         typer.Option(
-            help="An option of `transfer:`, and its values from left to right.",
+            help="The same from left to right.",
             metavar="NAME=V,V",
         ),
     ] = "stroke=0,0.5,1",
@@ -228,8 +237,115 @@ def sweep(
     in a grid.
     """
     from pipeline.cli import order as ordering
+    from pipeline.cli.trials.sweep import parse_axes, run_sweep
 
-    (style,) = ordering.resolve_style_names([style], config)
-    order = ordering.build_order(content, [style], "", preset, seed, device, weights, flags.obj)
+    axes = parse_axes(rows, columns, config)
+    if style is None and "style" not in [axis.name for axis in axes]:
+        hint = "name a painting, or several with --rows style=PAINTING,PAINTING"
+        raise UsageError("no painting is named", where="sweep", hint=hint)
+    styles = ordering.resolve_style_names([style] if style else [], config)
+    order = ordering.build_order(content, styles, "", preset, seed, device, weights, flags.obj)
     order = replace(order, force=force, config=config)
-    raise typer.Exit(ordering.run_sweep(order, out, rows, columns, plain))
+    raise typer.Exit(run_sweep(order, out, axes, plain))
+
+
+@app.command(
+    "try",
+    epilog=examples(
+        "try inbox/coffee.jpg -o trial",
+        "try inbox/coffee.jpg inbox/astronaut.jpg builtin:mosaic --size 96 -o trial",
+    ),
+)
+def try_styles(
+    photo: Annotated[str, typer.Argument(help="The photo.", metavar="PHOTO")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The folder to write to.", metavar="DIR")
+    ],
+    paintings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="The name of a style, a path, builtin:NAME, or a folder of paintings. Default: "
+            "all styles. A file in the inbox is taken for a further photo.",
+            metavar="PAINTING",
+            autocompletion=complete_style,
+        ),
+    ] = None,
+    photos: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--photo", help="A further photo, wherever it is; may be repeated.", metavar="FILE"
+        ),
+    ] = None,
+    styles: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--style",
+            help="A further painting, even if it is in the inbox; may be repeated.",
+            metavar="PAINTING",
+            autocompletion=complete_style,
+        ),
+    ] = None,
+    size: SmallSizeOption = 192,
+    device: DeviceOption = "auto",
+    force: ForceOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+    plain: PlainOption = False,
+) -> None:
+    """Show one photo in many paintings on one sheet, best first.
+
+    Writes contact-sheet.png and ranking.json into DIR, and prints what to write into config.yaml
+    for the style that fits best. Without a config, all starter styles are tried. With several
+    photos, each is painted in each style.
+    """
+    from pipeline.cli.trials.run import build_trial, run_try
+
+    words = [photo, *(paintings or ())]
+    trial = build_trial(words, photos or (), styles or (), size, device, config, force)
+    raise typer.Exit(run_try(trial, out, as_json, plain))
+
+
+@app.command(
+    epilog=examples(
+        "tune inbox/coffee.jpg mosaic",
+        "tune inbox/coffee.jpg builtin:watercolor --size 96 -o pair.png --save chosen.yaml",
+    ),
+)
+def tune(
+    photo: Annotated[str, typer.Argument(help="The photo.", metavar="PHOTO")],
+    style: Annotated[
+        str,
+        typer.Argument(
+            help="The name of a style, a path or builtin:NAME.",
+            metavar="STYLE",
+            autocompletion=complete_style,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--out", help="The picture that shows the two to compare.", metavar="FILE"
+        ),
+    ] = Path("compare.png"),
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write the chosen options into a new YAML file, such as a side file.",
+            metavar="FILE",
+        ),
+    ] = None,
+    size: SmallSizeOption = 192,
+    device: DeviceOption = "auto",
+    force: ForceOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Find the options that you like best, by comparing two pictures.
+
+    Writes two small pictures side by side into compare.png, and asks which is better; five times.
+    Then prints what to write into config.yaml. No file of yours is changed.
+    """
+    from pipeline.cli.trials.run import build_trial
+    from pipeline.cli.trials.tune import run_tune
+
+    trial = build_trial([photo], (), [style], size, device, config, force)
+    raise typer.Exit(run_tune(trial, out, save))

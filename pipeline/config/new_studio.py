@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def create_studio(folder: Path, paintings: list[str], name: str = "config.yaml")
     config = folder / name
     if os.path.lexists(config):
         raise UsageError("already exists", where=str(config), hint="name another folder")
-    sources = _name_styles(_find_paintings(paintings or list(FIRST_STYLES)))
+    sources = name_styles(find_paintings(paintings or list(FIRST_STYLES), "init"))
     try:
         for made in ("inbox", "outbox", PAINTINGS):
             (folder / made).mkdir(parents=True, exist_ok=True)
@@ -109,8 +110,13 @@ def created_text(created: Created) -> str:
     )
 
 
-def _find_paintings(named: list[str]) -> list[str]:
-    """Each painting by itself: a folder stands for the pictures in it, by name."""
+def find_paintings(named: Iterable[str], command: str) -> list[str]:
+    """Each painting by itself: a folder stands for the pictures in it, by name.
+
+    Raises:
+        UsageError: A folder has no pictures, or a file is none.
+        ConfigError: There is no such file or starter style; ``command`` is where it was named.
+    """
     found: list[str] = []
     for source in named:
         path = Path(source).expanduser()
@@ -120,7 +126,7 @@ def _find_paintings(named: list[str]) -> list[str]:
                 raise UsageError("there is no picture in this folder", where=source)
             found += map(str, inside)
             continue
-        find_image(source if source.startswith(BUILTIN) else str(path), "init")
+        find_image(source if source.startswith(BUILTIN) else str(path), command)
         if not source.startswith(BUILTIN) and not is_photo_name(path.name):
             hint = f"a painting is a picture: {PHOTOS_LISTED}"
             raise UsageError("its name is not that of a picture", where=source, hint=hint)
@@ -128,14 +134,14 @@ def _find_paintings(named: list[str]) -> list[str]:
     return found
 
 
-def _name_styles(sources: list[str]) -> dict[str, str]:
-    """A style's name for each painting: its file's, in plain letters, each once."""
+def name_styles(sources: Iterable[str], taken: Collection[str] = ()) -> dict[str, str]:
+    """A style's name for each painting: its file's, in plain letters, each once and not taken."""
     named: dict[str, str] = {}
     for source in dict.fromkeys(sources):
         stem = Path(source.removeprefix(BUILTIN)).stem
         plain = re.sub(r"[^\w.-]+", "_", stem).strip("_.-")[:48] or "painting"
         name, number = plain, 2
-        while name in named:
+        while name in named or name in taken:
             name, number = f"{plain}_{number}", number + 1
         named[name] = source
     return named
@@ -158,7 +164,7 @@ def _bring(source: str, folder: Path) -> str:
 
 
 def _config_text(styles: dict[str, str]) -> str:
-    names = [_quoted_yaml(name) for name in styles]
+    names = [quoted_yaml(name) for name in styles]
     lines = [
         f"  {name}: {{image: {json.dumps(source, ensure_ascii=False)}}}"
         for name, source in zip(names, styles.values(), strict=True)
@@ -168,7 +174,7 @@ def _config_text(styles: dict[str, str]) -> str:
     )
 
 
-def _quoted_yaml(name: str) -> str:
+def quoted_yaml(name: str) -> str:
     """A name as a YAML string: what could be read as a number, a date or a word is quoted."""
     plain = re.fullmatch(r"[A-Za-z_][\w-]*", name, re.ASCII) and name.lower() not in YAML_WORDS
     return name if plain else json.dumps(name, ensure_ascii=False)

@@ -173,14 +173,27 @@ def _checkerboard(size: tuple[int, int]) -> Image.Image:
 
 
 def caption(pixels: Bytes, text: str) -> Bytes:
-    """Pixels (H, W, 3) with a line of text on a white band above."""
+    """Pixels (H, W, 3) with lines of text on a white band above, each cut to the width."""
     height, width, _ = pixels.shape
-    band = max(12, width // 18)
+    size = max(9.0, width / 25)  # px; smaller letters cannot be read
+    lines, pitch = text.split("\n"), round(size * 1.4)
+    band = pitch * len(lines)
     labelled = Image.new("RGB", (width, height + band), "white")
     labelled.paste(Image.fromarray(pixels), (0, band))
     draw = ImageDraw.Draw(labelled)
-    draw.text((0, 0), text, fill="black", font_size=band * 0.7)
+    for number, line in enumerate(lines):
+        fitted = _cut_to_width(line, width - 2, lambda part: draw.textlength(part, font_size=size))
+        draw.text((0, number * pitch), fitted, fill="black", font_size=size)
     return np.asarray(labelled)
+
+
+def _cut_to_width(line: str, width: int, measure: Callable[[str], float]) -> str:
+    """The line, or as much of its beginning as is at most ``width`` long, and dots."""
+    if measure(line) <= width:
+        return line
+    while line and measure(f"{line}...") > width:
+        line = line[:-1]
+    return f"{line.rstrip()}..."
 
 
 @contextmanager

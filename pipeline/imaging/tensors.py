@@ -132,7 +132,7 @@ def save_small(
 
 
 def add_caption(rgb: Tensor, text: str) -> Tensor:
-    """(3, H, W) with a line of text on a white band above: (3, H + band, W)."""
+    """(3, H, W) with lines of text on a white band above: (3, H + band, W)."""
     return _tensor(caption(_to_uint8(rgb), text).copy())  # Pillow lends read-only memory
 
 

@@ -217,7 +217,12 @@ def is_ours(text: str) -> bool:
         found = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and str(found.get("program", "")).startswith(f"{PROGRAM} ")
+    return isinstance(found, dict) and names_this_program(found)
+
+
+def names_this_program(found: Mapping[str, Any]) -> bool:
+    """Whether a record or a report, as JSON values, names this program as its maker."""
+    return str(found.get("program", "")).startswith(f"{PROGRAM} ")
 
 
 def _refuse(constant: str) -> None:

@@ -5,13 +5,14 @@ file gets the name: rendering takes long enough for someone to put another file 
 """
 
 import errno
+import json
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -20,12 +21,13 @@ from pipeline.config.sections import Limits
 from pipeline.errors import PipelineError, UsageError
 from pipeline.imaging.metadata import read_record
 from pipeline.imaging.sandbox import Decoder
-from pipeline.jobs.provenance import is_ours
+from pipeline.jobs.provenance import is_ours, names_this_program
 from pipeline.system.file_names import fit_name
 from pipeline.system.file_version import Stamp
-from pipeline.system.safe_files import NO_LINKS, new_file
+from pipeline.system.safe_files import NO_LINKS, error_text, new_file, read_bounded, write_whole
 
 FORCE = "--force"
+MOST_REPORT = 64 << 20  # bytes; a report of 10,000 pictures has 5 MB
 SMALL = 16  # px; decoded this small, because only the record in the file is needed
 
 
@@ -58,6 +60,28 @@ class Target:
                 what = "another file was created under this name in the meantime"
                 hint = f"the result is in {kept}"
                 raise UsageError(what, where=str(self.path), hint=hint)
+
+    def write(self, content: bytes) -> "Target":
+        """Write a small file under this name in one step.
+
+        Returns:
+            The same target, for the next version of the file.
+
+        Raises:
+            UsageError: It cannot be written, or another file has taken the name.
+        """
+        spare = self.path.with_name(f".pipeline-{os.getpid()}-{self.path.name}")
+        try:
+            write_whole(spare, content)
+        except OSError as error:
+            what = f"cannot be written: {error_text(error)}"
+            raise UsageError(what, where=str(self.path)) from None
+        self.place(spare)
+        return self.renewed()
+
+    def renewed(self) -> "Target":
+        """The same target after something was placed there: the next version may replace it."""
+        return replace(self, before=Stamp.at(self.path))
 
     def _take_name(self, source: Path) -> bool:
         existing = _lstat(self.path)
@@ -108,6 +132,8 @@ def is_input(path: Path, inputs: Iterable[Path]) -> bool:
 
 def is_made_here(path: Path) -> bool:
     """Whether a record in a file states that this program made it."""
+    if path.suffix == ".json":
+        return _is_our_report(path)
     if format_of(path.name) is None:
         return False
     decoder = Decoder(Limits())
@@ -117,6 +143,15 @@ def is_made_here(path: Path) -> bool:
         return False
     finally:
         decoder.close()
+
+
+def _is_our_report(path: Path) -> bool:
+    """Whether a JSON file names this program as its maker."""
+    try:
+        found = json.loads(read_bounded(path, MOST_REPORT))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and names_this_program(found)
 
 
 def _lstat(path: Path) -> os.stat_result | None:

@@ -1,21 +1,14 @@
-"""Renders one picture, or a grid of pictures, without inbox and outbox: `stylize` and `sweep`."""
+"""Renders one picture without inbox and outbox: `stylize`."""
 
-import itertools
-import json
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
 from pydantic import ValidationError
-from torch import Tensor
-from torch.nn import functional
 
 from pipeline.config.enhancement import Enhance
 from pipeline.config.file_kinds import FILMS_LISTED, WRITTEN_LISTED
@@ -26,11 +19,9 @@ from pipeline.config.sections import Limits, Timelapse
 from pipeline.config.transfer import INIT_WORDS, Transfer
 from pipeline.errors import EngineError, InputError, JobError, UsageError
 from pipeline.imaging.masks import check_mask
-from pipeline.imaging.metadata import xmp_packet
 from pipeline.imaging.sandbox import Decoder
-from pipeline.imaging.tensors import Labels, add_caption, load_image, save
 from pipeline.jobs.job import MARKS, Job, JobResult, Kind, Output, Progress
-from pipeline.jobs.provenance import SOFTWARE, Provenance
+from pipeline.jobs.provenance import Provenance
 from pipeline.jobs.recipe import (
     PLAIN_OUTPUT,
     MaskFile,
@@ -45,12 +36,8 @@ from pipeline.nst.devices import choose_device
 from pipeline.render.output_files import Target, check_target
 from pipeline.render.run_job import Workspace, run_job, use_threads
 from pipeline.system.cores import count_usable_cores
-from pipeline.system.file_names import fit_name, fold_name, portable_name
 from pipeline.system.near_names import nearest_name, nearest_path
 from pipeline.system.paths import is_folder, is_web_address, why_web_address
-
-SHEET_SIDE = 320  # px, of one picture on a contact sheet
-GAP = 8  # px
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +142,7 @@ def check_targets(order: Order, out: Path) -> dict[Kind, Target]:
 def stylize_file(order: Order, out: Path, on_progress: OnJob) -> JobResult:
     """Render one picture to ``out``, and its enhanced version beside it: see `render`."""
     places = check_targets(order, out)
-    _check_device_and_weights(order.device, order.weights)
+    check_device_and_weights(order.device, order.weights)
     with render(order.build_job(), order.device, out.parent, on_progress, order.film) as result:
         return replace(result, outputs=_place(result.outputs, places))
 
@@ -167,7 +154,7 @@ def stylize_one(
 
     ``limits`` are the user's own, for files that a stranger may have made.
     """
-    _check_device_and_weights(device, job.recipe.weights)
+    check_device_and_weights(device, job.recipe.weights)
     kind, folder = made.kind, place.path.parent
     like = Workspace(device, folder, made.decoding_limits(limits), block=made.block or 0)
     with render(job, device, folder, on_progress, like=like) as result:
@@ -233,7 +220,7 @@ def _timelapse(film: Path | None) -> Timelapse:
     return Timelapse.model_validate({"format": film.suffix[1:].lower() if film else "none"})
 
 
-def _check_device_and_weights(device: str, weights: str) -> None:
+def check_device_and_weights(device: str, weights: str) -> None:
     """Refuse a device or weights that this machine does not have, as wrong usage."""
     try:
         choose_device(device)
@@ -250,7 +237,7 @@ def check_out(out: Path) -> None:
         near = nearest_name(out.suffix, known, cutoff=0.75) if out.suffix else None
         hint = f"did you mean {out.stem}{near}?" if near else f"name it {WRITTEN_LISTED}"
         raise UsageError(f"{out.name!r} is not the name of a picture", where="-o", hint=hint)
-    _check_folder(out)
+    check_folder(out)
 
 
 def check_film(film: Path) -> None:
@@ -269,10 +256,15 @@ def check_film(film: Path) -> None:
         raise UsageError(
             f"{film.name!r} is not the name of an animation", where="--timelapse", hint=hint
         )
-    _check_folder(film)
+    check_folder(film)
 
 
-def _check_folder(out: Path) -> None:
+def check_folder(out: Path) -> None:
+    """Refuse a name that no file can have, because of its folder.
+
+    Raises:
+        UsageError: It is a folder, or there is no folder for it that can be written to.
+    """
     if is_folder(out):
         raise UsageError("is a folder", where=str(out), hint="give a file name")
     if is_web_address(str(out)):
@@ -285,108 +277,3 @@ def _check_folder(out: Path) -> None:
     if not os.access(out.parent, os.W_OK):
         hint = "choose a folder that you may write to"
         raise UsageError("cannot be written to", where=str(out.parent), hint=hint)
-
-
-# --- sweep ----------------------------------------------------------------------------------
-
-Axis = tuple[str, Sequence[Any]]
-
-
-def list_cells(rows: Axis, columns: Axis) -> Iterator[dict[str, Any]]:
-    """Option values of each cell, row by row."""
-    for row, column in itertools.product(rows[1], columns[1]):
-        yield {rows[0]: row, columns[0]: column}
-
-
-def render_grid(
-    order: Order,
-    folder: Path,
-    rows: Axis,
-    columns: Axis,
-    on_progress: OnJob,
-    on_done: Callable[[JobResult], None],
-) -> Path:
-    """Render a picture for each cell of the grid, and a contact sheet of all of them.
-
-    Returns:
-        The path of the contact sheet.
-
-    Raises:
-        UsageError: The folder cannot be created.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot be created: {error.strerror}", where=str(folder)) from None
-    cells = []
-    sheet = check_target(folder / "contact-sheet.png", order.inputs, force=order.force)
-    orders = build_cell_orders(order, folder, rows, columns)
-    for path, cell, _ in orders:
-        check_targets(cell, path)
-    for path, cell, values in orders:
-        on_done(stylize_file(cell, path, on_progress))
-        small = load_image(path, long_side=SHEET_SIDE).rgb
-        cells.append(add_caption(_widen(small, SHEET_SIDE), _format_caption(values)))
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".pipeline-") as name:
-        path = Path(name, sheet.path.name)
-        made = json.dumps({"program": SOFTWARE, "kind": "contact sheet"})
-        xmp = xmp_packet(b"", gps=False, software=SOFTWARE, record=made)
-        save(build_contact_sheet(cells, len(columns[1])), path, PLAIN_OUTPUT, None, Labels(xmp=xmp))
-        sheet.place(path)
-    return sheet.path
-
-
-def build_cell_orders(
-    order: Order, folder: Path, rows: Axis, columns: Axis
-) -> list[tuple[Path, Order, dict[str, Any]]]:
-    """Path, order and option values of each cell; all paths differ."""
-    cells, names = [], Counter[bytes]()
-    for values in list_cells(rows, columns):
-        label = "--".join(f"{key}-{_format_value(value)}" for key, value in values.items())
-        name = portable_name(f"{order.content.stem}--{label}")
-        names[fold_name(name)] += 1
-        times = names[fold_name(name)]
-        mark = f"~{times}" if times > 1 else ""
-        transfer = order.transfer.overlay(Transfer.model_validate(values))
-        path = folder / (
-            fit_name(name + mark, ".enhanced.png").removesuffix(".enhanced.png") + ".png"
-        )
-        cells.append((path, replace(order, transfer=transfer), values))
-    return cells
-
-
-def _widen(rgb: Tensor, width: int) -> Tensor:
-    """Pad (3, H, W) with white to at least ``width`` px: the caption needs room."""
-    spare = max(0, width - rgb.shape[2])
-    return functional.pad(rgb, (spare // 2, spare - spare // 2), value=1.0)
-
-
-def build_contact_sheet(cells: Sequence[Tensor], across: int) -> Tensor:
-    """Put pictures (3, h, w) of any sizes on white (3, H, W), ``across`` of them per row.
-
-    Columns are equally wide; a row is as high as its highest picture.
-    """
-    rows = [cells[start : start + across] for start in range(0, len(cells), across)]
-    heights = [max(cell.shape[1] for cell in row) + GAP for row in rows]
-    width = max(cell.shape[2] for cell in cells) + GAP
-    sheet = torch.ones(3, sum(heights) + GAP, across * width + GAP)
-    top = GAP
-    for row, height in zip(rows, heights, strict=True):
-        for column, cell in enumerate(row):
-            left = GAP + column * width
-            sheet[:, top : top + cell.shape[1], left : left + cell.shape[2]] = cell
-        top += height
-    return sheet
-
-
-def _format_caption(values: Mapping[str, Any]) -> str:
-    return "  ".join(f"{key} {_format_value(value)}" for key, value in values.items())
-
-
-def _format_value(value: Any) -> str:
-    """The value of an option as part of a file name."""
-    if isinstance(value, tuple):
-        return "+".join(map(_format_value, value))
-    if isinstance(value, dict):
-        return "+".join(value)
-    return f"{value:g}" if isinstance(value, float) else Path(str(value)).name

@@ -13,11 +13,11 @@ from support.command_line import SMALL
 
 from pipeline.daemon.planned_pauses import read_user_pause
 from pipeline.errors import PipelineError
-from pipeline.render.single import build_contact_sheet
+from pipeline.render.contact_sheet import build_contact_sheet
 
 COMMANDS = [
     "run", "watch", "serve", "pause", "resume", "status", "explain", "retry", "restore", "accept",
-    "stylize", "sweep", "init", "styles", "check", "schema", "doctor", "service",
+    "stylize", "sweep", "try", "tune", "init", "styles", "check", "schema", "doctor", "service",
 ]  # fmt: skip
 
 

@@ -93,6 +93,15 @@ WRONG = {
     "sweep inbox/cup.jpg builtin:mosaic -o d --rows foo=1": ["--rows", "foo=1"],
     "sweep inbox/cup.jpg builtin:mosaic -o d --columns tv_weight=": ["--columns"],
     "sweep inbox/cup.jpg builtin:mosaic -o d --columns tv_weight=x": ["--columns", "tv_weight"],
+    "sweep inbox/cup.jpg -o d": ["sweep", "--rows style="],
+    "sweep inbox/cup.jpg builtin:mosaic -o d --rows seed=1,x": ["--rows", "seed", "'x'"],
+    "sweep inbox/cup.jpg builtin:mosaic -o d --rows preset=drft": ["--rows", "'draft'?"],
+    "sweep inbox/cup.jpg builtin:mosaic -o d --rows denoise=2": ["--rows", "denoise"],
+    "sweep inbox/cup.jpg -o d --rows style=builtin:mosiac": ["mosaic?"],
+    "sweep inbox/cup.jpg -o d --rows seed=1 --columns seed=2": ["both sides"],
+    "try inbox/cup.jpg mosiac -o d": ["'mosaic'?"],
+    "try inbox -o d": ["inbox/cup.jpg"],
+    "try inbox/cup.jpg -o d --device gpu": ["--device"],
 }
 
 

@@ -13,7 +13,8 @@ from pipeline.config.manifest import load_manifest
 from pipeline.config.sidecar import merge_side_files
 from pipeline.config.transfer import Transfer, resolve_transfer
 from pipeline.jobs.recipe import Recipe, Recipes
-from pipeline.render.single import Order, build_cell_orders
+from pipeline.render.grid import build_cell_orders, transfer_axis
+from pipeline.render.single import Order
 
 
 def recipe(folder: Path, config: str, side_files: dict[str, str]) -> Recipe:
@@ -68,7 +69,10 @@ def test_a_cell_of_sweep_lies_over_the_flags(tmp_path: Path) -> None:
     flags = resolve_transfer("draft", Transfer(content_weight=0.2, style_scale=2.0))
     order = Order(tmp_path / "p.jpg", (), flags, Enhance(), "embedded", 0, "cpu")
     ((_, cell, _),) = build_cell_orders(
-        order, tmp_path, ("content_weight", [0.9]), ("tv_weight", [0.1])
+        order,
+        tmp_path,
+        transfer_axis("content_weight", [0.9]),
+        transfer_axis("tv_weight", [0.1]),
     )
     given = Transfer(content_weight=0.9, tv_weight=0.1, style_scale=2.0)
     assert cell.transfer == resolve_transfer("draft", given)

@@ -30,6 +30,7 @@ class GalleryServer(ThreadingHTTPServer):
         site: What is served.
         clock: Monotonic seconds; deadlines are kept by it.
         log: Called from any thread with a line for people.
+        handler: Handles the requests of a connection.
 
     Raises:
         OSError: The server cannot listen at the address.
@@ -45,6 +46,7 @@ class GalleryServer(ThreadingHTTPServer):
         site: Site,
         clock: Callable[[], float] = time.monotonic,
         log: Callable[[str], None] = lambda _: None,
+        handler: type[Handler] = Handler,
     ) -> None:
         self.site, self.clock, self.log = site, clock, log
         self.files = OutboxFiles(site.outbox)
@@ -53,7 +55,7 @@ class GalleryServer(ThreadingHTTPServer):
         self._lock = Lock()
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
-        super().__init__(address, Handler)
+        super().__init__(address, handler)
 
     @property
     def port(self) -> int:

@@ -240,7 +240,8 @@ def _format_pair(of: Lane | Result) -> str:
 
 def _format_result(result: Result) -> str:
     if result.status == "done":
-        return f"{_format_pair(result)} in {result.seconds:.1f} s: {', '.join(result.outputs)}"
+        names = f": {', '.join(result.outputs)}" if result.outputs else ""
+        return f"{_format_pair(result)} in {result.seconds:.1f} s{names}"
     return f"{_format_pair(result)} {result.code}: {result.message}"
 
 

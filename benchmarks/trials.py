@@ -1,0 +1,79 @@
+"""Trials: small pictures of one photo in many paintings, beside drafts of the same pairs.
+
+In turn, a few of each, in one process that is warm for both: the machine's rate drifts.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from benchmarks.pictures import PHOTOS, painting
+from benchmarks.rows import Row, seconds
+from pipeline.config.enhancement import Enhance
+from pipeline.config.manifest import starter_styles
+from pipeline.config.sections import Limits
+from pipeline.config.transfer import resolve_transfer
+from pipeline.imaging.tensors import save_png
+from pipeline.render.single import Order, stylize_file
+from pipeline.render.trials.candidates import Candidate
+from pipeline.render.trials.quick_painter import SIDE
+from pipeline.render.trials.trial import Trial, run_trial
+
+ROUNDS, EACH = 4, 5  # 20 paintings
+PHOTO = PHOTOS["coffee"]
+
+
+def report() -> list[Row]:
+    """The time of a trial, of as many drafts, and their ratio."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paintings = write_paintings(folder, ROUNDS * EACH)
+        _trial(paintings[:1], folder)  # warm: network, decoder, threads
+        _drafts(paintings[:1], folder)
+        small, drafts = 0.0, 0.0
+        for first in range(0, len(paintings), EACH):
+            some = paintings[first : first + EACH]
+            small += seconds(lambda some=some: _trial(some, folder))
+            drafts += seconds(lambda some=some: _drafts(some, folder))
+    count = len(paintings)
+    return [
+        Row(f"try: one photo in {count} paintings, {SIDE} px", f"{small:.0f} s"),
+        Row(f"{count} drafts of them", f"{drafts:.0f} s"),
+        Row("try / drafts", f"{small / drafts:.2f}", "below 0.25"),
+    ]
+
+
+def write_paintings(folder: Path, count: int) -> list[Path]:
+    """So many paintings: the starter styles, then parts of them."""
+    found = []
+    for number, picture in zip(range(count), _parts(), strict=False):
+        found.append(folder / f"painting-{number}.png")
+        save_png(picture, found[-1])
+    return found
+
+
+def _parts() -> Iterator[Tensor]:
+    whole = [painting(name) for name in starter_styles()]
+    yield from whole
+    for picture in whole:
+        half = picture.shape[2] // 2
+        yield picture[:, :, :half]
+        yield picture[:, :, half:]
+
+
+def _trial(paintings: list[Path], folder: Path) -> None:
+    options = resolve_transfer("balanced")
+    styles = tuple(Candidate(path.stem, ((path, 1.0),), options) for path in paintings)
+    trial = Trial((PHOTO,), styles, SIDE, "embedded", 0, "cpu", Limits())
+    run_trial(trial, folder / "trial", lambda *_: None, lambda _: None)
+
+
+def _drafts(paintings: list[Path], folder: Path) -> None:
+    draft = resolve_transfer("draft")
+    order = Order(PHOTO, (), draft, Enhance(), "embedded", 0, "cpu")
+    for path in paintings:
+        one = replace(order, styles=((path, 1.0),))
+        stylize_file(one, folder / f"{path.stem}-draft.png", lambda *_: None)

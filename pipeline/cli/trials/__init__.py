@@ -1,0 +1,1 @@
+"""The commands that help to choose a painting and its options: `try` and `tune`."""

@@ -1,0 +1,1 @@
+"""Small pictures to choose by: one photo in many styles, ranked, and pairs of options."""

@@ -1,0 +1,52 @@
+"""Two small pictures of one photo side by side, for a choice by eye."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from pipeline.config.transfer import Transfer
+from pipeline.render.contact_sheet import captioned, write_contact_sheet
+from pipeline.render.output_files import Target
+from pipeline.render.trials.candidates import Candidate
+from pipeline.render.trials.quick_painter import OnProgress, QuickPainter
+
+Values = Mapping[str, float]  # of options of `transfer:`
+
+
+class Comparison:
+    """Paints one photo in one style with different options, and writes pairs of the pictures.
+
+    Args:
+        painter: Paints them.
+        photo: The photo.
+        style: The style, with the options that are not compared.
+        target: The file of the pair; each pair replaces the one before.
+    """
+
+    def __init__(
+        self, painter: QuickPainter, photo: Path, style: Candidate, target: Target
+    ) -> None:
+        self.painter, self.photo, self.style, self.target = painter, photo, style, target
+        self._painted: dict[str, Tensor] = {}  # by the digest of the recipe
+
+    def write_pair(self, pair: Sequence[Values], on_progress: OnProgress) -> None:
+        """Paint two pictures, and write them side by side as 1 and 2.
+
+        Raises:
+            UsageError: Another file has taken the name.
+            JobError: A picture cannot be painted.
+        """
+        cells = [
+            captioned(self._paint(values, on_progress), str(number))
+            for number, values in enumerate(pair, 1)
+        ]
+        self.target = write_contact_sheet(cells, len(cells), self.target)
+
+    def _paint(self, values: Values, on_progress: OnProgress) -> Tensor:
+        options = self.style.transfer.overlay(Transfer.model_validate(values))
+        job = self.painter.build_job(self.photo, self.style.name, self.style.images, options)
+        if job.recipe.digest not in self._painted:
+            picture = self.painter.paint(job, on_progress).picture
+            self._painted[job.recipe.digest] = picture
+        return self._painted[job.recipe.digest]

@@ -1,0 +1,65 @@
+"""`tune`: answers in the terminal, the options that are printed and saved, foreign files."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.config.yaml_file import read_yaml
+
+pytestmark = pytest.mark.slow
+
+TUNE = ["tune", "inbox/cup.jpg", "mosaic", "--size", "24"]
+
+
+@pytest.fixture
+def answer(monkeypatch) -> Callable[[str], None]:
+    """Answers that a user will type."""
+    return lambda text: monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+
+def test_five_answers_give_lines_for_the_config_and_a_side_file(pipeline, folder, answer):
+    answer("1\n2\nno\n=\n1\n2\n")
+    said = pipeline(*TUNE, "--save", "inbox/cup.jpg.yaml")
+    assert (said.code, said.err) == (0, "")
+    assert "round 5 of 5" in said.out
+    assert "type 1, 2, = or q" in said.out
+    chosen = read_yaml(folder / "inbox/cup.jpg.yaml")[0]["transfer"]
+    assert set(chosen) == {"content_weight", "style_scale"}
+    line = "transfer: {" + ", ".join(f"{key}: {value:g}" for key, value in chosen.items()) + "}"
+    assert said.out.count(line) == 2
+    assert "for the style mosaic, write into config.yaml" in said.out
+    with Image.open(folder / "compare.png") as pair:
+        assert pair.width > pair.height  # side by side
+
+
+def test_it_can_be_ended_early_and_then_prints_what_was_chosen_so_far(pipeline, folder, answer):
+    answer("2\n")
+    said = pipeline(*TUNE)
+    assert said.code == 0
+    assert "transfer: {content_weight: 0.95}" in said.out
+    answer("q\n")
+    assert "nothing was chosen" in pipeline(*TUNE).out
+
+
+@pytest.mark.parametrize("option", ["-o", "--save"])
+def test_a_file_of_somebody_else_is_not_overwritten(pipeline, folder, answer, option):
+    name = {"-o": "own.png", "--save": "own.yaml"}[option]
+    Path(name).write_text("mine")
+    answer("q\n")
+    said = pipeline(*TUNE, option, name)
+    assert said.code == 2
+    assert "--force" in said.err
+    assert Path(name).read_text() == "mine"
+
+
+def test_a_folder_of_paintings_is_too_much(pipeline, folder):
+    (folder / "paintings").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (8, 8)).save(folder / "paintings" / name)
+    said = pipeline("tune", "inbox/cup.jpg", "paintings")
+    assert said.code == 2
+    assert "names 2 paintings" in said.err
+    assert "`try`" in said.err
