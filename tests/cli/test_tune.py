@@ -27,7 +27,7 @@ def test_five_answers_give_lines_for_the_config_and_a_side_file(pipeline, folder
     assert "round 5 of 5" in said.out
     assert "type 1, 2, = or q" in said.out
     chosen = read_yaml(folder / "inbox/cup.jpg.yaml")[0]["transfer"]
-    assert set(chosen) == {"content_weight", "style_scale"}
+    assert set(chosen) == {"strength", "stroke"}
     line = "transfer: {" + ", ".join(f"{key}: {value:g}" for key, value in chosen.items()) + "}"
     assert said.out.count(line) == 2
     assert "for the style mosaic, write into config.yaml" in said.out
@@ -39,7 +39,7 @@ def test_it_can_be_ended_early_and_then_prints_what_was_chosen_so_far(pipeline, 
     answer("2\n")
     said = pipeline(*TUNE)
     assert said.code == 0
-    assert "transfer: {content_weight: 0.95}" in said.out
+    assert "transfer: {strength: 0.7}" in said.out
     answer("q\n")
     assert "nothing was chosen" in pipeline(*TUNE).out
 

@@ -44,11 +44,8 @@ class Dial:
         return round(value, digits)
 
 
-# In the order of how much they change. Of the first a factor of 3 is seen, of the second 1.5.
-DIALS = (
-    Dial("content_weight", 0.03, 3.0, log=True),
-    Dial("style_scale", 0.5, 2.0, log=True),
-)
+# In the order of how much they change. Beyond these strengths a picture is the photo or hardly it.
+DIALS = (Dial("strength", 0.1, 0.9), Dial("stroke", 0.0, 1.0))
 
 
 @dataclass(slots=True)
