@@ -1,10 +1,11 @@
 """How well a painting fits a photo: a score of a small picture, from parts that can be explained.
 
-Each part is from 0 to 1, and more is better. `docs/recipes.md` explains them to the user.
+Each part is from 0 to 1, more is better, and the score is their mean: weights fitted to one
+person's eye were worse for other paintings (see the lab book). `docs/recipes.md` explains the parts.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -16,9 +17,8 @@ from pipeline.nst.colors import LUMA
 from pipeline.nst.pyramid import target_size, trim_edges
 from pipeline.render.trials.quick_painter import Painted
 
-# How much each part counts. Structure agrees best with a choice by eye; see the lab book.
-WEIGHTS = {"style": 0.3, "structure": 0.5, "tones": 0.1, "motifs": 0.1}
 FORMS = 64  # px, long side at which edges are compared: forms, no strokes
+STRONG = 0.3  # deviation of luma from its mean: that of a picture of strong light and dark
 SHADES = 64  # of a picture, sorted: where its tones are compared
 MOTIF_SIDE, MOTIF_LAYER = 96, "relu5_1"  # px
 TINY = 1e-6
@@ -31,24 +31,26 @@ class Fit:
     Attributes:
         style: How much of the painting's style the picture has.
         structure: How much of the photo's forms is left in it.
+        contrast: How much light and dark it has.
         tones: How alike light, dark and colours of photo and painting are.
         motifs: How alike what they show is, to VGG-19.
     """
 
     style: float
     structure: float
+    contrast: float
     tones: float
     motifs: float
 
     @property
     def parts(self) -> dict[str, float]:
-        """By name, in the order in which they are reported."""
-        return {name: getattr(self, name) for name in WEIGHTS}
+        """By name."""
+        return asdict(self)
 
     @property
     def score(self) -> float:
-        """The weighted mean of the parts, 0 to 1."""
-        return sum(WEIGHTS[name] * part for name, part in self.parts.items())
+        """The mean of the parts, 0 to 1."""
+        return sum(self.parts.values()) / len(self.parts)
 
 
 def average(fits: Sequence[Fit]) -> Fit:
@@ -73,23 +75,27 @@ def measure_fit(painted: Painted, shares: Sequence[float], network: Vgg19) -> Fi
     return Fit(
         style=_bounded(1 - sum(left) / max(1, len(left))),
         structure=_bounded(_structure(painted.picture, photo)),
+        contrast=_bounded(float(_luma(painted.picture).std()) / STRONG),
         tones=_bounded(sum(share * tones for share, tones, _ in alike)),
         motifs=_bounded(sum(share * motifs for share, _, motifs in alike)),
     )
 
 
 def _structure(picture: Tensor, photo: Tensor) -> float:
-    """Correlation of the edges of both."""
+    """Correlation of the edges of both, in red, green and blue."""
     edges = torch.stack([_edges(picture), _edges(photo)])
     centred = edges - edges.mean(1, keepdim=True)
     return float(functional.cosine_similarity(centred[0], centred[1], dim=0, eps=TINY))
 
 
 def _edges(picture: Tensor) -> Tensor:
-    small = antialiased(picture[None], target_size(*picture.shape[1:], FORMS), "bilinear")
-    luma = (small * small.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1)[0]
-    across, down = luma.diff(dim=1)[1:], luma.diff(dim=0)[:, 1:]
+    small = antialiased(picture[None], target_size(*picture.shape[1:], FORMS), "bilinear")[0]
+    across, down = small.diff(dim=2)[:, 1:], small.diff(dim=1)[:, :, 1:]
     return (across.square() + down.square()).sqrt().flatten()
+
+
+def _luma(picture: Tensor) -> Tensor:
+    return torch.einsum("c,chw->hw", picture.new_tensor(LUMA), picture)
 
 
 def _tones(photo: Tensor, painting: Tensor) -> float:

@@ -12,7 +12,7 @@ from pipeline.errors import Failure
 from pipeline.jobs.provenance import SOFTWARE
 from pipeline.render.output_files import Target
 from pipeline.render.trials.candidates import Candidate
-from pipeline.render.trials.fit import WEIGHTS, Fit, average
+from pipeline.render.trials.fit import Fit, average
 from pipeline.system.text import encodable
 
 RANKING_NAME = "ranking.json"
@@ -74,7 +74,6 @@ def ranking_report(tried: Sequence[Tried], pairs: int, size: int) -> dict[str, A
         "kind": "ranking",
         "complete": len(tried) == pairs,
         "size": size,
-        "weights": WEIGHTS,
         "ranking": [_entry(rank, each) for rank, each in enumerate(rank_styles(tried), 1)],
         "failed": [
             {

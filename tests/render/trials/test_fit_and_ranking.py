@@ -9,7 +9,7 @@ from torch import Tensor
 from pipeline.config.transfer import Transfer
 from pipeline.errors import Failure, Reason
 from pipeline.render.trials.candidates import Candidate
-from pipeline.render.trials.fit import WEIGHTS, Fit, measure_fit
+from pipeline.render.trials.fit import Fit, measure_fit
 from pipeline.render.trials.quick_painter import Painted
 from pipeline.render.trials.ranking import Tried, rank_styles, ranking_report
 from pipeline.render.trials.sheet import arrange
@@ -54,10 +54,15 @@ def test_black_and_white_are_as_far_apart_in_tones_as_can_be(network):
     assert 0.0 <= fit.score <= 1.0
 
 
-def test_the_score_is_a_weighted_mean_of_parts():
-    assert sum(WEIGHTS.values()) == pytest.approx(1.0)
-    assert Fit(1.0, 1.0, 1.0, 1.0).score == pytest.approx(1.0)
-    assert Fit(0.0, 0.0, 0.0, 0.0).score == 0.0
+def test_the_score_is_the_mean_of_the_parts():
+    assert Fit(1.0, 0.5, 0.25, 0.75, 0.0).score == pytest.approx(0.5)
+
+
+def test_a_dull_picture_has_less_contrast(network, photo, painting):
+    dull = 0.5 + (photo - 0.5) / 4
+    fits = [fit_of(network, photo, picture, painting, 0.5) for picture in (photo, dull)]
+    assert fits[1].contrast == pytest.approx(fits[0].contrast / 4, rel=0.05)
+    assert fits[1].structure == pytest.approx(fits[0].structure, abs=1e-3)
 
 
 # --- ranking and sheet ----------------------------------------------------------------------
@@ -70,7 +75,7 @@ def candidate(name: str) -> Candidate:
 def tried(name: str, value: float, photo: str = "cat.jpg") -> Tried:
     """A result whose picture has the grey ``value`` and whose parts are all so large."""
     picture = torch.full((3, 120, 160), value)
-    return Tried(Path(photo), candidate(name), picture, Fit(value, value, value, value))
+    return Tried(Path(photo), candidate(name), picture, Fit(*[value] * 5))
 
 
 def failed(name: str) -> Tried:
@@ -88,7 +93,8 @@ def test_the_best_style_comes_first_with_its_parts_and_the_lines_for_the_config(
     assert [(each["rank"], each["style"]) for each in report["ranking"]] == [(1, "b"), (2, "a")]
     best = report["ranking"][0]
     assert best["score"] == 0.6
-    assert best["parts"] == dict.fromkeys(WEIGHTS, 0.6)
+    parts = ("style", "structure", "contrast", "tones", "motifs")
+    assert best["parts"] == dict.fromkeys(parts, 0.6)
     assert best["yaml"] == 'styles:\n  b: {image: "b.jpg"}\n'
     assert [each["style"] for each in report["failed"]] == ["c"]
     assert not report["complete"]
