@@ -156,9 +156,8 @@ def stylize(
         return resize(photo, target_size(*_size(photo), options.size)).clamp(0, 1).squeeze(0).cpu()
     options, guide = apply_strength(apply_stroke(options), guide, photo)
     network = (network or Vgg19(load_weights(), options.pooling)).to(on)
-    mixture = normalised_shares(shares, len(prepared))
-    inputs = recast(Inputs(photo, prepared, mixture, guide), options)
-    run = _Run(inputs, options, network, on_iterate, caches or Caches())
+    inputs = Inputs(photo, prepared, normalised_shares(shares, len(prepared)), guide)
+    run = _Run(recast(inputs, options), options, network, on_iterate, caches or Caches())
     if resume is not None:
         resume = resume[0], _checked(resume[1], "picture to resume from", on)
     # Accelerators have allocators of their own that keep what is freed.

@@ -166,7 +166,11 @@ def test_explain_and_retry_find_similar_files_and_jobs(pipeline, folder):
 
 def test_help_shows_what_each_option_accepts_and_examples(pipeline):
     out = pipeline("stylize", "--help").out
-    for shown in ("--size {16..32768|source}", "--colors {style|content}", "--denoise 0..1"):
+    for shown in (
+        "--size {16..32768|source}",
+        "--colors {style|content|luminance|match}",
+        "--denoise 0..1",
+    ):
         assert shown in out
     assert "VALUE" not in out
     assert "  pipeline stylize inbox/coffee.jpg builtin:mosaic -o coffee.png\n" in out

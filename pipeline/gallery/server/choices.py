@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from threading import Event, Lock
 from urllib.parse import unquote, urlsplit
 
+from pipeline.config.file_kinds import OF_SUFFIX
 from pipeline.config.sections import Limits
 from pipeline.gallery.page import ASSETS
 from pipeline.gallery.server.access import Guard
@@ -21,6 +22,7 @@ from pipeline.gallery.server.request_handler import HTML, JSON, TEXT, Handler
 from pipeline.gallery.server.server import GalleryServer
 from pipeline.system.safe_files import read_bounded
 
+PNG = OF_SUFFIX[".png"].media
 LAST_SECONDS = 5.0  # for the page to fetch the end
 
 
@@ -114,7 +116,7 @@ class ChoiceHandler(Handler):
             if picture is None:
                 self._refuse(404, "no such picture")
             else:
-                self._send(200, "image/png", picture)
+                self._send(200, PNG, picture)
 
     def _handle_put(self) -> None:
         path = unquote(urlsplit(self.path).path)
