@@ -17,7 +17,8 @@ from pipeline.render.contact_sheet import build_contact_sheet
 
 COMMANDS = [
     "run", "watch", "serve", "pause", "resume", "status", "explain", "retry", "restore", "prune",
-    "accept", "stylize", "sweep", "try", "tune", "init", "styles", "check", "schema", "doctor", "service",
+    "accept", "stylize", "sweep", "try", "tune", "init", "styles", "check", "schema", "doctor",
+    "service",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Finds options that act together, which a user may not expect: `check` and `explain` report them."""
+"""Finds options that multiply each other, for `check` and `explain` to report."""
 
 from collections.abc import Iterator
 
