@@ -16,8 +16,8 @@ from pipeline.errors import PipelineError
 from pipeline.render.single import build_contact_sheet
 
 COMMANDS = [
-    "run", "watch", "serve", "pause", "resume", "status", "explain", "retry", "restore", "accept",
-    "stylize", "sweep", "init", "styles", "check", "schema", "doctor", "service",
+    "run", "watch", "serve", "pause", "resume", "status", "explain", "retry", "restore",
+    "prune", "accept", "stylize", "sweep", "init", "styles", "check", "schema", "doctor", "service",
 ]  # fmt: skip
 
 
