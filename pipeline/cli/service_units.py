@@ -125,6 +125,7 @@ def _system_sandbox(config: Config, path: Path) -> list[str]:
         Path(sys.prefix),
         config.inbox,
         *_writable_folders(config),
+        *(place.path for place in config.places()),  # paintings and their folders, models
     ]
     at_home = any(str(place).startswith(_HOMES) for place in places)
     writable = " ".join(map(_quote_path, _writable_folders(config)))

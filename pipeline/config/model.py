@@ -386,7 +386,10 @@ class Config(Options):
     @model_validator(mode="after")
     def _check_regions_name_styles(self) -> Self:
         places = {"regions": self.regions}
-        places |= {f"styles.{name}.regions": style.regions for name, style in self.styles.items()}
+        given = {name: f"styles.{name}." for name in self.styles}
+        for folder in self._folders:
+            given |= {name: f"{file}: " for name, file in folder.side_files.items()}
+        places |= {f"{given[name]}regions": style.regions for name, style in self.styles.items()}
         for place, regions in places.items():
             for region, options in regions.items():
                 for name in options.styles or ():

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 from support.fake_work import photo
+from typer.testing import CliRunner
 
+from pipeline.cli import main as cli
 from pipeline.config.loading import Loaded, load
 from pipeline.config.paintings.folder import MOST_PAINTINGS, list_folder, style_name
 from pipeline.errors import ConfigError
@@ -211,6 +213,19 @@ def test_wrong_options_of_a_painting_are_named_with_their_own_file(folder, text,
         assert word in said
 
 
+def test_options_that_name_a_style_that_is_not_there_are_named_with_their_own_file(folder):
+    (folder / "starry.png.yaml").write_text("regions: {sky: {styles: [stary]}}\n")
+    said = complaint(folder)
+    assert f"{folder}/starry.png.yaml: regions.sky.styles names 'stary'" in said
+
+
+def test_paths_among_the_options_are_relative_to_the_folder(folder):
+    (folder / "starry.png.yaml").write_text('transfer: {init: "Café am Abend.jpg"}\n')
+    assert loaded(folder).manifest.styles["starry"].transfer.init == str(
+        folder / "Café am Abend.jpg"
+    )
+
+
 def test_empty_options_are_none(folder):
     (folder / "starry.png.yaml").write_text("")
     assert loaded(folder).manifest.styles["starry"].transfer.content_weight == 0.3
@@ -239,6 +254,37 @@ def test_a_listing_leaves_out_what_is_still_being_copied(folder):
     assert list(found.paintings) == ["Café am Abend"]
     assert found.ignored == ""
     assert found.state != list_folder(folder).state
+
+
+def invoked(folder: Path, command: str, text: str) -> tuple[list[str], str]:
+    """What a command prints, and what it warns of."""
+    path = folder.parent / "config.yaml"
+    path.write_text(text)
+    said = CliRunner().invoke(cli.app, [command, "--config", str(path)])
+    assert said.exit_code == 0, said.exception
+    return said.stdout.splitlines(), said.stderr
+
+
+def test_styles_lists_each_painting_with_its_options(folder):
+    lines, _ = invoked(folder, "styles", "styles: paintings\n")
+    assert f"Café am Abend       {folder}/Café am Abend.jpg" in lines
+    assert f"starry              {folder}/starry.png, options in starry.png.yaml" in lines
+
+
+def test_check_lists_what_each_folder_of_the_inbox_gets(folder):
+    for name in ("Starry/deep", "star", "holiday", ".hidden"):
+        (folder.parent / "inbox" / name).mkdir(parents=True)
+    (folder / "notes.txt").write_text("milk")
+    lines, warned = invoked(folder, "check", "styles: paintings\nmatch: by_folder\n")
+    assert warned == f"warning: ignored in {folder}: notes.txt (not a picture)\n"
+    assert "2 styles, each photo gets the style that has the name of its folder" in lines[0]
+    assert lines[1:] == [
+        "  Starry/: starry",
+        "  Starry/deep/: starry",
+        "  holiday/: no style has this name, so every style",
+        "  star/: no style has this name, so every style (did you mean 'starry'?)",
+        "  all other photos: every style",
+    ]
 
 
 # --- match: by_folder -----------------------------------------------------------------------
