@@ -1,8 +1,13 @@
 """`tune`: answers in the terminal, the options that are printed and saved, foreign files."""
 
+import http.client
 import io
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
@@ -63,3 +68,28 @@ def test_a_folder_of_paintings_is_too_much(pipeline, folder):
     assert said.code == 2
     assert "names 2 paintings" in said.err
     assert "`try`" in said.err
+
+
+def test_a_browser_can_answer_instead_of_the_terminal(folder):
+    program = [sys.executable, "-m", "pipeline", *TUNE, "--browser"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as running:
+        address = urlsplit(running.stdout.readline().split()[-1])
+        visitor = http.client.HTTPConnection(address.netloc, timeout=60)
+        bearer = {"Authorization": f"Bearer {address.query.partition('=')[2]}"}
+
+        def ask(method: str, path: str) -> bytes:
+            visitor.request(method, path, headers=bearer)
+            return visitor.getresponse().read()
+
+        while json.loads(ask("GET", "/state")) != {"round": 1, "rounds": 5}:
+            pass
+        assert ask("GET", "/picture/1/2").startswith(b"\x89PNG")
+        ask("PUT", "/answer/1/1")
+        while json.loads(ask("GET", "/state")).get("round") != 2:
+            pass
+        ask("PUT", "/answer/2/q")
+        while "end" not in (state := json.loads(ask("GET", "/state"))):
+            pass
+        assert "transfer: {content_weight: 0.095}" in state["end"]
+        assert "transfer: {content_weight: 0.095}" in running.stdout.read()
+    assert running.returncode == 0

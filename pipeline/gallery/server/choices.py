@@ -140,7 +140,7 @@ def _page() -> tuple[bytes, Mapping[str, str]]:
     }
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-        f"img-src 'self'; connect-src 'self'; style-src 'sha256-{hashes['style']}'; "
+        f"img-src 'self' data:; connect-src 'self'; style-src 'sha256-{hashes['style']}'; "
         f"script-src 'sha256-{hashes['script']}'"
     )
     return content, {"Content-Security-Policy": policy}

@@ -1,7 +1,7 @@
 """How well a painting fits a photo: a score of a small picture, from parts that can be explained.
 
 Each part is from 0 to 1, more is better, and the score is their mean: weights fitted to one
-person's eye were worse for other paintings (see the lab book). `docs/recipes.md` explains the parts.
+person's eye were worse for other paintings (see the lab book). The parts: `docs/recipes.md`.
 """
 
 from collections.abc import Sequence
