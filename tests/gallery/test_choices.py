@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from threading import Thread
 
 import pytest
-from support.gallery_visitor import Answer
+from support.gallery_visitor import Answer, until
 
 from pipeline.gallery.server.choices import Choices, ChoiceServer, Question
 
@@ -59,8 +59,7 @@ def answers(browser) -> Iterator[list[str]]:
     asking = Thread(target=lambda: given.append(browser.choices.ask(QUESTION)))
     assert browser.state() == {"round": 0}  # the pictures are still being painted
     asking.start()
-    while browser.state()["round"] != QUESTION.round:
-        pass
+    until(lambda: browser.state()["round"] == QUESTION.round)
     yield given
     browser.choices.take(3, "q")
     asking.join()
@@ -111,6 +110,5 @@ def test_the_page_may_load_only_its_own_parts(browser):
 def test_the_end_is_shown_and_waited_for(browser):
     ending = Thread(target=browser.choices.finish, args=("transfer: {}",))
     ending.start()
-    while browser.state() != {"end": "transfer: {}"}:
-        pass
+    until(lambda: browser.state() == {"end": "transfer: {}"})
     ending.join()
