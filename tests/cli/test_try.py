@@ -132,6 +132,14 @@ def test_try_writes_a_sheet_and_a_ranking_and_prints_the_lines_for_the_best(
 
 
 @pytest.mark.slow
+def test_a_painting_that_may_have_been_meant_as_a_photo_is_named(pipeline, folder, paintings):
+    """As a shell writes out `paintings/*`."""
+    said = pipeline("try", "paintings/sea.png", "paintings/sun.jpg", "-o", "d", "--size", "16")
+    assert said.code == 0
+    assert "sun.jpg is taken for a painting; for a photo, write --photo sun.jpg" in said.out
+
+
+@pytest.mark.slow
 def test_a_damaged_painting_is_left_out_and_reported_and_the_others_are_ranked(
     pipeline, folder, paintings
 ):

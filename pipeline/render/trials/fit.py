@@ -73,7 +73,7 @@ def measure_fit(painted: Painted, shares: Sequence[float], network: Vgg19) -> Fi
         for share, painting in zip(shares, painted.paintings, strict=True)
     ]
     return Fit(
-        style=_bounded(1 - sum(left) / max(1, len(left))),
+        style=_bounded(1 - sum(left) / len(left)) if left else 0.0,
         structure=_bounded(_structure(painted.picture, photo)),
         contrast=_bounded(float(_luma(painted.picture).std()) / STRONG),
         tones=_bounded(sum(share * tones for share, tones, _ in alike)),
