@@ -136,7 +136,7 @@ def test_a_painting_that_may_have_been_meant_as_a_photo_is_named(pipeline, folde
     """As a shell writes out `paintings/*`."""
     said = pipeline("try", "paintings/sea.png", "paintings/sun.jpg", "-o", "d", "--size", "16")
     assert said.code == 0
-    assert "sun.jpg is taken for a painting; for a photo, write --photo sun.jpg" in said.out
+    assert "sun.jpg is taken for a painting; put --photo before it for a photo" in said.out
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from pipeline.cli.trials.arguments import sort_arguments
 from pipeline.config.loading import load_or_starters
 from pipeline.jobs.job import JobResult
 from pipeline.monitoring.estimate import estimate_work
-from pipeline.monitoring.rates import Rates, rates_file, work_of
+from pipeline.monitoring.rates import Rates, Work, rates_file, work_of
 from pipeline.render.contact_sheet import SHEET_NAME
 from pipeline.render.trials.ranking import RANKING_NAME
 from pipeline.render.trials.trial import Trial, run_trial
@@ -86,7 +86,7 @@ def _describe(trial: Trial) -> list[str]:
     folder = trial.photos[0].parent
     beside = [p.name for s in trial.styles for p, _ in s.images if p.parent == folder]
     if beside:  # perhaps a shell wrote out `*.jpg`
-        lines.append(f"{beside[0]} is taken for a painting; for a photo, write --photo {beside[0]}")
+        lines.append(f"{beside[0]} is taken for a painting; put --photo before it for a photo")
     return [visible(line) for line in lines]
 
 
@@ -96,7 +96,7 @@ def _count_and_name(names: Sequence[str], noun: str) -> str:
 
 
 def _estimate(trial: Trial, rates: Rates) -> str:
-    works = Counter((work_of(transfer),) for transfer in trial.works)
+    works = Counter[tuple[Work, ...]]((work_of(transfer),) for transfer in trial.works)
     return estimate_work(works, lambda work: rates.seconds([trial.device], work), 1).words()
 
 

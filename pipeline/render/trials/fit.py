@@ -89,7 +89,7 @@ def _structure(picture: Tensor, photo: Tensor) -> float:
 
 
 def _edges(picture: Tensor) -> Tensor:
-    small = antialiased(picture[None], target_size(*picture.shape[1:], FORMS), "bilinear")[0]
+    small = _reduced(picture, FORMS)[0]
     across, down = small.diff(dim=2)[:, 1:], small.diff(dim=1)[:, :, 1:]
     return (across.square() + down.square()).sqrt().flatten()
 
@@ -106,7 +106,7 @@ def _tones(photo: Tensor, painting: Tensor) -> float:
 def _quantiles(picture: Tensor) -> Tensor:
     """(3, SHADES): each channel's values, sorted."""
     small = antialiased(picture[None], (SHADES, SHADES), "bilinear")[0]
-    return small.flatten(1).sort(1).values.unflatten(1, (SHADES, SHADES)).mean(2)
+    return small.flatten(1).sort(1).values.view(3, SHADES, SHADES).mean(2)
 
 
 @torch.no_grad()
@@ -119,9 +119,15 @@ def _motifs(photo: Tensor, painting: Tensor, network: Vgg19) -> float:
 def _deep(picture: Tensor, network: Vgg19) -> Tensor:
     """Deep features (C, N) of length 1."""
     device = next(network.parameters()).device
-    small = antialiased(picture[None], target_size(*picture.shape[1:], MOTIF_SIDE)).clamp(0, 1)
+    small = _reduced(picture, MOTIF_SIDE)
     features = network(small.to(device), [MOTIF_LAYER])[MOTIF_LAYER]
     return functional.normalize(features[0].flatten(1), dim=0, eps=TINY)
+
+
+def _reduced(picture: Tensor, long_side: int) -> Tensor:
+    """(3, H, W) -> (1, 3, h, w)."""
+    height, width = picture.shape[1:]
+    return antialiased(picture[None], target_size(height, width, long_side), "bilinear")
 
 
 def _bounded(part: float) -> float:
