@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from threading import Event, Lock
 from urllib.parse import unquote, urlsplit
 
+from pipeline.config.file_kinds import OF_SUFFIX
 from pipeline.config.sections import Limits
 from pipeline.gallery.page import ASSETS
 from pipeline.gallery.server.access import Guard
@@ -114,7 +115,7 @@ class ChoiceHandler(Handler):
             if picture is None:
                 self._refuse(404, "no such picture")
             else:
-                self._send(200, "image/png", picture)
+                self._send(200, OF_SUFFIX[".png"].media, picture)
 
     def _handle_put(self) -> None:
         path = unquote(urlsplit(self.path).path)
