@@ -334,6 +334,10 @@ def tune(
             metavar="FILE",
         ),
     ] = None,
+    browser: Annotated[
+        bool,
+        typer.Option("--browser", help="Ask on a page in the browser instead of the terminal."),
+    ] = False,
     size: SmallSizeOption = 192,
     device: DeviceOption = "auto",
     force: ForceOption = False,
@@ -348,4 +352,4 @@ def tune(
     from pipeline.cli.trials.tune import run_tune
 
     trial = build_trial([photo], (), [style], size, device, config, force)
-    raise typer.Exit(run_tune(trial, out, save))
+    raise typer.Exit(run_tune(trial, out, save, browser))

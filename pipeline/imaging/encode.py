@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -146,6 +147,13 @@ def _composite_on_ground(pixels: Samples, ground: Ground) -> Bytes:
     alpha = pixels[..., 3:].astype(np.float32) / 255
     blended: Bytes = np.rint(colour + (pixels[..., :3] - colour) * alpha).astype(np.uint8)
     return blended
+
+
+def png_bytes(pixels: Bytes) -> bytes:
+    """Pixels (H, W, 3) as a plain PNG in memory."""
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 # ---- Small copies --------------------------------------------------------------------------

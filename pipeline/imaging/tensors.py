@@ -11,7 +11,14 @@ from torch import Tensor
 from pipeline.config.output import OutputFormat, Profile
 from pipeline.errors import OutputError
 from pipeline.imaging.decode import DEFAULT_LIMITS, Bytes, Decoded, DecodeLimits, decode_file
-from pipeline.imaging.encode import NO_LABELS, Labels, caption, encode, encode_small
+from pipeline.imaging.encode import (
+    NO_LABELS,
+    Labels,
+    caption,
+    encode,
+    encode_small,
+    png_bytes,
+)
 from pipeline.imaging.resampling import antialiased
 
 __all__ = [
@@ -20,6 +27,7 @@ __all__ = [
     "Picture",
     "add_caption",
     "composite",
+    "encode_png",
     "load_image",
     "preview",
     "resize",
@@ -112,6 +120,11 @@ def save(
 def save_png(rgb: Tensor, path: Path) -> tuple[int, int]:
     """`save` as a plain 8-bit PNG in sRGB."""
     return save(rgb, path, OutputFormat())
+
+
+def encode_png(rgb: Tensor) -> bytes:
+    """(3, H, W) as the bytes of an 8-bit PNG in sRGB."""
+    return png_bytes(_to_uint8(rgb))
 
 
 def save_small(

@@ -16,6 +16,13 @@ from pipeline.render.output_files import is_made_here
 SMALL = ["--size", "24"]
 
 
+@pytest.fixture(autouse=True)
+def cheap_statistic(folder: Path) -> None:
+    """At 24 px nearly all of a step would be matrix roots."""
+    with (folder / "config.yaml").open("a") as config:
+        config.write("transfer: {statistic: mean_std}\n")
+
+
 @pytest.fixture
 def paintings(folder: Path) -> Path:
     """A folder of two paintings beside the inbox."""
@@ -122,6 +129,14 @@ def test_try_writes_a_sheet_and_a_ranking_and_prints_the_lines_for_the_best(
     file = {"sea": "paintings/sea.png", "sun": "paintings/sun.jpg"}[best["style"]]
     assert styles == {best["style"]: {"image": file}}
     assert pipeline("try", "inbox/cup.jpg", "paintings", *SMALL, "-o", "trial").code == 0
+
+
+@pytest.mark.slow
+def test_a_painting_that_may_have_been_meant_as_a_photo_is_named(pipeline, folder, paintings):
+    """As a shell writes out `paintings/*`."""
+    said = pipeline("try", "paintings/sea.png", "paintings/sun.jpg", "-o", "d", "--size", "16")
+    assert said.code == 0
+    assert "sun.jpg is taken for a painting; put --photo before it for a photo" in said.out
 
 
 @pytest.mark.slow

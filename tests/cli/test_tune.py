@@ -1,17 +1,30 @@
 """`tune`: answers in the terminal, the options that are printed and saved, foreign files."""
 
+import http.client
 import io
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
+from support.gallery_visitor import until
 
 from pipeline.config.yaml_file import read_yaml
 
 pytestmark = pytest.mark.slow
 
 TUNE = ["tune", "inbox/cup.jpg", "mosaic", "--size", "24"]
+
+
+@pytest.fixture(autouse=True)
+def cheap_statistic(folder) -> None:
+    """At 24 px nearly all of a step would be matrix roots."""
+    with (folder / "config.yaml").open("a") as config:
+        config.write("transfer: {statistic: mean_std}\n")
 
 
 @pytest.fixture
@@ -41,7 +54,7 @@ def test_it_can_be_ended_early_and_then_prints_what_was_chosen_so_far(pipeline, 
     assert said.code == 0
     assert "transfer: {strength: 0.7}" in said.out
     answer("q\n")
-    assert "nothing was chosen" in pipeline(*TUNE).out
+    assert "nothing was chosen" in pipeline(*TUNE, "--size", "16").out
 
 
 @pytest.mark.parametrize("option", ["-o", "--save"])
@@ -63,3 +76,26 @@ def test_a_folder_of_paintings_is_too_much(pipeline, folder):
     assert said.code == 2
     assert "names 2 paintings" in said.err
     assert "`try`" in said.err
+
+
+def test_a_browser_can_answer_instead_of_the_terminal(folder):
+    program = [sys.executable, "-m", "pipeline", *TUNE, "--browser"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as running:
+        address = urlsplit(running.stdout.readline().split()[-1])
+        bearer = {"Authorization": f"Bearer {address.query.partition('=')[2]}"}
+
+        def ask(method: str, path: str) -> bytes:
+            with closing(http.client.HTTPConnection(address.netloc, timeout=60)) as visitor:
+                visitor.request(method, path, headers=bearer)
+                return visitor.getresponse().read()
+
+        until(lambda: ask("GET", "/state") == b'{"round": 1, "rounds": 5}')
+        assert ask("GET", "/picture/1/2").startswith(b"\x89PNG")
+        ask("PUT", "/answer/1/1")
+        until(lambda: ask("GET", "/state") == b'{"round": 2, "rounds": 5}')
+        ask("PUT", "/answer/2/q")
+        ends: list[bytes] = []
+        until(lambda: b"end" in (ends.append(ask("GET", "/state")) or ends[-1]))
+        assert b"transfer: {content_weight: 0.095}" in ends[-1]
+        assert "transfer: {content_weight: 0.095}" in running.stdout.read()
+    assert running.returncode == 0

@@ -12,7 +12,7 @@ from pipeline.cli.trials.arguments import sort_arguments
 from pipeline.config.loading import load_or_starters
 from pipeline.jobs.job import JobResult
 from pipeline.monitoring.estimate import estimate_work
-from pipeline.monitoring.rates import Rates, rates_file, work_of
+from pipeline.monitoring.rates import Rates, Work, rates_file, work_of
 from pipeline.render.contact_sheet import SHEET_NAME
 from pipeline.render.trials.ranking import RANKING_NAME
 from pipeline.render.trials.trial import Trial, run_trial
@@ -59,8 +59,7 @@ def run_try(trial: Trial, folder: Path, as_json: bool, plain: bool) -> int:
     interrupt.raise_swallowed()
     rates = Rates(rates_file())
     if not as_json:
-        print_lines(visible(_describe(trial)))
-        print_lines(_estimate(trial, rates))
+        print_lines("\n".join([*_describe(trial), _estimate(trial, rates)]))
     with show_progress(
         trial.photos[0], trial.works[0], trial.device, folder, silent=as_json, draw=not plain
     ) as display:
@@ -80,10 +79,15 @@ def run_try(trial: Trial, folder: Path, as_json: bool, plain: bool) -> int:
     return FAILED if report["failed"] else OK
 
 
-def _describe(trial: Trial) -> str:
+def _describe(trial: Trial) -> list[str]:
     """Which arguments were taken for photos, and which for paintings."""
     photos = _count_and_name([path.name for path in trial.photos], "photo")
-    return f"{photos}; {_count_and_name([style.name for style in trial.styles], 'style')}"
+    lines = [f"{photos}; {_count_and_name([style.name for style in trial.styles], 'style')}"]
+    folder = trial.photos[0].parent
+    beside = [p.name for s in trial.styles for p, _ in s.images if p.parent == folder]
+    if beside:  # perhaps a shell wrote out `*.jpg`
+        lines.append(f"{beside[0]} is taken for a painting; put --photo before it for a photo")
+    return [visible(line) for line in lines]
 
 
 def _count_and_name(names: Sequence[str], noun: str) -> str:
@@ -92,7 +96,7 @@ def _count_and_name(names: Sequence[str], noun: str) -> str:
 
 
 def _estimate(trial: Trial, rates: Rates) -> str:
-    works = Counter((work_of(transfer),) for transfer in trial.works)
+    works = Counter[tuple[Work, ...]]((work_of(transfer),) for transfer in trial.works)
     return estimate_work(works, lambda work: rates.seconds([trial.device], work), 1).words()
 
 

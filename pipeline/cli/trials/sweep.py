@@ -1,6 +1,5 @@
 """`sweep`: the options along both sides of the grid, and its progress."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.cli.flags import RENAMED, parse_flags
@@ -67,7 +66,7 @@ def _parse_axis(text: str, flag: str, config: Path | None) -> Axis:
         raise UsageError(f"{name}: {error.what}", where=flag, hint=error.hint) from None
 
 
-def _build_axis(name: str, parts: Sequence[str], config: Path | None) -> Axis:
+def _build_axis(name: str, parts: list[str], config: Path | None) -> Axis:
     match name:
         case "style":
             return style_axis([find_picture(style) for style in resolve_style_names(parts, config)])

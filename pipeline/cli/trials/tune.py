@@ -1,7 +1,10 @@
 """`tune`: asks which of two pictures is better, a few times, and prints the options chosen."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import cast, get_args
+from threading import Thread
+from typing import TYPE_CHECKING, cast, get_args
 
 from pipeline.cli.common import OK, print_lines
 from pipeline.errors import UsageError
@@ -16,11 +19,17 @@ from pipeline.render.trials.tuning import Answer, Tuning
 from pipeline.system import interrupt
 from pipeline.system.text import visible
 
+if TYPE_CHECKING:
+    from pipeline.gallery.server.choices import Choices
+
 END = "q"
 QUESTION = f"which is better, 1 or 2? (=: both alike, {END}: stop here) "
 
+# Asks for the better one of the pair that was written last; None: there will be no more answers.
+Ask = Callable[[Tuning, Comparison], Answer | None]
 
-def run_tune(trial: Trial, out: Path, save: Path | None) -> int:
+
+def run_tune(trial: Trial, out: Path, save: Path | None, in_browser: bool) -> int:
     """Compare pairs of pictures, and print the options chosen; return the exit code.
 
     Raises:
@@ -32,19 +41,23 @@ def run_tune(trial: Trial, out: Path, save: Path | None) -> int:
         what = f"names {len(trial.styles)} paintings"
         raise UsageError(what, where="STYLE", hint="name one; `try` shows which one fits")
     pair, saved = _check_files(trial, out, save)
-    photo, style = trial.photos[0], trial.styles[0]
     tuning = Tuning()
-    with QuickPainter(trial.size, trial.weights, trial.seed, trial.device, trial.limits) as painter:
-        comparison = Comparison(painter, photo, style, pair)
+    with (
+        QuickPainter(trial.size, trial.weights, trial.seed, trial.device, trial.limits) as painter,
+        _asking(in_browser) as (ask, finish),
+    ):
+        comparison = Comparison(painter, trial.photos[0], trial.styles[0], pair)
         while not tuning.is_over:
             comparison.write_pair(tuning.pair(), _check_interrupt)
-            answer = _ask(tuning, out)
+            answer = ask(tuning, comparison)
             if answer is None:
                 break
             tuning.answer(answer)
-    if saved is not None and tuning.values:
-        saved.write(f"{transfer_line(tuning.values)}\n".encode())
-    print_lines(_report(trial, tuning, save))
+        if saved is not None and tuning.values:
+            saved.write(f"{transfer_line(tuning.values)}\n".encode())
+        report = _report(trial, tuning, save)
+        print_lines(report)
+        finish(report)
     return OK
 
 
@@ -63,22 +76,6 @@ def _check_interrupt(_job: Job, _progress: Progress) -> None:
     interrupt.raise_swallowed()
 
 
-def _ask(tuning: Tuning, out: Path) -> Answer | None:
-    """The answer to one round; None: there will be no more."""
-    print(f"\nround {tuning.round + 1} of {tuning.rounds}: look at {visible(str(out))}")
-    while True:
-        try:
-            text = input(QUESTION).strip().lower()
-        except EOFError:
-            print()
-            return None
-        if text == END:
-            return None
-        if text in get_args(Answer):
-            return cast(Answer, text)
-        print(f"type 1, 2, = or {END}, then Enter")
-
-
 def _report(trial: Trial, tuning: Tuning, save: Path | None) -> str:
     """What was chosen, and where to write it."""
     if not tuning.values:
@@ -90,3 +87,54 @@ def _report(trial: Trial, tuning: Tuning, save: Path | None) -> str:
     lines += ["", f"for this photo alone, write into {beside}, beside the photo:", ""]
     lines += [f"  {transfer_line(tuning.values)}"]
     return "\n".join([*lines, *(["", f"saved: {visible(str(save))}"] if save else [])])
+
+
+# --- ways to ask ----------------------------------------------------------------------------
+
+
+@contextmanager
+def _asking(in_browser: bool) -> Iterator[tuple[Ask, Callable[[str], None]]]:
+    """A way to ask, and what shows the end to whoever answered."""
+    if not in_browser:
+        yield _ask_in_terminal, lambda _: None
+        return
+    from pipeline.gallery.server.choices import Choices, ChoiceServer
+
+    choices = Choices()
+    with ChoiceServer(choices) as server:
+        thread = Thread(target=server.serve_forever, args=(0.1,), daemon=True)
+        thread.start()
+        print(f"open this address in a browser: {server.address}", flush=True)
+        try:
+            yield _asker(choices), choices.finish
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _asker(choices: "Choices") -> Ask:
+    from pipeline.gallery.server.choices import Question
+
+    def ask(tuning: Tuning, comparison: Comparison) -> Answer | None:
+        answers = (*get_args(Answer), END)
+        question = Question(tuning.round + 1, tuning.rounds, comparison.pngs, answers)
+        answer = choices.ask(question)
+        return None if answer == END else cast(Answer, answer)
+
+    return ask
+
+
+def _ask_in_terminal(tuning: Tuning, comparison: Comparison) -> Answer | None:
+    path = visible(str(comparison.target.path))
+    print(f"\nround {tuning.round + 1} of {tuning.rounds}: look at {path}", flush=True)
+    while True:
+        try:
+            text = input(QUESTION).strip().lower()
+        except EOFError:
+            print()
+            return None
+        if text == END:
+            return None
+        if text in get_args(Answer):
+            return cast(Answer, text)
+        print(f"type 1, 2, = or {END}, then Enter")

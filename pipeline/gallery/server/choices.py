@@ -116,7 +116,7 @@ class ChoiceHandler(Handler):
             if picture is None:
                 self._refuse(404, "no such picture")
             else:
-                self._send(200, PNG, picture)
+                self._send(200, OF_SUFFIX[".png"].media, picture)
 
     def _handle_put(self) -> None:
         path = unquote(urlsplit(self.path).path)
@@ -142,7 +142,7 @@ def _page() -> tuple[bytes, Mapping[str, str]]:
     }
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-        f"img-src 'self'; connect-src 'self'; style-src 'sha256-{hashes['style']}'; "
+        f"img-src 'self' data:; connect-src 'self'; style-src 'sha256-{hashes['style']}'; "
         f"script-src 'sha256-{hashes['script']}'"
     )
     return content, {"Content-Security-Policy": policy}

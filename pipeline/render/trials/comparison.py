@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from pipeline.config.transfer import Transfer
+from pipeline.imaging.tensors import encode_png
 from pipeline.render.contact_sheet import captioned, write_contact_sheet
 from pipeline.render.output_files import Target
 from pipeline.render.trials.candidates import Candidate
@@ -28,6 +29,7 @@ class Comparison:
         self, painter: QuickPainter, photo: Path, style: Candidate, target: Target
     ) -> None:
         self.painter, self.photo, self.style, self.target = painter, photo, style, target
+        self.pngs: tuple[bytes, ...] = ()  # the pictures of the last pair, alone
         self._painted: dict[str, Tensor] = {}  # by the digest of the recipe
 
     def write_pair(self, pair: Sequence[Values], on_progress: OnProgress) -> None:
@@ -37,10 +39,9 @@ class Comparison:
             UsageError: Another file has taken the name.
             JobError: A picture cannot be painted.
         """
-        cells = [
-            captioned(self._paint(values, on_progress), str(number))
-            for number, values in enumerate(pair, 1)
-        ]
+        pictures = [self._paint(values, on_progress) for values in pair]
+        self.pngs = tuple(map(encode_png, pictures))
+        cells = [captioned(picture, str(number)) for number, picture in enumerate(pictures, 1)]
         self.target = write_contact_sheet(cells, len(cells), self.target)
 
     def _paint(self, values: Values, on_progress: OnProgress) -> Tensor:

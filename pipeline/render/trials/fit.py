@@ -1,7 +1,7 @@
 """How well a painting fits a photo: a score of a small picture, from parts that can be explained.
 
 Each part is from 0 to 1, more is better, and the score is their mean: weights fitted to one
-person's eye were worse for other paintings (see the lab book). docs/recipes.md explains them.
+person's eye were worse for other paintings (see the lab book). The parts: `docs/recipes.md`.
 """
 
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ def measure_fit(painted: Painted, shares: Sequence[float], network: Vgg19) -> Fi
         for share, painting in zip(shares, painted.paintings, strict=True)
     ]
     return Fit(
-        style=_bounded(1 - sum(left) / max(1, len(left))),
+        style=_bounded(1 - sum(left) / len(left)) if left else 0.0,
         structure=_bounded(_structure(painted.picture, photo)),
         contrast=_bounded(float(_luma(painted.picture).std()) / STRONG),
         tones=_bounded(sum(share * tones for share, tones, _ in alike)),
@@ -89,7 +89,7 @@ def _structure(picture: Tensor, photo: Tensor) -> float:
 
 
 def _edges(picture: Tensor) -> Tensor:
-    small = antialiased(picture[None], target_size(*picture.shape[1:], FORMS), "bilinear")[0]
+    small = _reduced(picture, FORMS)[0]
     across, down = small.diff(dim=2)[:, 1:], small.diff(dim=1)[:, :, 1:]
     return (across.square() + down.square()).sqrt().flatten()
 
@@ -106,7 +106,7 @@ def _tones(photo: Tensor, painting: Tensor) -> float:
 def _quantiles(picture: Tensor) -> Tensor:
     """(3, SHADES): each channel's values, sorted."""
     small = antialiased(picture[None], (SHADES, SHADES), "bilinear")[0]
-    return small.flatten(1).sort(1).values.unflatten(1, (SHADES, SHADES)).mean(2)
+    return small.flatten(1).sort(1).values.view(3, SHADES, SHADES).mean(2)
 
 
 @torch.no_grad()
@@ -119,9 +119,15 @@ def _motifs(photo: Tensor, painting: Tensor, network: Vgg19) -> float:
 def _deep(picture: Tensor, network: Vgg19) -> Tensor:
     """Deep features (C, N) of length 1."""
     device = next(network.parameters()).device
-    small = antialiased(picture[None], target_size(*picture.shape[1:], MOTIF_SIDE)).clamp(0, 1)
+    small = _reduced(picture, MOTIF_SIDE)
     features = network(small.to(device), [MOTIF_LAYER])[MOTIF_LAYER]
     return functional.normalize(features[0].flatten(1), dim=0, eps=TINY)
+
+
+def _reduced(picture: Tensor, long_side: int) -> Tensor:
+    """(3, H, W) -> (1, 3, h, w)."""
+    height, width = picture.shape[1:]
+    return antialiased(picture[None], target_size(height, width, long_side), "bilinear")
 
 
 def _bounded(part: float) -> float:

@@ -50,8 +50,8 @@ class Painted:
         photo: (3, h, w) in [0, 1].
         paintings: (3, H, W) each.
         picture: (3, h, w).
-        styles: The style loss that was left at the end of each scale, coarse to fine; 1 at the
-            photo, 0 in the painting's style.
+        styles: The style loss that was left at the end of each scale, coarse to fine: 1 at the
+            photo, 0 in the painting's style; empty if no style was wanted.
     """
 
     photo: Tensor
@@ -188,7 +188,8 @@ class QuickPainter(AbstractContextManager["QuickPainter"]):
             caches=self._caches,
             guide=build_guide(Sources(content, paintings), options, (), network, self.device),
         )
-        return Painted(content, paintings, picture, tuple(map(float, report.styles.values())))
+        left = map(float, report.styles.values()) if options.style_weight else ()
+        return Painted(content, paintings, picture, tuple(left))
 
     def _init_image(self, options: Transfer) -> Tensor | None:
         if options.init in INIT_WORDS:
