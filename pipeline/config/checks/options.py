@@ -1,4 +1,4 @@
-"""Finds options that act together, which a user may not expect: `check` and `explain` report them."""
+"""Finds options that multiply each other, which users may not expect: for `check` and `explain`."""
 
 from collections.abc import Iterator
 
