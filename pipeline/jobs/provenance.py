@@ -16,7 +16,7 @@ from pipeline.config.base import FromList, Options
 from pipeline.config.enhancement import Enhance
 from pipeline.config.output import OutputFormat
 from pipeline.config.sections import Limits
-from pipeline.config.transfer import Transfer
+from pipeline.config.transfer import ColorWord, Transfer
 from pipeline.jobs.job import Job, Kind, Workspace
 from pipeline.jobs.recipe import ENGINE_VERSION, Recipe, Region, StyleImage, source_of
 from pipeline.system.redaction import strip_folders
@@ -57,7 +57,7 @@ class RegionRecord(Options):
     name: Name
     paintings: Annotated[tuple[Painting, ...], FromList] = ()
     strength: Annotated[float, Field(ge=0, le=1)] | None = None
-    colors: Annotated[str, Field(max_length=64)] | None = None
+    colors: ColorWord | None = None
     mask: Ingredient | None = None
     color: Annotated[str, Field(max_length=64)] | None = None
 

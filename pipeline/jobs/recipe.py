@@ -21,7 +21,7 @@ from pipeline.config.regions.options import (
     merge_regions,
 )
 from pipeline.config.sidecar import Side
-from pipeline.config.transfer import DRAFT, INIT_WORDS, Transfer
+from pipeline.config.transfer import DRAFT, INIT_WORDS, ColorWord, Transfer
 from pipeline.errors import ConfigError
 from pipeline.system.file_version import Stamp
 from pipeline.system.paths import real_path
@@ -58,7 +58,7 @@ class Region:
     name: str
     images: tuple[StyleImage, ...] = ()
     strength: float | None = None
-    colors: str | None = None
+    colors: ColorWord | None = None
     mask: Path | None = None
     mask_sha256: str = ""
     color: str | None = None

@@ -14,6 +14,7 @@ from torch import Tensor
 from pipeline.nst.statistics import TINY, FeatureGradient
 
 BINS = 512
+QUANTILES = 4 * BINS  # that a distribution between two others is made of
 DIRECTIONS = 64
 
 
@@ -48,6 +49,20 @@ class Counts:
         """(K, BINS + 1): share of values below each bin's lower edge, 0 to 1."""
         share = self.normalised().counts.cumsum(1)
         return torch.nn.functional.pad(share, (1, 0)).clamp(0, 1)
+
+    def between(self, other: Self, share: float) -> Self:
+        """The distribution ``share`` of the way to another: each quantile moves by that much."""
+        at = (torch.arange(QUANTILES, device=self.low.device) + 0.5) / QUANTILES
+        at = at.to(self.low).expand(len(self.low), -1)
+        ends = [values_at(each.cumulative(), each.edges(), at) for each in (self, other)]
+        values = torch.lerp(*ends, share)
+        counts = _count(values, None, self.low, self.high)
+        return type(self)(counts, self.low, self.high, self.directions)
+
+    def edges(self) -> Tensor:
+        """(K, BINS + 1): the bins' edges."""
+        steps = torch.linspace(0, 1, BINS + 1, device=self.low.device, dtype=self.low.dtype)
+        return self.low[:, None] + (self.high - self.low)[:, None] * steps
 
 
 class Histogram:
@@ -97,8 +112,7 @@ class TransportLoss:
     def __init__(self, target: Counts) -> None:
         self.target = target
         self.cdf = target.cumulative()  # (K, BINS + 1)
-        steps = torch.linspace(0, 1, BINS + 1, device=target.low.device, dtype=target.low.dtype)
-        self.edges = target.low[:, None] + (target.high - target.low)[:, None] * steps
+        self.edges = target.edges()
         centres = (self.edges[:, 1:] + self.edges[:, :-1]) / 2
         share = target.normalised().counts
         self.size = (share * centres.square()).sum(1).mean() + TINY
@@ -107,8 +121,8 @@ class TransportLoss:
         # Where the lower and the upper edge of each bin should go, (K, BINS) each. They differ
         # where a bin meets an empty stretch of the target.
         quantiles = sums.cumulative()
-        low = self._goals(quantiles[:, :-1], right=True)
-        high = self._goals(quantiles[:, 1:], right=False)
+        low = values_at(self.cdf, self.edges, quantiles[:, :-1], right=True)
+        high = values_at(self.cdf, self.edges, quantiles[:, 1:])
         # A distance that changes linearly from a to b has the mean square (a^2 + ab + b^2) / 3.
         a, b = low - self.edges[:, :-1], high - self.edges[:, 1:]
         share = sums.normalised().counts
@@ -125,13 +139,21 @@ class TransportLoss:
 
         return value, gradient_of
 
-    def _goals(self, quantiles: Tensor, right: bool) -> Tensor:
-        """The target's value at each quantile (K, BINS): its inverse cumulative."""
-        cdf = self.cdf.contiguous()
-        above = torch.searchsorted(cdf, quantiles.contiguous(), right=right).clamp(1, BINS)
-        low, high = cdf.gather(1, above - 1), cdf.gather(1, above)
-        part = ((quantiles - low) / (high - low).clamp_min(TINY)).clamp(0, 1)
-        return torch.lerp(self.edges.gather(1, above - 1), self.edges.gather(1, above), part)
+
+def values_at(cdf: Tensor, edges: Tensor, quantiles: Tensor, right: bool = False) -> Tensor:
+    """The values (K, Q) at quantiles (K, Q): the inverse of a cumulative.
+
+    Args:
+        cdf: (K, BINS + 1), see `Counts.cumulative`.
+        edges: (K, BINS + 1), of the bins.
+        quantiles: From 0 to 1.
+        right: Of an empty stretch of bins, take the upper end and not the lower one.
+    """
+    above = torch.searchsorted(cdf.contiguous(), quantiles.contiguous(), right=right)
+    above = above.clamp(1, BINS)
+    low, high = cdf.gather(1, above - 1), cdf.gather(1, above)
+    part = ((quantiles - low) / (high - low).clamp_min(TINY)).clamp(0, 1)
+    return torch.lerp(edges.gather(1, above - 1), edges.gather(1, above), part)
 
 
 def project(features: Tensor, directions: Tensor | None) -> Tensor:

@@ -39,6 +39,7 @@ class Sums(Protocol):
     def __add__(self, other: Self) -> Self: ...
     def scaled(self, factor: float) -> Self: ...
     def normalised(self) -> Self: ...
+    def between(self, other: Self, share: float) -> Self: ...
 
 
 StyleLoss = Callable[[Sums], tuple[Tensor, FeatureGradient]]
@@ -103,6 +104,18 @@ class Moments:
         """The same distribution with a count of one: averages instead of sums."""
         count = self.count.clamp_min(TINY)
         return type(self)(self.count / count, self.first / count, self.second / count)
+
+    def between(self, other: Self, share: float) -> Self:
+        """Mean and covariance between two, ``share`` of the way: with a count of one.
+
+        Not their mixture, which also varies from the one mean to the other.
+        """
+        one, two = self.normalised(), other.normalised()
+        mean = torch.lerp(one.first, two.first, share)
+        spread = torch.lerp(
+            covariance(one.first, one.second), covariance(two.first, two.second), share
+        )
+        return type(self)(one.count, mean, spread + torch.outer(mean, mean))
 
 
 MomentLoss = Callable[[Moments], tuple[Tensor, FeatureGradient]]

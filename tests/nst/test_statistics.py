@@ -72,6 +72,23 @@ def test_a_shift_moves_every_direction_by_its_length() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_what_lies_between_two_styles_goes_from_the_one_to_the_other(name: str) -> None:
+    statistic = STATISTICS[name]()
+    one = statistic.measure(features(1))
+    other = statistic.measure(features(2, positions=900), like=one)
+    to_other, to_one = statistic.loss(other), statistic.loss(one)
+    between = [one.between(other, share) for share in (0.0, 0.3, 0.6, 1.0)]
+    left = [float(to_other(each)[0]) for each in between]
+    gone = [float(to_one(each)[0]) for each in between]
+    assert left == sorted(left, reverse=True)
+    assert gone == sorted(gone)
+    whole = float(to_other(one)[0])
+    assert left[0] == pytest.approx(whole, rel=0.02)
+    assert left[-1] < 3e-3 * whole
+    assert gone[0] < 3e-3 * whole
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_picture_in_its_own_style_has_no_loss_and_no_gradient(name: str) -> None:
     f = features(1)
     value, gradient = evaluated(name, f, f)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pipeline.config.enhancement import Enhance
 from pipeline.config.manifest import starter_styles
+from pipeline.config.sections import Timelapse
 from pipeline.config.transfer import Transfer
 from pipeline.errors import InputError
 from pipeline.imaging.tensors import load_image
@@ -202,9 +203,8 @@ def test_the_smaller_part_comes_before_the_one_that_holds_it(
     assert inside(face.mask) > 0.95
     assert inside(background.mask) < 0.05
     assert float(rest.mask.max()) < 1e-6
-    assert guide.hold is not None
-    assert inside(guide.hold) == pytest.approx(9, rel=0.1)
-    assert float(guide.hold[..., -1, -1]) == pytest.approx(1 / 9, rel=0.01)
+    assert [region.strength for region in guide.regions] == [0.1, 0.9, None]
+    assert guide.hold is None  # the engine knows what a strength does
 
 
 @pytest.fixture
@@ -260,6 +260,17 @@ def test_a_region_of_strength_0_is_the_photo(job: Job, tmp_path: Path) -> None:
     photo = load_image(job.path, long_side=96).rgb
     assert (picture[..., :40] - photo[..., :40]).abs().mean() < 0.01
     assert (picture[..., 56:] - photo[..., 56:]).abs().mean() > 0.05
+
+
+def test_a_job_of_strength_0_ends_without_a_step_and_with_its_film(
+    job: Job, tmp_path: Path
+) -> None:
+    still = job.recipe.transfer.model_copy(update={"strength": 0.0})
+    whole = replace(job, recipe=replace(job.recipe, transfer=still, regions=()))
+    film = Timelapse(format="webp")
+    picture = paint(whole, tmp_path / "a", timelapse=film)
+    assert (picture - load_image(job.path, long_side=96).rgb).abs().max() < 0.01
+    assert (tmp_path / "a/timelapse.webp").exists()
 
 
 def test_regions_go_with_blocks_an_interruption_and_other_options(job: Job, tmp_path: Path) -> None:

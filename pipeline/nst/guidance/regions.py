@@ -214,13 +214,12 @@ class RegionalLoss:
         self.whole: Tensor | float = 1.0  # the loss at the photo, which all are divided by
 
     def mix_in(self, photo: Sequence[Sums]) -> None:
-        """Compare each region with the mixture of its style and the photo's own sums."""
+        """Compare each region with what lies between its style and the photo's own sums."""
         if not any(self.keeps):
             return
         parts = zip(self.targets, photo, self.keeps, strict=True)
         self.targets = [
-            target.normalised().scaled(1 - keep) + own.normalised().scaled(keep) if keep else target
-            for target, own, keep in parts
+            target.between(own, keep) if keep else target for target, own, keep in parts
         ]
         self.losses = [self.statistic.loss(target) for target in self.targets]
 

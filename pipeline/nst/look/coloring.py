@@ -39,14 +39,17 @@ class Coloring(NamedTuple):
     degree: float
 
     @property
-    def recasts(self) -> bool:
-        """Whether the paintings are recoloured."""
-        return self.word in ("luminance", "match") and self.degree > 0
+    def cast(self) -> "Coloring":
+        """How the paintings are recoloured: `AS_THEY_ARE`, or this way."""
+        return self if self.word in ("luminance", "match") and self.degree else AS_THEY_ARE
 
     @property
     def ignores_painting(self) -> bool:
         """Whether no colour of the painting is left."""
         return self.word != "match" and self.degree == 1
+
+
+AS_THEY_ARE = Coloring("content", 0.0)
 
 
 def coloring_of(options: Transfer, region: Region) -> Coloring:
@@ -81,13 +84,13 @@ def recast(inputs: Inputs, options: Transfer) -> Inputs:
     """
     regions, photo = inputs.guide.regions, inputs.photo
     ways = [coloring_of(options, region) for region in regions]
-    if not any(way.recasts for way in ways):
+    if all(way.cast == AS_THEY_ARE for way in ways):
         return inputs
     versions = _versions(inputs, options)
     grey = [way.degree if way.word == "luminance" else 0.0 for way in ways]
     return Inputs(
         lerp_to(photo, grey_of(photo), map_of_regions(regions, grey, photo)),
-        [_recolored(inputs.styles[index], way, photo) for index, way in versions],
+        [_recolored(inputs.styles[index], cast, photo) for index, cast in versions],
         [*inputs.shares, *[0.0] * (len(versions) - len(inputs.shares))],
         _with_versions(inputs, options, versions),
     )
@@ -98,23 +101,23 @@ Version = tuple[int, Coloring]  # a painting by its index, and how it is recolou
 
 def _versions(inputs: Inputs, options: Transfer) -> list[Version]:
     """The paintings in the picture's colours, in their order; then in those of regions."""
-    general = coloring_of(options, EVERYWHERE)
+    general = coloring_of(options, EVERYWHERE).cast
     found = [(index, general) for index in range(len(inputs.styles))]
     for region in inputs.guide.regions:
-        way, shares = coloring_of(options, region), region.shares or inputs.shares
-        found += [(index, way) for index, share in enumerate(shares) if share]
+        cast, shares = coloring_of(options, region).cast, region.shares or inputs.shares
+        found += [(index, cast) for index, share in enumerate(shares) if share]
     return list(dict.fromkeys(found))
 
 
 def _with_versions(inputs: Inputs, options: Transfer, versions: Sequence[Version]) -> Guide:
     """The guide, by the new indices of paintings."""
-    guide = inputs.guide
+    guide, general = inputs.guide, coloring_of(options, EVERYWHERE).cast
 
     def renumbered(region: Region) -> Region:
-        way, shares = coloring_of(options, region), region.shares or inputs.shares
+        cast, shares = coloring_of(options, region).cast, region.shares or inputs.shares
         sources = region.sources and tuple(region.sources[index] for index, _ in versions)
-        own = tuple(shares[index] if how == way else 0.0 for index, how in versions)
-        as_picture = region.shares is None and way == coloring_of(options, EVERYWHERE)
+        own = tuple(shares[index] if how == cast else 0.0 for index, how in versions)
+        as_picture = region.shares is None and cast == general
         return replace(region, shares=None if as_picture else own, sources=sources)
 
     regions = tuple(map(renumbered, guide.regions))
@@ -128,13 +131,13 @@ def _with_versions(inputs: Inputs, options: Transfer, versions: Sequence[Version
     )
 
 
-def _recolored(painting: Tensor, way: Coloring, photo: Tensor) -> Tensor:
+def _recolored(painting: Tensor, cast: Coloring, photo: Tensor) -> Tensor:
     """A painting as it is used: (1, 3, h, w)."""
-    if not way.recasts:
+    if cast == AS_THEY_ARE:
         return painting
-    if way.word == "luminance":
-        return painting.lerp(match_luma(painting, photo), way.degree)
-    return painting.lerp(map_to_palette(painting, [photo], [1.0])(painting), way.degree)
+    if cast.word == "luminance":
+        return painting.lerp(match_luma(painting, photo), cast.degree)
+    return painting.lerp(map_to_palette(painting, [photo], [1.0])(painting), cast.degree)
 
 
 def photo_recoloring(inputs: Inputs, options: Transfer) -> ColorMap | None:

@@ -1,11 +1,11 @@
 """What a strength does: from the photo (0) by way of the usual look (0.5) to the painting (1).
 
-The one definition, for the whole picture (`Transfer.strength`) and for its regions. Below 0.5 the
-photo itself is mixed into what the picture must resemble. With a share k of it, the style is the
-mixture of the painting's statistics and the photo's own, and colours, content target and start
-image are by k nearer to the photo: all differences from the photo shrink together. (Less weight for
-style would leave the painting's colours, and a mean of two pictures looks like a double exposure.)
-Above 0.5 the picture follows the photo less.
+The one definition, for the whole picture (`Transfer.strength`) and for its regions. Below 0.5 what
+the picture must resemble lies between the painting and the photo itself: with a share k of the
+photo, the style's statistics, the colours, the content target and the start image are by k nearer
+to the photo's own, so that all differences from the photo shrink together. (More weight for content
+would leave the painting's colours; a mean of photo and picture is pale and shows both.) Above 0.5
+the picture follows the photo less.
 """
 
 from dataclasses import replace
@@ -18,8 +18,8 @@ from pipeline.nst.guidance.regions import Guide, map_of_regions
 
 USUAL = 0.5
 # Measured (lab book, 2026-11-30): with these, neighbours of 0, 0.25, 0.5, 0.75, 1 differ alike.
-POWER = 1.0  # of the painting's share below USUAL
-LEAST = 0.01  # factor of the content weight at 1
+POWER = 0.8  # of the painting's share below USUAL
+LEAST, STEEP = 0.03, 1.5  # the factor of the content weight at 1, and how its exponent grows
 CALM = 0.1  # below it the photo's own pixels begin to show, so that any start leads to the photo
 
 
@@ -40,7 +40,7 @@ class Effect(NamedTuple):
 def effect_of(strength: float) -> Effect:
     """What a strength from 0 to 1 does; at `USUAL` nothing."""
     if strength > USUAL:
-        return Effect(LEAST ** (2 * strength - 1), 0.0, 0.0)
+        return Effect(LEAST ** ((2 * strength - 1) ** STEEP), 0.0, 0.0)
     return Effect(1.0, 1 - (2 * strength) ** POWER, max(0.0, 1 - strength / CALM))
 
 

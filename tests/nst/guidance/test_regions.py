@@ -119,11 +119,15 @@ def test_what_is_untouched_shows_the_photo_and_its_colours_can_be_kept(
 ) -> None:
     plain = stylize(photo, painting, QUICK, network=network)
     kept = stylize(photo, painting, QUICK, network=network, guide=Guide(untouched=left))
-    colored = stylize(photo, painting, QUICK, network=network, guide=Guide(photo_colors=left))
+    regions = (Region(left, colors="content"), Region(1 - left))
+    in_regions, colored = (
+        stylize(photo, painting, QUICK, network=network, guide=Guide(each, each))
+        for each in ((Region(left), Region(1 - left)), regions)
+    )
     side = slice(0, plain.shape[2] // 3), slice(-(plain.shape[2] // 3), None)
-    expected = combine_luma_and_color(plain[None], photo[None])[0]
+    expected = combine_luma_and_color(in_regions[None], photo[None])[0]
     torch.testing.assert_close(colored[..., side[0]], expected[..., side[0]])
-    torch.testing.assert_close(colored[..., side[1]], plain[..., side[1]])
+    torch.testing.assert_close(colored[..., side[1]], in_regions[..., side[1]])
     torch.testing.assert_close(kept[..., side[1]], plain[..., side[1]])
     assert (kept[..., side[0]] - photo[..., side[0]]).abs().max() < 1e-6
 
