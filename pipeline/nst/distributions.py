@@ -54,8 +54,8 @@ class Counts:
         """The distribution ``share`` of the way to another: each quantile moves by that much."""
         at = (torch.arange(QUANTILES, device=self.low.device) + 0.5) / QUANTILES
         at = at.to(self.low).expand(len(self.low), -1)
-        ends = [values_at(each.cumulative(), each.edges(), at) for each in (self, other)]
-        values = torch.lerp(*ends, share)
+        here, there = (values_at(each.cumulative(), each.edges(), at) for each in (self, other))
+        values = torch.lerp(here, there, share)
         counts = _count(values, None, self.low, self.high)
         return type(self)(counts, self.low, self.high, self.directions)
 
