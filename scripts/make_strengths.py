@@ -17,7 +17,7 @@ from torch import Tensor
 from pipeline.config.transfer import PRESETS, Transfer
 from pipeline.imaging.tensors import add_caption, load_image, resize
 from pipeline.nst import Vgg19, load_weights, stylize
-from pipeline.render.single import build_contact_sheet
+from pipeline.render.contact_sheet import build_contact_sheet
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs/pictures/strengths.jpg"
