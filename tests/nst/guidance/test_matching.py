@@ -41,9 +41,9 @@ def test_a_shuffled_picture_is_matched_with_itself(photo: Tensor) -> None:
 
 
 def test_one_place_learns_from_each_other_place_by_its_likeness() -> None:
-    """In closed form: the shares differ by exp((1 - p) q cos / EPSILON), p and q the strictness.
+    """In closed form: with K = exp(cos / EPSILON), and p and q for the two strictnesses.
 
-    Wanted is in proportion to K^(1 - p), the plan to that to the power of q, K = exp(cos / EPSILON).
+    What is wanted is in proportion to K^(1 - p), and the plan to that to the power of q.
     """
     photo, painting = drawn(1, 6, 1, 1).double(), drawn(1, 6, 1, 4, seed=1).double()
     plan = match(photo, painting).squeeze()
