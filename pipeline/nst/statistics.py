@@ -152,7 +152,8 @@ class MomentStatistic(MomentSums):
                 by_mean, by_second = torch.autograd.grad(
                     value, (mean, second), allow_unused=True, materialize_grads=True
                 )
-            by_mean = by_mean / sums.count
+            # Detached: what torch 2.9 fills in for an unused mean asks for a gradient of its own.
+            by_mean = by_mean.detach() / sums.count
             by_second = (by_second + by_second.T) / sums.count  # symmetric
             return value.detach(), partial(linear_gradient, by_mean, by_second)
 

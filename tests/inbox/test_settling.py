@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from support.inbox_stock import OLD, SETTLE, later, names, put, reasons
 
 from pipeline.inbox.scanner import Inbox
-from pipeline.inbox.settling import being_written
+from pipeline.inbox.settling import being_written, lacks_end
 
 
 def test_a_file_that_was_there_before_is_taken_at_once(root, inbox):
@@ -129,6 +130,15 @@ def test_asking_survives_a_writer_that_comes_at_that_very_moment(root):
             go.unlink()
         assert asker.wait() == 0
     assert not being_written(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_looking_at_a_file_leaves_no_descriptor_open(root):
+    path, opened = put(root, "a.jpg"), Path("/proc/self/fd")
+    before = len(list(opened.iterdir()))
+    assert not being_written(path)
+    assert not lacks_end(path)
+    assert len(list(opened.iterdir())) == before
 
 
 # --- copies that pause, side files ----------------------------------------------------------

@@ -25,8 +25,11 @@ def test_the_total_variation_of_a_checkerboard_is_two() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1)])
-def test_the_total_variation_of_a_line_or_a_dot_is_finite(size: tuple[int, int]) -> None:
-    assert total_variation(torch.rand(1, 3, *size)).isfinite()
+def test_a_line_varies_along_itself_and_a_dot_not_at_all(size: tuple[int, int]) -> None:
+    image = torch.rand(1, 3, *size)
+    steps = image.flatten(2).diff().square()
+    expected = steps.mean() if steps.numel() else torch.tensor(0.0)
+    torch.testing.assert_close(total_variation(image), expected)
 
 
 def test_total_variation_does_not_grow_with_the_picture() -> None:
@@ -44,6 +47,12 @@ def test_the_content_loss_gives_the_gradient_that_autograd_finds() -> None:
     torch.testing.assert_close(gradient, by_autograd)
 
 
+def test_a_photo_without_any_features_has_a_finite_content_loss_that_is_not_negative() -> None:
+    loss, gradient = ContentLoss(torch.zeros(1, 2, 3, 4))(torch.ones(1, 2, 3, 4))
+    assert 0 < float(loss) < torch.inf
+    assert gradient.isfinite().all()
+
+
 def test_weighted_content_counts_place_by_place_and_adds_up_from_parts() -> None:
     features, target = torch.rand(1, 4, 5, 6, requires_grad=True), torch.rand(1, 4, 5, 6)
     held = torch.rand(1, 1, 5, 6)
@@ -53,10 +62,15 @@ def test_weighted_content_counts_place_by_place_and_adds_up_from_parts() -> None
     loss, gradient = whole(found)
     torch.testing.assert_close(loss, expected.detach())
     torch.testing.assert_close(gradient, by_autograd)
-    columns = slice(0, 2), slice(2, 6)
-    parts = [whole.part(slice(0, 5), c)(found[..., c]) for c in columns]
-    torch.testing.assert_close(parts[0][0] + parts[1][0], loss)
-    torch.testing.assert_close(torch.cat([parts[0][1], parts[1][1]], 3), gradient)
+    total, joined = torch.zeros(()), torch.zeros_like(gradient)
+    for rows in slice(0, 1), slice(1, 5):
+        for columns in slice(0, 2), slice(2, 6):
+            of_part, joined[..., rows, columns] = whole.part(rows, columns)(
+                found[..., rows, columns]
+            )
+            total += of_part
+    torch.testing.assert_close(total, loss)
+    torch.testing.assert_close(joined, gradient)
 
 
 def test_adapted_content_has_the_paintings_means_and_deviations() -> None:
@@ -68,6 +82,26 @@ def test_adapted_content_has_the_paintings_means_and_deviations() -> None:
     torch.testing.assert_close(
         moved.std(1, correction=0), painting.std(1, correction=0), rtol=1e-3, atol=1e-3
     )
+
+
+def test_a_channel_is_stretched_or_shrunk_four_times_at_most() -> None:
+    photo = torch.rand(1, 2, 6, 6) + 5
+    painting = torch.stack([torch.rand(50) * 100, torch.rand(50) * 0.01]) + 500
+    moved = adapt_features(photo, Moments.of(painting.double()))[0].flatten(1)
+    own = photo[0].flatten(1).std(1)
+    torch.testing.assert_close(moved.std(1) / own, torch.tensor([4.0, 0.25]), rtol=1e-3, atol=0)
+
+
+def test_only_what_lies_within_the_mask_is_made_like_the_painting_and_nothing_negative() -> None:
+    photo, inside = torch.rand(1, 3, 6, 6).half() + 5, torch.zeros(1, 1, 6, 6)
+    inside[..., :4] = 1
+    photo[..., 4:] -= 4  # outside: it must not count
+    painting = torch.rand(3, 50) * 2 + 1
+    moved = adapt_features(photo, Moments.of(painting), inside)
+    assert moved.dtype == torch.half
+    within = moved[0, ..., :4].flatten(1).float()
+    torch.testing.assert_close(within.mean(1), painting.mean(1), rtol=0.01, atol=0.01)
+    assert float(moved.min()) == 0
 
 
 def test_a_painting_of_one_colour_leaves_a_photo_its_shapes_and_dead_channels_dead() -> None:

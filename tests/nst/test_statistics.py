@@ -272,6 +272,21 @@ def test_the_gradient_of_wasserstein_is_exact_where_channels_are_many() -> None:
     assert along == pytest.approx(float(there - back) / 2e-6, rel=1e-4)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("positions", [6, 400])
+def test_a_gradient_is_in_proportion_to_the_strength_that_is_asked_for(
+    name: str, positions: int
+) -> None:
+    """Also that of a painting with few directions, which Wasserstein computes in another way."""
+    f, p, statistic = features(1, 24), features(2, 24, positions), STATISTICS[name]()
+    target = statistic.measure(p)
+    _, pull = statistic.loss(target)(statistic.measure(f, like=target))
+    once, strength = pull(f, 1.0), torch.tensor(0.25)
+    torch.testing.assert_close(
+        pull(f, strength), once / 4, atol=float(once.abs().max()) * 1e-5, rtol=1e-4
+    )
+
+
 def test_a_painting_has_no_distance_from_itself_and_no_gradient() -> None:
     painting = features(2, 24, 400)
     value, gradient = evaluated("wasserstein", painting, painting)

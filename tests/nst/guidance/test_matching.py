@@ -40,6 +40,41 @@ def test_a_shuffled_picture_is_matched_with_itself(photo: Tensor) -> None:
     assert (plan.amax(1) * 108 > 0.9).all()
 
 
+def test_one_place_learns_from_each_other_place_by_its_likeness() -> None:
+    """In closed form: with K = exp(cos / EPSILON), and p and q for the two strictnesses.
+
+    What is wanted is in proportion to K^(1 - p), and the plan to that to the power of q.
+    """
+    photo, painting = drawn(1, 6, 1, 1).double(), drawn(1, 6, 1, 4, seed=1).double()
+    plan = match(photo, painting).squeeze()
+    both = torch.cat([photo, painting], 3).view(6, 5)
+    unit = both / both.std(1, correction=0, keepdim=True)
+    unit = unit / unit.norm(dim=0)
+    likeness = unit[:, 0] @ unit[:, 1:]
+    of_wanted, of_plan = 0.05 / (0.05 + 0.05), 0.3 / (0.3 + 0.05)
+    expected = (likeness / 0.05 * (1 - of_wanted) * of_plan).softmax(0)
+    torch.testing.assert_close(plan, expected, atol=0, rtol=1e-3)
+
+
+def test_it_does_not_matter_in_which_unit_a_channel_counts(photo: Tensor) -> None:
+    painting, units = drawn(1, 96, 5, 7, seed=1), torch.logspace(-2, 2, 96)[:, None, None]
+    plan = match(photo, painting)
+    torch.testing.assert_close(match(photo * units, painting * units), plan, atol=1e-5, rtol=0.01)
+
+
+def test_a_painting_of_another_mean_is_matched_by_what_differs_within_it(photo: Tensor) -> None:
+    painting, place = shuffled(photo)
+    plan = match(photo, painting + 2 * drawn(1, 96, 1, 1, seed=2))
+    assert torch.equal(plan.argmax(1), place)
+
+
+def test_a_faint_token_is_matched_as_surely_as_the_others(photo: Tensor) -> None:
+    photo[..., 4, 5] *= 0.1  # twice what counts as nondescript
+    painting, place = shuffled(photo)
+    plan = match(photo, painting)
+    assert float(plan[4 * 12 + 5, place[4 * 12 + 5]] * 108) > 0.99
+
+
 def test_what_the_photo_does_not_show_teaches_less(photo: Tensor) -> None:
     """Half of the painting is as the photo, the other half is alike in itself and unlike it."""
     strange = drawn(1, 96, 1, 1, seed=3) * 2 + drawn(1, 96, 9, 12, seed=4) * 0.3
@@ -107,6 +142,23 @@ def test_a_target_has_the_strokes_of_its_place_also_where_they_are_finer_than_a_
     assert gain == pytest.approx(2 / float(content.std()), rel=0.03)
 
 
+def test_a_flat_painting_makes_its_colours_and_no_shapes() -> None:
+    """What rounding leaves of a deviation may be the root of a negative number."""
+    content, colours = drawn(1, 256, 4, 4).relu(), torch.linspace(0.1, 30, 256)[:, None, None]
+    plan = drawn(4, 35).abs()
+    target = attention_target(content, colours.expand(1, -1, 5, 7), plan, ((2, 2), (5, 7)))
+    torch.testing.assert_close(target, colours.expand(1, -1, 4, 4), atol=0.05, rtol=0.01)
+
+
+def test_a_flat_photo_is_not_stretched_without_end_and_no_feature_is_negative() -> None:
+    content = 1 + 1e-2 * drawn(1, 3, 20, 30)
+    style = drawn(1, 3, 8, 6, seed=1).relu() * 5
+    plan = torch.full((12, 48), 1 / 576)
+    target = attention_target(content, style, plan, ((3, 4), (8, 6)))
+    torch.testing.assert_close(target.std((2, 3)), 4 * content.std((2, 3)), atol=0, rtol=1e-3)
+    assert float(attention_target(content * 100, style, plan, ((3, 4), (8, 6))).min()) == 0
+
+
 @pytest.fixture
 def striped() -> Tensor:
     """(1, 32, 8, 9): three columns each of three kinds of tokens."""
@@ -126,6 +178,21 @@ def test_regions_are_the_kinds_of_places_and_the_painting_teaches_each_its_own(
     # Smoothed by 3 x 3: the middle of each stripe is its own.
     middle = taught.argmax(0).view(8, 3, 3)[..., 1]
     assert torch.equal(middle, kinds[..., 1].flip(1))
+
+
+def test_four_kinds_of_places_are_four_regions_however_small_some_are() -> None:
+    kinds = torch.tensor([0, 0, 0, 0, 0, 0, 1, 2, 3])
+    tokens = drawn(1, 32, 1, 4)[..., kinds].double().expand(-1, -1, 8, -1)
+    shares, _ = soft_regions(tokens, match(tokens, tokens), ((8, 9), (8, 9)))
+    assert len(shares[:, 0, 0].argmax(0).unique()) == 4
+    units = tokens[0, :, 0] / tokens[0].flatten(1).std(1, correction=0, keepdim=True)
+    units = units - units.mean(1, keepdim=True)
+    units = units / units.norm(dim=0)
+    # Of two regions each has its share by exp(cosine / SHARPNESS) with its own kind of places.
+    regions = shares[:, 0, 0, 5:].argmax(0)
+    found = shares[:, 0, 0, 5:][regions]  # of each region, at a place of each kind
+    expected = (units[:, 5:].T @ units[:, 5:] / 0.1).softmax(0)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-3)
 
 
 def test_the_painting_counts_in_each_region_as_much_as_the_photo() -> None:
