@@ -81,7 +81,8 @@ def prune_text(report: Report) -> str:
     elif report["removed"]:
         lines.append(f"{count}, {size}: {fate}")
     else:
-        lines.append(f"{count}, {size}: `pipeline prune --yes` removes them ({fate})")
+        which = "it" if report["pictures"] == 1 else "them"
+        lines.append(f"{count}, {size}: `pipeline prune --yes` removes {which} ({fate})")
     return "\n".join(map(visible, lines))
 
 

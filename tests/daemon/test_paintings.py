@@ -99,7 +99,7 @@ def test_a_painting_that_is_removed_is_no_style_any_more_and_its_pictures_stay(m
     (event,) = (event for event in said if event["event"] == "unwanted")
     assert event["styles"] == {"wood": 1}
     assert event["words"] == (
-        "1 picture of style wood that no rule wants any more: `pipeline prune` removes them"
+        "1 picture of style wood that no rule wants any more: `pipeline prune` removes it"
     )
 
 

@@ -18,7 +18,10 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(ROOT)
 MEMORY = Path("/dev/shm")  # where syncing costs nothing; killing a process loses no page either way
 
 
-@pytest.mark.parametrize("scenario", ["new", "again", "far", "far again", "back", "draft"])
+SCENARIOS = ["new", "again", "far", "far again", "back", "draft", "prune", "far prune"]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_kill_at_any_step_leaves_exactly_one_complete_set_of_pictures(scenario):
     folder = tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None)
     try:

@@ -26,6 +26,7 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.outbox.publisher import Outbox
 from support.stock import (
     amiss_among_versions,
+    books,
     bring_back,
     make,
     make_job,
@@ -50,7 +51,8 @@ def draft_of(job: Job) -> Job | None:
     return replace(job, recipe=job.recipe.draft, full=job.recipe)
 
 
-RESTORED = -1  # instead of a seed: the pictures of the life before come back
+# Instead of a seed: the pictures of the life before come back, or no rule wants any.
+RESTORED, PRUNED = -1, -2
 
 
 def one_life(root: Path, seed: int) -> None:
@@ -65,6 +67,13 @@ def one_life(root: Path, seed: int) -> None:
                 if version.job in first:
                     bring_back(ledger, outbox, version)
             outbox.sweep()
+            return
+        if seed == PRUNED:
+            accounts = books(ledger, outbox)
+            for pair in ledger.pairs():
+                if pair.outputs:
+                    accounts.remove_unwanted(pair, 0.0)
+            accounts.flush(0.0, force=True)
             return
         for job in jobs(seed):
             known = ledger.known().get((job.content, job.style))
@@ -126,20 +135,25 @@ def wrong(root: Path, seeds: list[int]) -> list[str]:
     with Ledger(root / "state" / "jobs.sqlite3", read_only=True) as ledger:
         pairs = ledger.pairs()
     want = {job.id for job in jobs(max(seeds[-1], 0))}
-    if {pair.job for pair in pairs if pair.state is JobState.DONE} != want:
-        found.append(f"not done: {pairs}")
+    state = JobState.SKIPPED if seeds[-1] == PRUNED else JobState.DONE
+    if {pair.job for pair in pairs if pair.state is state} != want:
+        found.append(f"not {state}: {pairs}")
     ours = sorted(output.path for pair in pairs for output in pair.outputs)
-    if pictures(outbox) != sorted([*ours, STRANGER]) or len(ours) != 2 * len(pairs):
+    count = 0 if seeds[-1] == PRUNED else 2 * len(pairs)
+    if pictures(outbox) != sorted([*ours, STRANGER]) or len(ours) != count:
         found.append(f"pictures: {pictures(outbox)}")
     for pair in pairs:
         marks = {(outbox.root / o.path).read_text().split()[1] for o in pair.outputs}
-        if len(marks) != 1:
+        if len(marks) > 1:
             found.append(f"pictures of two renderings: {pair.target}")
     if (outbox.root / STRANGER).read_text() != "not ours":
         found.append("another program's file was touched")
     found += amiss_among_lives(root, seeds)
+    pruned = Counter(line["job"] for line in read_log(outbox) if line["event"] == "job_pruned")
+    if pruned != Counter(want if seeds[-1] == PRUNED else ()):
+        found.append(f"run log: {pruned}")
     lines = Counter(line["job"] for line in read_log(outbox) if line["status"] == "done")
-    made = [job for seed in seeds for job in jobs(max(seed, 0))]
+    made = [job for seed in seeds if seed != PRUNED for job in jobs(max(seed, 0))]
     made += [draft for job in made if (draft := draft_of(job))]
     if lines != Counter(job.id for job in made):
         found.append(f"run log: {lines}")
@@ -184,10 +198,12 @@ def prepare(root: Path, scenario: str) -> list[int]:
     (root / "outbox" / STRANGER).write_text("not ours")
     if scenario.startswith("far"):
         far_apart()
-    lives = {"again": [0, 1], "far again": [0, 1], "back": [0, 1, RESTORED]}.get(scenario, [0])
-    for seed in lives[:-1]:
+    pruned = {"prune": [0, PRUNED], "far prune": [0, PRUNED]}
+    lives = {"again": [0, 1], "far again": [0, 1], "back": [0, 1, RESTORED], **pruned}
+    seeds = lives.get(scenario, [0])
+    for seed in seeds[:-1]:
         one_life(root, seed)  # their pictures stand, and the last life replaces them
-    return lives
+    return seeds
 
 
 def main() -> None:

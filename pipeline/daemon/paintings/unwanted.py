@@ -31,7 +31,8 @@ class Unwanted:
         parts = [f"{format_count(count, 'picture')} of style {style}" for style, count in named]
         if rest := self.styles.total() - sum(count for _, count in named):
             parts.append(f"{rest} of {format_count(len(self.styles) - len(named), 'other style')}")
-        return f"{join_words(parts)} that no rule wants any more: `pipeline prune` removes them"
+        which = "it" if self.styles.total() == 1 else "them"
+        return f"{join_words(parts)} that no rule wants any more: `pipeline prune` removes {which}"
 
     def as_json(self) -> dict[str, Any]:
         """The same for machines."""
