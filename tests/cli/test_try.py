@@ -1,6 +1,7 @@
 """`try`: which words are photos and which are paintings, the sheet, the ranking, foreign files."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,15 @@ def test_try_writes_a_sheet_and_a_ranking_and_prints_the_lines_for_the_best(
     file = {"sea": "paintings/sea.png", "sun": "paintings/sun.jpg"}[best["style"]]
     assert styles == {best["style"]: {"image": file}}
     assert pipeline("try", "inbox/cup.jpg", "paintings", *SMALL, "-o", "trial").code == 0
+
+
+@pytest.mark.slow
+def test_several_photos_of_one_style_are_ranked_by_how_well_they_suit_it(pipeline, folder):
+    Image.new("RGB", (32, 24), "white").save(folder / "inbox" / "blank.jpg")
+    said = pipeline("try", "inbox/cup.jpg", "inbox/blank.jpg", "mosaic", "-o", "d", "--size", "16")
+    assert said.code == 0
+    ranked = re.findall(r"^ +(\d)  (\w+\.jpg) ", said.out, re.MULTILINE)
+    assert ranked == [("1", "cup.jpg"), ("2", "blank.jpg")]
 
 
 @pytest.mark.slow

@@ -107,11 +107,13 @@ def _format_report(report: dict[str, Any], folder: Path) -> str:
         f"ranking: {visible(str(folder / RANKING_NAME))}",
     ]
     ranking = report["ranking"]
-    width = max((len(visible(each["style"])) for each in ranking), default=0)
-    for each in ranking:
-        parts = ", ".join(f"{name} {part:.2f}" for name, part in each["parts"].items())
-        name = visible(each["style"])
-        lines.append(f"{each['rank']:4}  {name:{width}}  {each['score']:.2f}  ({parts})")
+    rows = [(visible(each["style"]), each) for each in ranking]
+    if len(ranking) == 1:  # one style: which photo suits it best
+        rows = [(visible(each["photo"]), each) for each in ranking[0]["photos"]]
+    width = max((len(name) for name, _ in rows), default=0)
+    for rank, (name, each) in enumerate(rows, 1):
+        parts = ", ".join(f"{part} {value:.2f}" for part, value in each["parts"].items())
+        lines.append(f"{rank:4}  {name:{width}}  {each['score']:.2f}  ({parts})")
     if ranking:
         best = ranking[0]
         lines += [f"for {visible(best['style'])}, write into config.yaml:", ""]
