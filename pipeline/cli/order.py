@@ -60,9 +60,9 @@ def build_order(
         what = f"there is no preset {preset!r}"
         raise UsageError(what, where="--preset", hint=nearest(preset, PRESETS))
     _check_device(device)
-    paintings = [_find_picture(style) for style in styles]
+    paintings = [find_picture(style) for style in styles]
     return Order(
-        content=_find_picture(str(content)),
+        content=find_picture(str(content)),
         styles=tuple(zip(paintings, _parse_shares(shares, len(paintings)), strict=True)),
         transfer=_with_absolute_init(resolve_transfer(preset, parse_flags(Transfer, flags))),
         enhance=parse_flags(Enhance, flags),
@@ -101,7 +101,7 @@ def with_regions(
     files = parse_masks(masks, options)
     paintings = {
         name: tuple(
-            _find_picture(style, f"--region {name}")
+            find_picture(style, f"--region {name}")
             for style in resolve_style_names(list(each.styles), config)
         )
         for name, each in options.items()
@@ -146,6 +146,8 @@ def run_stylize(wanted: Order, out: Path, as_json: bool, plain: bool = False) ->
     ) as display:
         result = stylize_file(wanted, out, display.update_progress)
         display.end_job(result)
+        if result.target:
+            display.dashboard.line(f"note: {result.notes[-1]}")
     if as_json:
         print(json.dumps(result_report(result)))
     return 0
@@ -173,7 +175,12 @@ def _parse_output_format(out: Path | None, flags: Mapping[str, str | None]) -> O
     return parse_flags(OutputFormat, {**flags, "format": wanted or "png"})
 
 
-def _find_picture(source: str, where: str = "STYLE") -> Path:
+def find_picture(source: str, where: str = "STYLE") -> Path:
+    """The file of a path or of ``builtin:NAME``.
+
+    Raises:
+        UsageError: There is no such picture.
+    """
     if source.startswith(BUILTIN):
         return find_image(source, where)
     path = Path(source)
@@ -312,4 +319,5 @@ def result_report(result: JobResult) -> dict[str, Any]:
         "device": result.device,
         "losses": dict(result.losses),
         "curve": [list(point) for point in result.curve],
+        "target": dict(result.target) or None,
     }

@@ -1,6 +1,7 @@
 """`pipeline.paint`: paints one picture for a Python program, without folders and without torch."""
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipeline.config.transfer import INIT_WORDS, PRESETS, Transfer, resolve_tran
 from pipeline.config.validation import describe_error
 from pipeline.enhance import StyleDistance, repaint_options
 from pipeline.enhance import enhance as run_chain
+from pipeline.enhance.style_guard import DEPTH
 from pipeline.errors import UsageError
 from pipeline.imaging.arrays import PillowImage, PythonImage, from_python, to_pillow
 from pipeline.imaging.tensors import load_image, resize
@@ -25,6 +27,7 @@ from pipeline.nst import Iterate, Vgg19, load_weights, stylize
 from pipeline.nst.devices import choose_device
 from pipeline.nst.look.strength import stroke_scale
 from pipeline.render.guidance import Sources, build_guide
+from pipeline.render.target import DEEPEST, reach_target, style_of
 from pipeline.system.near_names import nearest
 from pipeline.system.paths import is_file
 
@@ -58,7 +61,7 @@ def paint(
         painting: The same, or ``"builtin:mosaic"`` for a starter style; or a list of them, which
             are blended.
         preset: Size and steps: ``draft``, ``balanced``, ``fine`` or ``print`` (256, 512, 1024 and
-            2048 px on the long side).
+            2048 px on the long side); or ``paper``: the method as it was published.
         enhance: Also enhance the picture: ``"natural"``, ``"vivid"``, ``"print"``, or options of
             the enhancement as in config.yaml, such as ``{"denoise": 0.5, "upscale": 2}``.
         shares: The weight of each painting of a list; equal when absent.
@@ -87,6 +90,7 @@ def paint(
     network = _network(weights, transfer.pooling)
     guide = build_guide(Sources(content, styles), transfer, (), network, choose_device(device))
     render = partial(stylize, shares=shares, seed=seed, device=device, network=network, guide=guide)
+    transfer = _with_target(transfer, render, content, styles, shares, network, on_step, init)
     picture = render(content, styles, transfer, on_step, init_image=init)
     if chain is not None:
         distance = _distance(network, content, styles, shares, transfer)
@@ -95,18 +99,41 @@ def paint(
     return to_pillow(picture, alpha)
 
 
+def _with_target(
+    transfer: Transfer,
+    render: Callable[..., Tensor],
+    content: Tensor,
+    styles: list[Tensor],
+    shares: Sequence[float] | None,
+    network: Vgg19,
+    on_step: OnStep | None,
+    init: Tensor | None,
+) -> Transfer:
+    """The options with the strength that reaches their target; a warning where none does."""
+    if transfer.target is None:
+        return transfer
+    distance = _distance(network, content, styles, shares, transfer, DEEPEST)
+    style = style_of(distance, next(network.parameters()).device)
+    trial = partial(render, styles=styles)
+    transfer, found = reach_target(transfer, content, trial, style, on_step, init)
+    if found is not None and found.missed:
+        warnings.warn(found.note, stacklevel=3)
+    return transfer
+
+
 def _distance(
     network: Vgg19,
     content: Tensor,
     styles: list[Tensor],
     shares: Sequence[float] | None,
     transfer: Transfer,
+    depth: int = DEPTH,
 ) -> StyleDistance | None:
     """Measures how far an enhancement step changes the style; None where there is no style."""
     if not transfer.style_weight:
         return None
     weights = _normalised(shares, styles)
-    return StyleDistance(network, content, styles, weights, stroke_scale(transfer))
+    return StyleDistance(network, content, styles, weights, stroke_scale(transfer), depth)
 
 
 def _repaint(

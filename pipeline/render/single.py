@@ -327,13 +327,22 @@ def render_grid(
         on_done(stylize_file(cell, path, on_progress))
         small = load_image(path, long_side=SHEET_SIDE).rgb
         cells.append(add_caption(_widen(small, SHEET_SIDE), _format_caption(values)))
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".pipeline-") as name:
-        path = Path(name, sheet.path.name)
-        made = json.dumps({"program": SOFTWARE, "kind": "contact sheet"})
-        xmp = xmp_packet(b"", gps=False, software=SOFTWARE, record=made)
-        save(build_contact_sheet(cells, len(columns[1])), path, PLAIN_OUTPUT, None, Labels(xmp=xmp))
-        sheet.place(path)
+    place_sheet(build_contact_sheet(cells, len(columns[1])), "contact sheet", sheet)
     return sheet.path
+
+
+def place_sheet(sheet: Tensor, kind: str, place: Target) -> None:
+    """Write a sheet (3, H, W) as PNG; its record says that this program may replace it.
+
+    Raises:
+        UsageError: Another file has taken the name meanwhile.
+    """
+    with tempfile.TemporaryDirectory(dir=place.path.parent, prefix=".pipeline-") as name:
+        path = Path(name, place.path.name)
+        made = json.dumps({"program": SOFTWARE, "kind": kind})
+        xmp = xmp_packet(b"", gps=False, software=SOFTWARE, record=made)
+        save(sheet, path, PLAIN_OUTPUT, None, Labels(xmp=xmp))
+        place.place(path)
 
 
 def build_cell_orders(
