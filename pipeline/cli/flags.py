@@ -35,8 +35,13 @@ OUTPUT = "Output"
 EXPERT = "Expert"
 REST: dict[type[Options], str] = {Enhance: "Finish", OutputFormat: OUTPUT, Transfer: EXPERT}
 # Flags whose values are written in another form than in a config.
-METAVARS = {"init": "{content|noise|style|FILE}", "scales": "N,N", "steps": "N,N", "depths": "N,N",
-            "target": "{structure|style}:N"}
+METAVARS = {
+    "init": "{content|noise|style|FILE}",
+    "scales": "N,N",
+    "steps": "N,N",
+    "depths": "N,N",
+    "target": "{structure|style}:N",
+}
 
 
 def option_flags() -> tuple[Any, ...]:

@@ -90,35 +90,19 @@ def paint(
     network = _network(weights, transfer.pooling)
     guide = build_guide(Sources(content, styles), transfer, (), network, choose_device(device))
     render = partial(stylize, shares=shares, seed=seed, device=device, network=network, guide=guide)
-    transfer = _with_target(transfer, render, content, styles, shares, network, on_step, init)
+    if transfer.target is not None:
+        distance = _distance(network, content, styles, shares, transfer, DEEPEST)
+        style = style_of(distance, choose_device(device))
+        trial = partial(render, styles=styles)
+        transfer, found = reach_target(transfer, content, trial, style, on_step, init)
+        if found is not None and found.missed:
+            warnings.warn(found.note, stacklevel=2)
     picture = render(content, styles, transfer, on_step, init_image=init)
     if chain is not None:
         distance = _distance(network, content, styles, shares, transfer)
         repaint = partial(_repaint, render, content, styles, transfer)
         picture = run_chain(picture, chain, content, repaint, distance).picture
     return to_pillow(picture, alpha)
-
-
-def _with_target(
-    transfer: Transfer,
-    render: Callable[..., Tensor],
-    content: Tensor,
-    styles: list[Tensor],
-    shares: Sequence[float] | None,
-    network: Vgg19,
-    on_step: OnStep | None,
-    init: Tensor | None,
-) -> Transfer:
-    """The options with the strength that reaches their target; a warning where none does."""
-    if transfer.target is None:
-        return transfer
-    distance = _distance(network, content, styles, shares, transfer, DEEPEST)
-    style = style_of(distance, next(network.parameters()).device)
-    trial = partial(render, styles=styles)
-    transfer, found = reach_target(transfer, content, trial, style, on_step, init)
-    if found is not None and found.missed:
-        warnings.warn(found.note, stacklevel=3)
-    return transfer
 
 
 def _distance(

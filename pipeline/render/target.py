@@ -92,20 +92,20 @@ def find_strength(name: str, wanted: float, value_at: Callable[[float], float]) 
     trial = USUAL
     while len(found) < MOST_TRIALS:
         value = measure(trial)
-        if abs(value - wanted) <= NEAR or trial in (0.0, 1.0) and _is_outside(trial, value, wanted):
+        if abs(value - wanted) <= NEAR or _is_outside(trial, value, wanted):
             break
         below, above = (trial, above) if value > wanted else (below, trial)
         trial = _next_trial(found, below, above, wanted)
     return nearest()
 
 
-def _is_outside(end: float, value: float, wanted: float) -> bool:
+def _is_outside(trial: float, value: float, wanted: float) -> bool:
     """Whether the value at an end of the range shows that no strength reaches the target."""
-    return wanted > value if end == 0 else wanted < value
+    return (trial == 0 and wanted > value) or (trial == 1 and wanted < value)
 
 
 def _next_trial(found: dict[float, float], below: float, above: float, wanted: float) -> float:
-    """The next strength between ``below`` and ``above``; an end that was never tried comes first."""
+    """The next strength between ``below`` and ``above``; an end that was not tried comes first."""
     for end in (below, above):
         if end not in found:
             return end

@@ -1,4 +1,4 @@
-"""Finds options that act together, which a user may not expect: `check` and `explain` report them."""
+"""Finds options that act together unexpectedly: `check` and `explain` report them."""
 
 from collections.abc import Iterator
 
