@@ -159,8 +159,7 @@ def stylize(
     mixture = normalised_shares(shares, len(prepared))
     inputs = recast(Inputs(photo, prepared, mixture, guide), options)
     run = _Run(inputs, options, network, on_iterate, caches or Caches())
-    if resume is not None:
-        resume = resume[0], _checked(resume[1], "picture to resume from", on)
+    resume = resume and (resume[0], _checked(resume[1], "picture to resume from", on))
     # Accelerators have allocators of their own that keep what is freed.
     with keep_freed_memory() if on.type == "cpu" else nullcontext():
         picture = run.paint(start, seed, resume)

@@ -60,8 +60,7 @@ def paint(
             to 255 or as floats from 0 to 1. A tensor is (3, H, W), floats from 0 to 1.
         painting: The same, or ``"builtin:mosaic"`` for a starter style; or a list of them, which
             are blended.
-        preset: Size and steps: ``draft``, ``balanced``, ``fine`` or ``print`` (256, 512, 1024 and
-            2048 px on the long side); or ``paper``: the method as it was published.
+        preset: ``draft``, ``balanced``, ``fine`` or ``print`` (256 to 2048 px), or ``paper``.
         enhance: Also enhance the picture: ``"natural"``, ``"vivid"``, ``"print"``, or options of
             the enhancement as in config.yaml, such as ``{"denoise": 0.5, "upscale": 2}``.
         shares: The weight of each painting of a list; equal when absent.
@@ -82,27 +81,45 @@ def paint(
     """
     transfer = _transfer(preset, options)
     chain = _enhancement(enhance)
-    given = list(painting) if isinstance(painting, list | tuple) else [painting]
-    _check_shares(shares, len(given))
+    given = _given(painting, shares)
     content, alpha = _pixels(photo, "photo")  # (3, H, W), (1, H, W) or None
     styles = [_pixels(each, "painting")[0] for each in given]
-    init = None if transfer.init in INIT_WORDS else _pixels(transfer.init, "init")[0]
     network = _network(weights, transfer.pooling)
     guide = build_guide(Sources(content, styles), transfer, (), network, choose_device(device))
     render = partial(stylize, shares=shares, seed=seed, device=device, network=network, guide=guide)
-    if transfer.target is not None:
-        distance = _distance(network, content, styles, shares, transfer, DEEPEST)
-        style = style_of(distance, choose_device(device))
-        trial = partial(render, styles=styles)
-        transfer, found = reach_target(transfer, content, trial, style, on_step, init)
-        if found is not None and found.missed:
-            warnings.warn(found.note, stacklevel=2)
-    picture = render(content, styles, transfer, on_step, init_image=init)
+    trial = partial(render, styles=styles, on_iterate=on_step, init_image=_start_image(transfer))
+    distance = partial(_distance, network, content, styles, shares, transfer)
+    style = style_of(distance(DEEPEST), choose_device(device))
+    transfer = _with_target(transfer, content, trial, style)
+    picture = trial(content, options=transfer)
     if chain is not None:
-        distance = _distance(network, content, styles, shares, transfer)
         repaint = partial(_repaint, render, content, styles, transfer)
-        picture = run_chain(picture, chain, content, repaint, distance).picture
+        picture = run_chain(picture, chain, content, repaint, distance()).picture
     return to_pillow(picture, alpha)
+
+
+def _given(
+    painting: AnyImage | list[AnyImage] | tuple[AnyImage, ...], shares: Sequence[float] | None
+) -> list[AnyImage]:
+    """The paintings, each with a share."""
+    given = list(painting) if isinstance(painting, list | tuple) else [painting]
+    _check_shares(shares, len(given))
+    return given
+
+
+def _start_image(transfer: Transfer) -> Tensor | None:
+    """(3, H, W) where ``init`` is a file."""
+    return None if transfer.init in INIT_WORDS else _pixels(transfer.init, "init")[0]
+
+
+def _with_target(
+    transfer: Transfer, content: Tensor, trial: Callable[..., Tensor], style: Callable[..., float]
+) -> Transfer:
+    """The options with the strength that reaches their target; a warning where none does."""
+    transfer, found = reach_target(transfer, content, trial, style)
+    if found is not None and found.missed:
+        warnings.warn(found.note, stacklevel=3)
+    return transfer
 
 
 def _distance(

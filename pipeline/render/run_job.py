@@ -81,11 +81,7 @@ def run_job(
         device = str(choose_device("cpu" if job.caution >= LAST_CAUTION else workspace.device))
         losses: dict[str, float] = {}
         profile = job.recipe.output.profile
-        with _LOADING:
-            photo = _load_job_photo(job, workspace.limits, profile)
-            for image in (*job.recipe.images, *_region_images(job)):
-                _load_style(image, workspace.limits, profile)
-            masks = load_masks(job, _decoder(workspace.limits), _count_untrusted_names(job))
+        photo, masks = _load_pictures(job, workspace.limits, profile)
         workspace = _cautious(job, workspace)
         checkpoint = CheckpointWriter(job, workspace.checkpoints, workspace.block)
         timelapse = NO_TIMELAPSE if job.draft else workspace.timelapse
@@ -121,6 +117,17 @@ def run_job(
     except Exception as error:  # broken libraries may raise anything
         failure = _describe_failure(error)
         return JobResult(job, "failed", time.monotonic() - began, workspace.device, error=failure)
+
+
+def _load_pictures(
+    job: Job, limits: Limits, profile: Profile
+) -> tuple[Picture, Mapping[str, Tensor]]:
+    """The photo and its masks; the paintings are in the cache then."""
+    with _LOADING:
+        photo = _load_job_photo(job, limits, profile)
+        for image in (*job.recipe.images, *_region_images(job)):
+            _load_style(image, limits, profile)
+        return photo, load_masks(job, _decoder(limits), _count_untrusted_names(job))
 
 
 def _cautious(job: Job, workspace: Workspace) -> Workspace:
@@ -181,8 +188,8 @@ def _with_target(
         return job, None
     distance = style_of(_style_distance(job, photo, device, workspace, DEEPEST), device)
     silent = _silent_reporter(report, CheckpointWriter(job, None), finishing=False)
-    init = _load_init(job, workspace)
-    transfer, found = reach_target(transfer, photo.rgb, render, distance, silent, init)
+    trial = partial(render, on_iterate=silent, init_image=_load_init(job, workspace))
+    transfer, found = reach_target(transfer, photo.rgb, trial, distance)
     return replace(job, recipe=replace(job.recipe, transfer=transfer)), found
 
 

@@ -17,7 +17,6 @@ from torch.nn import functional
 
 from pipeline.config.transfer import Transfer
 from pipeline.imaging.tensors import resize
-from pipeline.nst import Iterate
 from pipeline.nst.pyramid import target_size
 
 SIDE = 192  # px, long side of a trial, and of the copies that are measured
@@ -156,18 +155,14 @@ def reach_target(
     photo: Tensor,
     render: Callable[..., Tensor],
     distance: Measure,
-    on_iterate: Callable[[Iterate], None] | None = None,
-    init_image: Tensor | None = None,
 ) -> tuple[Transfer, Found | None]:
     """The options with the strength that reaches their target, and how near it comes.
 
     Args:
         transfer: The options; without a target they stay as they are.
         photo: (3, H, W).
-        render: As `stylize`: (content, options=..., on_iterate=..., init_image=...) -> picture.
+        render: As `stylize`: (content, options=...) -> picture (3, h, w).
         distance: Measures style.
-        on_iterate: Called after each step of each trial; an exception in it ends the search.
-        init_image: As in `stylize`.
     """
     if transfer.target is None:
         return transfer, None
@@ -178,7 +173,7 @@ def reach_target(
 
     def value_at(strength: float) -> float:
         options = transfer.model_copy(update=small | {"strength": strength})
-        return measure(render(photo, options=options, on_iterate=on_iterate, init_image=init_image))
+        return measure(render(photo, options=options))
 
     found = find_strength(name, wanted, value_at)
     return transfer.model_copy(update={"strength": found.strength, "target": None}), found
