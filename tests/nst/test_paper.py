@@ -71,11 +71,11 @@ def test_its_loss_falls_and_its_picture_is_of_the_style(
     def observe(iterate: Iterate) -> None:
         totals.append(iterate.losses()["total"])
 
-    options = resolve_transfer("paper", Transfer(size=64, steps=(60,)))
+    options = resolve_transfer("paper", Transfer(size=64, steps=(40,)))
     picture = stylize(photo, painting, options, observe, network=network)
-    assert totals[-1] < 0.1 * totals[0]
-    assert totals[-1] < 1.2 * min(totals)
-    assert StyleDistance(network, photo, [painting], [1.0])(picture) < 0.3
+    assert totals[-1] < 0.4 * totals[0]
+    assert totals[-1] == min(totals)
+    assert StyleDistance(network, photo, [painting], [1.0])(picture) < 0.4
 
 
 def test_the_steps_of_the_page_lead_from_the_paper_to_the_default() -> None:
