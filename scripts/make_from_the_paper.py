@@ -2,7 +2,7 @@
 
     python scripts/make_from_the_paper.py [--side PX]
 
-Prints the seconds of one core for each picture, and their ratio to the paper's.
+Also writes the time of each picture into the page, as a share of the paper's (seconds of one core).
 """
 
 import re
@@ -39,6 +39,15 @@ def steps() -> Iterator[tuple[str, Transfer]]:
             yield section.partition("\n")[0], resolve_transfer("paper", layer)
 
 
+def write_time(heading: str, ratio: float) -> None:
+    """Write a time at the end of its section: ``Time: 0.45.``"""
+    before, head, section = PAGE.read_text().partition(f"## {heading}\n")
+    after = re.sub(
+        r"(?s)Time:\s+\S+\.$", f"Time: {ratio:.2f}.", section, count=1, flags=re.MULTILINE
+    )
+    PAGE.write_text(before + head + after)
+
+
 def main(arguments: list[str]) -> None:
     """Write the sheet."""
     side = int(arguments[arguments.index("--side") + 1]) if "--side" in arguments else 192
@@ -53,6 +62,7 @@ def main(arguments: list[str]) -> None:
         seconds = time.process_time() - before
         first = first or seconds
         print(f"{heading}: {seconds:.1f} s, {seconds / first:.2f}", flush=True)
+        write_time(heading, seconds / first)
         cells.append(add_caption(from_python(picture, "picture")[0], heading))
     to_pillow(build_contact_sheet(cells, ACROSS), None).save(OUT, quality=86)
     print(OUT.relative_to(ROOT))

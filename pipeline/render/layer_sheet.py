@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from pipeline.config.sections import Limits
-from pipeline.config.transfer import Transfer
+from pipeline.config.transfer import PRESETS, Transfer
 from pipeline.imaging.sandbox import Decoder
 from pipeline.imaging.tensors import add_caption, resize, to_picture
 from pipeline.nst import Vgg19, load_weights, stylize
@@ -20,8 +20,8 @@ from pipeline.render.single import build_contact_sheet, place_sheet
 from pipeline.system.cores import count_usable_cores
 from pipeline.system.paths import real_path
 
-SIDE = 128  # px, long side of each picture
-STEPS = 50  # of L-BFGS; with more, nothing visible changes
+SIDE = PRESETS["draft"]["size"] // 2  # px, long side of each picture: 128
+STEPS = PRESETS["draft"]["steps"][0]  # of L-BFGS: 50; with more, nothing visible changes
 LAYERS = tuple(f"relu{block}_1" for block in range(1, 6))
 # From noise, in one scale: nothing is in a picture that its layer has not put there.
 ALONE = {
@@ -30,6 +30,7 @@ ALONE = {
     "content_target": "photo",
     "content_focus": "even",
     "style_loss": "whole",
+    "pooling": "average",
 }
 
 
@@ -82,7 +83,8 @@ def draw_layers(
     use_threads(count_usable_cores())
     with closing(Decoder(Limits())) as decoder:
         given = [_load(decoder, path) for path in (photo, painting) if path is not None]
-    network = Vgg19(load_weights())
+    # A maximum hands the gradient to one pixel of four, which shows as dots in deep layers.
+    network = Vgg19(load_weights(), "average")
     render = partial(stylize, given[0], given[-1], device=device, network=network)
     cells = [*_row(given[0], "photo", content_cells(side, steps), render, on_cell)]
     if painting is not None:

@@ -12,7 +12,7 @@ from pipeline.nst import Vgg19, stylize
 from pipeline.render.layer_sheet import LAYERS, content_cells, draw_layers, style_cells
 from pipeline.render.output_files import check_target, is_made_here
 
-SIDE = 48
+SIDE, TINY = 48, 16  # px
 
 
 @pytest.mark.slow
@@ -52,12 +52,12 @@ def test_the_sheet_has_a_row_for_photo_and_painting_and_may_be_replaced(tmp_path
         Image.new("RGB", (32, 24), color).save(tmp_path / name)
     sheet, done = tmp_path / "sheet.png", list[str]()
     pictures = tmp_path / "photo.png", tmp_path / "painting.png"
-    draw_layers(*pictures, check_target(sheet, pictures), "cpu", done.append, SIDE, steps=1)
+    draw_layers(*pictures, check_target(sheet, pictures), "cpu", done.append, TINY, steps=1)
     assert done == [*LAYERS, *(f"to {layer}" for layer in LAYERS)]
     both = load_image(sheet).rgb.shape
     assert is_made_here(sheet)
-    draw_layers(pictures[0], None, check_target(sheet, pictures), "cpu", done.append, SIDE, 1)
+    draw_layers(pictures[0], None, check_target(sheet, pictures), "cpu", done.append, TINY, 1)
     alone = load_image(sheet).rgb.shape
-    assert alone[2] == both[2] >= 6 * SIDE
+    assert alone[2] == both[2] >= 6 * TINY
     assert both[1] > 1.7 * alone[1]
     assert {path.name for path in tmp_path.iterdir()} == {"photo.png", "painting.png", "sheet.png"}
