@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,13 @@ from torch import Tensor
 
 import pipeline
 from pipeline.config.checks.options import find_products
+from pipeline.config.enhancement import Enhance
 from pipeline.config.transfer import Transfer
+from pipeline.jobs.job import Job, JobResult
+from pipeline.jobs.recipe import Recipe
 from pipeline.monitoring.rates import work_of
 from pipeline.nst import Vgg19, stylize
+from pipeline.outbox.run_log import run_log_line
 from pipeline.render.target import MOST_TRIALS, NEAR, Found, find_strength, structure_of
 
 PHOTO = ROOT / "inbox/coffee.jpg"
@@ -121,9 +126,16 @@ def test_a_target_costs_time_and_makes_a_strength_meaningless() -> None:
     ]
 
 
-def test_the_row_of_the_run_log_has_what_was_found() -> None:
+def test_the_run_log_has_the_strength_found_and_options_that_paint_the_same_without_a_search():
     row = Found("structure", 0.5, 0.4125, 0.50321, 4).as_row()
-    assert json.loads(json.dumps(row)) == {
+    recipe = Recipe((), Transfer(target={"structure": 0.5}), Enhance(), "embedded", 0)
+    job = Job("a.jpg", Path("a.jpg"), "5" * 64, "mosaic", recipe)
+    line = json.loads(json.dumps(run_log_line(JobResult(job, "done", target=row), "run", "now")))
+    used = line["options"]["styles"]["mosaic"]["transfer"]
+    assert used["strength"] == 0.4125
+    assert "target" not in used
+    assert line["recipe"] == recipe.digest  # what was planned
+    assert line["target"] == {
         "measure": "structure",
         "wanted": 0.5,
         "reached": 0.503,
