@@ -22,6 +22,7 @@ from pipeline.cli.report_rows import (
 from pipeline.config.checks.options import find_products
 from pipeline.config.loading import Loaded
 from pipeline.config.manifest import Manifest
+from pipeline.config.output import format_of
 from pipeline.config.regions.mask_files import MAP
 from pipeline.daemon.preview import Preview, preview
 from pipeline.errors import UsageError
@@ -32,6 +33,7 @@ from pipeline.jobs.job import JobState
 from pipeline.jobs.recipe import Recipe
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair
+from pipeline.system import interrupt
 from pipeline.system.near_names import nearest_name, nearest_path
 from pipeline.system.paths import is_folder, is_web_address, why_web_address
 from pipeline.system.text import encodable, visible
@@ -130,6 +132,31 @@ def explain_text(report: Report) -> str:
         lines += ["", "  earlier versions (`restore VERSION` brings one back):"]
         lines += [f"  {version_line(version)}" for version in report["versions"]]
     return "\n".join(map(visible, lines))
+
+
+def write_layers(
+    photo: Path, painting: str | None, out: Path | None, device: str, force: bool = False
+) -> Report:
+    """Write the sheet of what each layer keeps; its name is free, or this program's own file.
+
+    Raises:
+        UsageError: A picture is not found, or the sheet must not be written there.
+    """
+    from pipeline.cli.order import find_picture  # imports torch, which `explain` need not load
+    from pipeline.render.layer_sheet import draw_layers
+    from pipeline.render.output_files import check_target
+    from pipeline.render.single import check_out
+
+    content = find_picture(str(photo), "PHOTO")
+    style = find_picture(painting, "PAINTING") if painting else None
+    place = out or Path(f"{photo.stem}-layers.png")
+    check_out(place)
+    if format_of(place.name) != "png":
+        raise UsageError("the sheet is a PNG", where="-o", hint=f"name it {place.stem}.png")
+    inputs = [path for path in (content, style) if path is not None]
+    target = check_target(place, inputs, force=force)
+    draw_layers(content, style, target, device, lambda _: interrupt.raise_swallowed())
+    return {"layers": encodable(str(place))}
 
 
 def _recipe_row(recipe: Recipe | None, preset: str) -> Report:

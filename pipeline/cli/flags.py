@@ -28,14 +28,20 @@ RENAMED = {"preset": "enhance", "steps": "enhance_steps"}
 # The headings of `--help`. A flag that is in no list is under the heading of its model, see REST.
 GROUPS = {
     "Size": "size upscale upscale_by upscale_model block",
-    "Look": "strength stroke colors color_strength content_weight style_weight style_scale "
+    "Look": "strength target stroke colors color_strength content_weight style_weight style_scale "
     "tv_weight init",
 }
 OUTPUT = "Output"
 EXPERT = "Expert"
 REST: dict[type[Options], str] = {Enhance: "Finish", OutputFormat: OUTPUT, Transfer: EXPERT}
 # Flags whose values are written in another form than in a config.
-METAVARS = {"init": "{content|noise|style|FILE}", "scales": "N,N", "steps": "N,N", "depths": "N,N"}
+METAVARS = {
+    "init": "{content|noise|style|FILE}",
+    "scales": "N,N",
+    "steps": "N,N",
+    "depths": "N,N",
+    "target": "{structure|style}:N",
+}
 
 
 def option_flags() -> tuple[Any, ...]:
@@ -90,7 +96,9 @@ def _flag_name(model: type[Options], name: str) -> str:
 
 def _default_text(model: type[Options], name: str) -> str:
     default = model.model_fields[name].get_default()
-    if model is Transfer and any(name in preset for preset in PRESETS.values()):
+    # `paper` sets nearly all options: the default of all other presets says more.
+    sizes = (options for preset, options in PRESETS.items() if preset != "paper")
+    if model is Transfer and any(name in options for options in sizes):
         return "the preset's"
     if isinstance(default, tuple):
         return ",".join(map(str, default))

@@ -19,6 +19,7 @@ from pipeline.cli.common import (
     JsonOption,
     PlainOption,
     app,
+    complete_style,
     examples,
     print_report,
 )
@@ -27,6 +28,28 @@ from pipeline.system.text import format_count
 
 if TYPE_CHECKING:
     from pipeline.config.schedule import Schedule
+
+PaintingArgument = Annotated[
+    str | None,
+    typer.Argument(
+        help="With --layers: a painting, as a path or builtin:NAME.",
+        metavar="PAINTING",
+        autocompletion=complete_style,
+    ),
+]
+LayersOption = Annotated[
+    bool,
+    typer.Option("--layers", help="Write a sheet of what each layer of the network keeps of FILE."),
+]
+SheetOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--out",
+        help="With --layers: the sheet, a PNG. Default: FILE-layers.png in the current folder.",
+        metavar="OUT",
+    ),
+]
 
 
 @app.command(
@@ -192,12 +215,16 @@ def status(
         "explain inbox/coffee.jpg",
         "explain outbox/coffee--mosaic.png",
         "explain outbox/coffee--mosaic.png --again again.png",
+        "explain --layers inbox/coffee.jpg builtin:mosaic -o layers.png",
     )
 )
 def explain(
     file: Annotated[
         Path, typer.Argument(help="A file in the inbox, or a finished picture.", metavar="FILE")
     ],
+    painting: PaintingArgument = None,
+    layers: LayersOption = False,
+    out: SheetOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
     again: Annotated[
@@ -215,11 +242,21 @@ def explain(
 
     Every finished picture contains a record of how it was made. With --again, it is painted again
     from the same photo, paintings and other files, which are found by their checksums.
+
+    With --layers, FILE is any photo: a sheet shows what each layer of VGG-19 keeps of it, and of
+    PAINTING. That takes about a minute.
     """
-    from pipeline.cli.explain import explain_report, explain_text
+    from pipeline.cli.explain import explain_report, explain_text, write_layers
     from pipeline.cli.reproduce import picture_report, picture_text, render_again
     from pipeline.config.loading import load
 
+    if layers and again is None:
+        sheet = write_layers(file, painting, out, device, force)
+        print_report(sheet, as_json, lambda found: f"layers: {found['layers']}")
+        return
+    if layers or painting is not None or out is not None:
+        hint = "explain --layers PHOTO [PAINTING] -o OUT.png"
+        raise UsageError("--layers, PAINTING and -o go together", where="explain", hint=hint)
     if again is not None:
         code = render_again(file, again, config, sources or (), device, as_json, force)
         raise typer.Exit(code)

@@ -144,6 +144,8 @@ def run_stylize(wanted: Order, out: Path, as_json: bool, plain: bool = False) ->
     ) as display:
         result = stylize_file(wanted, out, display.update_progress)
         display.end_job(result)
+        if result.target:
+            display.dashboard.line(f"note: {result.notes[-1]}")
     if as_json:
         print(json.dumps(result_report(result)))
     return 0
@@ -294,4 +296,5 @@ def result_report(result: JobResult) -> dict[str, Any]:
         "device": result.device,
         "losses": dict(result.losses),
         "curve": [list(point) for point in result.curve],
+        "target": dict(result.target) or None,
     }

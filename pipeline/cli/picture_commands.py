@@ -34,12 +34,12 @@ StyleArgument = Annotated[
 SeedOption = Annotated[
     int, typer.Option(min=0, help="The random seed, 0 or a larger number.", metavar="N")
 ]
-PRESETS = ("draft", "balanced", "fine", "print")
+PRESETS = ("draft", "balanced", "fine", "print", "paper")
 REGIONS = ("face", "person", "subject", "background", "sky")
 PresetOption = Annotated[
     str,
     typer.Option(
-        help="The size of the picture and the number of steps.",
+        help="The size of the picture and the number of steps; paper: the method as published.",
         metavar="{" + "|".join(PRESETS) + "}",
         autocompletion=complete_from(PRESETS),
     ),

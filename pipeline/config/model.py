@@ -219,7 +219,8 @@ class Config(Options):
     )
     preset: PresetName = Field(
         "balanced",
-        description="The size of pictures and the number of steps; see the presets below.",
+        description="The size of pictures and the number of steps; see the presets below. "
+        "paper: the method as it was published, to learn from.",
     )
     first: Literal["draft", "full"] = Field(
         "full",

@@ -31,6 +31,7 @@ TEMPLATE = """\
 inbox: inbox             # drop photos here
 outbox: outbox           # pictures appear here; open outbox/index.html to see all of them
 preset: balanced         # draft 256 | balanced 512 | fine 1024 | print 2048 (long side in px)
+                         # | paper: the method as published, 384 px
 first: draft             # draft: a small picture soon, then the full one | full: only the full one
 
 # Each style is a name of your own, and a painting: a path, or one of the starter styles

@@ -60,6 +60,9 @@ SystemText = Annotated[str, AfterValidator(system_text)]  # an argument of a pro
 
 ColorWord = Literal["style", "content", "luminance", "match"]
 
+TargetName = Literal["structure", "style"]
+Target = Annotated[dict[TargetName, Strength], Field(min_length=1, max_length=1)]
+
 Depths = Annotated[tuple[Annotated[int, Field(ge=1, le=5)], ...], Field(min_length=1), FromList]
 
 
@@ -108,6 +111,14 @@ class Transfer(Options):
         description="The size of strokes: 0 is fine, 0.5 that of the painting, 1 broad. It "
         "multiplies `style_scale`.",
         examples=[0.75],
+    )
+    target: Target | None = Field(
+        None,
+        description="What the picture shall reach, instead of a `strength`: `structure`, how "
+        "much its edges are like the photo's (1: the photo), or `style`, how far it is from the "
+        "painting's style (1: the photo, 0: the painting). The strength is searched with at most "
+        "8 pictures of 192 px; what was found is recorded.",
+        examples=[{"structure": 0.5}],
     )
     content_weight: Weight = Field(0.3, description="How strongly the picture follows the photo.")
     style_weight: Weight = Field(1.0, description="How strongly the picture follows the style.")
@@ -223,12 +234,33 @@ PRESETS: dict[str, dict[str, Any]] = {
         "depths": (5, 5, 3, 3, 3),
         "content_depths": (5, 5, 5, 3, 3),
     },
+    # The method as published, to learn from: every difference that an option can undo is undone.
+    "paper": {
+        "size": 384,
+        "scales": (384,),  # one, at smaller sizes too: a scale beyond the size is left out
+        "steps": (150,),
+        "depths": (5,),
+        "content_weight": 0.3,
+        "tv_weight": 0.0,
+        "content_layers": {"relu4_2": 1.0},
+        "content_target": "photo",
+        "content_focus": "even",
+        "style_layers": {f"relu{block}_1": 1.0 for block in range(1, 6)},
+        "statistic": "gram",
+        "init": "noise",
+        "optimizer": "adam",
+        "learning_rate": 0.1,
+        "style_loss": "whole",
+        "protect": "all",
+        "colors": "style",
+        "pooling": "average",  # of 2015, where it was found to give better pictures than max
+    },
 }
 
 # What is rendered first with `first: draft`: other scales would not fit this size.
 DRAFT = Transfer.model_validate(PRESETS["draft"] | {"scales": None})
 
-PresetName = Literal["draft", "balanced", "fine", "print"]
+PresetName = Literal["draft", "balanced", "fine", "print", "paper"]
 
 
 def resolve_transfer(preset: str, *layers: Transfer) -> Transfer:

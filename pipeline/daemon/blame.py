@@ -180,7 +180,8 @@ def check_of(job: Job) -> Job:
     """The check of a job: its recipe and degree of caution, in few steps, on a good photo."""
     path = starter_styles()[KNOWN_GOOD]
     steps = (1,) * len(job.recipe.transfer.steps)
-    recipe = replace(job.recipe, transfer=job.recipe.transfer.model_copy(update={"steps": steps}))
+    few = {"steps": steps, "target": None}  # no search either
+    recipe = replace(job.recipe, transfer=job.recipe.transfer.model_copy(update=few))
     return Job(CHECK, path, digest(path), job.style, recipe, 1, job.caution)
 
 

@@ -32,6 +32,7 @@ class StyleDistance:
         paintings: (3, h, w) each.
         shares: Of the blend; any positive scale.
         style_scale: As in the transfer.
+        depth: The deepest VGG block that is measured, 1 to 5.
     """
 
     def __init__(
@@ -41,11 +42,12 @@ class StyleDistance:
         paintings: Sequence[Tensor],
         shares: Sequence[float],
         style_scale: float = 1.0,
+        depth: int = DEPTH,
     ) -> None:
         self.network, self.photo, self.paintings = network, photo, paintings
         self.shares = [share / sum(shares) for share in shares]
         style = Transfer(content_weight=0.0, tv_weight=0.0, style_scale=style_scale)
-        self.options = limit_depth(style, DEPTH)
+        self.options = limit_depth(style, depth)
         self._objectives: dict[tuple[int, int], Objective] = {}
 
     def __call__(self, rgb: Tensor) -> float:

@@ -129,7 +129,8 @@ class JobResult:
     error: Failure | None = None
     curve: Sequence[tuple[int, float, int]] = ()  # step, total loss, scale
     enhanced: Sequence[Mapping[str, object]] = ()  # what each step of the enhancement did
-    notes: Sequence[str] = ()  # what of the photo's file was not used
+    notes: Sequence[str] = ()  # what of the photo's file was not used; how a target was reached
+    target: Mapping[str, object] = field(default_factory=dict)  # the search for `transfer.target`
 
 
 @dataclass(frozen=True, slots=True)

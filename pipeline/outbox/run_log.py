@@ -3,8 +3,8 @@
 import errno
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from pipeline.errors import Reason
@@ -85,9 +85,11 @@ def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
     job = result.job
     notes = {"notes": list(result.notes)} if result.notes else {}
     draft = {"draft": True} if job.draft else {}
+    target = {"target": dict(result.target)} if result.target else {}
     return (
         notes
         | draft
+        | target
         | {
             "ts": ts,
             "run": run,
@@ -105,10 +107,19 @@ def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
             "losses": dict(result.losses),
             "curve": [list(point) for point in result.curve],
             "enhanced": [dict(step) for step in result.enhanced],
-            "options": _options(job),
+            "options": _options(_used_job(job, result.target)),
             "error": asdict(result.error) if result.error else None,
         }
     )
+
+
+def _used_job(job: Job, target: Mapping[str, object]) -> Job:
+    """The job with the strength that a search for its target has found."""
+    if not target:
+        return job
+    used = {"strength": target["strength"], "target": None}
+    transfer = job.recipe.transfer.model_copy(update=used)
+    return replace(job, recipe=replace(job.recipe, transfer=transfer))
 
 
 def _options(job: Job) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """`pipeline.paint`: paints one picture for a Python program, without folders and without torch."""
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipeline.config.transfer import INIT_WORDS, PRESETS, Transfer, resolve_tran
 from pipeline.config.validation import describe_error
 from pipeline.enhance import StyleDistance, repaint_options
 from pipeline.enhance import enhance as run_chain
+from pipeline.enhance.style_guard import DEPTH
 from pipeline.errors import UsageError
 from pipeline.imaging.arrays import PillowImage, PythonImage, from_python, to_pillow
 from pipeline.imaging.tensors import load_image, resize
@@ -25,6 +27,7 @@ from pipeline.nst import Iterate, Vgg19, load_weights, stylize
 from pipeline.nst.devices import choose_device
 from pipeline.nst.look.strength import stroke_scale
 from pipeline.render.guidance import Sources, build_guide
+from pipeline.render.target import DEEPEST, reach_target, style_of
 from pipeline.system.near_names import nearest
 from pipeline.system.paths import is_file
 
@@ -57,8 +60,7 @@ def paint(
             to 255 or as floats from 0 to 1. A tensor is (3, H, W), floats from 0 to 1.
         painting: The same, or ``"builtin:mosaic"`` for a starter style; or a list of them, which
             are blended.
-        preset: Size and steps: ``draft``, ``balanced``, ``fine`` or ``print`` (256, 512, 1024 and
-            2048 px on the long side).
+        preset: ``draft``, ``balanced``, ``fine`` or ``print`` (256 to 2048 px), or ``paper``.
         enhance: Also enhance the picture: ``"natural"``, ``"vivid"``, ``"print"``, or options of
             the enhancement as in config.yaml, such as ``{"denoise": 0.5, "upscale": 2}``.
         shares: The weight of each painting of a list; equal when absent.
@@ -79,20 +81,45 @@ def paint(
     """
     transfer = _transfer(preset, options)
     chain = _enhancement(enhance)
-    given = list(painting) if isinstance(painting, list | tuple) else [painting]
-    _check_shares(shares, len(given))
+    given = _given(painting, shares)
     content, alpha = _pixels(photo, "photo")  # (3, H, W), (1, H, W) or None
     styles = [_pixels(each, "painting")[0] for each in given]
-    init = None if transfer.init in INIT_WORDS else _pixels(transfer.init, "init")[0]
     network = _network(weights, transfer.pooling)
     guide = build_guide(Sources(content, styles), transfer, (), network, choose_device(device))
     render = partial(stylize, shares=shares, seed=seed, device=device, network=network, guide=guide)
-    picture = render(content, styles, transfer, on_step, init_image=init)
+    trial = partial(render, styles=styles, on_iterate=on_step, init_image=_start_image(transfer))
+    distance = partial(_distance, network, content, styles, shares, transfer)
+    style = style_of(distance(DEEPEST), choose_device(device))
+    transfer = _with_target(transfer, content, trial, style)
+    picture = trial(content, options=transfer)
     if chain is not None:
-        distance = _distance(network, content, styles, shares, transfer)
         repaint = partial(_repaint, render, content, styles, transfer)
-        picture = run_chain(picture, chain, content, repaint, distance).picture
+        picture = run_chain(picture, chain, content, repaint, distance()).picture
     return to_pillow(picture, alpha)
+
+
+def _given(
+    painting: AnyImage | list[AnyImage] | tuple[AnyImage, ...], shares: Sequence[float] | None
+) -> list[AnyImage]:
+    """The paintings, each with a share."""
+    given = list(painting) if isinstance(painting, list | tuple) else [painting]
+    _check_shares(shares, len(given))
+    return given
+
+
+def _start_image(transfer: Transfer) -> Tensor | None:
+    """(3, H, W) where ``init`` is a file."""
+    return None if transfer.init in INIT_WORDS else _pixels(transfer.init, "init")[0]
+
+
+def _with_target(
+    transfer: Transfer, content: Tensor, trial: Callable[..., Tensor], style: Callable[..., float]
+) -> Transfer:
+    """The options with the strength that reaches their target; a warning where none does."""
+    transfer, found = reach_target(transfer, content, trial, style)
+    if found is not None and found.missed:
+        warnings.warn(found.note, stacklevel=3)
+    return transfer
 
 
 def _distance(
@@ -101,12 +128,13 @@ def _distance(
     styles: list[Tensor],
     shares: Sequence[float] | None,
     transfer: Transfer,
+    depth: int = DEPTH,
 ) -> StyleDistance | None:
     """Measures how far an enhancement step changes the style; None where there is no style."""
     if not transfer.style_weight:
         return None
     weights = _normalised(shares, styles)
-    return StyleDistance(network, content, styles, weights, stroke_scale(transfer))
+    return StyleDistance(network, content, styles, weights, stroke_scale(transfer), depth)
 
 
 def _repaint(

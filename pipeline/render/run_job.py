@@ -17,6 +17,7 @@ from pipeline.config.output import Profile
 from pipeline.config.sections import Limits
 from pipeline.config.transfer import INIT_WORDS
 from pipeline.enhance import StyleDistance, enhance, repaint_options
+from pipeline.enhance.style_guard import DEPTH
 from pipeline.errors import (
     ChangedError,
     EngineError,
@@ -40,6 +41,7 @@ from pipeline.render.progress import CheckpointWriter, OnProgress, Reporter
 from pipeline.render.region_masks import load_masks
 from pipeline.render.staging import stage_pictures
 from pipeline.render.style_cache import DiskCache
+from pipeline.render.target import DEEPEST, Found, reach_target, style_of
 from pipeline.render.timelapse import Recorder
 from pipeline.system.paths import real_path
 from pipeline.system.safe_files import is_disk_full
@@ -79,11 +81,7 @@ def run_job(
         device = str(choose_device("cpu" if job.caution >= LAST_CAUTION else workspace.device))
         losses: dict[str, float] = {}
         profile = job.recipe.output.profile
-        with _LOADING:
-            photo = _load_job_photo(job, workspace.limits, profile)
-            for image in (*job.recipe.images, *_region_images(job)):
-                _load_style(image, workspace.limits, profile)
-            masks = load_masks(job, _decoder(workspace.limits), _count_untrusted_names(job))
+        photo, masks = _load_pictures(job, workspace.limits, profile)
         workspace = _cautious(job, workspace)
         checkpoint = CheckpointWriter(job, workspace.checkpoints, workspace.block)
         timelapse = NO_TIMELAPSE if job.draft else workspace.timelapse
@@ -93,11 +91,12 @@ def run_job(
         with turn:
             began += time.monotonic() - waiting  # waiting is not part of this job's time
             render = _renderer(job, photo, masks, device, workspace)
-            picture = _stylize(job, photo, render, report, workspace)
+            used, found = _with_target(job, photo, render, report, device, workspace)
+            picture = _stylize(used, photo, render, report, workspace)
             report.record_last_step()
             report.report_finishing()
-            finished, steps = _enhance(job, picture, photo, device, report, render, workspace)
-        outputs = stage_pictures(job, photo, picture, finished, workspace)
+            finished, steps = _enhance(used, picture, photo, device, report, render, workspace)
+        outputs = stage_pictures(used, photo, picture, finished, workspace)
         outputs += film.stage(finished, workspace.staging)
         checkpoint.drop()
         seconds = time.monotonic() - began
@@ -110,13 +109,25 @@ def run_job(
             losses,
             curve=report.curve,
             enhanced=steps,
-            notes=photo.notes,
+            notes=(*photo.notes, *([found.note] if found else [])),
+            target=found.as_row() if found else {},
         )
     except (Interrupted, ChangedError):
         raise
     except Exception as error:  # broken libraries may raise anything
         failure = _describe_failure(error)
         return JobResult(job, "failed", time.monotonic() - began, workspace.device, error=failure)
+
+
+def _load_pictures(
+    job: Job, limits: Limits, profile: Profile
+) -> tuple[Picture, Mapping[str, Tensor]]:
+    """The photo and its masks; the paintings are in the cache then."""
+    with _LOADING:
+        photo = _load_job_photo(job, limits, profile)
+        for image in (*job.recipe.images, *_region_images(job)):
+            _load_style(image, limits, profile)
+        return photo, load_masks(job, _decoder(limits), _count_untrusted_names(job))
 
 
 def _cautious(job: Job, workspace: Workspace) -> Workspace:
@@ -168,20 +179,39 @@ def _renderer(
     )
 
 
+def _with_target(
+    job: Job, photo: Picture, render: Render, report: Reporter, device: str, workspace: Workspace
+) -> tuple[Job, Found | None]:
+    """The job with the strength that reaches its target: what is used is what is recorded."""
+    transfer = job.recipe.transfer
+    if transfer.target is None:
+        return job, None
+    distance = style_of(_style_distance(job, photo, device, workspace, DEEPEST), device)
+    silent = _silent_reporter(report, CheckpointWriter(job, None), finishing=False)
+    trial = partial(render, on_iterate=silent, init_image=_load_init(job, workspace))
+    transfer, found = reach_target(transfer, photo.rgb, trial, distance)
+    return replace(job, recipe=replace(job.recipe, transfer=transfer)), found
+
+
+def _load_init(job: Job, workspace: Workspace) -> Tensor | None:
+    """The start image (3, H, W), where it is a file."""
+    init, limits, profile = job.recipe.transfer.init, workspace.limits, job.recipe.output.profile
+    if init in INIT_WORDS:
+        return None
+    return _load_configured(Path(init), None, limits, profile, job.recipe.init_sha256)
+
+
 def _stylize(
     job: Job, photo: Picture, render: Render, report: Reporter, workspace: Workspace
 ) -> Tensor:
-    options, limits, profile = job.recipe.transfer, workspace.limits, job.recipe.output.profile
+    options = job.recipe.transfer
     if workspace.block:
         options = options.model_copy(update={"block": workspace.block})
-    init = None
-    if options.init not in INIT_WORDS:
-        init = _load_configured(Path(options.init), None, limits, profile, job.recipe.init_sha256)
     return render(
         photo.rgb,
         options=options,
         on_iterate=report,
-        init_image=init,
+        init_image=_load_init(job, workspace),
         resume=report.checkpoint.start,
     )
 
@@ -205,7 +235,7 @@ def _enhance(
 
 
 def _style_distance(
-    job: Job, photo: Picture, device: str, workspace: Workspace
+    job: Job, photo: Picture, device: str, workspace: Workspace, depth: int = DEPTH
 ) -> StyleDistance | None:
     """A measure of how far an enhancement step changes the style; None without a style."""
     options, images = job.recipe.transfer, job.recipe.images
@@ -217,10 +247,13 @@ def _style_distance(
         [_load_style(image, workspace.limits, job.recipe.output.profile) for image in images],
         [image.weight for image in images],
         stroke_scale(options),
+        depth,
     )
 
 
-def _silent_reporter(report: Reporter) -> Reporter:
+def _silent_reporter(
+    report: Reporter, checkpoint: CheckpointWriter | None = None, *, finishing: bool = True
+) -> Reporter:
     """A reporter that reports progress and stops, but records neither losses nor the timelapse."""
     no_film = Recorder(NO_TIMELAPSE)
     return Reporter(
@@ -228,9 +261,9 @@ def _silent_reporter(report: Reporter) -> Reporter:
         report.on_progress,
         report.should_stop,
         {},
-        report.checkpoint,
+        checkpoint or report.checkpoint,
         no_film,
-        finishing=True,
+        finishing=finishing,
     )
 
 

@@ -39,3 +39,28 @@ def test_explain_and_check_say_which_options_are_set_and_multiply(pipeline, fold
     checked = pipeline("check")
     assert checked.code == 0
     assert f"style mosaic: {note}" in checked.err
+
+
+@pytest.mark.slow
+def test_a_picture_with_a_target_records_the_strength_found_and_is_painted_again_without_a_search(
+    pipeline, folder
+):
+    options = ("--target", "structure:0.7", "--size", "48", "--steps", "4", "--protect", "none")
+    made = pipeline("stylize", "inbox/cup.jpg", "builtin:mosaic", *options, "-o", "one.png")
+    assert made.code == 0, made.err
+    assert "note: target structure 0.7: strength 0." in made.out + made.err
+    used = json.loads(pipeline("explain", "one.png", "--json").out)["made"]["transfer"]
+    assert used["target"] is None
+    assert 0 < used["strength"] < 1
+    assert pipeline("explain", "one.png", "--again", "two.png").code == 0
+    assert (folder / "two.png").read_bytes() == (folder / "one.png").read_bytes()
+
+
+@pytest.mark.slow
+def test_layers_are_written_beside_no_file_of_the_users(pipeline, folder):
+    made = pipeline("explain", "--layers", "inbox/cup.jpg", "-o", "sheet.jpg")
+    assert made.code == 2
+    assert "PNG" in made.err
+    assert pipeline("explain", "inbox/cup.jpg", "builtin:mosaic").code == 2
+    assert pipeline("explain", "inbox/cup.jpg", "-o", "sheet.png").code == 2
+    assert not list(folder.glob("*.png"))

@@ -88,6 +88,8 @@ def test_an_input_is_never_written_over(call, folder, idle, out, force):
         ([*STYLIZE, "-o", "new.png", "--timelapse", "mine.gif"], "mine.gif"),
         ([*SWEEP, "-o", "trial"], f"trial/{CELL}"),
         ([*SWEEP, "-o", "trial"], "trial/contact-sheet.png"),
+        (["explain", "--layers", "cup.jpg", "-o", "mine.png"], "mine.png"),
+        (["explain", "--layers", "cup.jpg", "painting.png"], "cup-layers.png"),
     ],
 )
 def test_a_file_of_somebody_elses_is_not_replaced(call, folder, idle, command, taken):

@@ -142,7 +142,7 @@ def test_without_rules_every_photo_gets_every_style(tmp_path: Path) -> None:
 
 def test_every_preset_resolves_and_names_its_size() -> None:
     sizes = {name: resolve_transfer(name).size for name in PRESETS}
-    assert sizes == {"draft": 256, "balanced": 512, "fine": 1024, "print": 2048}
+    assert sizes == {"draft": 256, "balanced": 512, "fine": 1024, "print": 2048, "paper": 384}
 
 
 def test_the_schema_names_every_key_of_the_contract() -> None:

@@ -109,7 +109,7 @@ def test_the_file_lies_in_the_cache_folder_of_the_user(monkeypatch):
     assert str(rates_file()) == "/home/a/.cache/pipeline/rates.json"
 
 
-@pytest.mark.parametrize("preset", ["draft", "balanced", "fine", "print"])
+@pytest.mark.parametrize("preset", ["draft", "balanced", "fine", "print", "paper"])
 def test_work_that_was_never_measured_is_estimated_as_the_engine_plans_it(preset):
     options = resolve_transfer(preset)
     sides = scale_sides(options, options.size)

@@ -18,3 +18,5 @@ def find_products(transfer: Transfer) -> Iterator[str]:
     for one, other in PRODUCTS:
         if all(getattr(transfer, name) != getattr(default, name) for name in (one, other)):
             yield f"{one} and {other} are both set, and both count: set one of them to compare"
+    if transfer.target is not None and transfer.strength != default.strength:
+        yield "target and strength are both set: target decides, and strength has no effect"
