@@ -214,6 +214,8 @@ def sweep(
             metavar="NAME=V,V",
         ),
     ] = "style_scale=0.5,1,2",
+    region: RegionOption = None,
+    mask: MaskOption = None,
     preset: PresetOption = "draft",
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
@@ -231,5 +233,6 @@ def sweep(
 
     (style,) = ordering.resolve_style_names([style], config)
     order = ordering.build_order(content, [style], "", preset, seed, device, weights, flags.obj)
+    order = ordering.with_regions(order, region or (), mask or (), config)
     order = replace(order, force=force, config=config)
     raise typer.Exit(ordering.run_sweep(order, out, rows, columns, plain))
