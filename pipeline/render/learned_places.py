@@ -18,6 +18,7 @@ from pipeline.outbox.learned_map import (
     Taught,
 )
 from pipeline.outbox.thumbnails import PAINTING, STAGED, painting_name, staged_map_name
+from pipeline.system.safe_files import write_whole
 
 LONGEST_NAME = 200  # characters
 
@@ -48,8 +49,7 @@ def stage_learned_map(
         save_small(painting, small / picture, PAINTING, None, profile)
         taught.append(Taught(image.path.name[:LONGEST_NAME], picture, places))
     whole = LearnedMap(columns=grid[1], rows=grid[0], paintings=tuple(taught))
-    path = small / staged_map_name(stylized.sha256)
-    path.write_text(whole.as_json(), "ascii")
+    write_whole(small / staged_map_name(stylized.sha256), whole.as_json().encode("ascii"))
 
 
 def cells_of(learned: Learned) -> tuple[int, int]:

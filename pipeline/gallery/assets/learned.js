@@ -93,7 +93,7 @@ class LearnedView {
   say(where) {
     const sides = [this.data.columns, this.data.rows];
     part("learned-words").textContent = where
-      ? "Point at the picture, or move with the arrow keys. Half of what a place learned is within the ring."
+      ? "Point at the picture, or press L and the arrow keys. Half of what a place learned is within the ring."
       : "This part learned from paintings of its own.";
     this.sliders.forEach((slider, i) => {
       const percent = Math.round(((this.cell[i] + 0.5) / sides[i]) * 100);

@@ -97,12 +97,13 @@ class Viewer {
     (this.mode === "compare" ? part("split") : this.dialog).focus();
   }
 
-  // The same for the place that is pointed at.
+  // The same for the place that is pointed at: a second time, it ends.
   showLearned() {
     if (!this.has("learned")) return;
-    this.setMode(this.mode === "learned" ? "picture" : "learned");
-    if (this.mode === "learned") this.learned.focus();
-    else this.dialog.focus();
+    const ends = this.mode === "learned" && document.activeElement.matches(".point");
+    this.setMode(ends ? "picture" : "learned");
+    if (ends) this.dialog.focus();
+    else this.learned.focus();
   }
 
   // A timelapse begins by itself, unless its user wants no motion: then a button starts it.
