@@ -223,6 +223,8 @@ def sweep(
             metavar="NAME=V,V",
         ),
     ] = "stroke=0,0.5,1",
+    region: RegionOption = None,
+    mask: MaskOption = None,
     preset: PresetOption = "draft",
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
@@ -245,6 +247,7 @@ def sweep(
         raise UsageError("no painting is named", where="sweep", hint=hint)
     styles = ordering.resolve_style_names([style] if style else [], config)
     order = ordering.build_order(content, styles, "", preset, seed, device, weights, flags.obj)
+    order = ordering.with_regions(order, region or (), mask or (), config)
     order = replace(order, force=force, config=config)
     raise typer.Exit(run_sweep(order, out, axes, plain))
 

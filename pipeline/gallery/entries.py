@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pipeline.config.file_kinds import FILMS
-from pipeline.outbox.thumbnails import SHOWN, before_name, large_name, small_name
+from pipeline.outbox.thumbnails import SHOWN, before_name, large_name, map_name, small_name
 from pipeline.system.redaction import Redactor
 
 KINDS = ("stylized", "enhanced")  # a tuple: a set would raise for an unhashable, untrusted value
@@ -55,6 +55,8 @@ def make_entry(line: Mapping[str, Any], pictures: Path) -> dict[str, Any] | None
     entry["pictures"] = [_picture(output, pictures) for output in outputs]
     stylized = next((output for output in outputs if output["kind"] == "stylized"), outputs[0])
     entry |= _photo(line, stylized, pictures) | _timelapse(line)
+    if learned := _find_copy(pictures, map_name, stylized.get("sha256")):
+        entry["map"] = learned
     if curve := _curve(line.get("curve")):
         entry["curve"] = curve
     return REDACTOR.redact_line(entry)

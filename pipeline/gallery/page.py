@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.system.safe_files import read_bounded
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("entries.js", "wall.js", "zoom.js", "viewer.js", "page.js")
+SCRIPTS = ("entries.js", "wall.js", "zoom.js", "learned.js", "viewer.js", "page.js")
 MARK = b"<!doctype html>\n<!-- pipeline gallery "  # identifies a page that this program wrote
 
 

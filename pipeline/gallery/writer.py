@@ -3,7 +3,8 @@
     outbox/index.html              the page: markup, style and scripts; written once per version
     outbox/.gallery/head.js        how many chunks there are, and how far into runs.jsonl they reach
     outbox/.gallery/chunk-0001.js  100 lines each, in the order of the run log
-    outbox/.gallery/pictures/      small copies of photos and results (see thumbnails.py)
+    outbox/.gallery/pictures/      small copies of photos, paintings and results (thumbnails.py),
+                                   and maps of what a picture learned where (learned_map.py)
 
 A page opened from ``file://`` may load scripts but not fetch data, so the data files are scripts. A
 new result rewrites only the last chunk and the head, each under a temporary name that is then
@@ -12,8 +13,8 @@ the chunks: the newest line of a pair counts, so a line that a crash between chu
 to be written twice does no harm.
 
 Nothing here is the only copy: a missing or damaged gallery is rebuilt from the run log. Only the
-small copies cannot be rebuilt, because this process never decodes untrusted photos; the page then
-shows the results themselves.
+small copies and maps cannot be rebuilt, because this process never decodes untrusted photos; the
+page then shows the results themselves.
 """
 
 import errno
@@ -28,8 +29,16 @@ from typing import Any, Self
 from pipeline.errors import OutputError
 from pipeline.gallery.entries import REDACTOR, make_entry
 from pipeline.gallery.page import MARK, build_page
+from pipeline.outbox.learned_map import MOST_BYTES, LearnedMap
 from pipeline.outbox.names import GALLERY, PAGE, RUN_LOG
-from pipeline.outbox.thumbnails import NAME, large_name, small_name
+from pipeline.outbox.thumbnails import (
+    MAP_NAME,
+    NAME,
+    STAGED_MAP_NAME,
+    large_name,
+    map_name,
+    small_name,
+)
 from pipeline.system.safe_files import disk_errors, opened, read_bounded, write_whole
 
 FOLDER = GALLERY
@@ -83,25 +92,38 @@ class Gallery:
         self._has_written = False
 
     def take_copies(self, staged: Path, replaced: Iterable[str] = ()) -> None:
-        """Move the small copies that a worker staged to the gallery; may be repeated.
+        """Move the small copies and the map that a worker staged to the gallery; may be repeated.
 
         Args:
             staged: The folder that holds them.
             replaced: SHA-256 of the pictures that were replaced: their copies are removed.
         """
         with disk_errors(self.pictures), suppress(FileNotFoundError):
-            copies = [path for path in staged.iterdir() if NAME.fullmatch(path.name)]
+            present = list(staged.iterdir())
             self._create_folders()
-            for path in copies:
-                path.replace(self.pictures / path.name)
+            for path in present:
+                if NAME.fullmatch(path.name):
+                    path.replace(self.pictures / path.name)
+                elif STAGED_MAP_NAME.fullmatch(path.name):
+                    self._take_map(path)
         self.remove_copies(replaced)
 
     def remove_copies(self, removed: Iterable[str]) -> None:
         """Remove the copies of pictures (SHA-256) that are in the outbox no more."""
         with disk_errors(self.pictures):
-            for sha256 in removed:
-                for name in (small_name(sha256), large_name(sha256)):
-                    (self.pictures / name).unlink(missing_ok=True)
+            for name in (name for sha256 in removed for name in _names_of(sha256)):
+                (self.pictures / name).unlink(missing_ok=True)
+
+    def _take_map(self, staged: Path) -> None:
+        """Write the script of a staged map: of its checked numbers, so that no other text can run.
+
+        What is no map is left out; the picture does not need it.
+        """
+        with suppress(ValueError):
+            found = LearnedMap.parse(read_bounded(staged, MOST_BYTES))
+            name = staged.name.removesuffix("on")  # .json -> .js
+            text = f'gallery.map("{name}",{found.as_json()})\n'
+            self._write(self.pictures / name, text.encode("ascii"))
 
     def remove_unused_copies(self, kept: Iterable[str] = ()) -> int:
         """Remove copies that no picture on the page refers to any more; return how many.
@@ -124,13 +146,23 @@ class Gallery:
                 for entry in self._current_entries(self._head.chunks)
                 for name in _copies(entry)
             }
-            named |= {name(sha256) for sha256 in kept for name in (small_name, large_name)}
-            copies = [path for path in self.pictures.iterdir() if NAME.fullmatch(path.name)]
+            named |= {name for sha256 in kept for name in _names_of(sha256)}
+            named |= {name for each in named for name in self._paintings_of(each)}
+            copies = [path for path in self.pictures.iterdir() if _is_copy(path.name)]
             old = [p for p in copies if p.name not in named and p.stat().st_mtime < until]
             for path in old:
                 path.unlink(missing_ok=True)
             return len(old)
         return 0
+
+    def _paintings_of(self, name: str) -> list[str]:
+        """The copies of paintings that a map refers to; none where the file is no map."""
+        if not MAP_NAME.fullmatch(name):
+            return []
+        with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
+            found = read_arguments(self.pictures / name)[1]
+            return [str(each["picture"]) for each in found["paintings"]]
+        return []
 
     def _current_entries(self, chunks: int) -> Iterator[Entry]:
         """The entries on the page: the newest of each pair, or of each photo that had its name."""
@@ -319,10 +351,19 @@ def _to_json(entry: Entry) -> str:
 
 
 def _copies(entry: Entry) -> Iterator[str]:
-    """Names of the small copies that an entry refers to."""
+    """Names of the small copies and of the map that an entry refers to."""
     for picture in entry["pictures"]:
         yield from filter(None, (picture.get("small"), picture.get("view")))
-    yield from filter(None, (entry.get("photo"), entry.get("before")))
+    yield from filter(None, (entry.get("photo"), entry.get("before"), entry.get("map")))
+
+
+def _names_of(sha256: str) -> tuple[str, ...]:
+    """What the gallery has of a result."""
+    return small_name(sha256), large_name(sha256), map_name(sha256)
+
+
+def _is_copy(name: str) -> bool:
+    return bool(NAME.fullmatch(name) or MAP_NAME.fullmatch(name))
 
 
 def _size(path: Path) -> int:

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from pipeline.errors import UsageError
+from pipeline.imaging.decode import Decoded
 from pipeline.imaging.tensors import composite, resize
 
 Pixels = npt.NDArray[Any]
@@ -55,6 +56,37 @@ def from_array(array: Pixels, name: str) -> tuple[Tensor, Tensor | None]:
     if len(values) == 3:
         return values, None
     return composite(values[:3], values[3:]), values[3:]
+
+
+def mask_from_python(mask: PythonImage, name: str) -> Decoded:
+    """A mask as if it had been decoded from a file.
+
+    Args:
+        mask: A Pillow image; an array as for :func:`from_array`, or of booleans; a tensor
+            (H, W), (1, H, W) or (3, H, W) of floats in [0, 1] or booleans.
+        name: Which mask, for errors.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    if isinstance(mask, Image.Image):
+        upright = ImageOps.exif_transpose(mask)
+        mask = np.asarray(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
+    if isinstance(mask, Tensor):
+        mask = mask.detach().cpu().numpy()
+        mask = np.moveaxis(mask, 0, 2) if mask.ndim == 3 else mask
+    if not isinstance(mask, np.ndarray):
+        hint = "a path, a Pillow image or an array"
+        raise UsageError(f"{type(mask).__name__} is not a mask", where=name, hint=hint)
+    planes = mask[..., None] if mask.ndim == 2 else mask
+    if planes.ndim != 3 or planes.shape[2] not in (1, 3, 4) or 0 in planes.shape:
+        hint = "(H, W), (H, W, 3) or (H, W, 4)"
+        raise UsageError(f"an array of shape {mask.shape} is not a mask", where=name, hint=hint)
+    planes = planes.astype(np.float32) if planes.dtype == np.bool_ else _unit_range(planes, name)
+    pixels = np.round(planes * np.float32(255)).astype(np.uint8)
+    rgb = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[..., :3]
+    alpha = pixels[..., 3] if pixels.shape[2] == 4 else None
+    return Decoded(rgb, alpha, b"", b"", b"")
 
 
 def _unit_range(array: Pixels, name: str) -> npt.NDArray[np.float32]:

@@ -58,19 +58,29 @@ def check_mask(
         colors = dominant_colors(decoded)
     else:
         decoder.probe(mask, below[0], sha256)
-    width, height = decoder.measure(mask, below[0])
+    size = decoder.measure(mask, below[0])
     try:
-        wide, high = decoder.measure(photo, below[1])
+        photo_size = decoder.measure(photo, below[1])
     except InputError:  # reported for the photo
         return colors
+    check_proportions(size, photo_size, str(mask))
+    return colors
+
+
+def check_proportions(mask: tuple[int, int], photo: tuple[int, int], where: str) -> None:
+    """Check that a mask has the proportions of its photo: (width, height) of both in px.
+
+    Raises:
+        InputError: It has not; ``where`` is the mask.
+    """
+    (width, height), (wide, high) = mask, photo
     ratio = (width * high) / (height * wide)
     # A pixel more or less is no stretching, whatever the size.
     slack = max(MOST_STRETCHED, 1 / min(width, height), 1 / min(wide, high))
     if abs(ratio - 1) > slack and abs(1 / ratio - 1) > slack:
         what = f"the mask has {width} x {height} px, and its photo {wide} x {high} px"
         hint = "save the mask in the proportions of the photo, upright, and not cropped"
-        raise InputError(what, where=str(mask), hint=hint, code=Reason.SIDECAR_INVALID)
-    return colors
+        raise InputError(what, where=where, hint=hint, code=Reason.SIDECAR_INVALID)
 
 
 def dominant_colors(decoded: "Decoded") -> Colors:

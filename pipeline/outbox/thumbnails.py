@@ -1,4 +1,4 @@
-"""Small copies of photos and results for the gallery: where they are staged, and their names.
+"""Small copies of photos, paintings and results for the gallery: their place, and their names.
 
 The worker, which has decoded the photo anyway, writes them into ``STAGED`` within its staging
 folder; the gallery takes them from there. Their names derive from the SHA-256 of the original, so
@@ -13,11 +13,15 @@ from pipeline.config.file_kinds import BROWSERS_SHOW
 STAGED = "small"
 SMALL = 640  # px, long side on the wall: sharp on a dense screen, about 100 kB
 LARGE = 1600  # px, long side of a photo beside its painting
+PAINTING = 480  # px, long side of a painting beside a picture that learned from it
 
 # Formats that browsers show; for other pictures (TIFF, HEIC) there is a large copy.
 SHOWN = BROWSERS_SHOW
 
-NAME = re.compile(r"[0-9a-f]{20}(-[0-9]{1,5})?\.jpg")
+NAME = re.compile(r"[0-9a-f]{20}(-[0-9]{1,5}|-painting)?\.jpg")
+PAINTING_NAME = re.compile(r"[0-9a-f]{20}-painting\.jpg")
+MAP_NAME = re.compile(r"[0-9a-f]{20}-map\.js")  # see learned_map.py
+STAGED_MAP_NAME = re.compile(r"[0-9a-f]{20}-map\.json")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -34,6 +38,21 @@ def large_name(sha256: str) -> str:
 def before_name(sha256: str, width: int, height: int) -> str:
     """The copy of a photo at most as large as its stylized picture, given in px."""
     return f"{_head(sha256)}-{before_side(width, height)}.jpg"
+
+
+def painting_name(sha256: str) -> str:
+    """The copy of a painting; under a name of its own, since a painting may also be a photo."""
+    return f"{_head(sha256)}-painting.jpg"
+
+
+def map_name(sha256: str) -> str:
+    """The gallery's script with the map of what a stylized picture learned where."""
+    return f"{_head(sha256)}-map.js"
+
+
+def staged_map_name(sha256: str) -> str:
+    """The same map as a worker stages it: data, from which the gallery writes the script."""
+    return f"{_head(sha256)}-map.json"
 
 
 def before_side(width: int, height: int) -> int:

@@ -1,39 +1,31 @@
 """`pipeline.paint`: paints one picture for a Python program, without folders and without torch."""
 
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import ValidationError
 from torch import Tensor
 
-from pipeline.config.base import Options
 from pipeline.config.enhancement import Enhance
-from pipeline.config.manifest import find_image
-from pipeline.config.model import BUILTIN
-from pipeline.config.picture_files import picture_problem
 from pipeline.config.transfer import INIT_WORDS, PRESETS, Transfer, resolve_transfer
-from pipeline.config.validation import describe_error
 from pipeline.enhance import StyleDistance, repaint_options
 from pipeline.enhance import enhance as run_chain
 from pipeline.enhance.style_guard import DEPTH
 from pipeline.errors import UsageError
-from pipeline.imaging.arrays import PillowImage, PythonImage, from_python, to_pillow
-from pipeline.imaging.tensors import load_image, resize
+from pipeline.imaging.arrays import PillowImage, to_pillow
+from pipeline.imaging.tensors import resize
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
 from pipeline.nst.devices import choose_device
 from pipeline.nst.look.strength import stroke_scale
+from pipeline.render.from_python import AnyImage, read_picture, read_regions, validated
 from pipeline.render.guidance import Sources, build_guide
 from pipeline.render.target import DEEPEST, reach_target, style_of
 from pipeline.system.near_names import nearest
 from pipeline.system.paths import is_file
 
-AnyImage = str | os.PathLike[str] | PythonImage
 OnStep = Callable[[Iterate], None]
-OptionsType = TypeVar("OptionsType", bound=Options)
 
 
 def paint(
@@ -43,6 +35,8 @@ def paint(
     preset: str = "balanced",
     enhance: str | Mapping[str, Any] | None = None,
     shares: Sequence[float] | None = None,
+    regions: Mapping[str, Mapping[str, Any]] | None = None,
+    masks: Mapping[str, AnyImage] | None = None,
     seed: int = 0,
     device: str = "auto",
     weights: str = "embedded",
@@ -64,6 +58,12 @@ def paint(
         enhance: Also enhance the picture: ``"natural"``, ``"vivid"``, ``"print"``, or options of
             the enhancement as in config.yaml, such as ``{"denoise": 0.5, "upscale": 2}``.
         shares: The weight of each painting of a list; equal when absent.
+        regions: Parts of the photo that are painted differently, by name, with the keys of
+            ``regions:`` in config.yaml: ``{"sky": {"strength": 0.3, "colors": "content"}}``.
+            ``styles`` is a painting, or a list of them.
+        masks: Where a region is, by its name: a picture in the proportions of the photo, white
+            inside; an array may also be of booleans. ``face`` and ``sky`` are found without one.
+            Under the name ``regions``: a map of several, by their ``color``.
         seed: The same seed gives the same picture on the same device.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         weights: VGG-19's weights: ``embedded``, ``torchvision`` or a path.
@@ -82,18 +82,26 @@ def paint(
     transfer = _transfer(preset, options)
     chain = _enhancement(enhance)
     given = _given(painting, shares)
-    content, alpha = _pixels(photo, "photo")  # (3, H, W), (1, H, W) or None
-    styles = [_pixels(each, "painting")[0] for each in given]
+    content, alpha = read_picture(photo, "photo")  # (3, H, W), (1, H, W) or None
+    styles = [read_picture(each, "painting")[0] for each in given]
+    parts = read_regions(regions, masks, content, len(styles))
     network = _network(weights, transfer.pooling)
-    guide = build_guide(Sources(content, styles), transfer, (), network, choose_device(device))
-    render = partial(stylize, shares=shares, seed=seed, device=device, network=network, guide=guide)
-    trial = partial(render, styles=styles, on_iterate=on_step, init_image=_start_image(transfer))
+    whole, mixture = [*styles, *parts.paintings], shares
+    if parts.paintings:
+        mixture = [*_normalised(shares, styles), *[0.0] * len(parts.paintings)]
+    sources = Sources(content, whole, parts.shares, parts.masks)
+    guide = build_guide(sources, transfer, parts.recipes, network, choose_device(device))
+    render = partial(
+        stylize, shares=mixture, seed=seed, device=device, network=network, guide=guide
+    )
+    trial = partial(render, styles=whole, on_iterate=on_step, init_image=_start_image(transfer))
     distance = partial(_distance, network, content, styles, shares, transfer)
-    style = style_of(distance(DEEPEST), choose_device(device))
-    transfer = _with_target(transfer, content, trial, style)
+    if transfer.target is not None:
+        style = style_of(distance(DEEPEST), choose_device(device))
+        transfer = _with_target(transfer, content, trial, style)
     picture = trial(content, options=transfer)
     if chain is not None:
-        repaint = partial(_repaint, render, content, styles, transfer)
+        repaint = partial(_repaint, render, content, whole, transfer)
         picture = run_chain(picture, chain, content, repaint, distance()).picture
     return to_pillow(picture, alpha)
 
@@ -109,7 +117,7 @@ def _given(
 
 def _start_image(transfer: Transfer) -> Tensor | None:
     """(3, H, W) where ``init`` is a file."""
-    return None if transfer.init in INIT_WORDS else _pixels(transfer.init, "init")[0]
+    return None if transfer.init in INIT_WORDS else read_picture(transfer.init, "init")[0]
 
 
 def _with_target(
@@ -154,7 +162,7 @@ def _transfer(preset: str, options: Mapping[str, Any]) -> Transfer:
     if preset not in PRESETS:
         what = f"there is no preset {preset!r}"
         raise UsageError(what, where="paint", hint=nearest(preset, PRESETS))
-    transfer = resolve_transfer(preset, _validated(Transfer, options))
+    transfer = resolve_transfer(preset, validated(Transfer, options))
     if transfer.init not in INIT_WORDS and not is_file(Path(transfer.init)):
         hint = f"{', '.join(INIT_WORDS)} or the path of a picture"
         raise UsageError(f"no such file: {transfer.init}", where="init", hint=hint)
@@ -164,16 +172,7 @@ def _transfer(preset: str, options: Mapping[str, Any]) -> Transfer:
 def _enhancement(wanted: str | Mapping[str, Any] | None) -> Enhance | None:
     if wanted is None:
         return None
-    return _validated(Enhance, {"preset": wanted} if isinstance(wanted, str) else wanted)
-
-
-def _validated(model: type[OptionsType], options: Mapping[str, Any]) -> OptionsType:
-    try:
-        return model.model_validate(dict(options))
-    except ValidationError as error:
-        lines: dict[tuple[str, ...], int] = {(name,): 0 for name in options}
-        found = describe_error(error, model, "", lines, {"enhance": Enhance})
-        raise UsageError(found["what"], where="paint", hint=found["hint"]) from None
+    return validated(Enhance, {"preset": wanted} if isinstance(wanted, str) else wanted)
 
 
 def _check_shares(shares: Sequence[float] | None, count: int) -> None:
@@ -195,16 +194,3 @@ def _normalised(shares: Sequence[float] | None, styles: Sequence[Tensor]) -> lis
 @lru_cache(maxsize=2)
 def _network(weights: str, pooling: str) -> Vgg19:
     return Vgg19(load_weights(weights), pooling)
-
-
-def _pixels(picture: AnyImage, name: str) -> tuple[Tensor, Tensor | None]:
-    """A picture of any kind as (3, H, W) in [0, 1], and its opacity (1, H, W) if it has one."""
-    if isinstance(picture, str) and picture.startswith(BUILTIN):
-        picture = find_image(picture, name)
-    if isinstance(picture, str | os.PathLike):
-        path = Path(picture)
-        if (problem := picture_problem(path, "a path, or builtin:NAME")) is not None:
-            raise UsageError(problem[0], where=str(picture), hint=problem[1])
-        loaded = load_image(path.resolve())
-        return loaded.rgb, loaded.alpha
-    return from_python(picture, name)

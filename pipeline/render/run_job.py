@@ -35,8 +35,10 @@ from pipeline.jobs.retry_policy import BLAME, Blame
 from pipeline.nst import Vgg19, load_weights, stylize
 from pipeline.nst.cache import Caches, MemoryCache
 from pipeline.nst.devices import choose_device
+from pipeline.nst.guidance.regions import Guide
 from pipeline.nst.look.strength import stroke_scale
 from pipeline.render.guidance import Sources, build_guide
+from pipeline.render.learned_places import stage_learned_map
 from pipeline.render.progress import CheckpointWriter, OnProgress, Reporter
 from pipeline.render.region_masks import load_masks
 from pipeline.render.staging import stage_pictures
@@ -90,13 +92,14 @@ def run_job(
         waiting = time.monotonic()
         with turn:
             began += time.monotonic() - waiting  # waiting is not part of this job's time
-            render = _renderer(job, photo, masks, device, workspace)
+            render, guide = _renderer(job, photo, masks, device, workspace)
             used, found = _with_target(job, photo, render, report, device, workspace)
             picture = _stylize(used, photo, render, report, workspace)
             report.record_last_step()
             report.report_finishing()
             finished, steps = _enhance(used, picture, photo, device, report, render, workspace)
         outputs = stage_pictures(used, photo, picture, finished, workspace)
+        stage_learned_map(job, guide, _style_images(job, workspace), outputs[0], workspace)
         outputs += film.stage(finished, workspace.staging)
         checkpoint.drop()
         seconds = time.monotonic() - began
@@ -152,8 +155,8 @@ Render = Callable[..., Tensor]
 
 def _renderer(
     job: Job, photo: Picture, masks: Mapping[str, Tensor], device: str, workspace: Workspace
-) -> Render:
-    """`stylize` with all that the job's pictures have in common."""
+) -> tuple[Render, Guide]:
+    """`stylize` with all that the job's pictures have in common, and their guide."""
     recipe, profile = job.recipe, job.recipe.output.profile
     network = _load_network(recipe.weights, recipe.weights_sha256, recipe.transfer.pooling, device)
     images = [*recipe.images, *_region_images(job)]
@@ -167,7 +170,8 @@ def _renderer(
             )
             start += len(region.images)
     sources = Sources(photo.rgb, styles, shares, masks)
-    return partial(
+    guide = build_guide(sources, recipe.transfer, recipe.regions, network, device)
+    render = partial(
         stylize,
         styles=styles,
         shares=[each.weight for each in recipe.images] + [0.0] * len(_region_images(job)),
@@ -175,8 +179,9 @@ def _renderer(
         device=device,
         network=network,
         caches=_caches(workspace.checkpoints.parent if workspace.checkpoints else None),
-        guide=build_guide(sources, recipe.transfer, recipe.regions, network, device),
+        guide=guide,
     )
+    return render, guide
 
 
 def _with_target(
@@ -244,7 +249,7 @@ def _style_distance(
     return StyleDistance(
         _load_network(job.recipe.weights, job.recipe.weights_sha256, options.pooling, device),
         photo.rgb,
-        [_load_style(image, workspace.limits, job.recipe.output.profile) for image in images],
+        _style_images(job, workspace),
         [image.weight for image in images],
         stroke_scale(options),
         depth,
@@ -324,6 +329,12 @@ def _decoder(limits: Limits) -> Decoder:
     decoder = Decoder(limits)
     atexit.register(decoder.close)
     return decoder
+
+
+def _style_images(job: Job, workspace: Workspace) -> list[Tensor]:
+    """The paintings of the job's style, (3, h, w) each."""
+    profile = job.recipe.output.profile
+    return [_load_style(image, workspace.limits, profile) for image in job.recipe.images]
 
 
 def _load_style(image: StyleImage, limits: Limits, profile: Profile) -> Tensor:

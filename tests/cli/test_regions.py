@@ -117,6 +117,25 @@ def test_regions_of_the_command_line_are_recorded_and_rendered_again(folder, pip
     assert "mask of region tower tower.png" in ended.err
 
 
+@pytest.mark.slow
+def test_each_picture_of_a_sweep_has_the_regions(folder, pipeline):
+    flags = ["--region", "tower.strength=0", "--mask", "tower=tower.png", *SMALL]
+    axes = ["--rows", "content_weight=0.1", "--columns", "colors=style,content"]
+    command = ["sweep", "inbox/cup.jpg", "builtin:mosaic", "-o", "grid", *axes, *flags]
+    ended = pipeline(*command)
+    assert ended.code == 2
+    assert "--mask tower" in ended.err
+    assert not (folder / "grid").exists()
+    with Image.open(folder / "inbox/cup.jpg") as photo:
+        draw(folder / "tower.png", photo.size)
+    assert pipeline(*command).code == 0
+    pictures = sorted((folder / "grid").glob("cup--*[!d].png"))
+    assert len(pictures) == 2
+    for path in pictures:
+        (tower,) = read_provenance(path).regions
+        assert (tower.name, tower.strength, tower.mask.name) == ("tower", 0.0, "tower.png")
+
+
 def test_json_of_explain_has_the_regions(folder, pipeline):
     text = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(f"{text}\nregions: {{face: {{strength: 0.2}}}}\n")

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from support.gallery_stock import add_film, done_line, draw, hang
+from support.gallery_stock import add_film, add_map, digest, done_line, draw, hang
 from support.gallery_visitor import LIMITS, Visitor, told
 from support.live_program import signalled
 
@@ -22,7 +22,7 @@ from pipeline.gallery.writer import FOLDER, PICTURES
 from pipeline.jobs.job import Progress
 from pipeline.monitoring.live import DOCUMENT_FILE, REQUEST_FILE, LivePublisher, request_live
 from pipeline.monitoring.view import View
-from pipeline.outbox.thumbnails import small_name
+from pipeline.outbox.thumbnails import map_name, painting_name, small_name
 
 # --- what is shown --------------------------------------------------------------------------
 
@@ -50,6 +50,11 @@ def test_pictures_that_the_gallery_names_are_there_whatever_their_names(visitor:
         kind = "image/webp" if output["kind"] == "timelapse" else "image/png"
         assert answer.headers["Content-Type"] == kind
         assert "sandbox" in answer.headers["Content-Security-Policy"]
+    add_map(visitor.outbox, line)
+    script = f"/{FOLDER}/{PICTURES}/{map_name(line['outputs'][0]['sha256'])}"
+    assert visitor.ask(f"{script}?7").headers["Content-Type"].startswith("text/javascript")
+    painting = f"/{FOLDER}/{PICTURES}/{painting_name(digest('starry.jpg'))}"
+    assert visitor.ask(painting).headers["Content-Type"] == "image/jpeg"
     copy = f"/{FOLDER}/{PICTURES}/{small_name(line['outputs'][0]['sha256'])}"
     assert "immutable" in visitor.ask(copy).headers["Cache-Control"]
     assert visitor.ask(f"/{FOLDER}/chunk-0001.js?7").headers["Content-Type"].startswith("text/java")

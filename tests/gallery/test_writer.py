@@ -12,10 +12,13 @@ from support.gallery_stock import (
     CURVE,
     SIZE,
     add_film,
+    add_map,
+    digest,
     done_line,
     draw,
     failed_line,
     hang,
+    learned_map,
     write_log,
 )
 
@@ -23,7 +26,16 @@ from pipeline.errors import OutputError
 from pipeline.gallery.entries import POINTS, make_entry, relative_url
 from pipeline.gallery.page import build_page
 from pipeline.gallery.writer import CHUNK, FOLDER, PICTURES, Gallery
-from pipeline.outbox.thumbnails import NAME, before_name, large_name, small_name
+from pipeline.outbox.learned_map import LearnedMap
+from pipeline.outbox.thumbnails import (
+    NAME,
+    before_name,
+    large_name,
+    map_name,
+    painting_name,
+    small_name,
+    staged_map_name,
+)
 
 NOWHERE = Path("/nowhere")
 
@@ -313,6 +325,72 @@ def test_a_run_that_told_nothing_new_tidies_nothing(tmp_path: Path) -> None:
 
 def test_a_job_without_small_copies_is_no_fault(tmp_path: Path) -> None:
     Gallery(tmp_path).take_copies(tmp_path / "missing")
+
+
+# --- what a picture learned where -------------------------------------------------------------
+
+
+def test_a_staged_map_becomes_a_script_of_the_gallery_and_outlives_a_rebuild(
+    tmp_path: Path,
+) -> None:
+    gallery, line = Gallery(tmp_path), done_line("a.jpg")
+    hang(tmp_path, line)
+    add_map(tmp_path, line)
+    write_log(tmp_path, [line, done_line("b.jpg")])
+    for renew in (gallery.update, gallery.rebuild):
+        renew()
+        with_map, without = listed_entries(tmp_path)
+        assert with_map["map"] == map_name(line["outputs"][0]["sha256"])
+        assert "map" not in without
+    text = (gallery.pictures / with_map["map"]).read_text("ascii")
+    start = f'gallery.map("{with_map["map"]}",'
+    assert text.startswith(start)
+    assert LearnedMap.parse(text.removeprefix(start)[:-2]) == learned_map()
+
+
+def _with(**changes: object) -> dict:
+    return json.loads(learned_map().as_json()) | changes
+
+
+PAINTING = _with()["paintings"][0]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        "alert(1)", "[]", "[" * 9999, _with(columns=25), _with(rows=0), _with(rows=True),
+        _with(form=2), _with(columns="6"), _with(paintings=[PAINTING] * 7), _with(paintings=[3]),
+        _with(paintings=[PAINTING | {"places": [0, 0, 0]}]), _with(paintings=None),
+        _with(paintings=[PAINTING | {"places": [-1] * 72}]),
+        _with(paintings=[PAINTING | {"places": [0.5] * 72}]),
+        _with(paintings=[PAINTING | {"picture": "../../inbox/a.jpg"}]),
+        _with(paintings=[PAINTING | {"picture": 4}]), _with(paintings=[PAINTING | {"name": [1]}]),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_map_runs_nowhere(tmp_path: Path, found: object) -> None:
+    staged = tmp_path / "staged"
+    staged.mkdir()
+    text = found if isinstance(found, str) else json.dumps(found)
+    (staged / staged_map_name("5" * 64)).write_text(text)
+    gallery = Gallery(tmp_path)
+    gallery.take_copies(staged)
+    assert list(gallery.pictures.iterdir()) == []
+
+
+def test_map_and_paintings_go_when_no_picture_needs_them(tmp_path: Path) -> None:
+    gallery, first, second = Gallery(tmp_path), done_line("a.jpg"), done_line("b.jpg")
+    for line, name in ((first, "one.jpg"), (second, "two.jpg")):
+        add_map(tmp_path, line, name)
+    write_log(tmp_path, [first])
+    gallery.update()
+    for path in gallery.pictures.iterdir():
+        os.utime(path, (1e9, 1e9))
+    shas = [line["outputs"][0]["sha256"] for line in (first, second)]
+    assert gallery.remove_unused_copies() == 2
+    left = {path.name for path in gallery.pictures.iterdir()}
+    assert left == {map_name(shas[0]), painting_name(digest("one.jpg"))}
+    gallery.take_copies(tmp_path, {shas[0]})
+    assert {path.name for path in gallery.pictures.iterdir()} == {painting_name(digest("one.jpg"))}
 
 
 # --- one line -------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from support import ROOT
 
 import pipeline
 from pipeline.errors import InputError, PipelineError, UsageError
+from pipeline.render.from_python import read_regions
 
 PHOTO, PAINTING = ROOT / "inbox/coffee.jpg", ROOT / "pipeline/styles/mosaic.jpg"
 SMALL = {"size": 48, "scales": [48], "steps": [3], "depths": [5]}
@@ -87,6 +88,99 @@ def test_the_picture_is_seen_while_it_changes():
     seen = []
     pipeline.paint(PHOTO, PAINTING, on_step=lambda now: seen.append((now.step, now.side)), **SMALL)
     assert seen == [(1, 48), (2, 48), (3, 48)]
+
+
+# --- regions ----------------------------------------------------------------------------------
+
+LEFT = np.zeros((40, 60), bool)
+LEFT[:, :30] = True
+
+
+def halves(picture: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+    found = pixels(picture).astype(int)
+    return found[:, :20], found[:, 28:]
+
+
+def test_a_region_of_strength_0_shows_the_photo_and_the_rest_the_painting():
+    painted = pipeline.paint(
+        PHOTO, PAINTING, regions={"cup": {"strength": 0}}, masks={"cup": LEFT}, **SMALL
+    )
+    with Image.open(PHOTO) as photo:
+        kept, changed = halves(photo.convert("RGB").resize((48, 32)))
+    left, right = halves(painted)
+    assert abs(left - kept).mean() < 4
+    assert abs(right - changed).mean() > 5
+
+
+def test_masks_of_any_kind_and_maps_by_colour_are_the_same_to_it(tmp_path):
+    photo = torch.zeros(3, 80, 120)
+    regions = {"cup": {"strength": 0.2, "color": "#ff0000"}}
+    as_bytes = LEFT.astype(np.uint8) * 255
+    path, transparent = tmp_path / "mask.png", np.full((40, 60, 4), 255, np.uint8)
+    Image.fromarray(as_bytes).save(path)
+    transparent[..., 3] = as_bytes
+    red = np.zeros((40, 60, 3), np.uint8)
+    red[..., 0] = as_bytes
+    tensor = torch.from_numpy(LEFT)[None]
+    kinds = (path, str(path), Image.fromarray(as_bytes), tensor, tensor[0].float(), transparent)
+    for masks in [*({"cup": each} for each in (LEFT, LEFT / 1.0, *kinds)), {"regions": red}]:
+        found = read_regions(regions, masks, photo, 1)
+        assert [each.name for each in found.recipes] == ["cup"]
+        assert found.masks["cup"].equal(torch.from_numpy(LEFT).float()[None])
+
+
+def test_paintings_of_regions_follow_those_of_the_style():
+    photo, painting = torch.zeros(3, 80, 120), torch.zeros(3, 8, 8)
+    regions = {"sky": {"styles": [painting, painting]}, "face": {"styles": painting}}
+    found = read_regions(regions, None, photo, 2)
+    assert len(found.paintings) == 3
+    assert found.shares == {"face": {2: 1.0}, "sky": {3: 0.5, 4: 0.5}}
+    assert all(each.images for each in found.recipes)
+
+
+@pytest.mark.slow
+def test_a_region_learns_from_a_painting_of_its_own():
+    with Image.open(ROOT / "pipeline/styles/woodcut_waves.jpg") as waves:
+        waves.load()
+    wave = halves(pipeline.paint(PHOTO, waves, **SMALL))
+    mosaic = halves(pipeline.paint(PHOTO, PAINTING, **SMALL))
+    regions = {"cup": {"styles": waves}}
+    both = halves(pipeline.paint(PHOTO, PAINTING, regions=regions, masks={"cup": LEFT}, **SMALL))
+
+    def differ(one: np.ndarray, other: np.ndarray) -> float:
+        return float(abs(one.mean((0, 1)) - other.mean((0, 1))).sum())
+
+    assert differ(both[0], wave[0]) < differ(both[0], mosaic[0])
+    assert differ(both[1], mosaic[1]) < differ(both[1], wave[1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"regions": ["sky"]}, "regions: list is no mapping"),
+        ({"regions": {"sky": 0.4}}, "sky: 0.4 is no mapping"),
+        ({"regions": {"skyy": {"strength": 1}}}, "did you mean 'sky'"),
+        ({"regions": {3: {}}}, "3 is no name"),
+        ({"regions": {"sky": {"strenght": 1}}}, "regions sky: unknown key 'strenght'"),
+        ({"regions": {"sky": {"strength": 2}}}, "from 0 to 1"),
+        ({"regions": {"sky": {}}}, "regions sky: has no option (give at least one of styles"),
+        ({"regions": {"sky": {"color": None}}}, "regions sky: has no option"),
+        ({"regions": {"sky": {"styles": "builtin:mosaik"}}}, "did you mean builtin:mosaic"),
+        ({"regions": {"cup": {"strength": 1}}}, "region cup has no mask"),
+        ({"masks": {"cup": LEFT}}, "nothing says what cup is for"),
+        ({"masks": {"face": LEFT[:, :20]}}, "20 x 40 px, and its photo"),
+        ({"masks": {"face": "missing.png"}}, "missing.png: no such image"),
+        ({"masks": {"face": 7}}, "int is not a mask"),
+        ({"masks": {"face": np.zeros((4, 6, 2))}}, "(4, 6, 2)"),
+        ({"masks": {"face": np.full((4, 6), 2.0)}}, "0 to 1"),
+        ({"masks": {"regions": np.full((40, 60), 99, np.uint8)}}, "no region has the colour"),
+    ],
+)  # fmt: skip
+def test_wrong_regions_and_masks_are_named_in_one_sentence(arguments, said):
+    with pytest.raises(PipelineError) as caught:
+        pipeline.paint(PHOTO, PAINTING, **SMALL, **arguments)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ from typing import Any
 
 from PIL import Image
 
-from pipeline.gallery.writer import FOLDER, PICTURES
+from pipeline.gallery.writer import FOLDER, PICTURES, Gallery
+from pipeline.outbox.learned_map import NO_PLACE, LearnedMap, Taught
 from pipeline.outbox.names import RUN_LOG
-from pipeline.outbox.thumbnails import before_name, small_name
+from pipeline.outbox.thumbnails import before_name, painting_name, small_name, staged_map_name
 
 SIZE = (96, 64)
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".webp": "WEBP", ".gif": "GIF", ".html": "PNG"}
@@ -92,6 +93,27 @@ def add_film(outbox: Path, line: dict[str, Any], suffix: str = ".webp") -> None:
         {"kind": "timelapse", "path": path, "sha256": digest(path), "bytes": 5_000,
          "width": SIZE[0], "height": SIZE[1]}
     )  # fmt: skip
+
+
+def learned_map(name: str = "starry.jpg") -> LearnedMap:
+    """A map of 6 x 4 cells: each learned from its own place mirrored; the first from nowhere."""
+    places = [
+        number
+        for row in range(4)
+        for column in range(6)
+        for number in (1000 - 100 * column, 200 * row, 50)
+    ]
+    taught = Taught(name, painting_name(digest(name)), (*NO_PLACE, *places[3:]))
+    return LearnedMap(6, 4, (taught,))
+
+
+def add_map(outbox: Path, line: Mapping[str, Any], name: str = "starry.jpg") -> None:
+    """Give the pictures of a line a map of what they learned where, as a worker stages it."""
+    staged = outbox / ".staging" / "small"
+    draw(staged / painting_name(digest(name)), "orange", (200, 160))
+    path = staged / staged_map_name(line["outputs"][0]["sha256"])
+    path.write_text(learned_map(name).as_json())
+    Gallery(outbox).take_copies(staged)
 
 
 def draw(path: Path, colour: str, size: tuple[int, int] = SIZE) -> None:

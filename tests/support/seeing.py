@@ -108,9 +108,9 @@ MOTION = """
 FOCUS_RING = """
   const part = document.activeElement;
   if (!part || part === document.body) return null;
-  // A switch or choice is drawn by its label; the divider stands for the slider.
-  const divider = part.id === 'split' && root.querySelector('.divider b');
-  const rings = [part, part.closest('label'), divider];
+  // A switch or choice is drawn by its label; a mark on the picture stands for its slider.
+  const mark = part.id === 'split' ? '.divider b' : part.matches('.point') && '.cell';
+  const rings = [part, part.closest('label'), mark && root.querySelector(mark)];
   const ringed = rings.filter(Boolean).some(ring => {
     const style = getComputedStyle(ring);
     return style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2

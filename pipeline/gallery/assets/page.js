@@ -11,13 +11,16 @@ const viewer = new Viewer(part("viewer"), onViewerClosed);
 
 // ---- data -----------------------------------------------------------------------------------
 
-// The data files call these two; they are scripts because file:// knows no fetch.
+// The data files call these; they are scripts because file:// knows no fetch.
 globalThis.gallery = {
   head(head) {
     page.newest = head;
   },
   chunk(number, entries) {
     chunks.set(number, entries.filter((entry) => entry && typeof entry === "object"));
+  },
+  map(name, data) {
+    maps.set(name, data);
   },
 };
 

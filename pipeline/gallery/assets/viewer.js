@@ -9,6 +9,7 @@ class Viewer {
     this.enhanced = true;
     this.stage = new Stage(part("stage"), (label) => (part("zoom-fit").textContent = label));
     this.stage.onSwipe = (step) => this.turn(step);
+    this.learned = new LearnedView(this.stage);
     dialog.addEventListener("close", onClose);
     dialog.addEventListener("close", () => this.play(""));
     // On the whole page: what had the focus may just have been hidden.
@@ -49,7 +50,7 @@ class Viewer {
       input.parentElement.hidden = !this.has(input.value);
       input.checked = input.value === this.mode;
     }
-    part("mode").hidden = !this.has("photo") && !this.has("timelapse");
+    part("mode").hidden = !["photo", "timelapse", "learned"].some((mode) => this.has(mode));
     part("stage").setAttribute("data-picture", this.entry.key);
     describe(this.entry, this.entries.length, number, this.troubles);
     this.setShown();
@@ -67,6 +68,7 @@ class Viewer {
 
   has(mode) {
     if (mode === "timelapse") return Boolean(this.entry.timelapse);
+    if (mode === "learned") return Boolean(this.entry.map);
     return mode === "picture" || Boolean(this.entry.before);
   }
 
@@ -82,6 +84,9 @@ class Viewer {
     part("frame").classList.toggle("comparing", comparing);
     if (!part("before").hidden) setSource(part("before"), COPIES + this.entry.before);
     if (comparing) this.stage.splitAt(this.stage.split);
+    this.stage.setPointing(mode === "learned");
+    if (mode === "learned") this.learned.show(this.entry.map);
+    else this.learned.hide();
     part("before").alt = `The photo ${visible(this.entry.content)}`;
     this.setPlaying(!calm.matches);
   }
@@ -90,6 +95,15 @@ class Viewer {
   compare() {
     this.setMode(this.mode === "compare" ? "picture" : "compare");
     (this.mode === "compare" ? part("split") : this.dialog).focus();
+  }
+
+  // The same for the place that is pointed at: a second time, it ends.
+  showLearned() {
+    if (!this.has("learned")) return;
+    const ends = this.mode === "learned" && document.activeElement.matches(".point");
+    this.setMode(ends ? "picture" : "learned");
+    if (ends) this.dialog.focus();
+    else this.learned.focus();
   }
 
   // A timelapse begins by itself, unless its user wants no motion: then a button starts it.
@@ -155,6 +169,7 @@ class Viewer {
       c: () => this.compare(),
       p: () => this.setMode(this.mode === "photo" ? "picture" : "photo"),
       t: () => this.setMode(this.mode === "timelapse" ? "picture" : "timelapse"),
+      l: () => this.showLearned(),
       e: () => this.entry.pictures.length > 1 && this.setEnhanced(!this.enhanced),
       z: () => this.stage.toggle(),
       "+": () => this.stage.step(1),

@@ -4,7 +4,7 @@ const STOPS = [0.125, 0.25, 0.5, 1, 2, 4, 8]; // device pixels per picture pixel
 
 class Stage {
   constructor(host, onChange) {
-    Object.assign(this, { host, onChange, frame: part("frame"), split: 0.5, comparing: false });
+    Object.assign(this, { host, onChange, frame: part("frame"), split: 0.5, comparing: false, pointing: false });
     this.size = [1, 1];
     this.most = 3; // CSS px per picture px, fitted: a small picture is not enlarged until it blurs
     this.scale = null; // CSS px per picture px; null: fitted
@@ -122,8 +122,21 @@ class Stage {
     else this.zoomTo(to, this.place(event));
   }
 
+  // While pointing, a finger drawn across the picture points and does not turn.
+  setPointing(pointing) {
+    this.pointing = pointing;
+    this.host.classList.toggle("pointing", pointing);
+  }
+
+  pointAt(event) {
+    const box = this.frame.getBoundingClientRect();
+    const shares = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    if (shares.every((share) => share >= 0 && share < 1)) this.onPoint(...shares);
+  }
+
   onDown(event) {
     if (event.button > 0) return;
+    if (this.pointing) this.pointAt(event);
     this.host.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, this.place(event));
     const onDivider = event.target.closest(".divider");
@@ -133,6 +146,7 @@ class Stage {
   }
 
   onMove(event) {
+    if (this.pointing) this.pointAt(event);
     const before = this.pointers.get(event.pointerId);
     if (!before) return;
     const now = this.place(event);
@@ -148,7 +162,7 @@ class Stage {
     this.pointers.delete(event.pointerId);
     const far = event.clientX - this.from;
     const swiped = alone && event.type === "pointerup" && event.pointerType === "touch";
-    if (swiped && this.scale === null && this.dragging === "picture" && Math.abs(far) > 60) {
+    if (swiped && !this.pointing && this.scale === null && this.dragging === "picture" && Math.abs(far) > 60) {
       this.onSwipe(far < 0 ? 1 : -1);
     }
   }

@@ -15,13 +15,14 @@ from typing import Any, BinaryIO
 from pipeline.config.file_kinds import kind_of
 from pipeline.gallery.entries import relative_url
 from pipeline.gallery.writer import FOLDER, PICTURES, chunk_name, read_arguments
-from pipeline.outbox.thumbnails import NAME
+from pipeline.outbox.thumbnails import MAP_NAME, NAME
 from pipeline.system.file_version import Stamp
 from pipeline.system.safe_files import opened, opened_folder
 
 SCRIPT = "text/javascript; charset=utf-8"
 HEAD = f"{FOLDER}/head.js"
 _DATA = re.compile(rf"{re.escape(FOLDER)}/(head|chunk-[0-9]{{4,7}})\.js")
+_MAP = re.compile(rf"{re.escape(FOLDER)}/{PICTURES}/{MAP_NAME.pattern}")
 _COPY = re.compile(rf"{re.escape(FOLDER)}/{PICTURES}/({NAME.pattern})")
 
 
@@ -47,7 +48,7 @@ class OutboxFiles:
 
     def open(self, path: str) -> Opened | None:
         """Open a file of the outbox; None when it does not exist or may not be served."""
-        data, copy = _DATA.fullmatch(path), _COPY.fullmatch(path)
+        data, copy = _DATA.fullmatch(path) or _MAP.fullmatch(path), _COPY.fullmatch(path)
         kind = SCRIPT if data else media_type(path)
         if not kind or not (data or copy or self._is_named(path)):
             return None

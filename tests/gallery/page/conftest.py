@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from support.gallery_stock import add_film, done_line, failed_line, hang, pruned_line, write_log
+from support.gallery_stock import (
+    add_film,
+    add_map,
+    done_line,
+    failed_line,
+    hang,
+    pruned_line,
+    write_log,
+)
 from support.looking import PAIRS, Visit
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -36,12 +44,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def outbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four photos in two styles, one with a timelapse, and what went wrong with others."""
+    """Four photos in two styles, one with timelapse and map, and what went wrong with others."""
     root = tmp_path_factory.mktemp("outbox")
     lines = [done_line(*pair) for pair in PAIRS]
     for line in lines:
         hang(root, line)
     add_film(root, lines[0])
+    add_map(root, lines[0])
     write_log(root, lines)
     write_log(root, [
         failed_line("broken.jpg", "truncated", "the file is cut off or damaged"),

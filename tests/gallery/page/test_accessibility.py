@@ -27,7 +27,7 @@ def choose(name: str) -> Callable[[Page], None]:
 
 
 def open_first(page: Page) -> Locator:
-    """Open the oldest picture, which has a timelapse."""
+    """Open the oldest picture, which has a timelapse and a map."""
     page.get_by_label("Order").select_option("old")
     return open_link(page, page.locator(".tile").first)
 
@@ -58,6 +58,7 @@ VIEWS: dict[str, Callable[[Page], object]] = {
     "compare": compare,
     "photo": show_mode("Photo"),
     "timelapse": show_mode("Timelapse"),
+    "learned": show_mode("Where it learned"),
 }
 every_view = pytest.mark.parametrize("view", VIEWS)
 
