@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from pipeline.imaging.tensors import resize
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
 from pipeline.nst.devices import choose_device
 from pipeline.nst.look.strength import stroke_scale
-from pipeline.render.from_python import AnyImage, read_picture, read_regions, validated
+from pipeline.render.from_python import AnyImage, Regions, read_picture, read_regions, validated
 from pipeline.render.guidance import Sources, build_guide
 from pipeline.render.target import DEEPEST, reach_target, style_of
 from pipeline.system.near_names import nearest
@@ -79,31 +80,54 @@ def paint(
         InputError: A file that is not a picture or is damaged.
         EngineError: The picture cannot be computed on this device.
     """
-    transfer = _transfer(preset, options)
-    chain = _enhancement(enhance)
+    transfer, chain = _transfer(preset, options), _enhancement(enhance)
     given = _given(painting, shares)
     content, alpha = read_picture(photo, "photo")  # (3, H, W), (1, H, W) or None
     styles = [read_picture(each, "painting")[0] for each in given]
     parts = read_regions(regions, masks, content, len(styles))
     network = _network(weights, transfer.pooling)
-    whole, mixture = [*styles, *parts.paintings], shares
-    if parts.paintings:
-        mixture = [*_normalised(shares, styles), *[0.0] * len(parts.paintings)]
-    sources = Sources(content, whole, parts.shares, parts.masks)
-    guide = build_guide(sources, transfer, parts.recipes, network, choose_device(device))
-    render = partial(
-        stylize, shares=mixture, seed=seed, device=device, network=network, guide=guide
-    )
-    trial = partial(render, styles=whole, on_iterate=on_step, init_image=_start_image(transfer))
-    distance = partial(_distance, network, content, styles, shares, transfer)
-    if transfer.target is not None:
-        style = style_of(distance(DEEPEST), choose_device(device))
-        transfer = _with_target(transfer, content, trial, style)
-    picture = trial(content, options=transfer)
-    if chain is not None:
-        repaint = partial(_repaint, render, content, whole, transfer)
-        picture = run_chain(picture, chain, content, repaint, distance()).picture
-    return to_pillow(picture, alpha)
+    work = _Work(content, styles, shares, parts, network, seed, device)
+    return to_pillow(work.paint(transfer, chain, on_step), alpha)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a picture is made of, all of it read."""
+
+    content: Tensor  # (3, H, W)
+    styles: list[Tensor]  # (3, h, w) each
+    shares: Sequence[float] | None
+    parts: Regions
+    network: Vgg19
+    seed: int
+    device: str
+
+    def paint(self, transfer: Transfer, chain: Enhance | None, on_step: OnStep | None) -> Tensor:
+        """The finished picture (3, H', W')."""
+        render = self._renderer(transfer)
+        trial = partial(render, on_iterate=on_step, init_image=_start_image(transfer))
+        distance = partial(_distance, self.network, self.content, self.styles, self.shares)
+        if transfer.target is not None:
+            style = style_of(distance(transfer, DEEPEST), choose_device(self.device))
+            transfer = _with_target(transfer, self.content, trial, style)
+        picture = trial(self.content, options=transfer)
+        if chain is None:
+            return picture
+        repaint = partial(_repaint, render, self.content, transfer)
+        return run_chain(picture, chain, self.content, repaint, distance(transfer)).picture
+
+    def _renderer(self, transfer: Transfer) -> Callable[..., Tensor]:
+        whole, mixture = [*self.styles, *self.parts.paintings], self.shares
+        if self.parts.paintings:  # those of regions alone have no share of the whole picture
+            own = _normalised(self.shares, self.styles)
+            mixture = [*own, *[0.0] * len(self.parts.paintings)]
+        sources = Sources(self.content, whole, self.parts.shares, self.parts.masks)
+        device = choose_device(self.device)
+        guide = build_guide(sources, transfer, self.parts.recipes, self.network, device)
+        return partial(
+            stylize, styles=whole, shares=mixture, seed=self.seed, device=self.device,
+            network=self.network, guide=guide,
+        )  # fmt: skip
 
 
 def _given(
@@ -148,14 +172,13 @@ def _distance(
 def _repaint(
     render: Callable[..., Tensor],
     content: Tensor,
-    styles: list[Tensor],
     transfer: Transfer,
     enlarged: Tensor,
 ) -> Tensor:
     """Paint an enlarged picture (3, H, W) again, so that its new detail is brushwork."""
     size = enlarged.shape[1], enlarged.shape[2]
     options = repaint_options(transfer, max(size))
-    return render(resize(content, size), styles, options, init_image=enlarged)
+    return render(resize(content, size), options=options, init_image=enlarged)
 
 
 def _transfer(preset: str, options: Mapping[str, Any]) -> Transfer:
