@@ -113,6 +113,15 @@ def test_shares_of_a_blend_add_up_to_one(tmp_path: Path) -> None:
     assert [(p.name, round(w, 3)) for p, w in images] == [("a.jpg", 0.667), ("mosaic.jpg", 0.333)]
 
 
+def test_weights_of_a_painting_that_is_named_twice_add_up(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    text = 'styles: {both: {images: {a.jpg: 1, ./a.jpg: 2, "builtin:mosaic": 1}}}\n'
+    assert list(load_config(written(tmp_path, text)).styles["both"].sources.values()) == [
+        0.75,
+        0.25,
+    ]
+
+
 def test_the_first_rule_that_fits_decides(tmp_path: Path) -> None:
     path = written(
         tmp_path,

@@ -102,3 +102,23 @@ def test_the_run_log_has_regions_in_the_form_of_the_config():
     options["styles"]["mosaic"]["images"] = {"a.jpg": 1.0}
     options["styles"]["mosaic"]["regions"].pop("subject")  # two regions of one colour
     Config.model_validate(json.loads(json.dumps(options)))
+
+
+def test_the_run_log_loses_no_painting_and_no_share():
+    """Neither of two files with one name, nor of one file under two, nor of regions alike."""
+    images = [("/art/2023/art/water.png", 0.25), ("/art/2024/art/water.png", 0.25)]
+    images += [("/art/p.png", 0.125), ("/art/p.png", 0.375)]
+    blend = tuple(StyleImage(Path(path), share, "d" * 64) for path, share in images)
+    names = ["sky", *(f"left_{'x' * 57}_{number}" for number in (1, 2))]
+    paintings = [f"/own/{number}.png" for number in range(3)]
+    regions = [
+        Region(name, (StyleImage(Path(file), 1.0, "e" * 64),), mask=Path("/m.png"))
+        for name, file in zip(names, paintings, strict=True)
+    ]
+    job = replace(make_job(style="region sky"), recipe=replace(recipe(*regions), images=blend))
+    options = run_log_line(JobResult(job, "done"), "run", "now")["options"]
+    style = options["styles"]["region sky"]
+    assert style["images"] == {"2023/art/water.png": 0.25, "2024/art/water.png": 0.25, "p.png": 0.5}
+    named = [options["styles"][style["regions"][name]["styles"][0]]["images"] for name in names]
+    assert named == [{f"{number}.png": 1.0} for number in range(3)]
+    Config.model_validate(json.loads(json.dumps(options)))
