@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from support.stock import make_job, make_recipe
 
+from pipeline.config.enhancement import Enhance
+from pipeline.config.manifest import starter_styles
 from pipeline.config.model import Config
+from pipeline.config.transfer import Transfer
 from pipeline.jobs.job import JobResult
 from pipeline.jobs.provenance import parse, record
 from pipeline.jobs.recipe import Recipe, Region, StyleImage
@@ -75,6 +78,25 @@ def test_a_cluster_node_gets_the_files_of_regions_and_paints_the_same_job():
         Path("/node") / ("a" * 64),
     )
     assert face == FACE
+
+
+def test_a_picture_of_a_cluster_node_names_its_files_as_they_are_called_at_home():
+    home = Path("/home/ada")
+    whole = replace(
+        recipe(SKY, FACE),
+        images=(STARRY, StyleImage(starter_styles()["mosaic"], 0.0, "f" * 64)),
+        transfer=Transfer(init=str(home / "start.png")),
+        init_sha256="1" * 64,
+        weights=str(home / "vgg.pth"),
+        weights_sha256="2" * 64,
+        enhance=Enhance(upscale=2, upscale_by="model", upscale_model=home / "grow.pth"),
+        upscale_sha256="3" * 64,
+    )
+    job = replace(make_job(), recipe=whole)
+    there = with_local_paths(job, lambda sha: Path("/node") / sha)
+    assert record(there, "stylized") == record(job, "stylized")
+    for name in ("starry.jpg", "builtin:mosaic", "start.png", "vgg.pth", "grow.pth", "sky.png"):
+        assert name in record(there, "stylized")
 
 
 def test_the_record_in_a_picture_rebuilds_the_regions():
