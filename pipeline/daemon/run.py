@@ -260,21 +260,24 @@ class Loop:
             self.stamp = loaded.stamp
             fixed = changed_at_start(self.loaded.config, loaded.config)
             if fixed:
-                self.dashboard.line(
-                    f"config not reloaded: {join_words(fixed)} change only at the next start"
-                )
+                words = f"{join_words(fixed)} change only at the next start"
+                self._refuse_reload(words)
                 return
         except PipelineError as error:
             self.reload_at = now + RELOAD_SECONDS
-            words = f"config not reloaded: {error}"
-            if words != self.refused:
-                self.refused = words
-                self.dashboard.line(words)
-                note("reload_refused", why=str(error))
+            self._refuse_reload(str(error))
             return
         self.loaded, self.refused = loaded, ""
         self.service.configure(loaded.config, loaded.manifest)
         self.dashboard.line("config reloaded")
+
+    def _refuse_reload(self, why: str) -> None:
+        """Say once why a changed config is not applied; `status` shows the newest reason."""
+        words = f"config not reloaded: {why}"
+        if words != self.refused:
+            self.refused = words
+            self.dashboard.line(words)
+            note("reload_refused", why=why)
 
 
 # --- the jobs database ----------------------------------------------------------------------
