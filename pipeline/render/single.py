@@ -23,7 +23,7 @@ from pipeline.config.model import WEIGHTS_WORDS
 from pipeline.config.output import SUFFIXES, OutputFormat, format_of
 from pipeline.config.regions.options import MAP_NAME, RegionOptions, unknown_colors
 from pipeline.config.sections import Limits, Timelapse
-from pipeline.config.transfer import INIT_WORDS, Transfer
+from pipeline.config.transfer import INIT_WORDS, NOTHING_MEASURED, Transfer
 from pipeline.errors import EngineError, InputError, JobError, UsageError
 from pipeline.imaging.masks import check_mask
 from pipeline.imaging.metadata import xmp_packet
@@ -347,7 +347,11 @@ def build_cell_orders(
         names[fold_name(name)] += 1
         times = names[fold_name(name)]
         mark = f"~{times}" if times > 1 else ""
-        transfer = order.transfer.overlay(Transfer.model_validate(values))
+        try:
+            transfer = order.transfer.overlay(Transfer.model_validate(values))
+        except ValidationError:  # each value is valid, but not all of them together
+            where = f"--rows, --columns: {_format_caption(values)}"
+            raise UsageError(NOTHING_MEASURED, where=where) from None
         path = folder / (
             fit_name(name + mark, ".enhanced.png").removesuffix(".enhanced.png") + ".png"
         )

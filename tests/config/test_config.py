@@ -268,3 +268,18 @@ def test_no_key_is_a_copy_of_another_sections() -> None:
                 place = f"{name}.{key}"
                 assert text not in seen, f"{place} has the description of {seen[text]}"
                 seen[text] = place
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("transfer: {content_weight: 0, style_weight: 0}\n", ["transfer", "both 0"]),
+        ("transfer: {content_weight: 0}\n", ["styles.none.transfer", "both 0"]),
+        ("transfer: {style_layers: {relu1_1: 0}}\n", ["transfer", "style_layers: all weights"]),
+    ],
+)
+def test_options_with_which_nothing_is_measured_are_refused_by_name(tmp_path, text, words) -> None:
+    """In one place, or in several together."""
+    styles = 'styles: {none: {image: "builtin:mosaic", transfer: {style_weight: 0}}}\n'
+    said = complaint(tmp_path, styles + text)
+    assert all(word in said for word in words), said
