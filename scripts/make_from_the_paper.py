@@ -19,7 +19,7 @@ import pipeline
 from pipeline.config.transfer import Transfer, resolve_transfer
 from pipeline.imaging.arrays import from_python, to_pillow
 from pipeline.imaging.tensors import add_caption
-from pipeline.render.single import build_contact_sheet
+from pipeline.render.contact_sheet import build_contact_sheet
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/from-the-paper.md"

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from pipeline.config.model import BUILTIN, WEIGHTS_WORDS, Config, MatchRule
 from pipeline.config.paintings.folder import style_name
 from pipeline.config.patterns import matches
 from pipeline.config.picture_files import picture_problem
 from pipeline.config.regions.options import RegionOptions, check_colors, merge_regions
-from pipeline.config.transfer import INIT_WORDS, Transfer
+from pipeline.config.transfer import INIT_WORDS, NOTHING_MEASURED, Transfer
 from pipeline.errors import ConfigError
 from pipeline.system.near_names import nearest_name, nearest_path
 from pipeline.system.paths import why_no_file
@@ -88,9 +90,14 @@ def load_manifest(
             (find_image(source, f"{config_path}: styles.{name}", there=there), weight)
             for source, weight in entry.sources.items()
         )
-        transfer = config.transfer_of(name)
+        key = f"{config_path}: styles.{name}.transfer"
+        try:
+            transfer = config.transfer_of(name)
+        except ValidationError:  # each of its sources is valid, but not all of them together
+            hint = "count the weights of the general transfer: too"
+            raise ConfigError(NOTHING_MEASURED, where=key, hint=hint) from None
         if complete:
-            _check_init(transfer, f"{config_path}: styles.{name}.transfer.init")
+            _check_init(transfer, f"{key}.init")
         regions = merge_regions(config.regions, entry.regions)
         _check_map(regions, f"{config_path}: styles.{name}.regions")
         side_file = listed[name].side_files.get(name) if name in listed else None

@@ -122,7 +122,13 @@ class StyleEntry(Options):
         if not isinstance(value, dict) or not isinstance(images, dict):
             return value
         base = (info.context or {}).get("base") or Path.cwd()
-        return value | {"images": {_source(key, base): w for key, w in images.items()}}
+        shares: dict[Any, Any] = {}
+        for source, weight in ((_source(key, base), weight) for key, weight in images.items()):
+            # a.jpg and ./a.jpg are one file: weights add up. What is no number is refused later.
+            known, both = shares.get(source), (shares.get(source), weight)
+            add = known is not None and all(isinstance(each, int | float) for each in both)
+            shares[source] = known + weight if add else weight
+        return value | {"images": shares}
 
     @property
     def sources(self) -> dict[str, float]:

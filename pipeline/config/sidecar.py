@@ -20,7 +20,7 @@ from pipeline.config.model import Config
 from pipeline.config.regions.mask_files import MAP
 from pipeline.config.regions.options import AUTOMATIC, Regions, merge_regions
 from pipeline.config.sections import Limits
-from pipeline.config.transfer import Transfer
+from pipeline.config.transfer import NOTHING_MEASURED, Transfer
 from pipeline.config.validation import describe_error
 from pipeline.config.yaml_file import parse_yaml
 from pipeline.errors import ConfigError, InputError, Reason
@@ -104,7 +104,7 @@ def merge_side_files(
     Raises:
         InputError: ``sidecar_invalid``, with the file and the line.
     """
-    together, sizing = None, content
+    together, sizing, weighing = None, content, ""
     for name in side_files_of(content):
         if name in found:
             path, version = found[name]
@@ -113,8 +113,11 @@ def merge_side_files(
                 raise side.with_traceback(None)
             if name == content + SUFFIX:
                 _check_masks(side, name, content, masks)
-            together = side if together is None else together.overlay_side(side)
+            together = side if together is None else _overlay(together, side, name)
             sizing = name if _sets_size(side) else sizing
+            weighing = name if _sets_weights(side) else weighing
+    if together is not None and weighing:
+        _check_weights(together, weighing, content, manifest)
     if together is not None and _sets_size(together):
         _check_size(together, sizing, content, manifest, config)
     return together
@@ -129,6 +132,37 @@ def _check_masks(side: Side, name: str, content: str, masks: Collection[str]) ->
         what = f"regions.{region}: there is no mask {photo}.mask.{region}.png beside the photo"
         hint = f"put it there, or choose one of {', '.join(AUTOMATIC)}"
         raise InputError(what, where=name, hint=hint, code=Reason.SIDECAR_INVALID)
+
+
+def _overlay(outer: Side, inner: Side, name: str) -> Side:
+    """Two side files, each valid by itself, merged; ``name`` is the inner one."""
+    try:
+        return outer.overlay_side(inner)
+    except ValidationError:
+        raise _nothing_measured(name) from None
+
+
+def _sets_weights(side: Side) -> bool:
+    return not side.transfer.chosen().keys().isdisjoint(("content_weight", "style_weight"))
+
+
+def _check_weights(side: Side, name: str, content: str, manifest: Manifest) -> None:
+    """Check that the options of each style and of the side files together leave something to do.
+
+    ``name`` is the side file to blame.
+    """
+    for style in side.styles or [style.name for style in manifest.styles_for(content)]:
+        try:
+            manifest.styles[style].transfer.overlay(side.transfer)
+        except ValidationError:
+            raise _nothing_measured(f"{name}, in style {style}") from None
+
+
+def _nothing_measured(where: str) -> InputError:
+    hint = "correct or remove the side file"
+    return InputError(
+        f"transfer: {NOTHING_MEASURED}", where=where, hint=hint, code=Reason.SIDECAR_INVALID
+    )
 
 
 def _sets_size(side: Side) -> bool:

@@ -22,13 +22,14 @@ The value that counts is that of the last of these layers which sets it:
 of them are merged by `Options.overlay`, and by nothing else.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
     ValidationInfo,
+    model_validator,
 )
 
 from pipeline.config.base import FromList, Options, Strength, absolute
@@ -64,6 +65,9 @@ TargetName = Literal["structure", "style"]
 Target = Annotated[dict[TargetName, Strength], Field(min_length=1, max_length=1)]
 
 Depths = Annotated[tuple[Annotated[int, Field(ge=1, le=5)], ...], Field(min_length=1), FromList]
+
+
+NOTHING_MEASURED = "content_weight and style_weight are both 0; give one of them more than 0"
 
 
 class Transfer(Options):
@@ -216,6 +220,16 @@ class Transfer(Options):
         description="The pooling of VGG-19. max: as it was trained. l2: the root mean square, "
         "for calmer lines, slightly weaker faces and a third more memory. average: the mean.",
     )
+
+    @model_validator(mode="after")
+    def _check_something_is_measured(self) -> Self:
+        """Without photo and painting there is nothing to paint: a mistake in every source."""
+        for key in ("content_layers", "style_layers"):
+            if not any(getattr(self, key).values()):
+                raise ValueError(f"{key}: all weights are 0; give at least one layer more than 0")
+        if not self.content_weight and not self.style_weight:
+            raise ValueError(NOTHING_MEASURED)
+        return self
 
 
 # What each preset lays over the defaults above; a user's own options lie over the preset.

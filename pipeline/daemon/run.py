@@ -192,7 +192,6 @@ class Loop:
         self.record, self.observers = record, observers
         self.stamp = loaded.stamp
         self.refused, self.reload_at = "", float("inf")  # why a changed config is not applied
-        self.waits_for_start = ""  # the same, where a start applies it
         self.paintings = PaintingFolders(loaded.config)
         self.live = LivePublisher(loaded.config.state)
 
@@ -267,20 +266,13 @@ class Loop:
             self.stamp = loaded.stamp
             fixed = changed_at_start(self.loaded.config, loaded.config)
             if fixed:
-                words = f"config not reloaded: {join_words(fixed)} change only at the next start"
-                if words != self.waits_for_start:
-                    self.dashboard.line(words)
-                self.waits_for_start = words
+                self._refuse_reload(f"{join_words(fixed)} change only at the next start")
                 return
         except PipelineError as error:
             self.reload_at = now + RELOAD_SECONDS
-            words = f"config not reloaded: {error}"
-            if words != self.refused:
-                self.refused = words
-                self.dashboard.line(words)
-                note("reload_refused", why=str(error))
+            self._refuse_reload(str(error))
             return
-        before, self.loaded, self.refused, self.waits_for_start = self.loaded, loaded, "", ""
+        before, self.loaded, self.refused = self.loaded, loaded, ""
         self.service.configure(loaded.config, loaded.manifest)
         self.paintings.follow(loaded.config)
         self.dashboard.line(f"config reloaded{report_change(before.manifest, loaded.manifest)}")
@@ -291,6 +283,14 @@ class Loop:
             self.dashboard.line(words)
             note("paintings", logging.WARNING, what=words)
         self.paintings.findings.clear()
+
+    def _refuse_reload(self, why: str) -> None:
+        """Say once why a changed config is not applied; `status` shows the newest reason."""
+        words = f"config not reloaded: {why}"
+        if words != self.refused:
+            self.refused = words
+            self.dashboard.line(words)
+            note("reload_refused", why=why)
 
 
 # --- the jobs database ----------------------------------------------------------------------

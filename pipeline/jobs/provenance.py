@@ -18,7 +18,7 @@ from pipeline.config.output import OutputFormat
 from pipeline.config.sections import Limits
 from pipeline.config.transfer import ColorWord, Transfer
 from pipeline.jobs.job import Job, Kind, Workspace
-from pipeline.jobs.recipe import ENGINE_VERSION, Recipe, Region, StyleImage, source_of
+from pipeline.jobs.recipe import ENGINE_VERSION, Recipe, Region, StyleImage
 from pipeline.system.redaction import strip_folders
 from pipeline.system.text import encodable
 
@@ -127,29 +127,40 @@ class Provenance(Options):
             init_sha256=self.init_sha256,
             upscale_sha256=self.upscale_sha256,
             output=OutputFormat.model_validate(self.output),
+            names=self._names_of_files(),
             regions=tuple(
                 _region_at(region, *files)
                 for region, files in zip(self.regions, regions, strict=True)
             ),
         )
 
+    def _names_of_files(self) -> dict[str, str]:
+        """What it calls the files of options: a picture made again says the same."""
+        enhance = self.enhance if isinstance(self.enhance, dict) else {}
+        found = {
+            "init": self.transfer.get("init") if self.init_sha256 else None,
+            "weights": self.weights if self.weights_sha256 else None,
+            "upscale_model": enhance.get("upscale_model") if self.upscale_sha256 else None,
+        }
+        return {key: name for key, name in found.items() if isinstance(name, str)}
+
 
 def _images_at(paths: Iterable[Path], paintings: Iterable[Painting]) -> tuple[StyleImage, ...]:
     pairs = zip(paths, paintings, strict=True)
-    return tuple(StyleImage(path, each.weight, each.sha256) for path, each in pairs)
+    return tuple(StyleImage(path, each.weight, each.sha256, each.name) for path, each in pairs)
 
 
 def _region_at(made: RegionRecord, paintings: tuple[Path, ...], mask: Path | None) -> Region:
-    sha256 = made.mask.sha256 if made.mask else ""
+    name, sha256 = (made.mask.name, made.mask.sha256) if made.mask else ("", "")
     images = _images_at(paintings, made.paintings)
-    return Region(made.name, images, made.strength, made.colors, mask, sha256, made.color)
+    return Region(made.name, images, made.strength, made.colors, mask, sha256, made.color, name)
 
 
 def record(
     job: Job, kind: Kind, torch_version: str = "", workspace: Workspace | None = None
 ) -> str:
     """The record of a picture of a job, as ASCII JSON; "" where it would be too long to hold."""
-    recipe = job.recipe
+    recipe, names = job.recipe, job.recipe.recorded_names
     found = {
         "program": SOFTWARE,
         "engine": ENGINE_VERSION,
@@ -158,10 +169,10 @@ def record(
         "photo": {"name": encodable(PurePosixPath(job.content).name), "sha256": job.sha256},
         "style": job.style,
         "paintings": _record_images(recipe.images),
-        "transfer": _encodable_parts(strip_folders(recipe.transfer.model_dump(mode="json"))),
-        "enhance": _encodable_parts(strip_folders(recipe.enhance.model_dump(mode="json"))),
+        "transfer": _record_options(recipe.transfer, names),
+        "enhance": _record_options(recipe.enhance, names),
         "output": recipe.output.model_dump(mode="json", exclude_defaults=True),
-        "weights": _encodable_parts(strip_folders(recipe.weights)),
+        "weights": names.get("weights", recipe.weights),
         "weights_sha256": "" if recipe.weights_sha256 == recipe.weights else recipe.weights_sha256,
         "init_sha256": recipe.init_sha256,
         "upscale_sha256": recipe.upscale_sha256,
@@ -179,15 +190,23 @@ def record(
     return text if len(text) <= MAX_BYTES else ""
 
 
+def _record_options(options: Options, names: Mapping[str, str]) -> dict[str, Any]:
+    """Options; files that they name by the recorded names, and without folders in any case."""
+    found = options.model_dump(mode="json")
+    found |= {key: name for key, name in names.items() if key in found}
+    recorded: dict[str, Any] = _encodable_parts(strip_folders(found))
+    return recorded
+
+
 def _record_images(images: Iterable[StyleImage]) -> list[dict[str, Any]]:
     return [
-        {"name": _name_of(image.path), "sha256": image.sha256, "weight": image.weight}
+        {"name": image.recorded_name, "sha256": image.sha256, "weight": image.weight}
         for image in images
     ]
 
 
 def _record_region(region: Region) -> dict[str, Any]:
-    mask = region.mask and {"name": encodable(region.mask.name), "sha256": region.mask_sha256}
+    mask = region.mask and {"name": region.recorded_mask, "sha256": region.mask_sha256}
     found = {
         "name": region.name,
         "paintings": _record_images(region.images) or None,
@@ -227,11 +246,6 @@ def names_this_program(found: Mapping[str, Any]) -> bool:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not valid JSON")
-
-
-def _name_of(path: Path) -> str:
-    source = source_of(path)
-    return encodable(source if source != str(path) else path.name)
 
 
 def _encodable_parts(value: Any) -> Any:

@@ -26,6 +26,7 @@ from pipeline.errors import ConfigError
 from pipeline.system.file_version import Stamp
 from pipeline.system.paths import real_path
 from pipeline.system.safe_files import MOST_VERIFIED, digest_of, opened
+from pipeline.system.text import encodable
 
 # Raised when the same options would give visibly different pixels: pairs are then rendered again.
 ENGINE_VERSION = 13
@@ -38,6 +39,13 @@ class StyleImage:
     path: Path
     weight: float
     sha256: str
+    name: str = field(default="", compare=False)  # in records; "": that of the path
+
+    @property
+    def recorded_name(self) -> str:
+        """What a record calls it, wherever the file lies now: ``builtin:NAME``, or a file name."""
+        source = source_of(self.path)
+        return self.name or encodable(source if source != str(self.path) else self.path.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,7 @@ class Region:
         mask_sha256: Of that file.
         color: ``#rrggbb`` of the region in that file, which is then a map of several regions; None:
             the file shows this region alone, in white.
+        mask_name: What a record calls that file; "": by the name of its path.
     """
 
     name: str
@@ -62,6 +71,12 @@ class Region:
     mask: Path | None = None
     mask_sha256: str = ""
     color: str | None = None
+    mask_name: str = field(default="", compare=False)
+
+    @property
+    def recorded_mask(self) -> str:
+        """What a record calls the mask, wherever the file lies now; "" without one."""
+        return self.mask_name or (encodable(self.mask.name) if self.mask else "")
 
     @property
     def files(self) -> list[tuple[Path, str]]:
@@ -100,6 +115,8 @@ class Recipe:
     upscale_sha256: str = ""  # of the learned model, where one enlarges
     output: OutputFormat = PLAIN_OUTPUT
     regions: tuple[Region, ...] = ()  # sorted by name
+    # What records call the files of `init`, `weights` and `upscale_model`, where not by their path.
+    names: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     # Computed once: a plan of ten thousand photos needs it as often.
     _digest: str = field(default="", init=False, repr=False, compare=False)
@@ -111,6 +128,16 @@ class Recipe:
         if not self._digest:
             object.__setattr__(self, "_digest", self._compute())
         return self._digest
+
+    @property
+    def recorded_names(self) -> dict[str, str]:
+        """What a record calls the files of options, by option, wherever these files lie now."""
+        found = {"init": self.transfer.init} if self.init_sha256 else {}
+        if self.weights not in WEIGHTS_WORDS:
+            found["weights"] = self.weights
+        if self.upscale_sha256 and self.enhance.upscale_model is not None:
+            found["upscale_model"] = str(self.enhance.upscale_model)
+        return {key: encodable(Path(path).name) for key, path in found.items()} | dict(self.names)
 
     @property
     def draft(self) -> "Recipe | None":

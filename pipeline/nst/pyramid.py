@@ -101,7 +101,7 @@ def without_deep_content(options: Transfer) -> Transfer:
     """The options without content layers deeper than the style's, unless all would go."""
     deepest = deepest_block(options.style_layers)
     kept = _layers_down_to(options.content_layers, deepest)
-    if not kept or len(kept) == len(options.content_layers):
+    if not kept or len(kept) == sum(map(bool, options.content_layers.values())):
         return options
     share = sum(kept.values()) / sum(options.content_layers.values())
     weight = options.content_weight * share * ALONE  # of each layer left
@@ -109,7 +109,8 @@ def without_deep_content(options: Transfer) -> Transfer:
 
 
 def _layers_down_to(layers: dict[str, float], depth: int) -> dict[str, float]:
-    return {name: weight for name, weight in layers.items() if int(name[4]) <= depth}
+    """Those that count: a layer of weight 0 measures nothing, so it stands in for none."""
+    return {name: weight for name, weight in layers.items() if weight and int(name[4]) <= depth}
 
 
 def deepest_block(layers: Iterable[str]) -> int:

@@ -6,6 +6,7 @@ pair may have; `PairRows.assign_name` in `pipeline.ledger.pair_rows` takes the f
 the pair gets its first picture. The ledger stores it, so names given by an earlier version stay.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -19,6 +20,7 @@ from pipeline.system.file_names import (
 )
 
 STAGING = ".staging"
+STAGED_FOLDER = re.compile(r"[0-9a-f]{12}\.[0-9]+")  # as `staging_name` gives
 RUN_LOG = "runs.jsonl"
 GALLERY = ".gallery"
 PAGE = "index.html"

@@ -18,7 +18,13 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.errors import OutputError, Reason
 from pipeline.jobs.job import Job, Kind, Output
-from pipeline.outbox.names import STAGING, add_number, inbox_to_outbox_folders, staging_name
+from pipeline.outbox.names import (
+    STAGED_FOLDER,
+    STAGING,
+    add_number,
+    inbox_to_outbox_folders,
+    staging_name,
+)
 from pipeline.system.copying import copy_to_part, part_name, remove_part
 from pipeline.system.file_version import Stamp, remove_file_with
 from pipeline.system.safe_files import (
@@ -154,6 +160,8 @@ class Outbox:
     def sweep(self, keep: Collection[str] = ()) -> int:
         """Clear ``.staging`` at the start and at a clean end, except for the folders in ``keep``.
 
+        What has another name than the program gives is the user's, and stays.
+
         Args:
             keep: Names (:func:`staging_name`) of attempts that are not published yet.
 
@@ -161,7 +169,8 @@ class Outbox:
             How many folders of crashed runs were removed.
         """
         with disk_errors(self._staging):
-            orphans = [path for path in _list_entries(self._staging) if path.name not in keep]
+            entries = [path for path in _list_entries(self._staging) if path.name not in keep]
+            orphans = [path for path in entries if STAGED_FOLDER.fullmatch(path.name)]
             for path in orphans:
                 _remove_tree(path)
             if _is_folder(self._staging) and not _list_entries(self._staging):

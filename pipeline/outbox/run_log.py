@@ -16,6 +16,7 @@ from pipeline.system.safe_files import disk_errors, open_regular
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT
 # After a crash, only the last block of lines may be unconfirmed; only this much is searched.
 MAX_SEARCHED = 16 << 20
+STYLE_NAME = 64  # characters that the name of a style may have
 
 
 class RunLog:
@@ -129,13 +130,15 @@ def _options(job: Job) -> dict[str, object]:
         "images": _images(recipe.images),
         "transfer": recipe.transfer.model_dump(mode="json", exclude_none=True),
     }
+    own = _name_styles(job)
     styles: dict[str, object] = {
-        _style_of(region): {"images": _images(region.images)}
+        own[region.name]: {"images": _images(region.images)}
         for region in recipe.regions
         if region.images
     }
     match = {"match": [{"inbox": "**", "styles": [job.style]}]} if styles else {}
-    if regions := {region.name: _region(region) for region in recipe.regions if _region(region)}:
+    regions = {region.name: _region(region, own.get(region.name)) for region in recipe.regions}
+    if regions := {name: options for name, options in regions.items() if options}:
         style["regions"] = regions
     everywhere = {
         "enhance": recipe.enhance.model_dump(mode="json"),
@@ -149,18 +152,35 @@ def _options(job: Job) -> dict[str, object]:
 
 
 def _images(images: Iterable[StyleImage]) -> dict[str, float]:
-    return {source_of(image.path): image.weight for image in images}
+    """The share of each painting; a blend may name one file twice, as a link and itself."""
+    shares: dict[str, float] = {}
+    for image in images:
+        source = source_of(image.path)
+        shares[source] = shares.get(source, 0.0) + image.weight
+    return shares
 
 
-def _style_of(region: Region) -> str:
-    """The name of the style that stands for the paintings of a region."""
-    return f"region {region.name[:50]}"
+def _name_styles(job: Job) -> dict[str, str]:
+    """By region with paintings of its own, the name of the style that stands for them.
+
+    No two are equal, and none is the name of the job's style.
+    """
+    names: dict[str, str] = {}
+    for region in job.recipe.regions:
+        if region.images:
+            title, number = f"region {region.name}", 2
+            name = title[:STYLE_NAME]
+            while name in (job.style, *names.values()):
+                name = f"{title[: STYLE_NAME - 4]} {number}"
+                number += 1
+            names[region.name] = name
+    return names
 
 
-def _region(region: Region) -> dict[str, object]:
+def _region(region: Region, style: str | None) -> dict[str, object]:
     """The options of a region; a mask lies beside the photo, and is none of them."""
     found = {
-        "styles": [_style_of(region)] if region.images else None,
+        "styles": [style] if style else None,
         "strength": region.strength,
         "colors": region.colors,
         "color": region.color,

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from pipeline.config.enhancement import Enhance
-from pipeline.config.transfer import PRESETS, Transfer
+from pipeline.config.transfer import NOTHING_MEASURED, PRESETS, Transfer
 from pipeline.errors import UsageError
 from pipeline.imaging.tensors import load_image
 from pipeline.jobs.job import MARKS, JobResult
@@ -39,7 +41,10 @@ def transfer_axis(name: str, values: Sequence[Any]) -> Axis:
 
     def change(order: Order, value: Any) -> Order:
         wanted = Transfer.model_validate({name: value})
-        return replace(order, transfer=order.transfer.overlay(wanted))
+        try:
+            return replace(order, transfer=order.transfer.overlay(wanted))
+        except ValidationError:  # each value is valid, but not all of them together
+            raise UsageError(NOTHING_MEASURED, where=f"{name}={value}") from None
 
     return Axis(name, values, change)
 

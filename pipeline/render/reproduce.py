@@ -3,11 +3,11 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from pydantic import ValidationError
 
-from pipeline.config.file_kinds import is_photo_name
+from pipeline.config.file_kinds import PHOTOS, is_photo_name
 from pipeline.config.manifest import starter_styles
 from pipeline.config.model import BUILTIN, WEIGHTS_WORDS, Config
 from pipeline.config.sections import Limits
@@ -103,7 +103,7 @@ def _find_region(
 
 
 class _FileSearch:
-    """Finds files by their SHA-256: first those with the right name, then all pictures."""
+    """Finds files by their SHA-256: first those with the right name, then all of their kind."""
 
     def __init__(self, file: Path, config: Config | None, sources: Sequence[Path]) -> None:
         self.missing: list[str] = []
@@ -117,7 +117,8 @@ class _FileSearch:
         """Find a file; when it is missing, note it and return its name."""
         name = part.name.removeprefix(BUILTIN)
         hit = self._find_matching(part.sha256, lambda path: name in (path.name, path.stem))
-        hit = hit or self._find_matching(part.sha256, lambda path: is_photo_name(path.name))
+        suffix = PurePath(name).suffix.lower()
+        hit = hit or self._find_matching(part.sha256, lambda path: _is_like(path, suffix))
         if hit is None:
             self.missing.append(f"{role} {part.name} (SHA-256 {part.sha256})")
         return hit or Path(part.name)
@@ -127,6 +128,11 @@ class _FileSearch:
             if likely(path) and _has_sha256(path, sha256):
                 return real_path(path)
         return None
+
+
+def _is_like(path: Path, suffix: str) -> bool:
+    """Whether a file may be one of this suffix: a picture for a picture, else of the suffix."""
+    return path.suffix.lower() == suffix or (suffix in PHOTOS and is_photo_name(path.name))
 
 
 def _list_config_files(config: Config) -> Iterator[Path]:

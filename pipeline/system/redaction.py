@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.system.paths import real_path
@@ -12,6 +12,7 @@ from pipeline.system.paths import real_path
 _FOLDERS = re.compile(r"(?<![\w:/.~-])/(?:[^/\s:;,'\"`()]+/)*(?=[^\s/])")
 
 DEEPEST = 50  # levels of data
+MOST_FOLDERS = 64  # before a name: a path of an untrusted file may have thousands
 _INSIDE, _ITSELF = r"(?<![\w.~-]){}/", r"(?<![\w.~-]){}(?![\w/-])"  # a path below a root, a root
 
 
@@ -30,11 +31,30 @@ def strip_folders(value: Any, depth: int = DEEPEST) -> Any:
 
 
 def _names(keys: Iterable[Any]) -> dict[Any, Any]:
-    """Each key's name; with its folder's name before it where two have the same."""
+    """Each key's name, after as many of its folders as tell it from the others: no two are equal.
+
+    A value must never be lost because its key became that of another.
+    """
     short = {key: strip_folders(key) for key in keys}
-    names = Counter(short.values())
-    alike = {key for key in short if names[short[key]] > 1 and key != short[key]}
-    return short | {key: f"{Path(key).parent.name}/{short[key]}" for key in alike}
+    for count in range(2, MOST_FOLDERS):
+        alike = _list_alike(short)
+        if not alike:
+            return short
+        short |= {key: "/".join(PurePosixPath(key).parts[1:][-count:]) for key in alike}
+    taken = set(short.values())
+    for key in _list_alike(short):
+        number = 2
+        while (name := f"{short[key]} ({number})") in taken:
+            number += 1
+        short[key] = name
+        taken.add(name)
+    return short
+
+
+def _list_alike(short: Mapping[Any, Any]) -> list[Any]:
+    """The paths whose short names others have, too."""
+    counted = Counter(short.values())
+    return [key for key, name in short.items() if counted[name] > 1 and str(key)[:1] == "/"]
 
 
 class Redactor:

@@ -113,6 +113,15 @@ def test_shares_of_a_blend_add_up_to_one(tmp_path: Path) -> None:
     assert [(p.name, round(w, 3)) for p, w in images] == [("a.jpg", 0.667), ("mosaic.jpg", 0.333)]
 
 
+def test_weights_of_a_painting_that_is_named_twice_add_up(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    text = 'styles: {both: {images: {a.jpg: 1, ./a.jpg: 2, "builtin:mosaic": 1}}}\n'
+    assert list(load_config(written(tmp_path, text)).styles["both"].sources.values()) == [
+        0.75,
+        0.25,
+    ]
+
+
 def test_the_first_rule_that_fits_decides(tmp_path: Path) -> None:
     path = written(
         tmp_path,
@@ -259,3 +268,18 @@ def test_no_key_is_a_copy_of_another_sections() -> None:
                 place = f"{name}.{key}"
                 assert text not in seen, f"{place} has the description of {seen[text]}"
                 seen[text] = place
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("transfer: {content_weight: 0, style_weight: 0}\n", ["transfer", "both 0"]),
+        ("transfer: {content_weight: 0}\n", ["styles.none.transfer", "both 0"]),
+        ("transfer: {style_layers: {relu1_1: 0}}\n", ["transfer", "style_layers: all weights"]),
+    ],
+)
+def test_options_with_which_nothing_is_measured_are_refused_by_name(tmp_path, text, words) -> None:
+    """In one place, or in several together."""
+    styles = 'styles: {none: {image: "builtin:mosaic", transfer: {style_weight: 0}}}\n'
+    said = complaint(tmp_path, styles + text)
+    assert all(word in said for word in words), said

@@ -71,3 +71,18 @@ def test_a_wrong_side_file_fails_its_photo_with_its_line_until_it_is_mended(stud
     studio.until_idle()
     assert studio.states()["a.png"] == "done"
     assert [r.content for r in studio.ledger.files.refusals() if r.status == "failed"] == []
+
+
+def test_side_files_that_together_leave_nothing_to_paint_fail_their_photo_alone(studio):
+    """Each is valid by itself: that of the folder, that of the photo, and the style."""
+    for seed, name in enumerate(("a.png", "sub/b.png", "sub/c.png")):
+        studio.put(name, seed)
+    (studio.inbox / "sub/_folder.yaml").write_text("transfer: {style_weight: 0}\n")
+    (studio.inbox / "sub/b.png.yaml").write_text("transfer: {content_weight: 0}\n")
+    studio.until_idle()
+    assert sorted(job.content for job in studio.executor.begun) == ["a.png", "sub/c.png"]
+    (error,) = [line["error"] for line in read_log(studio.outbox) if line["error"]]
+    assert error["code"] == "sidecar_invalid"
+    assert (
+        "sub/b.png.yaml: transfer: content_weight and style_weight are both 0" in error["message"]
+    )

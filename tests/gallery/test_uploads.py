@@ -187,3 +187,12 @@ def test_what_a_killed_server_left_is_swept(tmp_path: Path) -> None:
     (tmp_path / "a.part").touch()
     uploads.remove_partial_uploads(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.part"]
+
+
+def test_only_the_servers_own_unfinished_uploads_are_removed(tmp_path: Path) -> None:
+    own = f".upload-{'0f' * 8}.part"
+    theirs = [".upload-mine.part", f".upload-{'0f' * 9}.part", f".upload-{'0F' * 8}.part"]
+    for name in (own, *theirs):
+        (tmp_path / name).touch()
+    uploads.remove_partial_uploads(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(theirs)

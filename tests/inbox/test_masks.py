@@ -62,9 +62,17 @@ def test_a_changed_mask_is_a_change_of_the_inbox(root, inbox):
     assert inbox.scan(2.0, later()).changed
 
 
-def test_an_upload_may_not_be_the_mask_of_another_photo():
-    with pytest.raises(InputError, match="is the mask of region sky of"):
-        clean_name("cat.jpg.mask.sky.png")
+@pytest.mark.parametrize("end", ["", ".", "~", " ", ". .~"])
+@pytest.mark.parametrize(
+    "name", ["cat.jpg.mask.sky", "cat.jpg.regions", f"{'c' * 108}.jpg.regions"]
+)
+def test_an_upload_may_not_be_the_mask_of_another_photo(name, end):
+    """Nor once its name is cleaned, or cut to its length."""
+    with pytest.raises(InputError, match="is the ma"):
+        clean_name(f"{name}{end}.png")
+    if len(name.encode()) == 120:
+        with pytest.raises(InputError, match="is the ma"):
+            clean_name(f"{name}-and-more.png")
 
 
 # --- examining ------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from pipeline.imaging.tensors import load_image
 from pipeline.jobs.job import Job, Workspace
 from pipeline.jobs.provenance import Provenance, parse, record
 from pipeline.jobs.recipe import StyleImage, digest
+from pipeline.render.reproduce import rebuild_job
 from pipeline.render.run_job import run_job
 
 pytestmark = pytest.mark.slow
@@ -203,6 +204,44 @@ def test_a_picture_is_rendered_again_byte_for_byte(folder: Path, pipeline) -> No
         assert first.alpha.equal(second.alpha)
         assert picture.read_bytes() == (folder / f"{kind}.webp").read_bytes()
     assert not list(folder.glob(".pipeline-*"))
+
+
+def test_a_picture_made_again_is_the_same_whatever_its_files_are_called_now(
+    folder: Path, pipeline
+) -> None:
+    """A painting (a copy of a starter style), the start image, a mask."""
+    shutil.copy(folder / "inbox" / "cup.png", folder / "start.png")
+    Image.new("L", (64, 48), 255).save(folder / "sky.png")
+    words = ["--init", "start.png", "--mask", "sky=sky.png", "--region", "sky.strength=0.5"]
+    named = ["stylize", "inbox/cup.png", "sea.jpg", "-o", "one.png", *SMALL]
+    code, _, err = pipeline(*named, *words)
+    assert code == 0, err
+    for name in ("sea.jpg", "start.png", "sky.png"):
+        shutil.move(folder / name, folder / f"other-{name}")
+    code, _, err = pipeline("explain", "one.png", "--again", "two.png", "--sources", ".")
+    assert code == 0, err
+    assert (folder / "two.png").read_bytes() == (folder / "one.png").read_bytes()
+
+
+def test_weights_and_models_are_found_by_their_contents_and_recorded_by_their_first_names(
+    folder: Path,
+) -> None:
+    for name in ("vgg.pth", "grow.safetensors"):
+        (folder / name).write_text(name)
+    model = folder / "grow.safetensors"
+    grown = Enhance(upscale=2, upscale_by="model", upscale_model=model)
+    kept = {"enhance": grown, "upscale_sha256": digest(model), "weights": str(folder / "vgg.pth")}
+    photo = folder / "inbox" / "cup.png"
+    first = replace(job(**kept, weights_sha256=digest(folder / "vgg.pth")), sha256=digest(photo))
+    first = replace(first, recipe=replace(first.recipe, images=first.recipe.images[:1]))
+    said = record(first, "enhanced")
+    for name in ("vgg.pth", "grow.safetensors"):
+        shutil.move(folder / name, folder / f"other-{name}")
+    made = parse(said)
+    assert made is not None
+    again = rebuild_job(made, folder / "one.png", None, [folder])
+    assert again.recipe.weights.endswith("other-vgg.pth")
+    assert record(again, "enhanced") == said
 
 
 def test_what_the_recipe_does_not_ask_for_is_recorded_and_used_again(

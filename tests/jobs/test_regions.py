@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from support.stock import make_job, make_recipe
 
+from pipeline.config.enhancement import Enhance
+from pipeline.config.manifest import starter_styles
 from pipeline.config.model import Config
+from pipeline.config.transfer import Transfer
 from pipeline.jobs.job import JobResult
 from pipeline.jobs.provenance import parse, record
 from pipeline.jobs.recipe import Recipe, Region, StyleImage
@@ -77,6 +80,25 @@ def test_a_cluster_node_gets_the_files_of_regions_and_paints_the_same_job():
     assert face == FACE
 
 
+def test_a_picture_of_a_cluster_node_names_its_files_as_they_are_called_at_home():
+    home = Path("/home/ada")
+    whole = replace(
+        recipe(SKY, FACE),
+        images=(STARRY, StyleImage(starter_styles()["mosaic"], 0.0, "f" * 64)),
+        transfer=Transfer(init=str(home / "start.png")),
+        init_sha256="1" * 64,
+        weights=str(home / "vgg.pth"),
+        weights_sha256="2" * 64,
+        enhance=Enhance(upscale=2, upscale_by="model", upscale_model=home / "grow.pth"),
+        upscale_sha256="3" * 64,
+    )
+    job = replace(make_job(), recipe=whole)
+    there = with_local_paths(job, lambda sha: Path("/node") / sha)
+    assert record(there, "stylized") == record(job, "stylized")
+    for name in ("starry.jpg", "builtin:mosaic", "start.png", "vgg.pth", "grow.pth", "sky.png"):
+        assert name in record(there, "stylized")
+
+
 def test_the_record_in_a_picture_rebuilds_the_regions():
     wanted = replace(make_job(), recipe=recipe(SKY, FACE))
     text = record(wanted, "stylized")
@@ -101,4 +123,24 @@ def test_the_run_log_has_regions_in_the_form_of_the_config():
     assert options["match"] == [{"inbox": "**", "styles": ["mosaic"]}]
     options["styles"]["mosaic"]["images"] = {"a.jpg": 1.0}
     options["styles"]["mosaic"]["regions"].pop("subject")  # two regions of one colour
+    Config.model_validate(json.loads(json.dumps(options)))
+
+
+def test_the_run_log_loses_no_painting_and_no_share():
+    """Neither of two files with one name, nor of one file under two, nor of regions alike."""
+    images = [("/art/2023/art/water.png", 0.25), ("/art/2024/art/water.png", 0.25)]
+    images += [("/art/p.png", 0.125), ("/art/p.png", 0.375)]
+    blend = tuple(StyleImage(Path(path), share, "d" * 64) for path, share in images)
+    names = ["sky", *(f"left_{'x' * 57}_{number}" for number in (1, 2))]
+    paintings = [f"/own/{number}.png" for number in range(3)]
+    regions = [
+        Region(name, (StyleImage(Path(file), 1.0, "e" * 64),), mask=Path("/m.png"))
+        for name, file in zip(names, paintings, strict=True)
+    ]
+    job = replace(make_job(style="region sky"), recipe=replace(recipe(*regions), images=blend))
+    options = run_log_line(JobResult(job, "done"), "run", "now")["options"]
+    style = options["styles"]["region sky"]
+    assert style["images"] == {"2023/art/water.png": 0.25, "2024/art/water.png": 0.25, "p.png": 0.5}
+    named = [options["styles"][style["regions"][name]["styles"][0]]["images"] for name in names]
+    assert named == [{f"{number}.png": 1.0} for number in range(3)]
     Config.model_validate(json.loads(json.dumps(options)))

@@ -379,3 +379,15 @@ def test_a_file_that_takes_the_name_of_an_earlier_picture_while_pictures_are_rea
             break
         assert (outbox.root / picture).read_text() == "a person's picture", (number, made)
     assert number > 5
+
+
+def test_only_staging_folders_of_the_program_are_removed(tmp_path):
+    outbox = Outbox(tmp_path)
+    outbox.prepare()
+    staging = tmp_path / ".staging"
+    for name in ("0123456789ab.3", "thesis", "0123456789ab.3.bak", "0123456789AB.3"):
+        (staging / name).mkdir(parents=True)
+    (staging / "notes.txt").touch()
+    assert outbox.sweep() == 1
+    kept = sorted(path.name for path in staging.iterdir())
+    assert kept == ["0123456789AB.3", "0123456789ab.3.bak", "notes.txt", "thesis"]

@@ -211,6 +211,18 @@ def test_a_wrong_edit_is_reported_once_and_taken_up_by_itself_when_it_is_right(m
     assert studio.states() == {"a.png": "done"}
 
 
+def test_status_shows_the_newest_reason_why_an_edit_is_not_applied(make) -> None:
+    loop = WatchLoop(make())
+    good = loop.path.read_text()
+    loop.edit(good + "preset: nonee\n")
+    assert "nonee" in loop.loop.refused
+    assert "outbox change only at the next start" in loop.edit(good + "outbox: other\n")
+    assert "nonee" not in loop.loop.refused
+    assert "outbox change only at the next start" in loop.loop.refused
+    loop.edit(good)
+    assert loop.loop.refused == ""
+
+
 def test_no_edit_of_the_config_ends_the_daemon(make) -> None:
     """Each nasty value in each place of the config, reloaded while photos come in."""
     studio = make()

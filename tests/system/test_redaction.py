@@ -61,6 +61,24 @@ def test_options_keep_names_and_tell_two_of_one_name_apart():
     }
 
 
+@given(
+    st.dictionaries(
+        st.builds(lambda parts: "/" + "/".join(parts), st.lists(PART, min_size=1, max_size=4))
+        | st.sampled_from(["a/b", "b", "builtin:mosaic", "/a/b", "/x/a/b", "/" + "d/" * 99 + "b"]),
+        st.integers(),
+    )
+)
+def test_no_entry_is_lost_because_two_files_have_the_same_name(shares):
+    found = strip_folders(shares)
+    assert sorted(found.values()) == sorted(shares.values())
+    assert not any(name.startswith("/") and name.strip("/") for name in found)
+
+
+def test_files_get_as_many_folders_as_tell_them_apart():
+    shares = {"/me/2023/art/sea.jpg": 1, "/me/2024/art/sea.jpg": 2, "/me/art/sky.jpg": 3}
+    assert strip_folders(shares) == {"2023/art/sea.jpg": 1, "2024/art/sea.jpg": 2, "sky.jpg": 3}
+
+
 def test_data_too_deep_to_be_ours_stop_nothing():
     deep: list = []
     for _ in range(5000):

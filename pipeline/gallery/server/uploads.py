@@ -6,6 +6,7 @@ without nameless files, it gets a hidden name that the scanner ignores.
 """
 
 import os
+import re
 import secrets
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ BLOCK = 1 << 16
 LONGEST_STEM = 120  # bytes; leaves room for the style's name in the outbox
 MAX_NUMBER = 10_000  # tried for a name that is taken
 HIDDEN, PART = ".upload-", ".part"
+_OWN = re.compile(re.escape(HIDDEN) + "[0-9a-f]{16}" + re.escape(PART))  # others are the user's
 
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 _WRITE = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -72,20 +74,23 @@ def clean_name(name: str) -> str:
             raise InputError(f"is {kind.what}", where=plain, hint=kind.hint)
         hint = f"accepted: {PHOTOS_LISTED}"
         raise InputError("the name is not that of a picture", where=plain, hint=hint)
-    if (mask := mask_name(path.name)) is not None:
-        what = f"is {mask.words}"
-        raise InputError(what, where=plain, hint="put it beside the photo in the inbox folder")
-    stem = path.stem.strip(" .~") or "photo"
+    stem = path.stem.strip(" .~")
     while len(stem.encode()) > LONGEST_STEM:
         stem = stem[:-1]
-    return stem + path.suffix
+    clean = (stem.rstrip(" .~") or "photo") + path.suffix
+    # Asked of the name that the file gets: what was removed or cut may have hidden a mask's name.
+    if (mask := mask_name(clean)) is not None:
+        what = f"is {mask.words}"
+        raise InputError(what, where=plain, hint="put it beside the photo in the inbox folder")
+    return clean
 
 
 def remove_partial_uploads(inbox: Path) -> None:
     """Remove unfinished files that a killed server left behind."""
     with suppress(OSError):
         for path in inbox.glob(f"{HIDDEN}*{PART}"):
-            path.unlink(missing_ok=True)
+            if _OWN.fullmatch(path.name) and not path.is_symlink() and path.is_file():
+                path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -184,7 +184,10 @@ def files_by_sha256(job: Job) -> dict[str, Path]:
 
 
 def with_local_paths(job: Job, at: Callable[[str], Path]) -> Job:
-    """The same job, with the same id and other paths of its files."""
+    """The same job, with the same id and other paths of its files.
+
+    Pictures record the names that the files have at home: here, each is named by its SHA-256.
+    """
     recipe = job.recipe
     images = _images_at(recipe.images, at)
     regions = tuple(_region_at(region, at) for region in recipe.regions)
@@ -203,17 +206,21 @@ def with_local_paths(job: Job, at: Callable[[str], Path]) -> Job:
         weights=weights,
         enhance=enhance,
         regions=regions,
+        names=recipe.recorded_names,
     )
     return replace(job, path=at(job.sha256), recipe=there)
 
 
 def _images_at(images: Iterable[StyleImage], at: Callable[[str], Path]) -> tuple[StyleImage, ...]:
-    return tuple(StyleImage(at(image.sha256), image.weight, image.sha256) for image in images)
+    return tuple(
+        replace(image, path=at(image.sha256), name=image.recorded_name) for image in images
+    )
 
 
 def _region_at(region: Region, at: Callable[[str], Path]) -> Region:
     mask = None if region.mask is None else at(region.mask_sha256)
-    return replace(region, images=_images_at(region.images, at), mask=mask)
+    images = _images_at(region.images, at)
+    return replace(region, images=images, mask=mask, mask_name=region.recorded_mask)
 
 
 def _prepare_engine(
