@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pipeline.config.loading import Loaded, load
 from pipeline.config.model import Config, changed_at_start
-from pipeline.daemon.instance import InstanceRecord, instance_lock, outbox_lock
+from pipeline.daemon.instance import InstanceRecord, OutboxLock, instance_lock, outbox_lock
 from pipeline.daemon.observers import Observers
 from pipeline.daemon.planned_pauses import PlannedPauses
 from pipeline.daemon.run_statistics import describe_results, describe_summary
@@ -70,7 +70,7 @@ def run(
     with (
         stop_requests() as stop,  # around all the others: their ends must not be cut short
         instance_lock(config.state, command) as record,
-        outbox_lock(config.outbox),
+        outbox_lock(config.outbox) as lock,
         Observers(config, record, command) as observers,
         _ledger(config, stop, record) as ledger,
         _executor(config) as executor,
@@ -92,7 +92,7 @@ def run(
             planned_pauses=planned_pauses,
             on_run=report if as_json else lambda event: print_run_event(event, dashboard),
         )
-        loop = Loop(service, loaded, stop, dashboard, record, observers)
+        loop = Loop(service, loaded, stop, dashboard, record, observers, lock)
         with _closing(service):
             _run_loop(loop, keep_going)
         summary = _report_end(service, view, stop, dashboard, keep_going)
@@ -184,7 +184,9 @@ class Loop:
         dashboard: Dashboard,
         record: InstanceRecord,
         observers: Observers,
+        lock: OutboxLock | None = None,
     ) -> None:
+        self.lock = lock
         self.service, self.loaded, self.stop, self.dashboard = service, loaded, stop, dashboard
         self.record, self.observers = record, observers
         self.stamp = loaded.stamp
@@ -215,6 +217,8 @@ class Loop:
         self._wind_down()
 
     def _tick(self) -> None:
+        if self.lock is not None:
+            self.lock.follow()  # before anything is published
         self.service.tick(time.monotonic(), time.time(), TICK_SECONDS)
         paused, closed = self.service.fault_pause, self.service.planned_pause
         self.record.update(
