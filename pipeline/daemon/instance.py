@@ -78,8 +78,47 @@ def instance_lock(state: Path, command: str) -> Iterator[InstanceRecord]:
                 record.unlink(missing_ok=True)
 
 
+class OutboxLock:
+    """The lock of a running instance on its outbox; it is on the folder, not on the name."""
+
+    def __init__(self, outbox: Path) -> None:
+        self._outbox = outbox
+        self._held = ExitStack()
+        self._identity: tuple[int, int] | None = None  # device and inode of the locked folder
+
+    def follow(self) -> None:
+        """Lock the folder that has the name of the outbox now, unless it is the locked one.
+
+        Pictures go to whatever folder has this name: a folder that was renamed and made again, or
+        a disk that was mounted, would be open to a second studio. An outbox that cannot be opened
+        is for the service to report; what was locked stays locked until another folder is.
+
+        Raises:
+            LockedError: An instance with another state folder has locked it.
+        """
+        with suppress(OSError), ExitStack() as opened:
+            found = self._outbox.stat()
+            if (found.st_dev, found.st_ino) == self._identity:
+                return
+            folder = opened.enter_context(opened_folder(self._outbox))
+            try:
+                _lock_folder(folder)
+            except BlockingIOError:
+                hint = "set another outbox here, or stop that one"
+                what = "the outbox is in use by another studio, with a state folder of its own"
+                raise LockedError(what, where=f"outbox: {self._outbox}", hint=hint) from None
+            found = os.fstat(folder)
+            self._identity = found.st_dev, found.st_ino
+            self._held.close()
+            self._held = opened.pop_all()
+
+    def release(self) -> None:
+        """Release the lock."""
+        self._held.close()
+
+
 @contextmanager
-def outbox_lock(outbox: Path) -> Iterator[None]:
+def outbox_lock(outbox: Path) -> Iterator[OutboxLock]:
     """Lock the outbox within this context: each start and end removes unfinished work of others.
 
     The lock belongs to the process and is gone with it, so a new state folder takes an outbox over.
@@ -89,17 +128,14 @@ def outbox_lock(outbox: Path) -> Iterator[None]:
     Raises:
         LockedError: An instance with another state folder has locked it.
     """
-    with ExitStack() as opened:
-        with suppress(OSError):
-            outbox.mkdir(parents=True, exist_ok=True)
-            folder = opened.enter_context(opened_folder(outbox))
-            try:
-                _lock_folder(folder)
-            except BlockingIOError:
-                hint = "set another outbox here, or stop that one"
-                what = "the outbox is in use by another studio, with a state folder of its own"
-                raise LockedError(what, where=f"outbox: {outbox}", hint=hint) from None
-        yield
+    lock = OutboxLock(outbox)
+    with suppress(OSError):
+        outbox.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.follow()
+        yield lock
+    finally:
+        lock.release()
 
 
 def _lock(state: Path, record: Path, locks: ExitStack) -> None:

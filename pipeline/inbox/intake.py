@@ -32,7 +32,8 @@ from pathlib import Path
 
 from pipeline.config.manifest import Manifest
 from pipeline.config.model import Config
-from pipeline.config.sidecar import Side, merge_side_files
+from pipeline.config.regions.mask_files import mask_name
+from pipeline.config.sidecar import Side, merge_side_files, side_files_of
 from pipeline.errors import Failure, InputError, Reason
 from pipeline.inbox.examiner import PASSING, Examination
 from pipeline.inbox.masks import NONE, MaskBook, check_map
@@ -71,6 +72,8 @@ class Intake:
         self.files: dict[str, Found] = {}  # those that have settled
         self.sides: dict[str, tuple[Path, str]] = {}
         self.masks = MaskBook()
+        self._unusable: dict[str, str] = {}  # side files and masks, and why
+        self._masked: dict[str, list[str]] = {}  # by photo: those of its masks
         self._digests: dict[tuple[str, str], str] = {}  # by (content, version)
         self._failed: dict[tuple[str, str], Failure] = {}
         self._refused: set[str] = set()  # photos refused for a reason that may end
@@ -90,6 +93,10 @@ class Intake:
         self.files = {found.content: found for found in scan.settled}
         self.sides = {name: (side.path, str(side.stamp)) for name, side in scan.sides.items()}
         self.masks.update(scan.masks.values())
+        self._unusable, self._masked = dict(scan.unusable), {}
+        for name in scan.unusable:
+            if (mask := mask_name(name)) is not None:
+                self._masked.setdefault(mask.photo, []).append(name)
         self._read_ledger()
         if scan.changed:
             # A file that comes back is examined like a new one.
@@ -188,6 +195,8 @@ class Intake:
             _Pending: A mask is not examined yet.
         """
         content, side = found.content, None
+        if self._unusable:
+            self._check_usable(content)
         masks = self.masks.of_photo(found)
         if masks is None:
             raise _Pending
@@ -200,6 +209,18 @@ class Intake:
         if masks.map is not None:
             check_map(masks.map, recipes, side, self.manifest)
         return recipes
+
+    def _check_usable(self, content: str) -> None:
+        """Check that each side file and mask of a photo is a file that can be read.
+
+        Raises:
+            InputError: One is a link, a folder or the like: painted without it, the photo would
+                not be what was asked for.
+        """
+        for name in (*side_files_of(content), *self._masked.get(content, ())):
+            if why := self._unusable.get(name):
+                hint = "put a copy of the file there, or remove it"
+                raise InputError(why, where=name, hint=hint, code=Reason.SIDECAR_INVALID)
 
     def _read_ledger(self) -> None:
         """Read what the ledger knows, again when another process (`retry`) has written to it."""

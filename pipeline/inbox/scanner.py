@@ -52,6 +52,8 @@ class Scan:
     hidden: tuple[str, ...] = ()  # what could not be read: nothing is known of it and all below it
     left: tuple[str, ...] = ()  # photos that a crash left under a private name
     masks: Mapping[str, Found] = field(default_factory=dict)  # mask files, as `sides`
+    # Side files and masks that cannot be read, and why: no photo is painted without its own.
+    unusable: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> set[str]:
@@ -178,11 +180,13 @@ class Inbox:
             found = [file for file in found if file.content not in waiting]
         still = tuple(found)
         hidden, left = tuple(self._tree.hidden), tuple(self._tree.left)
+        unusable = {name: "cannot be read now" for name in hidden if _is_beside(name)}
+        unusable |= {file.content: file.failure.message for file in refused if _is_missed(file)}
         now = (still, refused, tuple(sides.values()), tuple(masks.values()), hidden)
         changed, self._last = now != self._last, now
         why = {content: wait.why for content, wait in waiting.items()}
         due = min((wait.due for wait in waiting.values()), default=None)
-        return Scan(still, why, refused, sides, due, changed, hidden, left, masks)
+        return Scan(still, why, refused, sides, due, changed, hidden, left, masks, unusable)
 
     def _observe(self, content: str, status: os.stat_result, now: float) -> _Observation:
         """The observation of this version of a file: the earlier one, or a new one."""
@@ -262,6 +266,19 @@ class Inbox:
             hint = "mount the right disk again, or restart the program to use this one"
             raise InboxError("another disk is mounted at the inbox now", where=where, hint=hint)
         self._device = device
+
+
+def _is_beside(content: str) -> bool:
+    """Whether it is a side file or a mask by its name."""
+    mask = mask_name(content)
+    return is_side_file(content) or (mask is not None and not mask.problem)
+
+
+def _is_missed(file: Refused) -> bool:
+    """Whether a refused file would be read as a side file or a mask, were it a regular one."""
+    if file.failure.code is Reason.IGNORED:
+        return is_side_file(file.content) and file.failure is not _SIDE_FILE
+    return _is_beside(file.content)
 
 
 EMPTY = Failure(Reason.TRUNCATED, "the file is empty, or nothing has been written to it yet")

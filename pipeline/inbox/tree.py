@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.config.file_kinds import IGNORED, PHOTOS, PHOTOS_LISTED, foreign_kind
+from pipeline.config.sidecar import is_side_file
 from pipeline.errors import Failure, InboxError, Reason, UsageError
 from pipeline.system.file_version import unreadable_failure
 from pipeline.system.paths import real_path
@@ -110,7 +111,10 @@ class InboxTree:
     def _check_kind(self, entry: os.DirEntry[str], mode: int, depth: int) -> Failure | None:
         """Why an entry that is not a regular file is refused; None for a folder to enter."""
         name = entry.name
-        if self._ignored.match(name.lower()):
+        if is_side_file(name) and stat.S_ISDIR(mode):  # not entered, whatever it holds
+            return Failure(Reason.IGNORED, "is a folder, not a regular file")
+        # The list names side files, too, but it is no reason: they are read if they are regular.
+        if self._ignored.match(name.lower()) and not is_side_file(name):
             return Failure(Reason.IGNORED, "its name is on the list of ignored names")
         if not stat.S_ISDIR(mode):
             kind = next(word for test, word in _KINDS if test(mode))

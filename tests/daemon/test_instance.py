@@ -8,7 +8,7 @@ from support.studio import CONFIG
 from pipeline.config.loading import load
 from pipeline.daemon.instance import instance_lock, outbox_lock, read_instance
 from pipeline.daemon.restore import restore
-from pipeline.daemon.run import run
+from pipeline.daemon.run import Loop, run
 from pipeline.errors import LockedError
 from pipeline.ledger.ledger import FILE, Ledger
 
@@ -53,6 +53,37 @@ def test_a_second_studio_with_the_same_outbox_is_refused_before_it_touches_a_fil
                 run(second, as_json=True, keep_going=keep_going, plain=True)
         assert work.exists()
     assert LockedError.exit_code == 2
+
+
+def test_the_lock_follows_an_outbox_that_was_renamed_and_made_again(tmp_path):
+    """A second studio is refused in the new folder, and takes the one that was moved away."""
+    outbox = tmp_path / "out"
+    with outbox_lock(outbox) as lock:
+        outbox.rename(tmp_path / "moved")
+        lock.follow()  # no folder has the name now: nothing changes
+        with pytest.raises(LockedError), outbox_lock(tmp_path / "moved"):
+            pass
+        outbox.mkdir()
+        lock.follow()
+        with pytest.raises(LockedError), outbox_lock(outbox):
+            pass
+        with outbox_lock(tmp_path / "moved"):
+            pass
+        outbox.rename(tmp_path / "moved again")
+        with outbox_lock(outbox), pytest.raises(LockedError, match="another studio"):
+            lock.follow()  # another was faster: this one publishes nothing there
+    with outbox_lock(outbox), outbox_lock(tmp_path / "moved again"):
+        pass
+
+
+def test_a_running_instance_looks_at_its_lock_before_each_step(make_studio):
+    studio = make_studio(CONFIG)
+    with outbox_lock(studio.outbox.root) as lock:
+        loaded = load(studio.root / "config.yaml")
+        loop = Loop(studio.service, loaded, None, None, None, None, lock)
+        studio.outbox.root.rename(studio.root / "moved")
+        with outbox_lock(studio.outbox.root), pytest.raises(LockedError):
+            loop._tick()
 
 
 def test_a_studio_with_a_new_state_folder_takes_its_outbox_over(tmp_path):

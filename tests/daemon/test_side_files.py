@@ -1,5 +1,7 @@
 """Side files choose styles and options for their photo or folder only."""
 
+import os
+
 import pytest
 from support.stock import read_log
 from support.studio import CONFIG
@@ -81,8 +83,40 @@ def test_side_files_that_together_leave_nothing_to_paint_fail_their_photo_alone(
     (studio.inbox / "sub/b.png.yaml").write_text("transfer: {content_weight: 0}\n")
     studio.until_idle()
     assert sorted(job.content for job in studio.executor.begun) == ["a.png", "sub/c.png"]
-    (error,) = [line["error"] for line in read_log(studio.outbox) if line["error"]]
+    (error,) = [line["error"] for line in read_log(studio.outbox) if line["status"] == "failed"]
     assert error["code"] == "sidecar_invalid"
     assert (
         "sub/b.png.yaml: transfer: content_weight and style_weight are both 0" in error["message"]
     )
+
+
+@pytest.mark.parametrize(
+    ("make_it", "words"),
+    [
+        (lambda path, real: path.symlink_to(real), "is a symbolic link"),
+        (lambda path, real: path.hardlink_to(real), "second name"),
+        (lambda path, real: os.mkfifo(path), "is a named pipe"),
+        (lambda path, real: path.mkdir(), "is a folder"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.png.yaml", "_folder.yaml", "a.png.mask.sky.png"])
+def test_a_photo_is_not_painted_without_a_file_beside_it_that_cannot_be_read(
+    studio, name, make_it, words
+):
+    """But when a copy is in its place; others of the inbox are painted."""
+    real = studio.root / "real"
+    real.write_text("transfer: {content_weight: 2}\n")
+    if "mask" in name and words == "second name":
+        return  # such a mask is used
+    studio.put("a.png")
+    make_it(studio.inbox / name, real)
+    studio.until_idle()
+    assert studio.executor.begun == []
+    (error,) = [line["error"] for line in read_log(studio.outbox) if line["status"] == "failed"]
+    assert error["code"] == "sidecar_invalid"
+    assert name in error["message"]
+    assert words in error["message"]
+    place = studio.inbox / name
+    place.rmdir() if place.is_dir() else place.unlink()
+    studio.until_idle()
+    assert [job.content for job in studio.executor.begun] == ["a.png"]

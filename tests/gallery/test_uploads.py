@@ -183,7 +183,7 @@ def test_on_every_file_system_a_file_comes_whole_and_takes_nobodys_name(
 
 
 def test_what_a_killed_server_left_is_swept(tmp_path: Path) -> None:
-    (tmp_path / ".upload-1234.part").touch()
+    (tmp_path / ".upload-0123456789abcdef.part").touch()
     (tmp_path / "a.part").touch()
     uploads.remove_partial_uploads(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.part"]

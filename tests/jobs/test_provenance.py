@@ -211,7 +211,7 @@ def test_a_picture_made_again_is_the_same_whatever_its_files_are_called_now(
 ) -> None:
     """A painting (a copy of a starter style), the start image, a mask."""
     shutil.copy(folder / "inbox" / "cup.png", folder / "start.png")
-    Image.new("L", (64, 48), 255).save(folder / "sky.png")
+    Image.new("L", (48, 64), 255).save(folder / "sky.png")  # the photo lies on its side
     words = ["--init", "start.png", "--mask", "sky=sky.png", "--region", "sky.strength=0.5"]
     named = ["stylize", "inbox/cup.png", "sea.jpg", "-o", "one.png", *SMALL]
     code, _, err = pipeline(*named, *words)
