@@ -195,6 +195,12 @@ def test_four_kinds_of_places_are_four_regions_however_small_some_are() -> None:
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-3)
 
 
+def test_no_region_is_empty_where_a_photo_has_fewer_kinds_of_places_than_regions() -> None:
+    tokens = drawn(1, 32, 1, 2)[..., torch.tensor([0, 0, 0, 1, 1])].expand(-1, -1, 3, -1)
+    shares, _ = soft_regions(tokens, match(tokens, tokens), ((3, 5), (3, 5)), count=4)
+    assert float(shares.mean((1, 2, 3)).min()) > 0.1
+
+
 def test_the_painting_counts_in_each_region_as_much_as_the_photo() -> None:
     """A photo of two kinds of places, two thirds and one, and a painting of both, half and half."""
     kinds = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1])
