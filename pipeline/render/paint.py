@@ -16,7 +16,7 @@ from pipeline.imaging.arrays import PillowImage, to_pillow
 from pipeline.imaging.tensors import resize
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
 from pipeline.nst.devices import choose_device
-from pipeline.render.from_python import AnyImage, read_picture, read_regions, validated
+from pipeline.render.from_python import AnyImage, Regions, read_picture, read_regions, validated
 from pipeline.render.guidance import Sources, build_guide
 from pipeline.system.near_names import nearest
 from pipeline.system.paths import is_file
@@ -55,18 +55,15 @@ def paint(
         enhance: Also enhance the picture: ``"natural"``, ``"vivid"``, ``"print"``, or options of
             the enhancement as in config.yaml, such as ``{"denoise": 0.5, "upscale": 2}``.
         shares: The weight of each painting of a list; equal when absent.
-        regions: Parts of the photo that are painted differently, by name, with the keys of
-            ``regions:`` in config.yaml: ``{"sky": {"strength": 0.3, "colors": "content"}}``.
-            ``styles`` is a painting, or a list of them.
-        masks: Where a region is, by its name: a picture in the proportions of the photo, white
-            inside; an array may also be of booleans. ``face`` and ``sky`` are found without one.
-            Under the name ``regions``: a map of several, by their ``color``.
+        regions: Parts of the photo painted differently, by name, with the keys of ``regions:`` in
+            config.yaml: ``{"sky": {"strength": 0.3}}``; ``styles`` is a painting or a list of them.
+        masks: By region, a picture in the photo's proportions, white inside; or an array of
+            booleans. ``regions``: a map of several, by their ``color``.
         seed: The same seed gives the same picture on the same device.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         weights: VGG-19's weights: ``embedded``, ``torchvision`` or a path.
         on_step: Called after each step with the state so far; an exception in it ends the run.
-        options: Any key of ``transfer:`` in config.yaml, such as ``size=1024``,
-            ``content_weight=0.3``, ``style_scale=1.5``, ``colors="content"``.
+        options: Any key of ``transfer:`` in config.yaml: ``size=1024``, ``colors="content"``.
 
     Returns:
         The picture, in sRGB: RGB, or RGBA where the photo has transparent parts.
@@ -76,29 +73,65 @@ def paint(
         InputError: A file that is not a picture or is damaged.
         EngineError: The picture cannot be computed on this device.
     """
-    transfer = _transfer(preset, options)
-    chain = _enhancement(enhance)
-    given = list(painting) if isinstance(painting, list | tuple) else [painting]
-    _check_shares(shares, len(given))
+    transfer, chain = _transfer(preset, options), _enhancement(enhance)
     content, alpha = read_picture(photo, "photo")  # (3, H, W), (1, H, W) or None
-    styles = [read_picture(each, "painting")[0] for each in given]
-    init = None if transfer.init in INIT_WORDS else read_picture(transfer.init, "init")[0]
+    styles = _read_styles(painting, shares)
     parts = read_regions(regions, masks, content, len(styles))
     network = _network(weights, transfer.pooling)
-    whole, mixture = [*styles, *parts.paintings], shares
-    if parts.paintings:
-        mixture = [*_normalised(shares, styles), *[0.0] * len(parts.paintings)]
+    render = _renderer(content, styles, shares, parts, transfer, network, seed, device)
+    picture = render(content, on_iterate=on_step, init_image=_init(transfer))
+    if chain is not None:
+        measure = _distance(network, content, styles, shares, transfer)
+        picture = _enhanced(picture, chain, content, transfer, render, measure)
+    return to_pillow(picture, alpha)
+
+
+def _read_styles(
+    painting: AnyImage | list[AnyImage] | tuple[AnyImage, ...], shares: Sequence[float] | None
+) -> list[Tensor]:
+    given = list(painting) if isinstance(painting, list | tuple) else [painting]
+    _check_shares(shares, len(given))
+    return [read_picture(each, "painting")[0] for each in given]
+
+
+def _renderer(
+    content: Tensor,
+    styles: list[Tensor],
+    shares: Sequence[float] | None,
+    parts: Regions,
+    transfer: Transfer,
+    network: Vgg19,
+    seed: int,
+    device: str,
+) -> Callable[..., Tensor]:
+    """`stylize` with all that the picture and its enlargement have in common."""
+    whole = [*styles, *parts.paintings]
+    if parts.paintings:  # these teach their regions alone
+        shares = [*_normalised(shares, styles), *[0.0] * len(parts.paintings)]
     sources = Sources(content, whole, parts.shares, parts.masks)
     guide = build_guide(sources, transfer, parts.recipes, network, choose_device(device))
-    render = partial(
-        stylize, shares=mixture, seed=seed, device=device, network=network, guide=guide
+    return partial(
+        stylize,
+        styles=whole,
+        options=transfer,
+        shares=shares,
+        seed=seed,
+        device=device,
+        network=network,
+        guide=guide,
     )
-    picture = render(content, whole, transfer, on_step, init_image=init)
-    if chain is not None:
-        distance = _distance(network, content, styles, shares, transfer)
-        repaint = partial(_repaint, render, content, whole, transfer)
-        picture = run_chain(picture, chain, content, repaint, distance).picture
-    return to_pillow(picture, alpha)
+
+
+def _enhanced(
+    picture: Tensor,
+    chain: Enhance,
+    content: Tensor,
+    transfer: Transfer,
+    render: Callable[..., Tensor],
+    distance: StyleDistance | None,
+) -> Tensor:
+    repaint = partial(_repaint, render, content, transfer)
+    return run_chain(picture, chain, content, repaint, distance).picture
 
 
 def _distance(
@@ -118,14 +151,13 @@ def _distance(
 def _repaint(
     render: Callable[..., Tensor],
     content: Tensor,
-    styles: list[Tensor],
     transfer: Transfer,
     enlarged: Tensor,
 ) -> Tensor:
     """Paint an enlarged picture (3, H, W) again, so that its new detail is brushwork."""
     size = enlarged.shape[1], enlarged.shape[2]
     options = repaint_options(transfer, max(size))
-    return render(resize(content, size), styles, options, init_image=enlarged)
+    return render(resize(content, size), options=options, init_image=enlarged)
 
 
 def _transfer(preset: str, options: Mapping[str, Any]) -> Transfer:
@@ -137,6 +169,10 @@ def _transfer(preset: str, options: Mapping[str, Any]) -> Transfer:
         hint = f"{', '.join(INIT_WORDS)} or the path of a picture"
         raise UsageError(f"no such file: {transfer.init}", where="init", hint=hint)
     return transfer
+
+
+def _init(transfer: Transfer) -> Tensor | None:
+    return None if transfer.init in INIT_WORDS else read_picture(transfer.init, "init")[0]
 
 
 def _enhancement(wanted: str | Mapping[str, Any] | None) -> Enhance | None:
