@@ -70,7 +70,7 @@ class LearnedMap:
 def _side(value: Any) -> int:
     if type(value) is not int or not 0 < value <= MOST_CELLS:
         raise ValueError(f"no side of a grid: {value!r:.20}")
-    return value
+    return int(value)
 
 
 def _taught(value: Any, cells: int) -> Taught:

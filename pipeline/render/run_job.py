@@ -102,11 +102,10 @@ def run_job(
         stage_learned_map(job, guide, _style_images(job, workspace), outputs[0], workspace)
         outputs += film.stage(finished, workspace.staging)
         checkpoint.drop()
-        seconds = time.monotonic() - began
         return JobResult(
             job,
             "done",
-            seconds,
+            time.monotonic() - began,
             device,
             outputs,
             losses,
