@@ -1,11 +1,14 @@
 """`pipeline.paint`: paints one picture for a Python program, without folders and without torch."""
 
+import operator
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from pydantic import ValidationError
 from torch import Tensor
 
@@ -76,10 +79,28 @@ def paint(
         InputError: A file that is not a picture or is damaged.
         EngineError: The picture cannot be computed on this device.
     """
+    given = list(painting) if isinstance(painting, list | tuple) else [painting]
+    shares = _check_shares(shares, len(given))
+    seed, device, weights = _check_plain(seed, device, weights)
+    if on_step is not None and not callable(on_step):
+        raise UsageError("is not a function", where="on_step", hint="a function of one argument")
     transfer = _transfer(preset, options)
     chain = _enhancement(enhance)
-    given = list(painting) if isinstance(painting, list | tuple) else [painting]
-    _check_shares(shares, len(given))
+    with _neutral_state():
+        return _paint(photo, given, transfer, chain, shares, seed, device, weights, on_step)
+
+
+def _paint(
+    photo: AnyImage,
+    given: list[AnyImage],
+    transfer: Transfer,
+    chain: Enhance | None,
+    shares: Sequence[float] | None,
+    seed: int,
+    device: str,
+    weights: str,
+    on_step: OnStep | None,
+) -> PillowImage:
     content, alpha = _pixels(photo, "photo")  # (3, H, W), (1, H, W) or None
     styles = [_pixels(each, "painting")[0] for each in given]
     init = None if transfer.init in INIT_WORDS else _pixels(transfer.init, "init")[0]
@@ -92,6 +113,38 @@ def paint(
         repaint = partial(_repaint, render, content, styles, transfer)
         picture = run_chain(picture, chain, content, repaint, distance).picture
     return to_pillow(picture, alpha)
+
+
+@contextmanager
+def _neutral_state() -> Iterator[None]:
+    """Torch as after its start, whatever the caller has set: the picture must not depend on it."""
+    dtype = torch.get_default_dtype()
+    with ExitStack() as state:
+        state.enter_context(torch.inference_mode(False))
+        state.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                state.enter_context(torch.autocast(kind, enabled=False))
+        state.enter_context(torch.device("cpu"))
+        state.callback(torch.set_default_dtype, dtype)
+        torch.set_default_dtype(torch.float32)
+        yield
+
+
+def _check_plain(seed: object, device: object, weights: object) -> tuple[int, str, str]:
+    """The arguments that are one number or one word."""
+    try:
+        number = operator.index(seed)  # type: ignore[arg-type]  # also of NumPy
+    except TypeError:
+        number = -1
+    if not 0 <= number < 2**63:
+        raise UsageError(f"{seed!r} is no seed", where="seed", hint="a number from 0 to 2**63 - 1")
+    if not isinstance(device, str | torch.device):
+        raise UsageError(f"{device!r} is no device", where="device", hint="auto, cpu, cuda or mps")
+    if not isinstance(weights, str | os.PathLike):
+        hint = "embedded, torchvision or a path"
+        raise UsageError(f"{weights!r} are no weights", where="weights", hint=hint)
+    return number, str(device), os.fspath(weights)
 
 
 def _distance(
@@ -122,9 +175,9 @@ def _repaint(
 
 
 def _transfer(preset: str, options: Mapping[str, Any]) -> Transfer:
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         what = f"there is no preset {preset!r}"
-        raise UsageError(what, where="paint", hint=nearest(preset, PRESETS))
+        raise UsageError(what, where="preset", hint=nearest(str(preset), PRESETS))
     transfer = resolve_transfer(preset, _validated(Transfer, options))
     if transfer.init not in INIT_WORDS and not is_file(Path(transfer.init)):
         hint = f"{', '.join(INIT_WORDS)} or the path of a picture"
@@ -135,6 +188,9 @@ def _transfer(preset: str, options: Mapping[str, Any]) -> Transfer:
 def _enhancement(wanted: str | Mapping[str, Any] | None) -> Enhance | None:
     if wanted is None:
         return None
+    if not isinstance(wanted, str | Mapping) or not all(isinstance(key, str) for key in wanted):
+        hint = "natural, vivid, print, or a dictionary of options"
+        raise UsageError(f"{wanted!r} is no enhancement", where="enhance", hint=hint)
     return _validated(Enhance, {"preset": wanted} if isinstance(wanted, str) else wanted)
 
 
@@ -147,15 +203,21 @@ def _validated(model: type[OptionsType], options: Mapping[str, Any]) -> OptionsT
         raise UsageError(found["what"], where="paint", hint=found["hint"]) from None
 
 
-def _check_shares(shares: Sequence[float] | None, count: int) -> None:
+def _check_shares(shares: Iterable[float] | None, count: int) -> list[float] | None:
     if not count:
         raise UsageError("no painting is given", where="painting", hint="a path or builtin:NAME")
     if shares is None:
-        return
-    if len(shares) != count:
-        raise UsageError(f"{len(shares)} for {count} paintings", where="shares")
-    if not all(0 < share < 1e6 for share in shares):
+        return None
+    try:
+        given = [share if isinstance(share, str) else float(share) for share in shares]
+    except TypeError:
+        raise UsageError(f"{shares!r} are no shares", where="shares", hint="a list") from None
+    if len(given) != count:
+        raise UsageError(f"{len(given)} for {count} paintings", where="shares")
+    numbers = [share for share in given if not isinstance(share, str) and 0 < share < 1e6]
+    if len(numbers) < count:
         raise UsageError("not all are positive numbers", where="shares")
+    return numbers
 
 
 def _normalised(shares: Sequence[float] | None, styles: Sequence[Tensor]) -> list[float]:
