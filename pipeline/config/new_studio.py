@@ -15,11 +15,13 @@ from pipeline.config.model import BUILTIN
 from pipeline.errors import ConfigError, UsageError
 from pipeline.system.paths import is_folder, is_web_address, why_web_address
 from pipeline.system.safe_files import error_text, read_bounded, write_whole
+from pipeline.system.text import visible
 
 SCHEMA = ".config.schema.json"
 PAINTINGS = "paintings"
 FIRST_STYLES = (f"{BUILTIN}mosaic", f"{BUILTIN}brush_strokes")
 YAML_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+LONGEST_NAME = 230  # bytes; a copy gets a longer hidden name first, and perhaps a number
 MAX_PAINTING = 1 << 30  # bytes; a larger file is no painting that could be used
 
 TEMPLATE = """\
@@ -87,6 +89,8 @@ def create_studio(folder: Path, paintings: list[str], name: str = "config.yaml")
     if os.path.lexists(config):
         raise UsageError("already exists", where=str(config), hint="name another folder")
     sources = name_styles(find_paintings(paintings or list(FIRST_STYLES), "init"))
+    for source in sources.values():
+        _check_can_be_named(source, folder)
     try:
         for made in ("inbox", "outbox", PAINTINGS):
             (folder / made).mkdir(parents=True, exist_ok=True)
@@ -133,6 +137,32 @@ def find_paintings(named: Iterable[str], command: str) -> list[str]:
             raise UsageError("its name is not that of a picture", where=source, hint=hint)
         found.append(source if source.startswith(BUILTIN) else str(path))
     return found
+
+
+def _check_can_be_named(source: str, folder: Path) -> None:
+    """Check what would stop the copy of a painting, before anything is made.
+
+    Raises:
+        UsageError: It cannot be copied, or not named in a config.
+    """
+    if source.startswith(BUILTIN):
+        return
+    path, home = Path(source).resolve(), folder.resolve()
+    where, hint = visible(source), "rename it"
+    named = str(path.relative_to(home)) if path.is_relative_to(home) else path.name
+    try:
+        named.encode()
+        if named == path.name and len(os.fsencode(path.name)) > LONGEST_NAME:
+            what = f"its name has more than {LONGEST_NAME} bytes"
+            raise UsageError(what, where=where, hint="give it a shorter name")
+        if path.stat().st_size > MAX_PAINTING:
+            what = f"is larger than {MAX_PAINTING / 1e9:.1f} GB"
+            raise UsageError(what, where=where, hint="save a smaller copy")
+    except UnicodeEncodeError:
+        raise UsageError("its name is not UTF-8", where=where, hint=hint) from None
+    except OSError as error:
+        what = f"cannot be read ({error_text(error)})"
+        raise UsageError(what, where=where) from None
 
 
 def name_styles(sources: Iterable[str], taken: Collection[str] = ()) -> dict[str, str]:

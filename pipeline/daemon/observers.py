@@ -32,6 +32,8 @@ STATUS_SECONDS = 5.0
 # Of the digest, for the journal.
 BATCH_FACTS = ("why", "done", "failed", "skipped", "not_taken", "failures", "pairs_per_hour")
 
+STOP_SECONDS = 5.0  # that hooks may still take after a stop signal; then they are ended
+
 
 class Observers:
     """Update all reports after each tick, and with each line of the run log. A context manager.
@@ -157,11 +159,15 @@ class Observers:
         note("stopping", command=self.command)
 
     def finish(self, service: Service, stopped: bool, hurry: Callable[[], bool]) -> None:
-        """Report the end of the loop; wait for the batch hook until ``hurry`` says not to."""
+        """Report the end of the loop; wait for hooks until ``hurry`` says not to.
+
+        After a stop only for a few seconds: a system that stops the program does not wait longer.
+        """
         why: Why = "stopped" if stopped else "run_ended"
         with self._errors_noted():
             self._notify(service, self.batch.end(why, service.view.tally, time.time()))
-        until = time.monotonic() + service.hooks.timeout_seconds + 1
+        longest = service.hooks.timeout_seconds + 1
+        until = time.monotonic() + (min(longest, STOP_SECONDS) if stopped else longest)
         while service.hooks.busy and time.monotonic() < until and not hurry():
             service.hooks.step(time.monotonic())
             time.sleep(0.02)  # nothing else is left to do

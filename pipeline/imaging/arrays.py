@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from pipeline.errors import UsageError
+from pipeline.errors import InputError, UsageError
 from pipeline.imaging.decode import Decoded
 from pipeline.imaging.tensors import composite, resize
 
@@ -25,10 +25,14 @@ def from_python(picture: PythonImage, name: str) -> tuple[Tensor, Tensor | None]
         name: Which picture, for errors.
     """
     if isinstance(picture, Tensor):
-        return picture, None  # checked where it is used
+        if picture.layout is not torch.strided or picture.is_meta:
+            what = "this kind of tensor holds no picture"
+            raise UsageError(what, where=name, hint="a dense tensor (3, H, W)")
+        # A tensor of the caller's inference mode can be used in no gradient: a copy can. Its shape
+        # and range are checked where it is used.
+        return (picture.clone() if picture.is_inference() else picture), None
     if isinstance(picture, Image.Image):
-        upright = ImageOps.exif_transpose(picture)
-        picture = np.asarray(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
+        picture = _pillow_pixels(picture, name)
     if not isinstance(picture, np.ndarray):
         what, hint = (
             f"{type(picture).__name__} is not a picture",
@@ -36,6 +40,16 @@ def from_python(picture: PythonImage, name: str) -> tuple[Tensor, Tensor | None]
         )
         raise UsageError(what, where=name, hint=hint)
     return from_array(picture, name)
+
+
+def _pillow_pixels(picture: Image.Image, name: str) -> Pixels:
+    """(H, W, 3) or (H, W, 4) bytes; Pillow may read the file of a picture only now."""
+    try:
+        upright = ImageOps.exif_transpose(picture)
+        return np.asarray(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        what = f"this Pillow image (mode {picture.mode}) cannot be read: {error}"
+        raise InputError(what, where=name, hint="open and load it again") from None
 
 
 def from_array(array: Pixels, name: str) -> tuple[Tensor, Tensor | None]:

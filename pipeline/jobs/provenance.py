@@ -27,6 +27,17 @@ SOFTWARE = f"{PROGRAM} {__version__}"
 MAX_BYTES = 24_000  # a JPEG has room for 65,502 with what is kept of the photo's own
 MOST_READ = 10 * MAX_BYTES  # a later version may write longer ones
 
+LEAST = (
+    "program",
+    "engine",
+    "torch",
+    "kind",
+    "photo",
+    "style",
+    "seed",
+    "recipe",
+)  # kept in any case
+
 # The limits that decide what pixels a photo has; the others only whether it is taken.
 DECODING = {"exif", "icc", "animation", "damaged"}
 
@@ -159,9 +170,13 @@ def _region_at(made: RegionRecord, paintings: tuple[Path, ...], mask: Path | Non
 def record(
     job: Job, kind: Kind, torch_version: str = "", workspace: Workspace | None = None
 ) -> str:
-    """The record of a picture of a job, as ASCII JSON; "" where it would be too long to hold."""
+    """The record of a picture of a job, as ASCII JSON.
+
+    Where a blend makes it too long, it leaves out the paintings' names, which are found by their
+    SHA-256 anyway; and where that is not enough, all but what the picture is: see `is_cut`.
+    """
     recipe, names = job.recipe, job.recipe.recorded_names
-    found = {
+    found: dict[str, Any] = {
         "program": SOFTWARE,
         "engine": ENGINE_VERSION,
         "torch": torch_version,
@@ -186,8 +201,15 @@ def record(
         found |= {"limits": limits} if limits else {}
     if recipe.regions:
         found["regions"] = [_record_region(region) for region in recipe.regions]
-    text = json.dumps(found, separators=(",", ":"))
-    return text if len(text) <= MAX_BYTES else ""
+    unnamed = found | {"paintings": [each | {"name": ""} for each in found["paintings"]]}
+    least = {key: found[key] for key in LEAST} | {"cut": True}
+    texts = (json.dumps(each, separators=(",", ":")) for each in (found, unnamed, least))
+    return next((text for text in texts if len(text) <= MAX_BYTES), "")
+
+
+def is_cut(text: str) -> bool:
+    """Whether a record of this program says only what a picture is, not all it was made of."""
+    return text.endswith(',"cut":true}')
 
 
 def _record_options(options: Options, names: Mapping[str, str]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Reads what a Python program hands to `pipeline.paint`: pictures, options, regions and masks."""
 
+import operator
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -205,3 +207,53 @@ def _checked(picture: str | os.PathLike[str], hint: str) -> Path:
     if (problem := picture_problem(path, hint)) is not None:
         raise UsageError(problem[0], where=str(picture), hint=problem[1])
     return path.resolve()
+
+
+@contextmanager
+def neutral_state() -> Iterator[None]:
+    """Torch as after its start, whatever the caller has set: the picture must not depend on it."""
+    dtype = torch.get_default_dtype()
+    with ExitStack() as state:
+        state.enter_context(torch.inference_mode(False))
+        state.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                state.enter_context(torch.autocast(kind, enabled=False))
+        state.enter_context(torch.device("cpu"))
+        state.callback(torch.set_default_dtype, dtype)
+        torch.set_default_dtype(torch.float32)
+        yield
+
+
+def check_plain(seed: object, device: object, weights: object) -> tuple[int, str, str]:
+    """The arguments that are one number or one word."""
+    try:
+        number = operator.index(seed)  # type: ignore[arg-type]  # also of NumPy
+    except TypeError:
+        number = -1
+    if not 0 <= number < 2**63:
+        raise UsageError(f"{seed!r} is no seed", where="seed", hint="a number from 0 to 2**63 - 1")
+    if not isinstance(device, str | torch.device):
+        raise UsageError(f"{device!r} is no device", where="device", hint="auto, cpu, cuda or mps")
+    if not isinstance(weights, str | os.PathLike):
+        hint = "embedded, torchvision or a path"
+        raise UsageError(f"{weights!r} are no weights", where="weights", hint=hint)
+    return number, str(device), os.fspath(weights)
+
+
+def check_shares(shares: Iterable[float] | None, count: int) -> list[float] | None:
+    """The shares of ``count`` paintings, as numbers; None: equal."""
+    if not count:
+        raise UsageError("no painting is given", where="painting", hint="a path or builtin:NAME")
+    if shares is None:
+        return None
+    try:
+        given = [share if isinstance(share, str) else float(share) for share in shares]
+    except TypeError:
+        raise UsageError(f"{shares!r} are no shares", where="shares", hint="a list") from None
+    if len(given) != count:
+        raise UsageError(f"{len(given)} for {count} paintings", where="shares")
+    numbers = [share for share in given if not isinstance(share, str) and 0 < share < 1e6]
+    if len(numbers) < count:
+        raise UsageError("not all are positive numbers", where="shares")
+    return numbers

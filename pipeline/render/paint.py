@@ -20,7 +20,16 @@ from pipeline.imaging.tensors import resize
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
 from pipeline.nst.devices import choose_device
 from pipeline.nst.look.strength import stroke_scale
-from pipeline.render.from_python import AnyImage, Regions, read_picture, read_regions, validated
+from pipeline.render.from_python import (
+    AnyImage,
+    Regions,
+    check_plain,
+    check_shares,
+    neutral_state,
+    read_picture,
+    read_regions,
+    validated,
+)
 from pipeline.render.guidance import Sources, build_guide
 from pipeline.render.target import DEEPEST, reach_target, style_of
 from pipeline.system.near_names import nearest
@@ -80,14 +89,19 @@ def paint(
         InputError: A file that is not a picture or is damaged.
         EngineError: The picture cannot be computed on this device.
     """
+    seed, device, weights = check_plain(seed, device, weights)
+    if on_step is not None and not callable(on_step):
+        raise UsageError("is not a function", where="on_step", hint="a function of one argument")
     transfer, chain = _transfer(preset, options), _enhancement(enhance)
-    given = _given(painting, shares)
-    content, alpha = read_picture(photo, "photo")  # (3, H, W), (1, H, W) or None
-    styles = [read_picture(each, "painting")[0] for each in given]
-    parts = read_regions(regions, masks, content, len(styles))
-    network = _network(weights, transfer.pooling)
-    work = _Work(content, styles, shares, parts, network, seed, device)
-    return to_pillow(work.paint(transfer, chain, on_step), alpha)
+    given = list(painting) if isinstance(painting, list | tuple) else [painting]
+    shares = check_shares(shares, len(given))
+    with neutral_state():
+        content, alpha = read_picture(photo, "photo")  # (3, H, W), (1, H, W) or None
+        styles = [read_picture(each, "painting")[0] for each in given]
+        parts = read_regions(regions, masks, content, len(styles))
+        network = _network(weights, transfer.pooling)
+        work = _Work(content, styles, shares, parts, network, seed, device)
+        return to_pillow(work.paint(transfer, chain, on_step), alpha)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +142,6 @@ class _Work:
             stylize, styles=whole, shares=mixture, seed=self.seed, device=self.device,
             network=self.network, guide=guide,
         )  # fmt: skip
-
-
-def _given(
-    painting: AnyImage | list[AnyImage] | tuple[AnyImage, ...], shares: Sequence[float] | None
-) -> list[AnyImage]:
-    """The paintings, each with a share."""
-    given = list(painting) if isinstance(painting, list | tuple) else [painting]
-    _check_shares(shares, len(given))
-    return given
 
 
 def _start_image(transfer: Transfer) -> Tensor | None:
@@ -182,9 +187,9 @@ def _repaint(
 
 
 def _transfer(preset: str, options: Mapping[str, Any]) -> Transfer:
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         what = f"there is no preset {preset!r}"
-        raise UsageError(what, where="paint", hint=nearest(preset, PRESETS))
+        raise UsageError(what, where="preset", hint=nearest(str(preset), PRESETS))
     transfer = resolve_transfer(preset, validated(Transfer, options))
     if transfer.init not in INIT_WORDS and not is_file(Path(transfer.init)):
         hint = f"{', '.join(INIT_WORDS)} or the path of a picture"
@@ -195,18 +200,10 @@ def _transfer(preset: str, options: Mapping[str, Any]) -> Transfer:
 def _enhancement(wanted: str | Mapping[str, Any] | None) -> Enhance | None:
     if wanted is None:
         return None
+    if not isinstance(wanted, str | Mapping) or not all(isinstance(key, str) for key in wanted):
+        hint = "natural, vivid, print, or a dictionary of options"
+        raise UsageError(f"{wanted!r} is no enhancement", where="enhance", hint=hint)
     return validated(Enhance, {"preset": wanted} if isinstance(wanted, str) else wanted)
-
-
-def _check_shares(shares: Sequence[float] | None, count: int) -> None:
-    if not count:
-        raise UsageError("no painting is given", where="painting", hint="a path or builtin:NAME")
-    if shares is None:
-        return
-    if len(shares) != count:
-        raise UsageError(f"{len(shares)} for {count} paintings", where="shares")
-    if not all(0 < share < 1e6 for share in shares):
-        raise UsageError("not all are positive numbers", where="shares")
 
 
 def _normalised(shares: Sequence[float] | None, styles: Sequence[Tensor]) -> list[float]:

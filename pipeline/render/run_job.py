@@ -30,6 +30,7 @@ from pipeline.errors import (
 from pipeline.imaging.sandbox import Decoder
 from pipeline.imaging.tensors import Picture, resize, to_picture
 from pipeline.jobs.job import NO_TIMELAPSE, Interrupted, Job, JobResult, Workspace
+from pipeline.jobs.provenance import is_cut, record
 from pipeline.jobs.recipe import StyleImage
 from pipeline.jobs.retry_policy import BLAME, Blame
 from pipeline.nst import Vgg19, load_weights, stylize
@@ -111,7 +112,7 @@ def run_job(
             losses,
             curve=report.curve,
             enhanced=steps,
-            notes=(*photo.notes, *([found.note] if found else [])),
+            notes=(*photo.notes, *([found.note] if found else []), *_note_record(job)),
             target=found.as_row() if found else {},
         )
     except (Interrupted, ChangedError):
@@ -119,6 +120,12 @@ def run_job(
     except Exception as error:  # broken libraries may raise anything
         failure = _describe_failure(error)
         return JobResult(job, "failed", time.monotonic() - began, workspace.device, error=failure)
+
+
+def _note_record(job: Job) -> list[str]:
+    """That the record in the pictures is too long to be whole: only the run log has it all."""
+    cut = job.recipe.output.provenance and is_cut(record(job, "stylized"))
+    return ["too many paintings for the record in the picture: it names none"] if cut else []
 
 
 def _load_pictures(

@@ -1,6 +1,7 @@
 """`init` sets up a folder that works at once, and touches nothing that is there."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -12,6 +13,7 @@ from support import ROOT
 
 from pipeline.cli import main as cli
 from pipeline.config.loading import load
+from pipeline.config.manifest import starter_styles
 from pipeline.config.new_studio import create_studio, created_text
 from pipeline.errors import ConfigError, UsageError
 
@@ -169,3 +171,23 @@ def test_doctor_works_without_a_config(pipeline, tmp_path):
     assert code == 0
     assert "`init DIR` creates one" in out
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "words"),
+    [
+        ("s\udcff.png", 0, "s\\xff.png: its name is not UTF-8"),
+        ("n" * 240 + ".png", 0, "its name has more than"),
+        ("big.png", 2 << 30, "big.png: is larger than"),
+    ],
+)
+def test_a_painting_that_cannot_be_copied_is_named_before_anything_is_made(
+    tmp_path, name, size, words
+):
+    shutil.copy(starter_styles()["mosaic"], tmp_path / name)
+    if size:
+        os.truncate(tmp_path / name, size)  # sparse
+    with pytest.raises(UsageError) as caught:
+        create_studio(tmp_path / "studio", [str(tmp_path / name)])
+    assert words in str(caught.value)
+    assert not (tmp_path / "studio").exists()

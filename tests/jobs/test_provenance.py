@@ -23,7 +23,7 @@ from pipeline.imaging.icc_profiles import icc_bytes
 from pipeline.imaging.metadata import read_record, xmp_packet
 from pipeline.imaging.tensors import load_image
 from pipeline.jobs.job import Job, Workspace
-from pipeline.jobs.provenance import Provenance, parse, record
+from pipeline.jobs.provenance import Provenance, is_cut, is_ours, parse, record
 from pipeline.jobs.recipe import StyleImage, digest
 from pipeline.render.reproduce import rebuild_job
 from pipeline.render.run_job import run_job
@@ -85,13 +85,22 @@ def test_any_file_name_goes_through_a_picture_and_back(raw: bytes) -> None:
     assert found.photo.name == (b"x" + raw).decode("utf-8", "backslashreplace")
 
 
-def test_a_blend_of_a_thousand_paintings_leaves_the_record_out() -> None:
-    image = StyleImage(Path("/a.jpg"), 0.001, "a" * 64)
+@pytest.mark.parametrize(("count", "whole"), [(100, True), (170, True), (1000, False)])
+def test_a_blend_of_many_paintings_leaves_a_record_that_names_its_maker(
+    count: int, whole: bool
+) -> None:
+    """Without names first, and at last without paintings; the recipe's digest is always there."""
+    image = StyleImage(Path(f"/{'painting' * 8}.jpg"), 1 / count, "a" * 64)
     plain = make_job()
-    assert (
-        record(replace(plain, recipe=replace(plain.recipe, images=(image,) * 1000)), "stylized")
-        == ""
-    )
+    wanted = replace(plain, recipe=replace(plain.recipe, images=(image,) * count))
+    said = record(wanted, "stylized")
+    assert is_ours(said)
+    assert is_cut(said) is not whole
+    assert json.loads(said)["recipe"] == wanted.recipe.digest
+    if whole:
+        made = parse(said)
+        assert made is not None
+        assert made.rebuild_recipe((image.path,) * count, None, "embedded") == wanted.recipe
 
 
 @pytest.mark.parametrize(

@@ -229,3 +229,57 @@ def test_unknown_names_of_the_package_are_an_attribute_error():
 def test_importing_the_package_loads_no_torch():
     code = "import pipeline, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("seed", seed) for seed in (-1, 2**70, 1.5, "1", None)),
+        *(("shares", shares) for shares in (["1"], 1, [None], [float("nan")], "a")),
+        *(("preset", preset) for preset in (None, [])),
+        *(("enhance", chain) for chain in (3, ["denoise"], {1: 2})),
+        *(("device", device) for device in (None, 0, ["cpu"])),
+        *(("weights", weights) for weights in (None, [])),
+        ("on_step", 5),
+    ],
+)
+def test_an_argument_that_cannot_be_is_named(name, value):
+    with pytest.raises(UsageError, match=name):
+        pipeline.paint(PHOTO, PAINTING, **(SMALL | {name: value}))
+
+
+def test_weights_that_measure_nothing_are_named():
+    with pytest.raises(UsageError, match="content_weight and style_weight are both 0"):
+        pipeline.paint(PHOTO, PAINTING, content_weight=0, style_weight=0, **SMALL)
+
+
+def test_pictures_that_hold_no_pixels_are_input_errors(tmp_path):
+    (tmp_path / "cut.png").write_bytes(b"")
+    Image.effect_noise((64, 64), 90).save(tmp_path / "whole.png")
+    whole = (tmp_path / "whole.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    closed = Image.open(tmp_path / "whole.png")
+    closed.close()
+    with Image.open(tmp_path / "cut.png") as cut:
+        for photo in (cut, closed, Image.new("La", (8, 8))):
+            with pytest.raises(InputError, match="photo"):
+                pipeline.paint(photo, PAINTING, **SMALL)
+    for photo in (torch.rand(3, 8, 8).to_sparse(), torch.empty(3, 8, 8, device="meta")):
+        with pytest.raises(UsageError, match="photo"):
+            pipeline.paint(photo, PAINTING, **SMALL)
+
+
+def test_what_the_caller_has_set_in_torch_changes_no_picture():
+    painting, tiny = torch.rand(3, 24, 24), SMALL | {"size": 32, "scales": [32], "steps": [1]}
+    plain = pixels(pipeline.paint(painting, painting, **tiny))
+    with torch.inference_mode():
+        there = painting.clone()
+        assert np.array_equal(pixels(pipeline.paint(there, there, **tiny)), plain)
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.device("meta"):
+        assert np.array_equal(pixels(pipeline.paint(painting, painting, **tiny)), plain)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert np.array_equal(pixels(pipeline.paint(painting, painting, **tiny)), plain)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
