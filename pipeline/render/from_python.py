@@ -225,7 +225,26 @@ def neutral_state() -> Iterator[None]:
         yield
 
 
-def check_plain(seed: object, device: object, weights: object) -> tuple[int, str, str]:
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The arguments of `pipeline.paint` that are numbers and words, checked."""
+
+    shares: list[float] | None
+    seed: int
+    device: str
+    weights: str
+
+
+def check_arguments(
+    count: int, shares: Any, seed: Any, device: Any, weights: Any, on_step: Any
+) -> Arguments:
+    """The arguments beside the pictures, for ``count`` paintings; raises UsageError."""
+    if on_step is not None and not callable(on_step):
+        raise UsageError("is not a function", where="on_step", hint="a function of one argument")
+    return Arguments(_check_shares(shares, count), *_check_plain(seed, device, weights))
+
+
+def _check_plain(seed: object, device: object, weights: object) -> tuple[int, str, str]:
     """The arguments that are one number or one word."""
     try:
         number = operator.index(seed)  # type: ignore[arg-type]  # also of NumPy
@@ -241,7 +260,7 @@ def check_plain(seed: object, device: object, weights: object) -> tuple[int, str
     return number, str(device), os.fspath(weights)
 
 
-def check_shares(shares: Iterable[float] | None, count: int) -> list[float] | None:
+def _check_shares(shares: Iterable[float] | None, count: int) -> list[float] | None:
     """The shares of ``count`` paintings, as numbers; None: equal."""
     if not count:
         raise UsageError("no painting is given", where="painting", hint="a path or builtin:NAME")

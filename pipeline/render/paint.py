@@ -22,9 +22,9 @@ from pipeline.nst.devices import choose_device
 from pipeline.nst.look.strength import stroke_scale
 from pipeline.render.from_python import (
     AnyImage,
+    Arguments,
     Regions,
-    check_plain,
-    check_shares,
+    check_arguments,
     neutral_state,
     read_picture,
     read_regions,
@@ -68,12 +68,10 @@ def paint(
         enhance: Also enhance the picture: ``"natural"``, ``"vivid"``, ``"print"``, or options of
             the enhancement as in config.yaml, such as ``{"denoise": 0.5, "upscale": 2}``.
         shares: The weight of each painting of a list; equal when absent.
-        regions: Parts of the photo that are painted differently, by name, with the keys of
-            ``regions:`` in config.yaml: ``{"sky": {"strength": 0.3, "colors": "content"}}``.
-            ``styles`` is a painting, or a list of them.
-        masks: Where a region is, by its name: a picture in the proportions of the photo, white
-            inside; an array may also be of booleans. ``face`` and ``sky`` are found without one.
-            Under the name ``regions``: a map of several, by their ``color``.
+        regions: Parts of the photo painted differently, with the keys of ``regions:`` in
+            config.yaml: ``{"sky": {"strength": 0.3}}``; ``styles`` is a painting, or a list.
+        masks: Where a region is, by its name: a picture in the photo's proportions, white inside,
+            or booleans. ``regions``: a map of several, by their ``color``.
         seed: The same seed gives the same picture on the same device.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         weights: VGG-19's weights: ``embedded``, ``torchvision`` or a path.
@@ -89,18 +87,16 @@ def paint(
         InputError: A file that is not a picture or is damaged.
         EngineError: The picture cannot be computed on this device.
     """
-    seed, device, weights = check_plain(seed, device, weights)
-    if on_step is not None and not callable(on_step):
-        raise UsageError("is not a function", where="on_step", hint="a function of one argument")
-    transfer, chain = _transfer(preset, options), _enhancement(enhance)
     given = list(painting) if isinstance(painting, list | tuple) else [painting]
-    shares = check_shares(shares, len(given))
+    arguments = check_arguments(len(given), shares, seed, device, weights, on_step)
+    transfer, chain = _transfer(preset, options), _enhancement(enhance)
     with neutral_state():
         content, alpha = read_picture(photo, "photo")  # (3, H, W), (1, H, W) or None
         styles = [read_picture(each, "painting")[0] for each in given]
         parts = read_regions(regions, masks, content, len(styles))
-        network = _network(weights, transfer.pooling)
-        work = _Work(content, styles, shares, parts, network, seed, device)
+        work = _Work(
+            content, styles, parts, _network(arguments.weights, transfer.pooling), arguments
+        )
         return to_pillow(work.paint(transfer, chain, on_step), alpha)
 
 
@@ -110,19 +106,17 @@ class _Work:
 
     content: Tensor  # (3, H, W)
     styles: list[Tensor]  # (3, h, w) each
-    shares: Sequence[float] | None
     parts: Regions
     network: Vgg19
-    seed: int
-    device: str
+    given: Arguments
 
     def paint(self, transfer: Transfer, chain: Enhance | None, on_step: OnStep | None) -> Tensor:
         """The finished picture (3, H', W')."""
         render = self._renderer(transfer)
         trial = partial(render, on_iterate=on_step, init_image=_start_image(transfer))
-        distance = partial(_distance, self.network, self.content, self.styles, self.shares)
+        distance = partial(_distance, self.network, self.content, self.styles, self.given.shares)
         if transfer.target is not None:
-            style = style_of(distance(transfer, DEEPEST), choose_device(self.device))
+            style = style_of(distance(transfer, DEEPEST), choose_device(self.given.device))
             transfer = _with_target(transfer, self.content, trial, style)
         picture = trial(self.content, options=transfer)
         if chain is None:
@@ -131,15 +125,15 @@ class _Work:
         return run_chain(picture, chain, self.content, repaint, distance(transfer)).picture
 
     def _renderer(self, transfer: Transfer) -> Callable[..., Tensor]:
-        whole, mixture = [*self.styles, *self.parts.paintings], self.shares
+        whole, mixture = [*self.styles, *self.parts.paintings], self.given.shares
         if self.parts.paintings:  # those of regions alone have no share of the whole picture
-            own = _normalised(self.shares, self.styles)
+            own = _normalised(self.given.shares, self.styles)
             mixture = [*own, *[0.0] * len(self.parts.paintings)]
         sources = Sources(self.content, whole, self.parts.shares, self.parts.masks)
-        device = choose_device(self.device)
+        device = choose_device(self.given.device)
         guide = build_guide(sources, transfer, self.parts.recipes, self.network, device)
         return partial(
-            stylize, styles=whole, shares=mixture, seed=self.seed, device=self.device,
+            stylize, styles=whole, shares=mixture, seed=self.given.seed, device=self.given.device,
             network=self.network, guide=guide,
         )  # fmt: skip
 
