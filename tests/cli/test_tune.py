@@ -96,6 +96,6 @@ def test_a_browser_can_answer_instead_of_the_terminal(folder):
         ask("PUT", "/answer/2/q")
         ends: list[bytes] = []
         until(lambda: b"end" in (ends.append(ask("GET", "/state")) or ends[-1]))
-        assert b"transfer: {content_weight: 0.095}" in ends[-1]
-        assert "transfer: {content_weight: 0.095}" in running.stdout.read()
+        assert b"transfer: {strength: 0.3}" in ends[-1]
+        assert "transfer: {strength: 0.3}" in running.stdout.read()
     assert running.returncode == 0

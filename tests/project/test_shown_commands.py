@@ -111,6 +111,8 @@ def clone_into(folder: Path) -> Path:
     project = tomllib.loads((folder / "pyproject.toml").read_text())
     options = folder / "pipeline" / "config" / "transfer.py"
     options.write_text(options.read_text() + SMALL)
+    commands = folder / "pipeline" / "cli" / "picture_commands.py"  # of `try` and `tune`, too
+    commands.write_text(commands.read_text().replace("Option = 192", "Option = 32"))
     config = folder / "config.yaml"  # a `serve` of this machine may have its usual port
     config.write_text(config.read_text() + "serve: {port: 0}\n")
     venv.create(folder / ".venv", symlinks=True)
