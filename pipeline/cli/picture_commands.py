@@ -67,8 +67,8 @@ RegionOption = Annotated[
 MaskOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="A picture of where a region is, white inside; may be repeated. regions=FILE: a map "
-        "of several, with the colour of each in NAME.color=#rrggbb.",
+        help="A mask that shows where a region is, white inside; may be repeated. regions=FILE: a "
+        "map of several regions; give the colour of each with --region NAME.color=#rrggbb.",
         metavar="NAME=FILE",
     ),
 ]
@@ -203,7 +203,8 @@ def sweep(
     style: Annotated[
         str | None,
         typer.Argument(
-            help="A painting: a path or builtin:NAME. Needed unless `style` is along a side.",
+            help="A painting: a path, or builtin:NAME. Not needed if --rows or --columns has "
+            "style.",
             metavar="STYLE",
             autocompletion=complete_style,
         ),
@@ -211,15 +212,15 @@ def sweep(
     rows: Annotated[
         str,
         typer.Option(
-            help="An option of stylize, and its values from top to bottom; also style, preset "
-            "and seed.",
+            help="An option of stylize, or style, preset or seed, and its values from top to "
+            "bottom.",
             metavar="NAME=V,V",
         ),
     ] = "strength=0.25,0.5,0.75",
     columns: Annotated[
         str,
         typer.Option(
-            help="The same from left to right.",
+            help="The same for the columns, with values from left to right.",
             metavar="NAME=V,V",
         ),
     ] = "stroke=0,0.5,1",
@@ -233,7 +234,7 @@ def sweep(
     config: NamesOption = None,
     plain: PlainOption = False,
 ) -> None:
-    """Paint one photo with several values of two options to compare.
+    """Compare values of two options: paint one photo with each pair of them.
 
     Writes a picture for each pair of values into DIR, and contact-sheet.png, which shows them all
     in a grid.
@@ -268,7 +269,7 @@ def try_styles(
         list[str] | None,
         typer.Argument(
             help="The name of a style, a path, builtin:NAME, or a folder of paintings. Default: "
-            "all styles. A file in the inbox is taken for a further photo.",
+            "all styles. A file in the inbox is taken for another photo.",
             metavar="PAINTING",
             autocompletion=complete_style,
         ),
@@ -276,14 +277,14 @@ def try_styles(
     photos: Annotated[
         list[str] | None,
         typer.Option(
-            "--photo", help="A further photo, wherever it is; may be repeated.", metavar="FILE"
+            "--photo", help="Another photo, in any folder; may be repeated.", metavar="FILE"
         ),
     ] = None,
     styles: Annotated[
         list[str] | None,
         typer.Option(
             "--style",
-            help="A further painting, even if it is in the inbox; may be repeated.",
+            help="Another painting, even if it is in the inbox; may be repeated.",
             metavar="PAINTING",
             autocompletion=complete_style,
         ),
@@ -295,11 +296,11 @@ def try_styles(
     as_json: JsonOption = False,
     plain: PlainOption = False,
 ) -> None:
-    """Show one photo in many paintings on one sheet, best first.
+    """Show one photo in many styles on one sheet, best first.
 
     Writes contact-sheet.png and ranking.json into DIR, and prints what to write into config.yaml
-    for the style that fits best. Without a config, all starter styles are tried. With several
-    photos, each is painted in each style.
+    for the style that fits best. Without a config, "all styles" are the starter styles. With
+    several photos, each is painted in each style.
     """
     from pipeline.cli.trials.run import build_trial, run_try
 
@@ -319,7 +320,7 @@ def tune(
     style: Annotated[
         str,
         typer.Argument(
-            help="The name of a style, a path or builtin:NAME.",
+            help="The name of a style, a path, or builtin:NAME.",
             metavar="STYLE",
             autocompletion=complete_style,
         ),
@@ -327,7 +328,7 @@ def tune(
     out: Annotated[
         Path,
         typer.Option(
-            "-o", "--out", help="The picture that shows the two to compare.", metavar="FILE"
+            "-o", "--out", help="The file that shows the two pictures side by side.", metavar="FILE"
         ),
     ] = Path("compare.png"),
     save: Annotated[
@@ -346,9 +347,9 @@ def tune(
     force: ForceOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Find the options that you like best, by comparing two pictures.
+    """Find the strength and the stroke that you like best, by comparing two pictures at a time.
 
-    Writes two small pictures side by side into compare.png, and asks which is better; five times.
+    Five times, writes two small pictures side by side into compare.png and asks which is better.
     Then prints what to write into config.yaml. No file of yours is changed.
     """
     from pipeline.cli.trials.run import build_trial

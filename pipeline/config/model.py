@@ -278,8 +278,8 @@ class Config(Options):
     enhance: Enhance = Field(Enhance(), description="Options for the enhanced picture.")
     styles: Styles = Field(
         description="Your styles, each under a name that you choose. Or a folder of paintings: "
-        "each picture in it is a style, named by its file, with its options in PICTURE.yaml beside "
-        "it. Or a list of folders, builtin:NAME and styles with their names.",
+        "each picture in it is a style, named after its file, with its options in PICTURE.yaml "
+        "beside it. Or a list of folders, builtin:NAME and styles with their names.",
     )
     match: Annotated[tuple[MatchRule, ...] | Literal["by_folder"] | None, _FromRules] = Field(
         None,

@@ -106,8 +106,8 @@ class Transfer(Options):
     strength: Strength = Field(
         0.5,
         description="How strongly the picture is painted: 0 is the photo itself, 0.5 the usual "
-        "look, and 1 keeps hardly more of the photo than where things are. It multiplies "
-        "`content_weight`.",
+        "look, and 1 the painting, with little left of the photo but where things are. It "
+        "multiplies `content_weight`.",
         examples=[0.25],
     )
     stroke: Strength = Field(
@@ -118,10 +118,10 @@ class Transfer(Options):
     )
     target: Target | None = Field(
         None,
-        description="What the picture shall reach, instead of a `strength`: `structure`, how "
+        description="What the picture must reach, instead of a `strength`: `structure`, how "
         "much its edges are like the photo's (1: the photo), or `style`, how far it is from the "
-        "painting's style (1: the photo, 0: the painting). The strength is searched with at most "
-        "8 pictures of 192 px; what was found is recorded.",
+        "painting's style (1: the photo, 0: the painting). The program searches for the strength, "
+        "with at most 8 pictures of 192 px, and records what it found.",
         examples=[{"structure": 0.5}],
     )
     content_weight: Weight = Field(0.3, description="How strongly the picture follows the photo.")
@@ -177,19 +177,19 @@ class Transfer(Options):
         "`attention`: each place of the photo learns from the places of the painting that show "
         "something similar; `attention_by` says how they are compared. `auto`: `attention` if the "
         "painting shows a face and the photo none, else `whole`. `faces`: as `whole`, but a "
-        "painted face is painted only where the photo has a face.",
+        "painted face can appear only where the photo has a face.",
     )
     attention_by: Literal["vgg", "vit"] = Field(
         "vgg",
-        description="What `attention` compares places by: VGG-19's deep features, or the tokens of "
-        "DINOv2, which tell sky, hair and skin apart better and need the extra `vit`.",
+        description="How `attention` compares places. `vgg`: by VGG-19's deep features. `vit`: by "
+        "the tokens of DINOv2, which tell sky, hair and skin apart better; needs the extra `vit`.",
     )
     protect: Literal["all", "face", "subject", "none"] = Field(
         "face",
         description="Where small forms of the photo, such as eyes, are kept by a deep layer at the "
-        "finest scale. `face`: in faces. `subject`: in the photo's main subject (a mask file "
+        "finest scale. `face`: in faces. `subject`: in the photo's main subject (needs a mask "
         "beside the photo, or the extra `vit`). `all`: everywhere, which is slower. `none`: "
-        "nowhere, the fastest.",
+        "nowhere, which is the fastest.",
     )
     style_scale: Annotated[float, Field(ge=0.1, le=10)] = Field(
         1.0,
@@ -198,21 +198,21 @@ class Transfer(Options):
     colors: ColorWord = Field(
         "style",
         description="Whose colours the picture has. style: the painting's. content: the photo's, "
-        "each in its place, under light and dark of the painted picture. luminance: the same, and "
-        "only light and dark are painted, so that colours do not influence the strokes. match: "
-        "the painting gets the photo's colours first, so that strokes are of these, but not each "
-        "in its place.",
+        "each in its place, with the light and dark of the painted picture. luminance: the same, "
+        "but only light and dark are painted, so that colours do not influence the strokes. match: "
+        "the painting gets the photo's colours first, so that strokes have these colours, but not "
+        "each in its place.",
     )
     color_strength: Strength = Field(
         1.0,
-        description="How far `colors` applies: 1 wholly, 0 not at all. With `colors: style`, 0 is "
+        description="How far `colors` applies: 1 fully, 0 not at all. With `colors: style`, 0 is "
         "the photo's colours; with the others, 0 is the painting's.",
         examples=[0.5],
     )
     block: Annotated[int, Field(ge=64, le=32768)] | None = Field(
         None,
         description="Compute in blocks of this side in px, for pictures that do not fit "
-        "into memory. The result is the same, but slower. Default: the whole "
+        "into memory. The result is the same, but takes longer. Default: the whole "
         "picture at once.",
     )
     pooling: Literal["max", "l2", "average"] = Field(

@@ -71,21 +71,21 @@ class RegionOptions(Options):
 
     styles: Annotated[tuple[str, ...] | None, Field(max_length=MOST), FromList] = Field(
         None,
-        description="Names from styles: the region is painted with their paintings, in equal "
-        "parts. Their other options do not count. Absent, or an empty list: with those of the "
-        "photo's style.",
+        description="Names from `styles:`. The region is painted with the paintings of these "
+        "styles, in equal parts; other options of these styles do not apply. Default, or an empty "
+        "list: the paintings of the photo's style.",
         examples=[["starry"]],
     )
     strength: Strength | None = Field(
         None,
-        description="From photo (0) to painting (1), as `transfer.strength`. Absent: as in the "
-        "rest of the picture.",
+        description="From the photo (0) to the painting (1), as `transfer.strength`. Default: as "
+        "in the rest of the picture.",
         examples=[0.4],
     )
     colors: ColorWord | None = Field(
         None,
-        description="The colours of the region, as `transfer.colors`, wholly. Absent: as in the "
-        "rest of the picture.",
+        description="Whose colours the region has, as `transfer.colors`; they apply fully. "
+        "Default: as in the rest of the picture.",
     )
     color: Color | None = Field(
         None,
