@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from benchmarks.pictures import PHOTOS, painting
-from benchmarks.rows import Row, seconds
+from benchmarks.rows import Row
 from pipeline.config.enhancement import Enhance
 from pipeline.config.manifest import starter_styles
 from pipeline.config.sections import Limits
@@ -23,50 +23,36 @@ from pipeline.render.single import Order, stylize_file
 from pipeline.render.trials.candidates import Candidate
 from pipeline.render.trials.quick_painter import SIDE
 from pipeline.render.trials.trial import Trial, run_trial
+from pipeline.system.text import format_count
 
 PAINTINGS, DRAFTS = 20, 2  # so many drafts before, and as many after
 PHOTO = PHOTOS["coffee"]
 
 
 def report() -> list[Row]:
-    """The time of a trial, of as many drafts, and their ratio."""
+    """The time of a trial and of drafts, for each picture, and their ratio."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paintings = write_paintings(folder, PAINTINGS)
         _trial(paintings[:1], folder)  # warm: decoder, threads, compiled code
         _drafts(paintings[:1], folder)
-        drafts = measure(lambda: _drafts(paintings[:DRAFTS], folder))
-        small = measure(lambda: _trial(paintings, folder))
-        drafts += measure(lambda: _drafts(paintings[-DRAFTS:], folder))
-    part = 2 * DRAFTS / PAINTINGS
-    ratio = small.wall / drafts.wall * part
-    processor = small.processor / drafts.processor * part
+        drafts = processor_seconds(lambda: _drafts(paintings[:DRAFTS], folder))
+        small = processor_seconds(lambda: _trial(paintings, folder)) / PAINTINGS
+        drafts += processor_seconds(lambda: _drafts(paintings[-DRAFTS:], folder))
+    draft = drafts / (2 * DRAFTS)
+    threads = format_count(torch.get_num_threads(), "thread")
     return [
-        Row(f"try: one photo in {PAINTINGS} paintings, {SIDE} px", f"{small.wall:.0f} s"),
-        Row(
-            f"{PAINTINGS} drafts of them, extrapolated from {2 * DRAFTS}",
-            f"{drafts.wall / part:.0f} s",
-        ),
-        Row("try / drafts", f"{ratio:.2f}", "below 0.25"),
-        Row("try / drafts, processor time", f"{processor:.2f}"),
+        Row(f"try: a picture of {SIDE} px, of {PAINTINGS}, processor time", f"{small:.1f} s"),
+        Row(f"a draft, mean of {2 * DRAFTS}, processor time", f"{draft:.1f} s"),
+        Row(f"try / drafts ({threads})", f"{small / draft:.2f}", "below 0.25"),
     ]
 
 
-class Spent(NamedTuple):
-    """Seconds of a piece of work; those of the processor do not depend on what else runs."""
-
-    wall: float = 0.0
-    processor: float = 0.0
-
-    def __add__(self, other: "Spent") -> "Spent":  # type: ignore[override]
-        return Spent(self.wall + other.wall, self.processor + other.processor)
-
-
-def measure(work: Callable[[], None]) -> Spent:
-    """Seconds of one call."""
+def processor_seconds(work: Callable[[], None]) -> float:
+    """Processor seconds of one call, whatever else the machine does meanwhile."""
     began = time.process_time()
-    wall = seconds(work)
-    return Spent(wall, time.process_time() - began)
+    work()
+    return time.process_time() - began
 
 
 def write_paintings(folder: Path, count: int) -> list[Path]:
