@@ -18,8 +18,8 @@ from pipeline.nst.guidance.regions import Guide, map_of_regions
 
 USUAL = 0.5
 # Measured (lab book, 2026-11-30): with these, neighbours of 0, 0.25, 0.5, 0.75, 1 differ alike.
-POWER = 0.8  # of the painting's share below USUAL
-LEAST, STEEP = 0.03, 1.5  # the factor of the content weight at 1, and how its exponent grows
+POWER = 0.9  # of the painting's share below USUAL
+LEAST, STEEP = 0.01, 1.5  # the factor of the content weight at 1, and how its exponent grows
 CALM = 0.1  # below it the photo's own pixels begin to show, so that any start leads to the photo
 
 
@@ -60,16 +60,19 @@ def apply_strength(options: Transfer, guide: Guide, like: Tensor) -> tuple[Trans
         return options, guide
     effects = [effect_of(strength) for strength in strengths]
 
-    def as_map(values: list[float], neutral: float = 0.0) -> Tensor | None:
-        if all(value == neutral for value in values):
-            return None
-        return map_of_regions(guide.regions, values, like)
+    def as_map(values: list[float]) -> Tensor | None:
+        return map_of_regions(guide.regions, values, like) if any(values) else None
 
     # Smoothing is a difference from the photo too.
-    tv_weight = options.tv_weight * (1 - effect_of(options.strength).keep)
-    return options.model_copy(update={"tv_weight": tv_weight}), replace(
+    changed = {"tv_weight": options.tv_weight * (1 - effect_of(options.strength).keep)}
+    contents, hold = [effect.content for effect in effects], None
+    if len({*contents}) == 1:
+        changed["content_weight"] = options.content_weight * contents[0]
+    else:
+        hold = as_map(contents)
+    return options.model_copy(update=changed), replace(
         guide,
-        hold=as_map([effect.content for effect in effects], 1.0),
+        hold=hold,
         keep=as_map([effect.keep for effect in effects]),
         untouched=as_map([effect.pixels for effect in effects]),
     )
