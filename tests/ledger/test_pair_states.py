@@ -9,7 +9,7 @@ import pytest
 from support.ledger_stock import failed, only
 from support.stock import line_of, make, make_job, render, stage
 
-from pipeline.errors import Failure, Reason
+from pipeline.errors import Failure, Reason, StateError
 from pipeline.jobs.job import JobResult, JobState
 from pipeline.ledger.ledger import Ledger
 
@@ -100,6 +100,12 @@ def test_what_is_given_back_or_lost_before_it_was_counted_stays_at_no_attempt(le
     assert ledger.staged() == []
 
 
+def test_a_result_of_a_job_that_never_began_is_refused(ledger, outbox):
+    with pytest.raises(StateError, match="is not running"):
+        stage(ledger, outbox, render(outbox, make_job()))
+    assert ledger.pairs() == []
+
+
 # --- photos that leave --------------------------------------------------------------------------
 
 
@@ -113,6 +119,7 @@ def test_a_failed_pair_whose_photo_was_taken_out_is_skipped_with_one_line(ledger
         assert logged(ledger) == lines
     assert (only(ledger).state, only(ledger).failure) == (JobState.SKIPPED, GONE)
     assert only(ledger).attempt == 0
+    assert ledger.begin(make_job()).caution == 0
 
 
 def test_a_photo_that_leaves_takes_its_twins_along_and_comes_back_by_its_bytes(ledger, outbox):

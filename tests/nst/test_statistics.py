@@ -157,6 +157,18 @@ def test_the_inverse_root_is_that_of_the_eigenvalues(way: Callable[[Tensor], Ten
     assert (found - expected).norm() < 0.01 * expected.norm()
 
 
+@pytest.mark.parametrize("way", [by_eigenvalues, by_newton_schulz])
+def test_the_inverse_root_is_exact_down_to_the_least_eigenvalue(
+    way: Callable[[Tensor], Tensor],
+) -> None:
+    """In fp64, where only the method can be at fault."""
+    generator = torch.Generator().manual_seed(0)
+    vectors, _ = torch.linalg.qr(torch.randn(32, 32, generator=generator, dtype=torch.float64))
+    values = torch.logspace(math.log10(wasserstein.FLOOR / 2), 0, 32, dtype=torch.float64)
+    found = way((vectors * values) @ vectors.T)
+    torch.testing.assert_close(found, (vectors / values.sqrt()) @ vectors.T, atol=1e-4, rtol=1e-6)
+
+
 def test_both_methods_for_the_root_give_one_distance(monkeypatch: pytest.MonkeyPatch) -> None:
     f, p = features(1, 64, 5000), features(2, 64, 5000)
     value, gradient = evaluated("wasserstein", f, p)
