@@ -234,7 +234,7 @@ def sweep(
     config: NamesOption = None,
     plain: PlainOption = False,
 ) -> None:
-    """Compare values of two options: paint one photo with each pair of them.
+    """Paint one photo with several values of two options to compare.
 
     Writes a picture for each pair of values into DIR, and contact-sheet.png, which shows them all
     in a grid.
@@ -347,7 +347,7 @@ def tune(
     force: ForceOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Find the strength and the stroke that you like best, by comparing two pictures at a time.
+    """Find the strength and stroke you like best by comparing pictures.
 
     Five times, writes two small pictures side by side into compare.png and asks which is better.
     Then prints what to write into config.yaml. No file of yours is changed.
