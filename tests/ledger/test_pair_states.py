@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.ledger_stock import failed, only
-from support.stock import line_of, make, make_job, render, stage
+from support.stock import bring_back, complete, line_of, make, make_job, render, stage
 
 from pipeline.errors import Failure, Reason, StateError
 from pipeline.jobs.job import JobResult, JobState
@@ -76,7 +76,8 @@ def test_retry_forgets_failures_and_when_they_were_to_be_tried_again(ledger):
     job = ledger.begin(make_job())
     ledger.settle(failed(job), line_of(failed(job)))
     assert ledger.retry(["a.jpg"]) == 1
-    assert (only(ledger).attempt, only(ledger).failure) == (0, None)
+    pair = only(ledger)
+    assert (pair.attempt, pair.failure, pair.restored) == (0, None, "")
     assert ledger.begin(make_job()).caution == 0
 
 
@@ -88,6 +89,17 @@ def test_retry_of_a_file_takes_its_failures_and_no_others(ledger, outbox):
     assert ledger.retry(["a.jpg"]) == 2
     assert contents(ledger, JobState.FAILED) == ["b.jpg"]
     assert contents(ledger, JobState.DONE) == ["a.jpg"]
+
+
+def test_a_pair_whose_earlier_version_was_restored_is_retried_only_by_its_name(ledger, outbox):
+    for seed in (0, 1):
+        make(ledger, outbox, make_job(seed=seed), mark=str(seed))
+    (version,) = ledger.history.earlier()
+    bring_back(ledger, outbox, version)
+    assert only(ledger).restored
+    assert (ledger.retry(), ledger.retry(["b.jpg"])) == (0, 0)
+    assert ledger.retry(["a.jpg"]) == 1
+    assert (only(ledger).state, only(ledger).restored) == (JobState.QUEUED, "")
 
 
 def test_what_is_given_back_or_lost_before_it_was_counted_stays_at_no_attempt(ledger, outbox):
@@ -223,6 +235,21 @@ def test_pairs_are_counted_by_state_with_those_that_have_none(ledger, outbox):
     }
     assert len(ledger.requeue_interrupted()) == 2
     assert ledger.counts()[JobState.QUEUED] == 2
+
+
+def test_a_pair_with_a_draft_only_counts_as_queued(ledger, outbox):
+    make(ledger, outbox, make_job())
+    result = render(outbox, ledger.begin(make_job("b.jpg")))
+    line = line_of(result) | {"draft": True}
+    staged = ledger.stage(result, line, ["b--mosaic"], lambda *_: False)
+    complete(ledger, outbox, staged)
+    counts = ledger.counts()
+    assert (counts[JobState.DONE], counts[JobState.QUEUED]) == (1, 1)
+
+
+def test_a_pair_that_is_staged_may_begin_again_by_another_recipe(ledger, outbox):
+    stage(ledger, outbox, render(outbox, ledger.begin(make_job())))
+    assert ledger.begin(make_job(seed=1)) is not None
 
 
 def test_staged_pairs_come_oldest_first(ledger, outbox):
