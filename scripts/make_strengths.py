@@ -59,6 +59,7 @@ def ladder(photo: Tensor, painting: Tensor, side: int, network: Vgg19) -> list[T
 
 def measure(pictures: list[Tensor], painting: Tensor, network: Vgg19) -> None:
     """Print the style distance, the structure, and the distance from the picture before."""
+    sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the package
     from benchmarks.quality import Encoder, structure
 
     encoder, photo = Encoder(), pictures[0]
