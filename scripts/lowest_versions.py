@@ -1,6 +1,6 @@
 """The lowest version of each dependency that pyproject.toml allows, as constraints for pip.
 
-`make test-lowest` runs the quick tests with them: a floor that nobody tests is a guess. Packages
+`make test-lowest` runs the quick tests with them: a floor that is not tested is a guess. Packages
 without a floor are left out. Needs Python alone, since it runs before anything is installed.
 """
 

@@ -98,6 +98,6 @@ def describe_unwanted(loaded: Loaded) -> list[str]:
     from pipeline.ledger.ledger import FILE
 
     if (loaded.config.state / FILE).exists():
-        with suppress(PipelineError):  # without the inbox, nobody knows what is wanted
+        with suppress(PipelineError):  # without the inbox it is unknown what is wanted
             return list(filter(None, [preview(loaded, only="").unwanted.words()]))
     return []

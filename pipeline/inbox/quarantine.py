@@ -60,7 +60,7 @@ def quarantined_photos(root: Path, ledger: Ledger) -> list[QuarantinedPhoto]:
 
 
 def files_in_quarantine(root: Path) -> list[QuarantinedPhoto]:
-    """Every file in quarantine that may be a photo of the program's, or of somebody else."""
+    """Every file in quarantine that may be a photo of the program's, or another file."""
     return sorted((_read_photo(root, path) for path in _photos(root)), key=lambda one: one.content)
 
 

@@ -35,7 +35,7 @@ class Checkpoints:
         """Where a job may continue; None: at the beginning.
 
         ``block`` is the side of the blocks that the rest is computed in. What was computed in
-        others has other last bits, and nobody could reproduce a mixture of both.
+        others has other last bits, and a mixture of both could not be reproduced.
         """
         import torch
 

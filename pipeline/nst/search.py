@@ -10,7 +10,7 @@ from pipeline.nst.optimizers import PictureOptimizer
 # Steps between two checks of the numbers. Reading them waits for the device.
 CHECK_EVERY = 5
 # Converged: each of the last CHECK_EVERY steps changed the picture by less than this, root mean
-# square. A quarter of one 8-bit level, which nobody sees.
+# square. A quarter of one 8-bit level, which cannot be seen.
 MIN_CHANGE = 0.25 / 255
 DIVERGED = 1.5  # times the best loss: L-BFGS without line search wobbles below that and recovers
 MAX_RESTARTS = 3  # after which a scale is given up and its best picture taken

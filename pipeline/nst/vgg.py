@@ -95,7 +95,7 @@ class Vgg19(nn.Module):
             x = F.pad(x, (1, 1, 1, 1), mode="replicate")
             x = F.relu_(
                 self.convs[name](x)
-            )  # in place: the convolution's output is needed by nobody else
+            )  # in place: the convolution's output is not needed elsewhere
             layer = f"relu{name[4:]}"
             if layer in wanted:
                 features[layer] = x

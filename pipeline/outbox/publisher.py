@@ -135,7 +135,7 @@ class Outbox:
         return finals
 
     def remove(self, outputs: Sequence[Output]) -> None:
-        """Remove published pictures that nobody has changed, and folders that become empty."""
+        """Remove published pictures that are as they were published, and folders that become empty."""
         for output in outputs:
             place = PurePosixPath(output.path)
             with disk_errors(self.root / place), suppress(FileNotFoundError):
@@ -147,7 +147,7 @@ class Outbox:
                         (self.root / folder).rmdir()
 
     def has_staging_folder(self, job: Job) -> bool:
-        """Whether the staging folder of an attempt is still there: nobody has removed it."""
+        """Whether the staging folder of an attempt is still there, and was not removed."""
         return _is_folder(self._staging / staging_name(job.id, job.attempt))
 
     def discard(self, job: str, attempt: int) -> None:

@@ -270,7 +270,7 @@ def _with_attention(guide: Guide, sources: Sources, options: Transfer, network: 
         learned.append(Learned(match(ours, theirs, allowed), grids))
         taught.append(allowed)
     guide = replace(guide, learned=tuple(learned), fixed=False)
-    # A region that somebody chose says more of what it is to learn than what it looks like.
+    # A region that a person chose says more of what it is to learn than what it looks like.
     return (
         guide
         if guide.regions is not WHOLE

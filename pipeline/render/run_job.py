@@ -58,7 +58,7 @@ Steps = Sequence[Mapping[str, object]]
 
 __all__ = ["Interrupted", "Workspace", "run_job", "use_threads"]
 
-_ALWAYS_FREE = nullcontext()  # a device that nobody else uses
+_ALWAYS_FREE = nullcontext()  # a device without other users
 _LOADING = threading.RLock()  # one decoder serves both jobs of a process
 
 

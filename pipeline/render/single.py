@@ -152,7 +152,7 @@ def stylize_one(
 ) -> JobResult:
     """Run the job of a record again and keep the picture that holds it: see `render`.
 
-    ``limits`` are the user's own, for files that a stranger may have made.
+    ``limits`` are the user's own, for files that may come from anywhere.
     """
     check_device_and_weights(device, job.recipe.weights)
     kind, folder = made.kind, place.path.parent

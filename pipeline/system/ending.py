@@ -1,7 +1,7 @@
 """Kills child processes, and never waits without a bound for one that cannot be killed.
 
 A hook that runs `sudo` belongs to another account, which this one may not kill. A process that
-waits for a disk that hangs ends only when the disk answers, whoever kills it.
+waits for a disk that hangs ends only when the disk answers, whatever kills it.
 """
 
 import logging

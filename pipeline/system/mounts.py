@@ -48,7 +48,7 @@ class Mount:
 
     @property
     def reports_changes(self) -> bool:
-        """Whether it reports every change to its files, whoever makes it."""
+        """Whether it reports every change to its files, whichever machine makes it."""
         return not _is_one_of(self.kind, UNREPORTED)
 
     @property

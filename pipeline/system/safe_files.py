@@ -213,7 +213,7 @@ def open_to_overwrite(path: Path) -> BinaryIO:
 def write_whole(
     path: Path, content: bytes, *, spare: Path | None = None, sync: bool = False
 ) -> None:
-    """Write a file, replacing what has the name in one step; nobody sees a half-written file.
+    """Write a file, replacing what has the name in one step; a half-written file is never seen.
 
     Args:
         path: Where.
@@ -309,7 +309,7 @@ def digest_of(fd: int, size: int = sys.maxsize) -> str:
 def read_verified(path: Path, sha256: str = "") -> bytes:
     """All bytes of a regular file, read once; links on the way to it are followed.
 
-    Whoever uses these bytes has used what ``sha256`` names, whatever becomes of the file.
+    Code that uses these bytes has used what ``sha256`` names, whatever becomes of the file.
 
     Raises:
         ChangedError: ``sha256`` is given, and there is no file that holds this.

@@ -18,7 +18,7 @@ LOOK_SECONDS = 0.05
 class StdoutWriter(io.TextIOBase):
     """Takes text at once, and writes it as fast as the reader reads.
 
-    A closed pipe, a pipe that nobody reads or a full disk lose lines, and nothing else happens;
+    A closed pipe, a pipe that is not read or a full disk lose lines, and nothing else happens;
     `trouble` reports them.
 
     Args:
@@ -83,7 +83,7 @@ class StdoutWriter(io.TextIOBase):
             self._waiting.clear()
         if not self.lost:
             return ""
-        why = "its reader exited" if self.gone else "nobody reads it"
+        why = "its reader exited" if self.gone else "nothing reads it"
         if self._error is not None:
             why = (os.strerror(self._error.errno or 0) or str(self._error)).lower()
         lines = f"{self.lost} line{'s' * (self.lost != 1)}"

@@ -44,7 +44,7 @@ def on_terminal(folder: Path, command: list[str], columns: int = COLUMNS, **env:
 def read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 1 << 16)
-    except OSError:  # Linux: nobody has it open any more
+    except OSError:  # Linux: no process has it open any more
         return b""
 
 

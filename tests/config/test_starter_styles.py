@@ -93,7 +93,7 @@ def test_the_generator_draws_the_same_picture_twice(generator, tmp_path):
 
 @pytest.mark.parametrize("name", ["pointillism", "watercolor"])
 def test_the_shipped_picture_is_what_the_script_draws(generator, name):
-    """Drawn anew and small, the picture is the shipped one; another style is far from it."""
+    """Drawn again and small, the picture is the shipped one; another style is far from it."""
 
     def small(image: Image.Image) -> np.ndarray:
         return np.asarray(image.resize((64, 64), Image.Resampling.BOX), np.float64) / 255

@@ -159,7 +159,7 @@ def test_no_photo_fails_for_a_fault_of_the_machine_and_all_are_done_after_the_re
         machine.live(LONG)
         assert "failed" not in studio.states().values()
         assert [name for name in GOOD if not (studio.inbox / name).exists()] == []
-        assert studio.view.message, "nobody is told"
+        assert studio.view.message, "no message"
         assert not any(pair.attempt > 5 for pair in studio.ledger.pairs())
         assert machine.tries < 120, "it is tried again and again"
     finally:

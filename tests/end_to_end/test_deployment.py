@@ -90,7 +90,7 @@ def test_systemd_would_find_something_wrong(tmp_path):
 
 
 def test_the_service_is_started_again_whatever_it_ended_with(tmp_path):
-    """A painting, a disk or a config that is put right needs nobody who thinks of the service."""
+    """A painting, a disk or a config that is put right needs no restart by hand."""
     said = keys(unit(a_config(tmp_path)))
     assert (said["Restart"], said["StartLimitIntervalSec"]) == ("always", "0")
     assert int(said["RestartSec"]) >= 10

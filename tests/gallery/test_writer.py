@@ -50,7 +50,7 @@ def listed_entries(outbox: Path) -> list[dict]:
 
 
 def state(outbox: Path) -> dict[str, tuple[int, int]]:
-    """Which files stand there: a file written anew has another inode or time."""
+    """Which files stand there: a file written again has another inode or time."""
     paths = [outbox / "index.html", *(outbox / FOLDER).glob("*.js")]
     return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
 
@@ -198,7 +198,7 @@ def test_no_temporary_file_stays_behind(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.new"))
 
 
-# --- strangers ------------------------------------------------------------------------------
+# --- other files ------------------------------------------------------------------------------
 
 
 def test_a_page_that_is_not_ours_is_never_overwritten(tmp_path: Path) -> None:

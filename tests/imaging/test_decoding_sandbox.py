@@ -246,7 +246,7 @@ def write(path: Path, data: bytes) -> Path:
 
 
 def resident(process: int) -> int:
-    """kB of memory; 0 where nobody says."""
+    """kB of memory; 0 where it is unknown."""
     try:
         return int(Path(f"/proc/{process}/status").read_text().split("VmRSS:")[1].split()[0])
     except OSError:

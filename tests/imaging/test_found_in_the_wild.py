@@ -48,7 +48,7 @@ def is_the_ramp(found: Decoded, tolerance: int = 1) -> bool:
 def test_a_png_with_a_text_of_two_megabytes_is_taken() -> None:
     found = decoded(wild.png_with_text(2_000_000))
     assert is_the_ramp(found)
-    assert found.notes == ()  # nobody would have used it
+    assert found.notes == ()  # it would not have been used
 
 
 def test_a_png_with_many_large_texts_is_taken() -> None:

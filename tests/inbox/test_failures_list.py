@@ -76,7 +76,7 @@ def test_a_failed_photo_that_is_deleted_leaves_the_list_of_failures(make_studio)
     with_failures(studio)
     for name in ("broken.jpg", "hopeless.png"):
         (studio.inbox / name).unlink()
-    assert failures(studio) == []  # also while nobody works on it
+    assert failures(studio) == []  # also while no studio works on it
     assert report(studio)["jobs"]["failed"] == 0
     assert retry_jobs(load(studio.root / "config.yaml"), None) == 0
     studio.until_idle()

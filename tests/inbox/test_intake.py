@@ -96,7 +96,7 @@ def test_a_photo_replaced_and_put_back_is_never_painted_from_what_lay_there_betw
 
 
 def test_a_folder_that_turns_into_a_link_leads_nobody_out_of_the_inbox(tmp_path):
-    """After the photo was examined, and back again before anybody looks at it anew."""
+    """After the photo was examined, and back again before it is looked at again."""
     worker = pytest.importorskip("pipeline.render.run_job")
     private, inbox = tmp_path / "private", tmp_path / "inbox"
     photo(private / "a.png", 1)

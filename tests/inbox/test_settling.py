@@ -1,4 +1,4 @@
-"""When a file has settled: it has not changed for a while, and nobody writes to it."""
+"""When a file has settled: it has not changed for a while, and no process writes to it."""
 
 import os
 import subprocess

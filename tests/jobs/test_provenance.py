@@ -361,7 +361,7 @@ def test_a_wrong_format_is_reported_before_any_work(words, said, folder: Path, p
     assert said in err
 
 
-# --- a stranger's picture -------------------------------------------------------------------------
+# --- an untrusted picture -------------------------------------------------------------------------
 
 
 def test_the_enlarging_model_counts_by_what_it_holds(tmp_path: Path) -> None:

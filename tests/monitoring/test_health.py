@@ -1,4 +1,4 @@
-"""Whether the service is alive in earnest, and whom it tells."""
+"""Whether the service is really alive, and whom it informs."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""What strangers' text may do to a terminal (nothing), and rows that change in place."""
+"""What untrusted text may do to a terminal (nothing), and rows that change in place."""
 
 import io
 import os
@@ -235,7 +235,7 @@ def test_a_terminal_that_went_away_does_not_end_the_run():
 
 
 def test_a_file_has_a_size_too():
-    """Where nobody knows the size, 80 x 24 is taken."""
+    """Where the size is unknown, 80 x 24 is taken."""
     assert terminal_size(io.StringIO()) == (80, 24)
 
 
@@ -311,7 +311,7 @@ def test_ctrl_c_in_a_real_terminal_leaves_it_clean(terminal):
 
 
 def test_ctrl_z_in_a_real_terminal_gives_it_to_the_shell(terminal):
-    """The rows go while the program sleeps, cursor and echo are back; `fg` draws it anew."""
+    """The rows go while the program sleeps, cursor and echo are back; `fg` draws it again."""
     terminal.read_until(b"ready")
     terminal.type(b"\x1a")
     _, status = os.waitpid(terminal.program.pid, os.WUNTRACED)

@@ -310,7 +310,7 @@ def test_lines_are_appended_whole_and_in_order(tmp_path):
 def test_lines_written_just_before_a_crash_are_not_written_again(tmp_path):
     log = RunLog(tmp_path / "runs.jsonl")
     end = log.append(["1"])
-    log.append(["2", "2"], end)  # ... and nobody noted the new end
+    log.append(["2", "2"], end)  # ... and the new end was not noted
     log.append(["2", "2", "3"], end)
     assert lines(log) == ["1", "2", "2", "3"]
 

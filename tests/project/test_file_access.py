@@ -48,7 +48,7 @@ EXCEPTIONS = {
     },
     "render/style_cache": {"st_mtime_ns": "which was used last"},
     "gallery/writer": {"st_mtime": "how long ago, not whether it changed"},
-    "monitoring/live": {"st_mtime": "how long ago somebody asked"},
+    "monitoring/live": {"st_mtime": "how long ago a person asked"},
     "inbox/scanner": {"st_mtime_ns": "compared beside the other parts of a stamp"},
     "gallery/server/uploads": {"open": "new files, nameless or exclusive"},
     "gallery/server/request_handler": {"open": "that of OutboxFiles"},

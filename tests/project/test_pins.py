@@ -356,6 +356,12 @@ def test_an_install_of_the_version_before_goes_on(studio):
     assert after["runs.jsonl"].startswith(before["runs.jsonl"])
     code, said = pipeline(studio, "run")
     assert (code, "nothing to do" in said) == (0, True), said
+    deleted = [studio / "outbox" / f"cup--waves{kind}.png" for kind in ("", ".enhanced")]
+    for picture in deleted:
+        picture.unlink()
+    code, said = pipeline(studio, "run")
+    assert (code, "nothing to do" in said) == (0, True), said
+    assert not any(picture.exists() for picture in deleted)
     code, said = pipeline(studio, "explain", str(studio / "inbox" / "cup.png"))
     (version,) = re.findall(r"^  (\w{12})  .*mosaic, 32 x 24 px", said, re.M)
     code, said = pipeline(studio, "restore", version)

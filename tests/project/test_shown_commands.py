@@ -40,8 +40,8 @@ NOT_HERE = {
     "loginctl ": "needs a session of systemd",
     "launchctl ": "is macOS' own",
     "docker ": "downloads images",
-    "pipeline retry 3f2a9c1d7e60": "an id of somebody's own list",
-    "pipeline restore 3f2a9c1d7e60": "an id of somebody's own list",
+    "pipeline retry 3f2a9c1d7e60": "an id of your own list",
+    "pipeline restore 3f2a9c1d7e60": "an id of your own list",
     "PIPELINE_FOLDER=/srv/pictures PIPELINE_USER=$(id -u):$(id -g) docker ": "downloads images",
 }
 # What goes on until Ctrl-C, and the word that says it is ready.
@@ -285,7 +285,7 @@ def test_what_an_old_python_reads_first_is_readable_to_it(name):
 
 
 def test_the_file_of_the_commands_is_readable_to_python_3_8():
-    """It is read by an old Python only where somebody starts it by its path."""
+    """It is read by an old Python only where it is started by its path."""
     ast.parse((ROOT / "pipeline" / "cli" / "main.py").read_text(), feature_version=(3, 8))
 
 

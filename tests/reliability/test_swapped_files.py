@@ -176,7 +176,7 @@ def test_the_paths_below_are_those_of_a_real_run(tmp_path, instant):
     assert found - passing <= set(KEPT) | set(PASSING)
 
 
-# A pipe, which hangs whoever opens it, in each place by itself; the others in several at once, but
+# A pipe, which hangs what opens it, in each place by itself; the others in several at once, but
 # for those without which nothing begins.
 FIRST = {"config.yaml", ".state/jobs.sqlite3", ".state/jobs.sqlite3-wal", ".state/instance.lock"}
 FOLDERS = {"outbox/.gallery", "outbox/.gallery/pictures", ".state/logs", "outbox/.staging"}

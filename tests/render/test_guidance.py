@@ -80,7 +80,7 @@ def test_by_default_a_portrait_teaches_each_place_of_a_landscape_what_is_like_it
     assert torch.stack([region.mask for region in guide.motifs]).sum(0).allclose(torch.ones(1))
     for region in guide.motifs:
         (source,) = region.sources
-        assert inside(source) < 0.2 * float(source.max())  # its face teaches nobody
+        assert inside(source) < 0.2 * float(source.max())  # no place learns from its face
 
 
 def test_content_holds_a_large_face_less_so_that_it_is_painted(
@@ -139,9 +139,9 @@ def test_small_forms_are_kept_where_they_are_protected(
     detail = guide_for(portrait, table, network, protect=protect).detail
     assert detail is not None
     assert float(detail.mean()) == pytest.approx(share, abs=0.1)
-    nobody = guide_for(table, portrait, network, protect="face").detail
-    assert nobody is not None
-    assert not nobody.any()
+    no_face = guide_for(table, portrait, network, protect="face").detail
+    assert no_face is not None
+    assert not no_face.any()
 
 
 # --- attention ------------------------------------------------------------------------------------

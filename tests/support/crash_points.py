@@ -36,7 +36,7 @@ from support.stock import (
 )
 
 STEPS = {"open", "os.link", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.scandir"}
-STRANGER = "a~2--mosaic.png"
+FOREIGN = "a~2--mosaic.png"
 
 
 def jobs(seed: int):
@@ -125,7 +125,7 @@ def arm(step: int) -> None:
 def half_written(root: Path) -> list[str]:
     outbox = Outbox(root / "outbox")
     texts = {name: (outbox.root / name).read_text() for name in pictures(outbox)}
-    return [name for name, text in texts.items() if name != STRANGER and not text.endswith("END")]
+    return [name for name, text in texts.items() if name != FOREIGN and not text.endswith("END")]
 
 
 def wrong(root: Path, seeds: list[int]) -> list[str]:
@@ -140,13 +140,13 @@ def wrong(root: Path, seeds: list[int]) -> list[str]:
         found.append(f"not {state}: {pairs}")
     ours = sorted(output.path for pair in pairs for output in pair.outputs)
     count = 0 if seeds[-1] == PRUNED else 2 * len(pairs)
-    if pictures(outbox) != sorted([*ours, STRANGER]) or len(ours) != count:
+    if pictures(outbox) != sorted([*ours, FOREIGN]) or len(ours) != count:
         found.append(f"pictures: {pictures(outbox)}")
     for pair in pairs:
         marks = {(outbox.root / o.path).read_text().split()[1] for o in pair.outputs}
         if len(marks) > 1:
             found.append(f"pictures of two renderings: {pair.target}")
-    if (outbox.root / STRANGER).read_text() != "not ours":
+    if (outbox.root / FOREIGN).read_text() != "not ours":
         found.append("another program's file was touched")
     found += amiss_among_lives(root, seeds)
     pruned = Counter(line["job"] for line in read_log(outbox) if line["event"] == "job_pruned")
@@ -195,7 +195,7 @@ def far_apart() -> None:
 def prepare(root: Path, scenario: str) -> list[int]:
     """The folders before the life that will be cut short; returns the recipes of all lives."""
     (root / "outbox").mkdir(parents=True)
-    (root / "outbox" / STRANGER).write_text("not ours")
+    (root / "outbox" / FOREIGN).write_text("not ours")
     if scenario.startswith("far"):
         far_apart()
     pruned = {"prune": [0, PRUNED], "far prune": [0, PRUNED]}

@@ -1,4 +1,4 @@
-"""A gallery server, and somebody who asks it."""
+"""A gallery server, and a visitor."""
 
 import http.client
 import socket
@@ -25,7 +25,7 @@ class Answer(SimpleNamespace):
 
 
 class Visitor:
-    """A server, and somebody who asks it."""
+    """A server, and a visitor."""
 
     def __init__(self, root: Path, guard: Guard | None = None, **site: object) -> None:
         for name in ("inbox", "outbox", "state"):
@@ -72,7 +72,7 @@ def told(visitor: Visitor, *lines: dict) -> None:
 
 
 def until(true: Callable[[], object]) -> None:
-    """Waits for another thread or process, which tells nobody when it is done."""
+    """Waits for another thread or process, which does not say when it is done."""
     deadline = time.monotonic() + 20
     while not true():
         assert time.monotonic() < deadline

@@ -122,7 +122,7 @@ FOCUS_RING = """
 
 
 def _find(page: Page, script: str) -> list[str]:
-    # A script may be run between a change and its layout, which nobody sees: after two frames.
+    # A script may be run between a change and its layout, which is not seen: after two frames.
     page.evaluate("() => new Promise(drawn => requestAnimationFrame(drawn))")
     page.evaluate("() => new Promise(drawn => requestAnimationFrame(drawn))")
     return page.evaluate(f"() => {{ {COMMON} {script} }}")

@@ -210,7 +210,7 @@ class Soak:
 
 
 def peak(process: int) -> int:
-    """kB of memory at most so far; 0 where nobody says."""
+    """kB of memory at most so far; 0 where it is unknown."""
     try:
         return int(Path(f"/proc/{process}/status").read_text().split("VmHWM:")[1].split()[0])
     except (OSError, IndexError):

@@ -1,4 +1,4 @@
-"""A process that cannot be killed stops nobody: not the loop, not a file, not the end."""
+"""A process that cannot be killed stops nothing: not the loop, not a file, not the end."""
 
 import ast
 import os

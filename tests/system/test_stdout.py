@@ -46,7 +46,7 @@ def test_a_pipe_that_nobody_reads_costs_lines_and_no_time(pipe) -> None:
     assert time.process_time() - begun < 5
     assert out.lost > 0
     out.drain(lambda: False)
-    assert out.trouble.endswith("nobody reads it")
+    assert out.trouble.endswith("nothing reads it")
     os.close(reader)
 
 
@@ -127,7 +127,7 @@ def test_a_watch_whose_output_nobody_reads_paints_and_stops(tmp_path) -> None:
         until(lambda: painted(root) == 1)
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(timeout=60) == 1
-        assert b"nobody reads it" in daemon.stderr.read()
+        assert b"nothing reads it" in daemon.stderr.read()
     os.close(writer)
     os.close(reader)
 

@@ -191,7 +191,7 @@ def test_a_worker_begins_its_next_job_while_the_daemon_is_busy_elsewhere(work, t
     work.give(executor, *jobs)
     until = time.monotonic() + 60
     while not list(tmp_path.glob("*/ended")) or len(list(tmp_path.glob("*/ended"))) < 2:
-        assert time.monotonic() < until  # nobody polls: both are done all the same
+        assert time.monotonic() < until  # nothing polls: both are done all the same
         time.sleep(0.02)
     # Work that takes no time: the second may have said that it ended before the first, which
     # gave the device away and then spoke.

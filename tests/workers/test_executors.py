@@ -269,7 +269,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_noticed(tmp_path):
 
 
 def test_a_checkpoint_of_blocks_does_not_continue_a_whole_picture(tmp_path):
-    """Their last bits differ: nobody could reproduce a mixture of both."""
+    """Their last bits differ: a mixture of both could not be reproduced."""
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save("abc", 1, torch.rand(3, 8, 8), block=256)
     assert checkpoints.load("abc") is None

@@ -94,7 +94,7 @@ def _report(trial: Trial, tuning: Tuning, save: Path | None) -> str:
 
 @contextmanager
 def _asking(in_browser: bool) -> Iterator[tuple[Ask, Callable[[str], None]]]:
-    """A way to ask, and what shows the end to whoever answered."""
+    """A way to ask, and what shows the end to the person who answered."""
     if not in_browser:
         yield _ask_in_terminal, lambda _: None
         return

@@ -46,7 +46,7 @@ def find_prunable(loaded: Loaded) -> list[Prunable]:
     """Find what `prune` would remove or leave, by photo and style. Writes nothing.
 
     Raises:
-        PipelineError: The inbox cannot be read, so nobody knows what is wanted.
+        PipelineError: The inbox cannot be read, so it is unknown what is wanted.
     """
     config = loaded.config
     if not (config.state / FILE).exists():

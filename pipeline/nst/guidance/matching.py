@@ -32,7 +32,7 @@ def match(photo: Tensor, painting: Tensor, allowed: Tensor | None = None) -> Ten
 
     Twice, because what a painting shows and a photo does not must be left out before the rest is
     shared out. First by what places are (tokens as they are), with the painting's marginal kept so
-    loosely that a face teaches nobody where there is none: how much each place is wanted. Then by
+    loosely that a face is left out where there is none: how much each place is wanted. Then by
     how they differ from their own picture (tokens less their mean), more evenly among these.
 
     Args:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 ROUNDS = 5
-DIGITS = 2  # of a value: nobody sees a third one
+DIGITS = 2  # of a value: a third one cannot be seen
 
 Answer = Literal["1", "2", "="]
 

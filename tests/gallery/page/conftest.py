@@ -1,4 +1,4 @@
-"""One browser for all, one outbox that nobody changes, a fresh look at it for each test."""
+"""One browser for all, one outbox that does not change, a fresh look at it for each test."""
 
 import os
 import shutil
