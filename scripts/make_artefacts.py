@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from pipeline.config.transfer import PRESETS, Transfer, resolve_transfer
+from pipeline import paint
+from pipeline.config.transfer import PRESETS, Transfer
 from pipeline.imaging.tensors import add_caption, load_image, resize
 from pipeline.nst import Vgg19, colors, load_weights, pyramid, stylize
 from pipeline.nst.objective import Objective
@@ -132,12 +134,18 @@ def cells(pair: Pair, network: Vgg19) -> list[Tensor]:
     plain = DRAFT | pair.both
     with pair.method():
         old = stylize(photo, style, Transfer.model_validate(plain | pair.options), network=network)
-    new = stylize(photo, style, Transfer.model_validate(plain), network=network)
+    new = painted(pair.photo, pair.style, preset="draft", **pair.both)
     captions = (f"before: {pair.before}", f"now: {pair.after}")
     return [
         add_caption(_shown(picture, pair.corner), text)
         for picture, text in zip((old, new), captions, strict=True)
     ]
+
+
+def painted(photo: str, style: str, **options: Any) -> Tensor:
+    """A sample photo in a starter style as the program paints it, (3, H, W)."""
+    picture = paint(ROOT / f"inbox/{photo}.jpg", f"builtin:{style}", **options)
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255
 
 
 def _shown(picture: Tensor, corner: tuple[int, int] | None, side: int = SHOWN) -> Tensor:
@@ -147,30 +155,26 @@ def _shown(picture: Tensor, corner: tuple[int, int] | None, side: int = SHOWN) -
     return resize(picture, (round(picture.shape[1] * factor), round(picture.shape[2] * factor)))
 
 
-def sizes(network: Vgg19) -> Tensor:
+def sizes() -> Tensor:
     """The same pair with three presets, and below each what its pixels hold of the head."""
-    photo = load_image(ROOT / "inbox/astronaut.jpg").rgb
-    style = load_image(ROOT / "pipeline/styles/mosaic.jpg").rgb
     shown, heads = [], []
     for preset in ("draft", "balanced", "fine"):
-        options = resolve_transfer(preset)
-        picture = stylize(photo, style, options, network=network)
-        shown.append(add_caption(_shown(picture, None), f"{preset}, {options.size} px"))
-        top, left, side = (round(share * options.size) for share in (0.02, 0.24, 0.36))
+        picture, size = painted("astronaut", "mosaic", preset=preset), PRESETS[preset]["size"]
+        shown.append(add_caption(_shown(picture, None), f"{preset}, {size} px"))
+        top, left, side = (round(share * size) for share in (0.02, 0.24, 0.36))
         head = picture[:, top : top + side, left : left + side]
         heads.append(add_caption(_shown(head, None), "detail"))
     return build_contact_sheet([*shown, *heads], len(shown))
 
 
-def hero(network: Vgg19) -> Tensor:
+def hero() -> Tensor:
     """Both sample photos, and each in two of the starter styles; the first row has their names."""
     rows = []
     for name in ("astronaut", "coffee"):
         photo = load_image(ROOT / f"inbox/{name}.jpg").rgb
         row, names = [photo], ["photo"]
         for style in ("mosaic", "brush_strokes"):
-            painting = load_image(ROOT / f"pipeline/styles/{style}.jpg").rgb
-            row.append(stylize(photo, painting, resolve_transfer("balanced"), network=network))
+            row.append(painted(name, style))
             names.append(f"in the style {style}")
         cells = [_shown(picture, None, 400) for picture in row]
         if not rows:
@@ -188,11 +192,10 @@ def save(sheet: Tensor, out: Path) -> None:
 
 def main(names: list[str]) -> None:
     """Write the sheet; of some pairs only where they are named."""
-    network = Vgg19(load_weights())
     if names in (["sizes"], ["hero"]):
-        sheet = sizes(network) if names == ["sizes"] else hero(network)
-        save(sheet, OUT.with_name(f"{names[0]}.jpg"))
+        save(sizes() if names == ["sizes"] else hero(), OUT.with_name(f"{names[0]}.jpg"))
         return
+    network = Vgg19(load_weights())
     chosen = [pair for pair in PAIRS if not names or pair.name in names]
     save(torch.cat([build_contact_sheet(cells(pair, network), 2) for pair in chosen], 1), OUT)
 

@@ -24,9 +24,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import sync_playwright
 
-from pipeline.config.transfer import Transfer, resolve_transfer
-from pipeline.imaging.tensors import load_image
-from pipeline.nst import Vgg19, load_weights, stylize
+from pipeline import paint
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs/pictures"
@@ -51,14 +49,10 @@ def styles() -> None:
     rows = -(-len(paintings) // columns)
     cell = (width + gap, height + line + gap)
     sheet = Image.new("RGB", (columns * cell[0] - gap, rows * cell[1] - gap), "white")
-    network = Vgg19(load_weights())
-    photo = load_image(PHOTO).rgb  # (3, H, W)
     for index, path in enumerate(paintings):
         left, top = index % columns * cell[0], index // columns * cell[1]
-        options = resolve_transfer("draft", Transfer(size=384))
-        picture = stylize(photo, load_image(path).rgb, options, network=network)
-        pixels = (picture * 255).round().byte().permute(1, 2, 0).numpy()
-        sheet.paste(Image.fromarray(pixels).resize((width, height), 1), (left, top))
+        picture = paint(PHOTO, path, preset="draft", size=384)
+        sheet.paste(picture.resize((width, height), 1), (left, top))
         with Image.open(path) as painting:
             small = painting.convert("RGB").resize((72, 72), 1)
         sheet.paste("white", (left + width - 76, top + height - 76, left + width, top + height))
