@@ -23,6 +23,7 @@ from pipeline.daemon.blame import WaitingRecipes, is_check
 from pipeline.daemon.bookkeeping import Bookkeeping
 from pipeline.daemon.fault_pauses import PAUSING_ERRORS, FaultPause, FaultPauses
 from pipeline.daemon.findings import FindingsRecorder
+from pipeline.daemon.instance import OutboxLock
 from pipeline.daemon.job_queue import JobQueue
 from pipeline.daemon.outcomes import Outcome, Outcomes
 from pipeline.daemon.paintings.unwanted import Unwanted
@@ -30,7 +31,15 @@ from pipeline.daemon.planned_pauses import PlannedPause, PlannedPauses
 from pipeline.daemon.planner import Findings, Planner
 from pipeline.daemon.replacements import Replacing
 from pipeline.daemon.run_statistics import RunStatistics
-from pipeline.errors import Failure, InboxError, OutputError, PipelineError, PlaceError, Reason
+from pipeline.errors import (
+    Failure,
+    InboxError,
+    LockedError,
+    OutputError,
+    PipelineError,
+    PlaceError,
+    Reason,
+)
 from pipeline.inbox.examiner import Examiner
 from pipeline.inbox.originals import Originals
 from pipeline.jobs.checkpoints import Checkpoints
@@ -63,6 +72,7 @@ class Service:
         planned_pauses: When no job may begin; absent: as config and state folder say.
         on_run: Called with the estimate before a run's first job, with the finished pictures that
             a plan will replace or that no rule wants, and with the summary of a scheduled run.
+        lock: The lock on the outbox; None: no other studio works there.
     """
 
     def __init__(
@@ -77,6 +87,7 @@ class Service:
         patient: bool = False,
         planned_pauses: PlannedPauses | None = None,
         on_run: Callable[[Line], None] = lambda _: None,
+        lock: OutboxLock | None = None,
     ) -> None:
         self.ledger, self.executor, self.view, self._on_line = ledger, executor, view, on_event
         self.limit = limit
@@ -92,7 +103,7 @@ class Service:
         self.statistics = RunStatistics(
             view, Rates(rates_file()), devices, lambda: executor.slots, on_run
         )
-        self.fault_pauses = FaultPauses(config, patient)
+        self.fault_pauses = FaultPauses(config, patient, lock)
         self.planned_pause: PlannedPause | None = None
         self.polling = False  # whether nothing but the timer finds new files
         self.begun = 0
@@ -133,7 +144,12 @@ class Service:
     # --- start, tick, stop --------------------------------------------------------------
 
     def start(self) -> None:
-        """Clean up after a crash: queue interrupted jobs again, remove files without an owner."""
+        """Clean up after a crash: queue interrupted jobs again, remove files without an owner.
+
+        Raises:
+            LockedError: Another studio works in the outbox.
+        """
+        self.fault_pauses.check_outbox()
         self.bookkeeping.clean_up_after_crash()
         self.checkpoints.sweep({pair.job for pair in self.ledger.pairs(JobState.QUEUED)})
 
@@ -152,6 +168,7 @@ class Service:
             self.planner.wake(stale=True)
         self._collect(now, timeout)
         try:
+            self.fault_pauses.check_outbox()
             self._work(now, wall)
         except PAUSING_ERRORS as error:
             self.fault_pauses.start(error, now)
@@ -262,20 +279,29 @@ class Service:
         self.executor.interrupt()
 
     def finish(self) -> None:
-        """Remove temporary files, unless a fault pause says that the disk does not allow it."""
+        """Remove temporary files, unless a fault pause says that the disk does not allow it.
+
+        Nothing is removed from an outbox in which another studio works.
+        """
         try:
-            self._act_on(self.outcomes.release())
             self.statistics.rates.save()
+            self.fault_pauses.check_outbox()
+            self._act_on(self.outcomes.release())
             self.bookkeeping.flush(0.0, force=True)
             self.bookkeeping.sweep_staging()
+        except LockedError as error:
+            self.fault_pauses.start(error, 0.0)
         except PAUSING_ERRORS:
             if self.fault_pause is None:
                 raise
 
     def give_back_running(self) -> None:
-        """Do not count the attempts of running jobs: the process ends, and its workers with it."""
+        """Do not count the attempts of running jobs: the process ends, and its workers with it.
+
+        Nor of those that have ended in a pause, and could not be recorded.
+        """
         with suppress(PipelineError):  # the database cannot be reached: the attempts count
-            for _, job in self.executor.running():
+            for job in self._unrecorded():
                 self.ledger.give_back(job)
 
     def close(self) -> None:
