@@ -95,9 +95,8 @@ def run(
             on_run=report if as_json else lambda event: print_run_event(event, dashboard),
             lock=lock,
         )
-        loop = Loop(service, loaded, stop, dashboard, record, observers)
         with _closing(service):
-            _run_loop(loop, keep_going)
+            _run_loop(Loop(service, loaded, stop, dashboard, record, observers), keep_going)
         summary = _report_end(service, view, stop, dashboard, keep_going)
     if as_json:
         _print_line(out, {"event": "run_ended", **summary, "held": service.pause_reason or None})
