@@ -272,7 +272,7 @@ def _work_facts(service: Service, wall: float) -> dict[str, Any]:
         "busy": view.counts.running,
         "per_hour": pace.per_hour and round(pace.per_hour, 1),
         "seconds_left": None if pace.seconds_left is None else round(pace.seconds_left, 1),
-        "lanes": [_lane(lane) for lane in view.working],
+        "lanes": [describe_lane(lane) for lane in view.working],
     }
 
 
@@ -294,7 +294,8 @@ def count_studio(service: Service) -> tuple[Counts, int]:
     return count_all(states, not_taken, facts, drafts), states[JobState.STAGED]
 
 
-def _lane(lane: Lane) -> dict[str, Any]:
+def describe_lane(lane: Lane) -> dict[str, Any]:
+    """A job and how far it is, for the instance's record."""
     now = lane.progress
     facts: dict[str, Any] = {"job": lane.job, "device": lane.device}
     if now:

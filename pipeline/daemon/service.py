@@ -19,7 +19,7 @@ from typing import Any
 
 from pipeline.config.manifest import Manifest
 from pipeline.config.model import Config
-from pipeline.daemon.blame import WaitingRecipes, is_check
+from pipeline.daemon.blame import is_check
 from pipeline.daemon.bookkeeping import Bookkeeping
 from pipeline.daemon.fault_pauses import PAUSING_ERRORS, FaultPause, FaultPauses
 from pipeline.daemon.findings import FindingsRecorder
@@ -127,7 +127,7 @@ class Service:
         a value of the config gets the new one here or in `_apply`.
         """
         self._apply(config, manifest)
-        self.outcomes.waiting_recipes = WaitingRecipes()
+        self.outcomes.try_all_recipes()
         self.hooks.configure(config.hooks)
         self.fault_pauses.free_bytes = config.limits.free_bytes
         self.bookkeeping.configure(config.version_limits, _folders(config))
@@ -220,7 +220,7 @@ class Service:
 
     def _show(self, now: float) -> None:
         """Fill the dashboard's view."""
-        held = self.outcomes.waiting_recipes.count(self.queue)
+        held = self.outcomes.count_waiting(self.queue)
         self.view.queued, self.view.waiting = len(self.queue) - held, self._waiting + held
         self.view.settling = self.planner.settling
         self.view.message = self._status_line()
@@ -241,8 +241,7 @@ class Service:
     @property
     def waiting(self) -> bool:
         """Whether anything must still be examined, planned or begun."""
-        held = {job.content for job in self.queue if self.outcomes.waits(job)}
-        held |= self.bookkeeping.waiting.names
+        held = self.outcomes.waiting_photos(self.queue)
         ready = any(not self.outcomes.waits(job) for job in self.queue)
         return bool(ready or self.examiner.pending or self.planner.is_unfinished(held))
 
@@ -252,8 +251,7 @@ class Service:
 
         Styles wait for their paintings or for the engine, photos for their place in the outbox.
         """
-        recipes, pairs = self.outcomes.waiting_recipes, self.bookkeeping.waiting
-        whys = (self.planner.missing_files, recipes.describe(), pairs.describe())
+        whys = (self.planner.missing_files, *self.outcomes.describe_waits())
         return "; ".join(filter(None, whys))
 
     def works(self) -> Counter[tuple[Work, ...]]:
@@ -391,9 +389,8 @@ class Service:
             self._announce_unwanted(plan.unwanted)
         self.queue.fill(plan.due, self.planner.files, self.ledger.retry_times())
         recipes = {pair.job.recipe.digest for pair in plan.pairs if pair.job}
-        self.outcomes.waiting_recipes.keep_only(recipes)
         planned = {pair.job.id for pair in plan.pairs if pair.job}
-        self.bookkeeping.waiting.keep_only(planned | staged)
+        self.outcomes.forget_unplanned(recipes, planned | staged)
         self._ended.extend(plan.ended)
         self.again, self._waiting = plan.again, plan.waiting
         self.view.tally.follow_plan(plan.pairs)
@@ -460,11 +457,11 @@ class Service:
         if self.planned_pause:
             self._act_on(self.outcomes.release())
         while self.executor.free() and not (self.fault_pause or self._stopping):
-            check = self.outcomes.checks.next()
+            check = self.outcomes.next_check()
             if check is None or not self.fault_pauses.check_space():
                 return
             self._submit(check, self.outbox.make_staging_folder(check))
-            self.outcomes.checks.mark_begun(check)
+            self.outcomes.check_begun(check)
 
     def _submit(self, job: Job, staging: Path) -> None:
         try:
@@ -483,7 +480,7 @@ class Service:
         if begun.attempt > MAX_ATTEMPTS:
             what = f"{MAX_ATTEMPTS} attempts ended without a result"
             failed = JobResult(begun, "failed", error=Failure(Reason.WORKER_CRASHED, what))
-            self.outcomes.checks.add(failed)
+            self.outcomes.check(failed)
             return
         try:
             staging = self.outbox.make_staging_folder(begun)
@@ -506,12 +503,10 @@ class Service:
 
     def _unrecorded(self) -> list[Job]:
         """Jobs whose end is not in the ledger yet: no other job of their pairs may begin."""
-        running = [job for _, job in self.executor.running()]
-        return [*running, *(event.job for event in self.events), *self.outcomes.checks.waiting]
+        return [*(job for _, job in self.executor.running()), *self.outcomes.unrecorded]
 
     def _busy(self) -> bool:
-        open_ends = self.events or self.bookkeeping.unpublished or self.outcomes.checks.waiting
-        return bool(self.executor.running() or open_ends)
+        return bool(self.executor.running() or self.outcomes.are_open)
 
     def _limit_reached(self) -> bool:
         return self.limit is not None and self.begun >= self.limit

@@ -157,7 +157,7 @@ def test_a_full_disk_refuses_before_and_during(tmp_path: Path) -> None:
 def file_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The three ways of writing; the outermost seam is the system's answer."""
     if request.param != "nameless":
-        monkeypatch.setattr(uploads, "_NAMELESS", 0)
+        monkeypatch.setattr(uploads, "NAMELESS", 0)
     if request.param == "no hard links":
 
         def refuse(*_: object, **__: object) -> None:
@@ -217,7 +217,7 @@ def read(size):
     print("reading", flush=True)
     return sys.stdin.buffer.read(size)
 
-uploads._NAMELESS = 0
+uploads.NAMELESS = 0
 print(uploads.receive(Path(sys.argv[1]), "a.jpg", 10, read, Limits(free_bytes=0)), flush=True)
 """
 
@@ -261,7 +261,7 @@ def test_an_upload_whose_file_is_removed_before_it_is_locked_gets_another_one(
             uploads.remove_partial_uploads(tmp_path)
         return lock(fd)
 
-    monkeypatch.setattr(uploads, "_NAMELESS", 0)
+    monkeypatch.setattr(uploads, "NAMELESS", 0)
     monkeypatch.setattr(uploads, "try_lock", lock_late)
     assert receive(tmp_path, "a.jpg", 5, lambda _: b"whole", LIMITS) == "a.jpg"
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.jpg": b"whole"}
@@ -270,7 +270,7 @@ def test_an_upload_whose_file_is_removed_before_it_is_locked_gets_another_one(
 def test_where_no_file_can_be_locked_uploads_arrive_and_none_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "_NAMELESS", 0)
+    monkeypatch.setattr(uploads, "NAMELESS", 0)
     monkeypatch.setattr(uploads, "try_lock", lambda _: None)
     unfinished = tmp_path / f".upload-{'0f' * 8}.part"
     unfinished.touch()

@@ -33,7 +33,7 @@ MAX_NUMBER = 10_000  # tried for a name that is taken
 HIDDEN, PART = ".upload-", ".part"
 _OWN = re.compile(re.escape(HIDDEN) + "[0-9a-f]{16}" + re.escape(PART))  # others are the user's
 
-_NAMELESS = getattr(os, "O_TMPFILE", 0)
+NAMELESS = getattr(os, "O_TMPFILE", 0)
 _WRITE = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 Read = Callable[[int], bytes]  # returns at most this many bytes; none at the end
@@ -114,7 +114,7 @@ def _remove_unless_locked(name: str, folder: int) -> None:
 def _open_unnamed(folder: int) -> Iterator[tuple[int, str]]:
     """A new file without a visible name: its descriptor, and the path by which it can be linked."""
     try:
-        fd = os.open(".", _WRITE | _NAMELESS, 0o644, dir_fd=folder) if _NAMELESS else -1
+        fd = os.open(".", _WRITE | NAMELESS, 0o644, dir_fd=folder) if NAMELESS else -1
     except OSError:  # not supported by this file system or kernel
         fd = -1
     if fd >= 0:
