@@ -3,7 +3,7 @@
     PipelineError            what happened, where, how to fix it; carries an exit code
     |-- UsageError           2  the command line makes no sense
     |-- ConfigError          2  config.yaml: names the file, the key path and the nearest valid key
-    |-- ClusterLostError     2  the Ray cluster is gone; a new start connects again
+    |-- ClusterLostError     2  the Ray cluster is gone; only another process connects again
     |-- LockedError          2  another instance works on this state folder
     |-- WeightsError         2  VGG-19 weights missing, wrong or unreachable
     |-- MissingExtraError    2  an optional dependency; carries the install line

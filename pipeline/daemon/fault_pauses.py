@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.config.model import Config
+from pipeline.daemon.instance import OutboxLock
 from pipeline.errors import (
     BusyError,
     DiskFullError,
     InboxError,
+    LockedError,
     OutputError,
     PipelineError,
     PlaceError,
@@ -57,7 +59,7 @@ class FaultPause:
 
 
 # The errors that `FaultPauses.start` turns into pauses.
-PAUSING_ERRORS = (BusyError, DiskFullError, OutputError, PlaceError)
+PAUSING_ERRORS = (BusyError, DiskFullError, LockedError, OutputError, PlaceError)
 
 
 class FaultPauses:
@@ -67,10 +69,12 @@ class FaultPauses:
         config: Names the folders, and how many bytes are to stay free.
         patient: Wait for an inbox, an outbox or a machine as long as it takes: `watch`. Otherwise
             give up: `run`.
+        lock: The lock on the outbox; None: no other studio works there.
     """
 
-    def __init__(self, config: Config, patient: bool) -> None:
+    def __init__(self, config: Config, patient: bool, lock: OutboxLock | None = None) -> None:
         self._outbox, self._state, self.patient = config.outbox, config.state, patient
+        self._lock = lock
         self.free_bytes = config.limits.free_bytes
         self.current: FaultPause | None = None
         self.trial = False  # after a full disk: one job at a time, until one has finished
@@ -90,6 +94,8 @@ class FaultPauses:
             self.current = pause_until_reachable("database", str(error), now)
         elif isinstance(error, PlaceError):
             self._start_for_machine(error, now)
+        elif isinstance(error, LockedError) and self.patient:
+            self.current = pause_until_reachable("outbox", str(error), now)
         elif isinstance(error, DiskFullError):
             self.current = pause_for_full_disk(self._state, self.free_bytes, now)
         elif isinstance(error, OutputError):
@@ -106,6 +112,18 @@ class FaultPauses:
         if not self.patient:
             raise error
         self.current = pause_until_reachable("inbox", str(error), now)
+
+    def check_outbox(self) -> None:
+        """Check that no other studio works in the folder that has the name of the outbox now.
+
+        Before anything is written there or removed from it: the work of the other one would be
+        lost.
+
+        Raises:
+            LockedError: Another studio has locked it.
+        """
+        if self._lock is not None:
+            self._lock.follow()
 
     def check_space(self) -> bool:
         """Whether there is space for another job; starts a pause where there is too little."""

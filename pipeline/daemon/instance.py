@@ -16,7 +16,13 @@ except ImportError:  # Windows
 
 from pipeline.errors import LockedError, StateError
 from pipeline.system.mounts import find_mount
-from pipeline.system.safe_files import open_regular, opened_folder, read_bounded, refuse_irregular
+from pipeline.system.safe_files import (
+    open_regular,
+    opened_folder,
+    read_bounded,
+    refuse_irregular,
+    try_lock,
+)
 
 # How long a start waits for the lock: `status` takes it for a moment to see whether it is free.
 LOCK_SECONDS = 1.0
@@ -24,6 +30,9 @@ LOOK_SECONDS = 0.01
 # The record has a fixed size and is overwritten in place, so that it can be updated, for instance
 # to say that the disk is full, while the disk is full.
 RECORD_BYTES = 16384
+LOCK_FILE, RECORD_FILE = "instance.lock", "instance.json"
+_LOCKS = "/proc/locks"  # of all processes, on Linux
+_MOST_LOCKS = 1 << 22  # bytes that are read of it
 
 
 class InstanceRecord:
@@ -68,7 +77,7 @@ def instance_lock(state: Path, command: str) -> Iterator[InstanceRecord]:
         StateError: The folder cannot be written to, or is on a file system that machines share.
     """
     refuse_shared(state)
-    record = state / "instance.json"
+    record = state / RECORD_FILE
     with ExitStack() as locks:
         _lock(state, record, locks)
         try:
@@ -86,12 +95,17 @@ class OutboxLock:
         self._held = ExitStack()
         self._identity: tuple[int, int] | None = None  # device and inode of the locked folder
 
-    def follow(self) -> None:
+    def follow(self, seconds: float = 0.0) -> None:
         """Lock the folder that has the name of the outbox now, unless it is the locked one.
 
         Pictures go to whatever folder has this name: a folder that was renamed and made again, or
         a disk that was mounted, would be open to a second studio. An outbox that cannot be opened
-        is for the service to report; what was locked stays locked until another folder is.
+        is for the service to report; what was locked stays locked until another folder has the
+        name. It is released even if that one cannot be locked: two studios whose outboxes have
+        changed their names would wait for each other for ever.
+
+        Args:
+            seconds: How long to wait for another instance, which may be ending.
 
         Raises:
             LockedError: An instance with another state folder has locked it.
@@ -102,19 +116,22 @@ class OutboxLock:
                 return
             folder = opened.enter_context(opened_folder(self._outbox))
             try:
-                _lock_folder(folder)
+                _lock_folder(folder, seconds)
             except BlockingIOError:
+                self.release()
                 hint = "set another outbox here, or stop that one"
-                what = "the outbox is in use by another studio, with a state folder of its own"
+                holder = _find_holder(folder) or "its state folder is not known"
+                what = f"the outbox is in use by another studio: {holder}"
                 raise LockedError(what, where=f"outbox: {self._outbox}", hint=hint) from None
             found = os.fstat(folder)
+            self.release()
             self._identity = found.st_dev, found.st_ino
-            self._held.close()
             self._held = opened.pop_all()
 
     def release(self) -> None:
         """Release the lock."""
         self._held.close()
+        self._identity = None
 
 
 @contextmanager
@@ -132,7 +149,7 @@ def outbox_lock(outbox: Path) -> Iterator[OutboxLock]:
     with suppress(OSError):
         outbox.mkdir(parents=True, exist_ok=True)
     try:
-        lock.follow()
+        lock.follow(LOCK_SECONDS)
         yield lock
     finally:
         lock.release()
@@ -142,11 +159,11 @@ def _lock(state: Path, record: Path, locks: ExitStack) -> None:
     """Lock the file that every version knows, and the folder, whose lock cannot be deleted."""
     try:
         state.mkdir(parents=True, exist_ok=True)
-        refuse_irregular(state / "instance.lock")
-        lock = FileLock(state / "instance.lock")
+        refuse_irregular(state / LOCK_FILE)
+        lock = FileLock(state / LOCK_FILE)
         lock.acquire(timeout=LOCK_SECONDS, poll_interval=LOOK_SECONDS)
         locks.callback(lock.release)
-        _lock_folder(locks.enter_context(opened_folder(state)))
+        _lock_folder(locks.enter_context(opened_folder(state)), LOCK_SECONDS)
     except (Timeout, BlockingIOError):
         hint = "wait until it ends, stop it, or set another state folder here"
         raise LockedError(f"in use by {_describe(record)}", where=str(state), hint=hint) from None
@@ -156,24 +173,46 @@ def _lock(state: Path, record: Path, locks: ExitStack) -> None:
         raise StateError(error.strerror or str(error), where=where, hint=hint) from None
 
 
-def _lock_folder(folder: int) -> None:
+def _lock_folder(folder: int, seconds: float) -> None:
     """Lock an open folder; `status` takes this lock, too, for a moment.
 
+    A file system that locks no folders leaves it unlocked: the file's lock is all there is.
+
     Raises:
-        BlockingIOError: Another instance has locked it.
+        BlockingIOError: Another instance has locked it for all these seconds.
     """
-    if fcntl is None:
-        return
-    for left in range(round(LOCK_SECONDS / LOOK_SECONDS), -1, -1):
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for left in range(round(seconds / LOOK_SECONDS), -1, -1):
+        if try_lock(folder) is not False:
             return
-        except BlockingIOError:
-            if not left:
-                raise
+        if left:
             time.sleep(LOOK_SECONDS)
-        except OSError:
-            return  # a file system that locks no folders: the file's lock is all there is
+    raise BlockingIOError
+
+
+def _find_holder(folder: int) -> str:
+    """The studio that has locked an open folder; "" where the system does not show it."""
+    found = os.fstat(folder)
+    place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    with suppress(OSError):
+        for line in read_bounded(_LOCKS, _MOST_LOCKS).decode().splitlines():
+            words = line.split()
+            if "FLOCK" in words and place in words:
+                return _describe_process(words[words.index(place) - 1])
+    return ""
+
+
+def _describe_process(process: str) -> str:
+    """A process by the state folder that it has locked, if this account may see that."""
+    if int(process) <= 0:
+        return ""  # of another container
+    opened = Path(f"/proc/{process}/fd")
+    with suppress(OSError):
+        for link in opened.iterdir():
+            file = link.readlink()
+            if file.name == LOCK_FILE:
+                state = f"with the state folder {file.parent}"
+                return f"{_describe(file.with_name(RECORD_FILE))}, {state}"
+    return f"process {process}"
 
 
 def refuse_shared(state: Path, table: Path | None = None) -> None:
@@ -192,8 +231,8 @@ def refuse_shared(state: Path, table: Path | None = None) -> None:
 
 def read_instance(state: Path) -> dict[str, object] | None:
     """The record of the instance that uses the state folder now; None where there is none."""
-    locked = _is_locked(state / "instance.lock") or _is_folder_locked(state)
-    return _read(state / "instance.json") if locked else None
+    locked = _is_locked(state / LOCK_FILE) or _is_folder_locked(state)
+    return _read(state / RECORD_FILE) if locked else None
 
 
 def _is_folder_locked(state: Path) -> bool:

@@ -158,16 +158,23 @@ class Observers:
         self.notifier.notify_stopping()
         note("stopping", command=self.command)
 
-    def finish(self, service: Service, stopped: bool, hurry: Callable[[], bool]) -> None:
+    def finish(
+        self,
+        service: Service,
+        stopped: bool,
+        hurry: Callable[[], bool],
+        stop_seconds: float = STOP_SECONDS,
+    ) -> None:
         """Report the end of the loop; wait for hooks until ``hurry`` says not to.
 
-        After a stop only for a few seconds: a system that stops the program does not wait longer.
+        After a stop only for ``stop_seconds``: a system that stops the program does not wait
+        longer. Closing the service ends a hook that still runs.
         """
         why: Why = "stopped" if stopped else "run_ended"
         with self._errors_noted():
             self._notify(service, self.batch.end(why, service.view.tally, time.time()))
         longest = service.hooks.timeout_seconds + 1
-        until = time.monotonic() + (min(longest, STOP_SECONDS) if stopped else longest)
+        until = time.monotonic() + (min(longest, stop_seconds) if stopped else longest)
         while service.hooks.busy and time.monotonic() < until and not hurry():
             service.hooks.step(time.monotonic())
             time.sleep(0.02)  # nothing else is left to do
@@ -265,7 +272,7 @@ def _work_facts(service: Service, wall: float) -> dict[str, Any]:
         "busy": view.counts.running,
         "per_hour": pace.per_hour and round(pace.per_hour, 1),
         "seconds_left": None if pace.seconds_left is None else round(pace.seconds_left, 1),
-        "lanes": [_lane(lane) for lane in view.working],
+        "lanes": [describe_lane(lane) for lane in view.working],
     }
 
 
@@ -287,7 +294,8 @@ def count_studio(service: Service) -> tuple[Counts, int]:
     return count_all(states, not_taken, facts, drafts), states[JobState.STAGED]
 
 
-def _lane(lane: Lane) -> dict[str, Any]:
+def describe_lane(lane: Lane) -> dict[str, Any]:
+    """A job and how far it is, for the instance's record."""
     now = lane.progress
     facts: dict[str, Any] = {"job": lane.job, "device": lane.device}
     if now:

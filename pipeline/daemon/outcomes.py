@@ -6,7 +6,7 @@ original is returned as an `Outcome`; the service acts on it.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,6 +110,30 @@ class Outcomes:
         else:
             yield Outcome(result.job, result.job.content)
 
+    @property
+    def unrecorded(self) -> list[Job]:
+        """Jobs that have ended, or wait for a check, and whose end is not in the ledger yet."""
+        return [*(event.job for event in self.events), *self.checks.waiting]
+
+    @property
+    def are_open(self) -> bool:
+        """Whether anything is still to be recorded, checked or published."""
+        return bool(self.events or self.bookkeeping.unpublished or self.checks.waiting)
+
+    def check(self, failed: JobResult) -> None:
+        """Keep a failed result until a check has shown what is to blame."""
+        self.checks.add(failed)
+
+    def next_check(self) -> Job | None:
+        """A check that has not begun yet; None where there is none."""
+        return self.checks.next()
+
+    def check_begun(self, check: Job) -> None:
+        """Record that a check has begun."""
+        self.checks.mark_begun(check)
+
+    # --- what waits for a repair --------------------------------------------------------
+
     def must_wait(self, job: Job, wall: float) -> bool:
         """Whether a job may not start now: its last tries met a fault that is no photo's."""
         return self.waiting_recipes.must_wait(job, wall) or self.bookkeeping.waiting.holds(
@@ -119,6 +143,27 @@ class Outcomes:
     def waits(self, job: Job) -> bool:
         """Whether a job is tried again only now and then: the run need not wait for it."""
         return job in self.waiting_recipes or job.id in self.bookkeeping.waiting
+
+    def count_waiting(self, jobs: Iterable[Job]) -> int:
+        """How many of some jobs wait for their paintings or for the engine."""
+        return self.waiting_recipes.count(jobs)
+
+    def waiting_photos(self, jobs: Iterable[Job]) -> set[str]:
+        """The photos that wait: those of some jobs, and those without a place in the outbox."""
+        return {job.content for job in jobs if self.waits(job)} | self.bookkeeping.waiting.names
+
+    def describe_waits(self) -> tuple[str, str]:
+        """Which styles and which photos wait, and why; "" where none does."""
+        return self.waiting_recipes.describe(), self.bookkeeping.waiting.describe()
+
+    def forget_unplanned(self, recipes: Collection[str], jobs: Collection[str]) -> None:
+        """Let nothing wait that no plan wants any more."""
+        self.waiting_recipes.keep_only(recipes)
+        self.bookkeeping.waiting.keep_only(jobs)
+
+    def try_all_recipes(self) -> None:
+        """Let no recipe wait: the config has changed."""
+        self.waiting_recipes = WaitingRecipes()
 
     def _wait_for_place(self, job: Job, why: str, wall: float) -> Outcome:
         self.bookkeeping.wait_for_place(job, why, wall)

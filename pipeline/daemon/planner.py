@@ -141,7 +141,7 @@ class Planner:
             self.intake.doubt(job.content)
         else:
             forget_digest(path)
-            self.intake.masks.doubt(path)
+            self.intake.doubt_mask(path)
         self.recipe_files.doubt(path)
         self.wake(stale=True)
 
@@ -168,8 +168,8 @@ class Planner:
         self.next_scan = min(now + scan_seconds, scan.next_look or float("inf"))
         self.settling = len(scan.unsettled)
         # A style without its painting waits until the file is back; the others go on.
-        recipes = [self.intake.recipes.recipe_if_readable(s) for s in self.manifest.styles.values()]
-        self.missing_files = self.intake.recipes.trouble
+        recipes = [self.intake.recipe_of(style) for style in self.manifest.styles.values()]
+        self.missing_files = self.intake.missing_files
         self.recipe_files.compare(filter(None, recipes), now, wall)
         self.next_scan = min(self.next_scan, self.recipe_files.settled_at)
         digests = [recipe and recipe.digest for recipe in recipes]
@@ -193,7 +193,7 @@ class Planner:
                 findings.fault = findings.fault or PlaceError(failure.message, code=failure.code)
                 continue
             if answer.found.photo is not None:
-                if not self.intake.masks.take_answer(answer):
+                if not self.intake.take_mask_answer(answer):
                     self.wake()
                 continue
             found = self.intake.take_answer(answer)
@@ -221,7 +221,7 @@ class Planner:
         for content in self.intake.files:
             if content not in refused and self.intake.photo(content) is None:
                 styles = self.manifest.styles_for(content)
-                waits = self.intake.recipes.troubles
+                waits = self.intake.waiting_styles
                 works.update((work_of(s.transfer),) for s in styles if s.name not in waits)
         return works
 
@@ -281,9 +281,8 @@ class Planner:
         known: Mapping[tuple[str, str], KnownPair],
         finished: Finished,
     ) -> list[Planned]:
-        recipe_of = self.intake.recipes.recipe_if_readable
         stands: DraftStands | None = self._draft_stands if self.config.first == "draft" else None
-        return plan_jobs(photos, self.manifest, recipe_of, known, finished, stands)
+        return plan_jobs(photos, self.manifest, self.intake.recipe_of, known, finished, stands)
 
     def _to_do_again(
         self, pairs: Iterable[Planned], known: Mapping[PairKey, KnownPair]

@@ -85,7 +85,7 @@ def preview(loaded: Loaded, only: str | None = None) -> Preview:
         plan = planner.make_plan(now)
         unexamined = frozenset(answer.found.content for answer in answers)
         recipes = _recipes(planner.intake, only) if only else {}
-        masks = frozenset(planner.intake.masks.regions(only)) if only else frozenset[str]()
+        masks = planner.intake.masked_regions(only) if only else frozenset[str]()
         return Preview(plan, refused, planner.files, config, unexamined, recipes, masks)
 
 
@@ -95,7 +95,7 @@ def _recipes(intake: Intake, content: str) -> dict[str, Recipe]:
     recipes = photo.recipes if photo else {}
     if recipes is None:
         styles = intake.manifest.styles_for(content)
-        recipes = {style.name: intake.recipes.recipe_if_readable(style) for style in styles}
+        recipes = {style.name: intake.recipe_of(style) for style in styles}
     return {name: recipe for name, recipe in recipes.items() if recipe}
 
 

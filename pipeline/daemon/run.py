@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pipeline.config.loading import Loaded, load
 from pipeline.config.model import Config, changed_at_start
-from pipeline.daemon.instance import InstanceRecord, OutboxLock, instance_lock, outbox_lock
+from pipeline.daemon.instance import InstanceRecord, instance_lock, outbox_lock
 from pipeline.daemon.observers import Observers
 from pipeline.daemon.paintings.folders import PaintingFolders, report_change
 from pipeline.daemon.planned_pauses import PlannedPauses
@@ -93,10 +93,10 @@ def run(
             patient=keep_going,
             planned_pauses=planned_pauses,
             on_run=report if as_json else lambda event: print_run_event(event, dashboard),
+            lock=lock,
         )
-        loop = Loop(service, loaded, stop, dashboard, record, observers, lock)
         with _closing(service):
-            _run_loop(loop, keep_going)
+            _run_loop(Loop(service, loaded, stop, dashboard, record, observers), keep_going)
         summary = _report_end(service, view, stop, dashboard, keep_going)
     if as_json:
         _print_line(out, {"event": "run_ended", **summary, "held": service.pause_reason or None})
@@ -187,9 +187,7 @@ class Loop:
         dashboard: Dashboard,
         record: InstanceRecord,
         observers: Observers,
-        lock: OutboxLock | None = None,
     ) -> None:
-        self.lock = lock
         self.service, self.loaded, self.stop, self.dashboard = service, loaded, stop, dashboard
         self.record, self.observers = record, observers
         self.stamp = loaded.stamp
@@ -221,8 +219,6 @@ class Loop:
         self._wind_down()
 
     def _tick(self) -> None:
-        if self.lock is not None:
-            self.lock.follow()  # before anything is published
         self.service.tick(time.monotonic(), time.time(), TICK_SECONDS)
         paused, closed = self.service.fault_pause, self.service.planned_pause
         self.record.update(

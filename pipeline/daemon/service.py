@@ -19,10 +19,11 @@ from typing import Any
 
 from pipeline.config.manifest import Manifest
 from pipeline.config.model import Config
-from pipeline.daemon.blame import WaitingRecipes, is_check
+from pipeline.daemon.blame import is_check
 from pipeline.daemon.bookkeeping import Bookkeeping
 from pipeline.daemon.fault_pauses import PAUSING_ERRORS, FaultPause, FaultPauses
 from pipeline.daemon.findings import FindingsRecorder
+from pipeline.daemon.instance import OutboxLock
 from pipeline.daemon.job_queue import JobQueue
 from pipeline.daemon.outcomes import Outcome, Outcomes
 from pipeline.daemon.paintings.unwanted import Unwanted
@@ -30,7 +31,15 @@ from pipeline.daemon.planned_pauses import PlannedPause, PlannedPauses
 from pipeline.daemon.planner import Findings, Planner
 from pipeline.daemon.replacements import Replacing
 from pipeline.daemon.run_statistics import RunStatistics
-from pipeline.errors import Failure, InboxError, OutputError, PipelineError, PlaceError, Reason
+from pipeline.errors import (
+    Failure,
+    InboxError,
+    LockedError,
+    OutputError,
+    PipelineError,
+    PlaceError,
+    Reason,
+)
 from pipeline.inbox.examiner import Examiner
 from pipeline.inbox.originals import Originals
 from pipeline.jobs.checkpoints import Checkpoints
@@ -63,6 +72,7 @@ class Service:
         planned_pauses: When no job may begin; absent: as config and state folder say.
         on_run: Called with the estimate before a run's first job, with the finished pictures that
             a plan will replace or that no rule wants, and with the summary of a scheduled run.
+        lock: The lock on the outbox; None: no other studio works there.
     """
 
     def __init__(
@@ -77,6 +87,7 @@ class Service:
         patient: bool = False,
         planned_pauses: PlannedPauses | None = None,
         on_run: Callable[[Line], None] = lambda _: None,
+        lock: OutboxLock | None = None,
     ) -> None:
         self.ledger, self.executor, self.view, self._on_line = ledger, executor, view, on_event
         self.limit = limit
@@ -92,7 +103,7 @@ class Service:
         self.statistics = RunStatistics(
             view, Rates(rates_file()), devices, lambda: executor.slots, on_run
         )
-        self.fault_pauses = FaultPauses(config, patient)
+        self.fault_pauses = FaultPauses(config, patient, lock)
         self.planned_pause: PlannedPause | None = None
         self.polling = False  # whether nothing but the timer finds new files
         self.begun = 0
@@ -116,7 +127,7 @@ class Service:
         a value of the config gets the new one here or in `_apply`.
         """
         self._apply(config, manifest)
-        self.outcomes.waiting_recipes = WaitingRecipes()
+        self.outcomes.try_all_recipes()
         self.hooks.configure(config.hooks)
         self.fault_pauses.free_bytes = config.limits.free_bytes
         self.bookkeeping.configure(config.version_limits, _folders(config))
@@ -133,7 +144,12 @@ class Service:
     # --- start, tick, stop --------------------------------------------------------------
 
     def start(self) -> None:
-        """Clean up after a crash: queue interrupted jobs again, remove files without an owner."""
+        """Clean up after a crash: queue interrupted jobs again, remove files without an owner.
+
+        Raises:
+            LockedError: Another studio works in the outbox.
+        """
+        self.fault_pauses.check_outbox()
         self.bookkeeping.clean_up_after_crash()
         self.checkpoints.sweep({pair.job for pair in self.ledger.pairs(JobState.QUEUED)})
 
@@ -152,6 +168,7 @@ class Service:
             self.planner.wake(stale=True)
         self._collect(now, timeout)
         try:
+            self.fault_pauses.check_outbox()
             self._work(now, wall)
         except PAUSING_ERRORS as error:
             self.fault_pauses.start(error, now)
@@ -203,7 +220,7 @@ class Service:
 
     def _show(self, now: float) -> None:
         """Fill the dashboard's view."""
-        held = self.outcomes.waiting_recipes.count(self.queue)
+        held = self.outcomes.count_waiting(self.queue)
         self.view.queued, self.view.waiting = len(self.queue) - held, self._waiting + held
         self.view.settling = self.planner.settling
         self.view.message = self._status_line()
@@ -224,8 +241,7 @@ class Service:
     @property
     def waiting(self) -> bool:
         """Whether anything must still be examined, planned or begun."""
-        held = {job.content for job in self.queue if self.outcomes.waits(job)}
-        held |= self.bookkeeping.waiting.names
+        held = self.outcomes.waiting_photos(self.queue)
         ready = any(not self.outcomes.waits(job) for job in self.queue)
         return bool(ready or self.examiner.pending or self.planner.is_unfinished(held))
 
@@ -235,8 +251,7 @@ class Service:
 
         Styles wait for their paintings or for the engine, photos for their place in the outbox.
         """
-        recipes, pairs = self.outcomes.waiting_recipes, self.bookkeeping.waiting
-        whys = (self.planner.missing_files, recipes.describe(), pairs.describe())
+        whys = (self.planner.missing_files, *self.outcomes.describe_waits())
         return "; ".join(filter(None, whys))
 
     def works(self) -> Counter[tuple[Work, ...]]:
@@ -262,20 +277,29 @@ class Service:
         self.executor.interrupt()
 
     def finish(self) -> None:
-        """Remove temporary files, unless a fault pause says that the disk does not allow it."""
+        """Remove temporary files, unless a fault pause says that the disk does not allow it.
+
+        Nothing is removed from an outbox in which another studio works.
+        """
         try:
-            self._act_on(self.outcomes.release())
             self.statistics.rates.save()
+            self.fault_pauses.check_outbox()
+            self._act_on(self.outcomes.release())
             self.bookkeeping.flush(0.0, force=True)
             self.bookkeeping.sweep_staging()
+        except LockedError as error:
+            self.fault_pauses.start(error, 0.0)
         except PAUSING_ERRORS:
             if self.fault_pause is None:
                 raise
 
     def give_back_running(self) -> None:
-        """Do not count the attempts of running jobs: the process ends, and its workers with it."""
+        """Do not count the attempts of running jobs: the process ends, and its workers with it.
+
+        Nor of those that have ended in a pause, and could not be recorded.
+        """
         with suppress(PipelineError):  # the database cannot be reached: the attempts count
-            for _, job in self.executor.running():
+            for job in self._unrecorded():
                 self.ledger.give_back(job)
 
     def close(self) -> None:
@@ -365,9 +389,8 @@ class Service:
             self._announce_unwanted(plan.unwanted)
         self.queue.fill(plan.due, self.planner.files, self.ledger.retry_times())
         recipes = {pair.job.recipe.digest for pair in plan.pairs if pair.job}
-        self.outcomes.waiting_recipes.keep_only(recipes)
         planned = {pair.job.id for pair in plan.pairs if pair.job}
-        self.bookkeeping.waiting.keep_only(planned | staged)
+        self.outcomes.forget_unplanned(recipes, planned | staged)
         self._ended.extend(plan.ended)
         self.again, self._waiting = plan.again, plan.waiting
         self.view.tally.follow_plan(plan.pairs)
@@ -434,11 +457,11 @@ class Service:
         if self.planned_pause:
             self._act_on(self.outcomes.release())
         while self.executor.free() and not (self.fault_pause or self._stopping):
-            check = self.outcomes.checks.next()
+            check = self.outcomes.next_check()
             if check is None or not self.fault_pauses.check_space():
                 return
             self._submit(check, self.outbox.make_staging_folder(check))
-            self.outcomes.checks.mark_begun(check)
+            self.outcomes.check_begun(check)
 
     def _submit(self, job: Job, staging: Path) -> None:
         try:
@@ -457,7 +480,7 @@ class Service:
         if begun.attempt > MAX_ATTEMPTS:
             what = f"{MAX_ATTEMPTS} attempts ended without a result"
             failed = JobResult(begun, "failed", error=Failure(Reason.WORKER_CRASHED, what))
-            self.outcomes.checks.add(failed)
+            self.outcomes.check(failed)
             return
         try:
             staging = self.outbox.make_staging_folder(begun)
@@ -480,12 +503,10 @@ class Service:
 
     def _unrecorded(self) -> list[Job]:
         """Jobs whose end is not in the ledger yet: no other job of their pairs may begin."""
-        running = [job for _, job in self.executor.running()]
-        return [*running, *(event.job for event in self.events), *self.outcomes.checks.waiting]
+        return [*(job for _, job in self.executor.running()), *self.outcomes.unrecorded]
 
     def _busy(self) -> bool:
-        open_ends = self.events or self.bookkeeping.unpublished or self.outcomes.checks.waiting
-        return bool(self.executor.running() or open_ends)
+        return bool(self.executor.running() or self.outcomes.are_open)
 
     def _limit_reached(self) -> bool:
         return self.limit is not None and self.begun >= self.limit

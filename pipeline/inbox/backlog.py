@@ -40,7 +40,7 @@ def count_backlog(
     new, late = 0, False
     known = _Known(ledger)
     try:
-        for content, version in _photos(tree):
+        for content, version in list_photos(tree):
             names.add(content)
             new += not known(content, version)
             if clock() > until:
@@ -78,7 +78,7 @@ class _Known:
         return content in self._settled and self._versions.get(content, version) == version
 
 
-def _photos(tree: InboxTree) -> Iterator[tuple[str, str]]:
+def list_photos(tree: InboxTree) -> Iterator[tuple[str, str]]:
     """Name and version of every file that is a photo by its name."""
     for entry in tree.walk():
         if isinstance(entry, Refused):

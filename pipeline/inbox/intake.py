@@ -26,11 +26,11 @@ code means: docs/reasons.md.
 `run`, `run --dry-run` and `explain` all use `Intake`. It reads the ledger and writes nothing to it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config.manifest import Manifest
+from pipeline.config.manifest import Manifest, Style
 from pipeline.config.model import Config
 from pipeline.config.regions.mask_files import mask_name
 from pipeline.config.sidecar import Side, merge_side_files, side_files_of
@@ -182,6 +182,32 @@ class Intake:
     def doubt(self, content: str) -> None:
         """Examine a photo again, although its stamp is the same: a job found another content."""
         self._digests.pop((content, self.version(content)), None)
+
+    def doubt_mask(self, path: Path) -> None:
+        """Examine a mask again, if the file is one: a job found another content."""
+        self.masks.doubt(path)
+
+    def take_mask_answer(self, answer: Examination) -> bool:
+        """Keep the result of examining a mask; False where the file has changed meanwhile."""
+        return self.masks.take_answer(answer)
+
+    def masked_regions(self, content: str) -> frozenset[str]:
+        """The regions of a photo that masks beside it show."""
+        return frozenset(self.masks.regions(content))
+
+    def recipe_of(self, style: Style) -> Recipe | None:
+        """The recipe of a style for photos without files of their own; None if it is unreadable."""
+        return self.recipes.recipe_if_readable(style)
+
+    @property
+    def missing_files(self) -> str:
+        """Which styles wait for files that are gone; "" where none does."""
+        return self.recipes.trouble
+
+    @property
+    def waiting_styles(self) -> Collection[str]:
+        """The names of these styles."""
+        return self.recipes.troubles
 
     def _is_examined(self, found: Found) -> bool:
         key = (found.content, str(found.stamp))

@@ -218,7 +218,7 @@ def _list_unpublished(
             continue
         if _is_foreign(final, present, previous):
             raise _name_conflict(final.path)
-        _verify_staged(source)
+        verify_staged(source)
         missing.append((Path(source.path), name, earlier))
     return missing
 
@@ -278,7 +278,12 @@ def _name_conflict(name: str) -> OutputError:
     return OutputError(what, where=name, code=Reason.PUBLISH_CONFLICT)
 
 
-def _verify_staged(staged: Output) -> None:
+def verify_staged(staged: Output) -> None:
+    """Check that a staged picture is as the ledger says.
+
+    Raises:
+        OutputError: It is missing or damaged.
+    """
     found = digest_at(None, staged.path)
     if found != staged.sha256:
         what = "the staged picture is missing" if found is None else "the staged picture is damaged"

@@ -17,6 +17,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 from pipeline.errors import ChangedError, OutputError, Reason
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -251,6 +256,22 @@ def whole_file(path: Path, *, spare: Path | None = None, sync: bool = False) -> 
         with suppress(OSError):
             spare.unlink()
         raise
+
+
+def try_lock(fd: int) -> bool | None:
+    """Lock an open file or folder for as long as it is open: at most until its process ends.
+
+    Returns False where another process has locked it, None where the file system has no locks.
+    """
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def refuse_irregular(path: Path) -> None:

@@ -71,9 +71,9 @@ def open_executor(config: Config, place: WorkerSettings) -> Executor:
         MissingExtraError: ``engine: ray`` without Ray.
     """
     if config.engine == "ray":
-        from pipeline.workers.ray_cluster.executor import open_cluster
+        from pipeline.workers.ray_cluster.cluster_process import ClusterProcess
 
-        return open_cluster(config, place)
+        return ClusterProcess(config, place)
     named = [config.device] if isinstance(config.device, str) else list(config.device)
     executor = LocalExecutor(named, place, side=_largest_side(config), share=config.slots)
     if not {"auto", "cpu"} & set(named):

@@ -74,7 +74,7 @@ def run_worker(
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if log is not None:
-        _redirect_output(log)  # output of libraries would break the dashboard or the JSON
+        redirect_output(log)  # output of libraries would break the dashboard or the JSON
     sender = MessageSender(pipe)
     sender.start()
     try:
@@ -225,7 +225,8 @@ class DeviceTurn:
             time.sleep(YIELD_SECONDS)
 
 
-def _redirect_output(log: Path) -> None:
+def redirect_output(log: Path) -> None:
+    """Write standard output and errors of this process into a log, which is bounded."""
     with suppress(OSError):
         log.parent.mkdir(parents=True, exist_ok=True)
         fd = open_regular(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

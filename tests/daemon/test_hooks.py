@@ -6,14 +6,22 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.studio import CONFIG
 
+from pipeline.cli import service_units
 from pipeline.config.sections import Hooks
+from pipeline.daemon import observers
+from pipeline.daemon.instance import InstanceRecord
+from pipeline.daemon.observers import Observers
+from pipeline.daemon.signals import stop_requests
 from pipeline.monitoring.hook_output import KEPT_BYTES, MAX_BYTES, HookOutput
 from pipeline.monitoring.hooks import CLOSE_SECONDS, KILL_SECONDS, MOST_LEFT, HookRunner
+from pipeline.system.ending import REAP_SECONDS
+from pipeline.workers import device_slot
 
 
 def test_hooks_get_the_result_as_data_and_no_shell_reads_the_name(make_studio, tmp_path):
@@ -146,3 +154,60 @@ def test_a_hook_that_never_stops_printing_fills_no_disk(tmp_path, name):
         assert KEPT_BYTES < (tmp_path / name).stat().st_size <= MAX_BYTES
         os.kill(hooks.running.pid, signal.SIGCONT)
     hooks.close()
+
+
+# --- the end of the service ------------------------------------------------------------------
+
+LONG = 20.0  # s; a hook may take it, and the end of the service may not
+DEAF = ["sh", "-c", "trap '' TERM INT HUP; sleep 1000"]  # and its child goes on without it
+
+
+@pytest.fixture
+def end_of_service(make_studio) -> Callable[..., tuple[int, str]]:
+    """Ends a service by real signals while its hook runs; gives the hook's exit code and report."""
+
+    def end(hook: list[str], signals: int, stop_seconds: float) -> tuple[int, str]:
+        how = f"{{on_done: {json.dumps(hook)}, timeout_seconds: {LONG:g}}}"
+        studio = make_studio(f"{CONFIG}hooks: {how}\n")
+        studio.put("a.png")
+        hooks = studio.service.hooks
+        for _ in range(300):  # without waiting for the hook, as the studio's tick does
+            studio.service.wake()
+            studio.service.tick(time.monotonic(), studio.wall)
+            while studio.executor.jobs:
+                studio.executor.end()
+            if hooks.running:
+                break
+        process = hooks.running
+        record = InstanceRecord(studio.root / "instance.json", "watch")
+        with stop_requests() as stop, Observers(studio.config, record, "watch") as reports:
+            for number in [signal.SIGTERM, signal.SIGINT][:signals]:
+                os.kill(os.getpid(), number)
+            hurry = lambda: stop.count > 1  # noqa: E731
+            reports.finish(studio.service, bool(stop.count), hurry, stop_seconds)
+        studio.service.close()
+        return process.returncode, hooks.trouble
+
+    return end
+
+
+@pytest.mark.parametrize(("signals", "stop_seconds"), [(1, 0.2), (2, LONG)])
+def test_a_running_hook_delays_the_end_of_the_service_only_for_the_time_allowed(
+    end_of_service, signals, stop_seconds
+):
+    """A second signal does not even allow that."""
+    killed = "hook 'sh' was killed when the pipeline stopped"
+    assert end_of_service(DEAF, signals, stop_seconds) == (-signal.SIGKILL, killed)
+
+
+def test_a_hook_that_ends_in_the_time_allowed_is_waited_for(end_of_service):
+    assert end_of_service(["sleep", "0.1"], 1, LONG) == (0, "")
+
+
+def test_at_the_end_of_a_run_a_hook_has_all_its_time(end_of_service):
+    assert end_of_service(["sleep", "0.1"], 0, 0.0) == (0, "")
+
+
+def test_a_stop_ends_before_the_service_manager_kills_the_program():
+    hooks = observers.STOP_SECONDS + CLOSE_SECONDS + REAP_SECONDS
+    assert device_slot.DEAF_SECONDS + device_slot.END_SECONDS + hooks < service_units.STOP_SECONDS

@@ -108,7 +108,7 @@ class StagedRemoved(Place):
     damage = staticmethod(lambda folder: shutil.rmtree(folder))
 
     def break_it(self) -> None:
-        verify = publisher._verify_staged
+        verify = publisher.verify_staged
 
         def late(staged):
             if Path(staged.path).parent.name.startswith(self.job):
@@ -117,7 +117,7 @@ class StagedRemoved(Place):
             verify(staged)
 
         self.job = "never"
-        self.patch.setattr(publisher, "_verify_staged", late)
+        self.patch.setattr(publisher, "verify_staged", late)
 
     def render(self, job, staging: Path):
         if job.content == "sub/a.png":

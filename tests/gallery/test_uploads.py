@@ -3,13 +3,19 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.gallery_visitor import LIMITS, Visitor, until
+from support.live_program import ENVIRONMENT
 
 from pipeline.config.sections import Limits
 from pipeline.errors import InputError, OutputError, Reason
@@ -151,7 +157,7 @@ def test_a_full_disk_refuses_before_and_during(tmp_path: Path) -> None:
 def file_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The three ways of writing; the outermost seam is the system's answer."""
     if request.param != "nameless":
-        monkeypatch.setattr(uploads, "_NAMELESS", 0)
+        monkeypatch.setattr(uploads, "NAMELESS", 0)
     if request.param == "no hard links":
 
         def refuse(*_: object, **__: object) -> None:
@@ -196,3 +202,78 @@ def test_only_the_servers_own_unfinished_uploads_are_removed(tmp_path: Path) -> 
         (tmp_path / name).touch()
     uploads.remove_partial_uploads(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(theirs)
+
+
+# --- two servers on one inbox ----------------------------------------------------------------
+
+# Uploads ten bytes, as on a disk without nameless files; the bytes come through stdin.
+UPLOADER = """
+import sys
+from pathlib import Path
+from pipeline.config.sections import Limits
+from pipeline.gallery.server import uploads
+
+def read(size):
+    print("reading", flush=True)
+    return sys.stdin.buffer.read(size)
+
+uploads.NAMELESS = 0
+print(uploads.receive(Path(sys.argv[1]), "a.jpg", 10, read, Limits(free_bytes=0)), flush=True)
+"""
+
+
+@contextmanager
+def uploading(inbox: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another server has received nothing yet of an upload."""
+    command = [sys.executable, "-c", UPLOADER, str(inbox)]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=ENVIRONMENT, **pipes) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == b"reading\n"
+            yield server
+        finally:
+            server.kill()
+
+
+@pytest.mark.slow
+def test_a_server_that_starts_leaves_the_unfinished_upload_of_another_one(tmp_path: Path) -> None:
+    with uploading(tmp_path) as server:
+        uploads.remove_partial_uploads(tmp_path)
+        assert server.communicate(b"0123456789")[0] == b"a.jpg\n"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.jpg": b"0123456789"}
+    with uploading(tmp_path) as server:
+        server.kill()
+        server.wait()
+        assert len(list(tmp_path.iterdir())) == 2
+        uploads.remove_partial_uploads(tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
+
+
+def test_an_upload_whose_file_is_removed_before_it_is_locked_gets_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that starts in this moment cannot know yet that the file is wanted."""
+    lock, early = uploads.try_lock, [True]
+
+    def lock_late(fd: int) -> bool | None:
+        if early and early.pop():
+            uploads.remove_partial_uploads(tmp_path)
+        return lock(fd)
+
+    monkeypatch.setattr(uploads, "NAMELESS", 0)
+    monkeypatch.setattr(uploads, "try_lock", lock_late)
+    assert receive(tmp_path, "a.jpg", 5, lambda _: b"whole", LIMITS) == "a.jpg"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.jpg": b"whole"}
+
+
+def test_where_no_file_can_be_locked_uploads_arrive_and_none_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "NAMELESS", 0)
+    monkeypatch.setattr(uploads, "try_lock", lambda _: None)
+    unfinished = tmp_path / f".upload-{'0f' * 8}.part"
+    unfinished.touch()
+    uploads.remove_partial_uploads(tmp_path)
+    assert receive(tmp_path, "a.jpg", 5, lambda _: b"whole", LIMITS) == "a.jpg"
+    assert {path.name for path in tmp_path.iterdir()} == {"a.jpg", unfinished.name}

@@ -14,7 +14,7 @@ from pipeline.imaging.decode import decode_file
 from pipeline.imaging.masks import region_mask
 from pipeline.imaging.sandbox import Decoder
 from pipeline.imaging.tensors import DecodeLimits
-from pipeline.inbox.backlog import _photos
+from pipeline.inbox.backlog import list_photos
 from pipeline.inbox.examiner import examine_masks
 from pipeline.inbox.scanner import Found
 from pipeline.inbox.tree import InboxTree
@@ -38,7 +38,7 @@ def test_a_mask_is_no_photo_with_and_without_its_photo(root, inbox, name):
 def test_a_mask_is_not_counted_among_the_photos_that_wait(root):
     for name in ("cat.jpg", "cat.jpg.mask.sky.png", "cat.jpg.regions.png"):
         put(root, name)
-    assert [content for content, _ in _photos(InboxTree(root))] == ["cat.jpg"]
+    assert [content for content, _ in list_photos(InboxTree(root))] == ["cat.jpg"]
 
 
 def test_a_photo_waits_until_its_mask_has_settled(root, inbox):

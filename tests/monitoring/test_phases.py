@@ -7,7 +7,7 @@ from rich.console import Console
 from support.views import NOW, progress
 
 from pipeline.cli.report_rows import pair_line
-from pipeline.daemon.observers import _lane
+from pipeline.daemon.observers import describe_lane
 from pipeline.monitoring.live import live_document
 from pipeline.monitoring.terminal.dashboard import Dashboard, View, render
 
@@ -29,7 +29,7 @@ def test_finishing_is_shown_everywhere_while_enhancement_and_writing_last():
     view.begin_job("job1", "a.jpg", "mosaic", "cpu")
     dashboard.update(view, NOW)
     view.update_progress(progress(100))
-    for text in (frame(view), str(live_document(view, NOW)), str(_lane(view.running[0]))):
+    for text in (frame(view), str(live_document(view, NOW)), str(describe_lane(view.running[0]))):
         assert "finishing" not in text
     ended = replace(progress(200), seconds_left=0.0, finishing=True)
     view.update_progress(ended)
@@ -38,8 +38,8 @@ def test_finishing_is_shown_everywhere_while_enhancement_and_writing_last():
     assert lines.getvalue().splitlines()[-1].endswith("a.jpg x mosaic [job1] 100%, finishing")
     (lane,) = live_document(view, NOW)["lanes"]
     assert (lane["details"], lane["left"], lane["fraction"]) == (["finishing"], "-", 1.0)
-    assert _lane(view.running[0])["phase"] == "finishing"
-    line = pair_line(PAIR | {"progress": _lane(view.running[0])})
+    assert describe_lane(view.running[0])["phase"] == "finishing"
+    line = pair_line(PAIR | {"progress": describe_lane(view.running[0])})
     assert line.endswith("a.jpg x mosaic  100% on cpu, finishing")
 
 

@@ -23,6 +23,10 @@ EXCEPTIONS = {
         "subprocess": "workers; the command is the interpreter's",
         "multiprocessing": "its pipes only",
     },
+    "workers/ray_cluster/cluster_process": {
+        "subprocess": "the process that Ray may end; the command is the interpreter's",
+        "multiprocessing": "its pipe only",
+    },
     "workers/ray_cluster/connection": {
         "subprocess": "a probe that may hang; the command is the interpreter's"
     },

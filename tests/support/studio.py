@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.config.loading import load_config
 from pipeline.config.manifest import load_manifest
+from pipeline.daemon.instance import OutboxLock
 from pipeline.daemon.service import Service
 from pipeline.jobs.job import JobState
 from pipeline.ledger.ledger import Ledger
@@ -25,6 +26,7 @@ class Studio:
 
     def __init__(self, root: Path, config: str = CONFIG, slots: int = 1) -> None:
         self.root, self.slots = root, slots
+        self.lock: OutboxLock | None = None  # on the outbox, from the next `again`
         self.now, self.wall = 1000.0, 2e9
         self.inbox, self.outbox = root / "inbox", Outbox(root / "outbox")
         self.inbox.mkdir(exist_ok=True)
@@ -44,7 +46,7 @@ class Studio:
         self.lines: list[dict] = []
         self.service = Service(
             self.config, self.manifest, self.ledger, self.executor, self.view,
-            self.lines.append, patient=True,
+            self.lines.append, patient=True, lock=self.lock,
         )  # fmt: skip
         self.service.start()
 

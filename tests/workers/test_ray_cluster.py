@@ -3,6 +3,7 @@
 import hashlib
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 import torch
@@ -28,6 +30,7 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.monitoring.view import View
 from pipeline.outbox.publisher import Outbox
 from pipeline.workers.messages import AHEAD, WorkerSettings
+from pipeline.workers.ray_cluster.cluster_process import ClusterProcess
 from pipeline.workers.ray_cluster.connection import (
     check_dashboard,
     check_private,
@@ -196,6 +199,40 @@ def test_a_folder_that_others_can_look_into_is_not_used(tmp_path):
         NodeFolder(RUN, tmp_path)
 
 
+# --- a node of the daemon's own --------------------------------------------------------------
+
+
+def raylets_below(process: int) -> list[int]:
+    """The nodes of Ray that a process has started."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            name, _, rest = stat.read_text().rpartition(")")
+            if name.endswith("(raylet") and int(rest.split()[1]) == process:
+                found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_the_daemon_survives_the_death_of_the_node_on_its_own_machine(studio, monkeypatch):
+    """Ray ends the process that is attached to it, and every other one that stands for it."""
+    pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
+    from support.fake_work import paint
+
+    monkeypatch.setenv("RAY_TMPDIR", tempfile.gettempdir())  # a short path, for its sockets
+    monkeypatch.setenv("PAINT_SECONDS", "0.3")
+    studio.open("local", paint, photos=4, how=ClusterProcess)
+    child = studio.executor.process
+    studio.work_until(lambda: len(read_log(Outbox(studio.config.outbox))) >= 1)
+    (raylet,) = raylets_below(child.pid)
+    os.kill(raylet, signal.SIGKILL)
+    studio.work_until(lambda: studio.service.pause_reason)
+    assert child.returncode == 1
+    assert "its process ended (exit 1)" in studio.service.pause_reason
+    lines = studio.finish()
+    assert [(line["status"], line["attempt"]) for line in lines] == [("done", 1)] * 8
+
+
 # --- two nodes ------------------------------------------------------------------------------
 
 
@@ -246,14 +283,14 @@ def studio(tmp_path):
     """A project of so many photos, worked on by a cluster until something is the case."""
 
     class Studio:
-        def open(self, address: str, do, photos: int, more: str = "") -> None:
+        def open(self, address: str, do, photos: int, more: str = "", how=open_cluster) -> None:
             address = f'ray: {{address: "{address}", connect_seconds: 60}}\n'
             config_file = tmp_path / "config.yaml"
             config_file.write_text(CONFIG + address + more)
             self.config = config = load_config(config_file)
             for number in range(photos):
                 photo(tmp_path / "inbox" / f"{number}.png", seed=number)
-            self.executor = open_cluster(config, WorkerSettings(config.limits, config.state, do=do))
+            self.executor = how(config, WorkerSettings(config.limits, config.state, do=do))
             closing.callback(self.executor.close, force=True)
             while self.executor.free() < AHEAD * self.executor.slots:
                 self.executor.poll(0.1)  # until all nodes are up: each gets its share

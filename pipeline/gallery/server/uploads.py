@@ -2,7 +2,8 @@
 
 Until the last byte is on the disk the file has no name, so neither the scanner of the inbox nor any
 other program sees half of it, and a lost connection or a crash leaves nothing behind. On systems
-without nameless files, it gets a hidden name that the scanner ignores.
+without nameless files, it gets a hidden name that the scanner ignores. A lock shows that its server
+lives: another one on the same inbox removes only what has no lock.
 """
 
 import os
@@ -17,7 +18,14 @@ from pipeline.config.file_kinds import PHOTOS, PHOTOS_LISTED, foreign_kind
 from pipeline.config.regions.mask_files import mask_name
 from pipeline.config.sections import Limits
 from pipeline.errors import InputError, OutputError, Reason
-from pipeline.system.safe_files import NO_LINKS, disk_errors, new_file, opened_folder
+from pipeline.system.safe_files import (
+    NO_LINKS,
+    disk_errors,
+    new_file,
+    open_regular,
+    opened_folder,
+    try_lock,
+)
 
 BLOCK = 1 << 16
 LONGEST_STEM = 120  # bytes; leaves room for the style's name in the outbox
@@ -25,7 +33,7 @@ MAX_NUMBER = 10_000  # tried for a name that is taken
 HIDDEN, PART = ".upload-", ".part"
 _OWN = re.compile(re.escape(HIDDEN) + "[0-9a-f]{16}" + re.escape(PART))  # others are the user's
 
-_NAMELESS = getattr(os, "O_TMPFILE", 0)
+NAMELESS = getattr(os, "O_TMPFILE", 0)
 _WRITE = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 Read = Callable[[int], bytes]  # returns at most this many bytes; none at the end
@@ -86,18 +94,27 @@ def clean_name(name: str) -> str:
 
 
 def remove_partial_uploads(inbox: Path) -> None:
-    """Remove unfinished files that a killed server left behind."""
-    with suppress(OSError):
-        for path in inbox.glob(f"{HIDDEN}*{PART}"):
-            if _OWN.fullmatch(path.name) and not path.is_symlink() and path.is_file():
-                path.unlink(missing_ok=True)
+    """Remove unfinished files that a killed server left behind; not those of a living one."""
+    with suppress(OSError), opened_folder(inbox) as folder:
+        for name in filter(_OWN.fullmatch, [path.name for path in inbox.iterdir()]):
+            with suppress(OSError):  # another server was faster, or something else has the name
+                _remove_unless_locked(name, folder)
+
+
+def _remove_unless_locked(name: str, folder: int) -> None:
+    fd = open_regular(name, os.O_WRONLY, folder=folder)  # NFS locks only what may be written to
+    try:
+        if try_lock(fd):  # None: without locks nobody knows whose it is, and it stays
+            os.unlink(name, dir_fd=folder)
+    finally:
+        os.close(fd)
 
 
 @contextmanager
 def _open_unnamed(folder: int) -> Iterator[tuple[int, str]]:
     """A new file without a visible name: its descriptor, and the path by which it can be linked."""
     try:
-        fd = os.open(".", _WRITE | _NAMELESS, 0o644, dir_fd=folder) if _NAMELESS else -1
+        fd = os.open(".", _WRITE | NAMELESS, 0o644, dir_fd=folder) if NAMELESS else -1
     except OSError:  # not supported by this file system or kernel
         fd = -1
     if fd >= 0:
@@ -106,14 +123,25 @@ def _open_unnamed(folder: int) -> Iterator[tuple[int, str]]:
         finally:
             os.close(fd)
         return
-    name = f"{HIDDEN}{secrets.token_hex(8)}{PART}"
-    fd = os.open(name, _WRITE | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder)
+    fd, name = _open_hidden(folder)
     try:
         yield fd, name
     finally:
         os.close(fd)
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=folder)
+
+
+def _open_hidden(folder: int) -> tuple[int, str]:
+    """A new file with a hidden name, locked: its descriptor, and the name."""
+    while True:
+        name = f"{HIDDEN}{secrets.token_hex(8)}{PART}"
+        fd = os.open(name, _WRITE | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder)
+        if try_lock(fd) is not False:
+            with suppress(FileNotFoundError):
+                os.stat(name, dir_fd=folder, follow_symlinks=False)
+                return fd, name
+        os.close(fd)  # a server that has just started removes it: it had no lock yet
 
 
 def _write_all(fd: int, name: str, length: int, read: Read) -> None:
