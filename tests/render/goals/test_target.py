@@ -17,11 +17,11 @@ from pipeline.config.checks.options import find_products
 from pipeline.config.enhancement import Enhance
 from pipeline.config.transfer import Transfer
 from pipeline.jobs.job import Job, JobResult
+from pipeline.jobs.rates import work_of
 from pipeline.jobs.recipe import Recipe
-from pipeline.monitoring.rates import work_of
 from pipeline.nst import Vgg19, stylize
 from pipeline.outbox.run_log import run_log_line
-from pipeline.render.target import MOST_TRIALS, NEAR, Found, find_strength, structure_of
+from pipeline.render.goals.target import MOST_TRIALS, NEAR, Found, find_strength, structure_of
 
 PHOTO = ROOT / "inbox/coffee.jpg"
 SMALL = {"size": 96, "scales": [96], "steps": [6], "depths": [3], "protect": "none"}
