@@ -25,6 +25,7 @@ COARSEST = 96  # px: no scale is smaller
 # Share of the operations of a step, by the deepest VGG block that is used.
 SHARES = {1: 0.01, 2: 0.16, 3: 0.31, 4: 0.7, 5: 1.0}
 TRIAL_SIDE, TRIALS = 192, 5  # px and usual number of small pictures in the search for a target
+PAINTINGS = 2  # of full size, with a target
 STEP_UNITS = 3000  # what a step costs besides its pixels
 EFFORT = "effort"  # how the kinds of efforts begin
 
@@ -53,7 +54,8 @@ def work_of(transfer: Transfer) -> Work:
     kind = f"{transfer.size} px, {steps} steps of {transfer.optimizer}"
     if transfer.target is not None:
         small = transfer.model_copy(update={"size": TRIAL_SIDE})
-        return Work(f"{kind}, with a target", _units(transfer) + TRIALS * _units(small))
+        units = PAINTINGS * _units(transfer) + TRIALS * _units(small)
+        return Work(f"{kind}, with a target", units)
     return Work(kind, _units(transfer))
 
 

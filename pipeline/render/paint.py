@@ -32,7 +32,7 @@ from pipeline.render.from_python import (
     read_regions,
     validated,
 )
-from pipeline.render.goals.target import DEEPEST, reach_target, style_of
+from pipeline.render.goals.target import DEEPEST, TargetSearch, style_of
 from pipeline.render.goals.within import Pair, choose, reduced_photo, time_steps
 from pipeline.render.guidance import Sources, build_guide
 from pipeline.render.progress import Stopwatch
@@ -124,8 +124,14 @@ class _Work:
         distance = partial(_distance, self.network, self.content, self.styles, self.given.shares)
         if transfer.target is not None:
             style = style_of(distance(transfer, DEEPEST), choose_device(self.given.device))
-            transfer = _with_target(transfer, self.content, trial, style)
-        picture = trial(self.content, options=transfer)
+            search = TargetSearch(transfer, self.content, trial, style)
+            picture, transfer, found = search.paint(
+                lambda options: trial(self.content, options=options)
+            )
+            if found.missed:
+                warnings.warn(found.note, stacklevel=3)
+        else:
+            picture = trial(self.content, options=transfer)
         if chain is None:
             return picture
         repaint = partial(_repaint, render, self.content, transfer)
@@ -165,16 +171,6 @@ class _Work:
 def _start_image(transfer: Transfer) -> Tensor | None:
     """(3, H, W) where ``init`` is a file."""
     return None if transfer.init in INIT_WORDS else read_picture(transfer.init, "init")[0]
-
-
-def _with_target(
-    transfer: Transfer, content: Tensor, trial: Callable[..., Tensor], style: Callable[..., float]
-) -> Transfer:
-    """The options with the strength that reaches their target; a warning where none does."""
-    transfer, found = reach_target(transfer, content, trial, style)
-    if found is not None and found.missed:
-        warnings.warn(found.note, stacklevel=3)
-    return transfer
 
 
 def _distance(

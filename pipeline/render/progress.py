@@ -47,6 +47,24 @@ class Reporter:
         self._finishing = finishing  # whether this picture is a part of the enhancement
         self.last = -PREVIEW_SECONDS
         self.rate = _WorkRate()
+        # What is recorded of each painting, by its strength: a target may need two.
+        self._records: dict[float, tuple[dict[str, float], list[tuple[int, float, int]], Recorder]]
+        self._records = {}
+
+    def begin(self, strength: float) -> None:
+        """Record a painting; of the second one, nothing is kept for after an interruption."""
+        if self._records:
+            self.record_last_step()
+            self.losses, self.curve, self.film = {}, [], self.film.renewed()
+            self.checkpoint, self.rate = CheckpointWriter(self.job, None), _WorkRate()
+            self.last = -PREVIEW_SECONDS
+        self._records[strength] = self.losses, self.curve, self.film
+
+    def choose(self, strength: float) -> None:
+        """Go on with the record of this painting."""
+        self.record_last_step()
+        self._latest = None
+        self.losses, self.curve, self.film = self._records[strength]
 
     def __call__(self, iterate: Iterate) -> None:
         self.checkpoint.observe(iterate)

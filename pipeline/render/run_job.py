@@ -30,7 +30,7 @@ from pipeline.nst.devices import choose_device
 from pipeline.nst.guidance.regions import Guide
 from pipeline.nst.look.strength import stroke_scale
 from pipeline.render.failures import describe_failure
-from pipeline.render.goals.target import DEEPEST, Found, reach_target, style_of
+from pipeline.render.goals.target import DEEPEST, Found, TargetSearch, style_of
 from pipeline.render.goals.within import (
     Chosen,
     Pair,
@@ -81,24 +81,22 @@ def run_job(
     watch = Stopwatch()
     try:
         device = str(choose_device("cpu" if job.caution >= LAST_CAUTION else workspace.device))
-        losses: dict[str, float] = {}
         workspace = _cautious(job, workspace)
         checkpoint = CheckpointWriter(job, workspace.checkpoints, workspace.block)
         planned, chosen = _with_size(job, checkpoint, device, workspace, should_stop, turn, watch)
         photo, masks = _load_pictures(planned, workspace.limits)
         timelapse = NO_TIMELAPSE if job.draft else workspace.timelapse
         film = Recorder(timelapse, job.recipe.output.profile)
-        report = Reporter(job, on_progress, should_stop, losses, checkpoint, film)
+        report = Reporter(job, on_progress, should_stop, {}, checkpoint, film)
         with watch.taking(turn):
             render, guide = _renderer(planned, photo, masks, device, workspace)
-            used, found = _with_target(planned, photo, render, report, device, workspace)
-            picture = _stylize(used, photo, render, report, workspace)
+            used, picture, found = _to_target(planned, photo, render, report, device, workspace)
             report.record_last_step()
             report.report_finishing()
             finished, steps = _enhance(used, picture, photo, device, report, render, workspace)
         outputs = stage_pictures(used, photo, picture, finished, workspace)
         stage_learned_map(job, guide, _style_images(job, workspace), outputs[0], workspace)
-        outputs += film.stage(finished, workspace.staging)
+        outputs += report.film.stage(finished, workspace.staging)
         checkpoint.drop()
         return JobResult(
             job,
@@ -106,7 +104,7 @@ def run_job(
             watch.seconds,
             device,
             outputs,
-            losses,
+            report.losses,
             curve=report.curve,
             enhanced=steps,
             notes=(
@@ -244,18 +242,25 @@ def _with_size(
     return _with_options(job, chosen.transfer), chosen
 
 
-def _with_target(
+def _to_target(
     job: Job, photo: Picture, render: Render, report: Reporter, device: str, workspace: Workspace
-) -> tuple[Job, Found | None]:
-    """The job with the strength that reaches its target: what is used is what is recorded."""
+) -> tuple[Job, Tensor, Found | None]:
+    """The picture, and the job with the strength that reaches its target: it is recorded so."""
     transfer = job.recipe.transfer
+
+    def paint(options: Transfer) -> Tensor:
+        report.begin(options.strength)
+        return _stylize(_with_options(job, options), photo, render, report, workspace)
+
     if transfer.target is None:
-        return job, None
+        return job, paint(transfer), None
     distance = style_of(_style_distance(job, photo, device, workspace, DEEPEST), device)
     silent = _silent_reporter(report, CheckpointWriter(job, None), finishing=False)
     trial = partial(render, on_iterate=silent, init_image=_load_init(job, workspace))
-    transfer, found = reach_target(transfer, photo.rgb, trial, distance)
-    return _with_options(job, transfer), found
+    search = TargetSearch(transfer, photo.rgb, trial, distance)
+    picture, transfer, found = search.paint(paint)
+    report.choose(found.strength)
+    return _with_options(job, transfer), picture, found
 
 
 def _load_init(job: Job, workspace: Workspace) -> Tensor | None:

@@ -21,7 +21,7 @@ from pipeline.config.transfer import LADDER, LARGEST, PRESETS, SIZED, SMALLEST, 
 from pipeline.enhance import repaint_options
 from pipeline.imaging.tensors import resize
 from pipeline.jobs.job import Effort
-from pipeline.jobs.rates import TRIAL_SIDE, TRIALS
+from pipeline.jobs.rates import PAINTINGS, TRIAL_SIDE, TRIALS
 from pipeline.nst import Iterate
 from pipeline.nst.guidance.detail import is_empty
 from pipeline.nst.guidance.regions import NO_GUIDE, Guide
@@ -104,7 +104,9 @@ class Pair:
         """What a picture with these options takes; None where it is the photo itself."""
         units = self._units(transfer)
         if transfer.target is not None:
-            units += TRIALS * self._units(transfer.model_copy(update={"size": TRIAL_SIDE}))
+            units = PAINTINGS * units + TRIALS * self._units(
+                transfer.model_copy(update={"size": TRIAL_SIDE})
+            )
         chain = self.enhance
         if chain is not None and chain.upscale > 1 and chain.upscale_by == "transfer":
             side = chain.upscale * max(target_size(*self.size, transfer.size))

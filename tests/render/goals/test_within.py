@@ -214,7 +214,12 @@ def test_a_failed_job_has_no_rate() -> None:
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "draft", PRESETS["draft"] | {"steps": (5, 3)})
+
+
+@pytest.fixture
+def job(tmp_path: Path, few_steps: None) -> Job:
     photo, painting = tmp_path / "a.png", ROOT / "pipeline/styles/mosaic.jpg"
     with Image.open(ROOT / "inbox/coffee.jpg") as picture:
         picture.resize((72, 48)).save(photo)
@@ -234,11 +239,11 @@ def test_what_was_chosen_is_recorded_and_paints_the_same_again(job: Job, tmp_pat
     result = run(job, tmp_path / "first")
     assert result.error is None
     assert result.within["size"] == 72
-    assert result.notes[0].startswith("within 20 s: 72 px, steps 50/24")
+    assert result.notes[0].startswith("within 20 s: 72 px, steps 5/3")
     assert result.effort is not None
     line = json.loads(json.dumps(run_log_line(result, "run", "now")))
     used = line["options"]["styles"]["s"]["transfer"]
-    assert (used["size"], used["steps"], line["recipe"]) == (72, [50, 24], job.recipe.digest)
+    assert (used["size"], used["steps"], line["recipe"]) == (72, [5, 3], job.recipe.digest)
     assert "within" not in used
     made = parse(read_record(load_image(Path(result.outputs[0].path)).xmp))
     assert (made.transfer["size"], made.transfer["within"]) == (72, None)
@@ -252,10 +257,7 @@ def test_what_was_chosen_is_recorded_and_paints_the_same_again(job: Job, tmp_pat
 def test_an_interrupted_run_goes_on_at_the_size_it_has_chosen(job: Job, tmp_path: Path) -> None:
     reached = torch.zeros(3, 24, 32)
     Checkpoints(tmp_path / "kept").save(job.id, 1, reached, size=64)
-    two_scales = {"steps": (2, 1), "scales": None}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "draft", PRESETS["draft"] | two_scales)
-        result = run(job, tmp_path / "staging")
+    result = run(job, tmp_path / "staging")
     assert (result.within["size"], result.within["expected"]) == (64, None)
     assert result.effort is None  # a part of the time says nothing of the whole
 
@@ -277,7 +279,7 @@ def test_both_the_time_and_the_target_are_in_the_run_log() -> None:
 
 
 @pytest.mark.slow
-def test_the_call_from_python_keeps_to_a_time_too() -> None:
+def test_the_call_from_python_keeps_to_a_time_too(few_steps: None) -> None:
     with Image.open(ROOT / "inbox/coffee.jpg") as photo:
         small = photo.resize((48, 32))
     painted = pipeline.paint(small, "builtin:mosaic", within="20s", statistic="gram")
