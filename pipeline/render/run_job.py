@@ -107,17 +107,11 @@ def run_job(
             report.losses,
             curve=report.curve,
             enhanced=steps,
-            notes=(
-                *photo.notes,
-                *(each.note for each in (chosen, found) if each),
-                *_note_record(job),
-            ),
+            notes=_notes(job, photo, chosen, found),
             target=found.as_row() if found else {},
             within=chosen.as_row() if chosen else {},
             # A run that was interrupted has taken a part of the time only.
-            effort=None
-            if checkpoint.start
-            else _pair(job, photo.rgb, guide).effort(planned.recipe.transfer),
+            effort=None if checkpoint.start else _effort(planned, photo.rgb, guide),
         )
     except (Interrupted, ChangedError):
         raise
@@ -130,10 +124,13 @@ def _notes(*goals: Chosen | Found | None) -> list[str]:
     return [goal.note for goal in goals if goal is not None]
 
 
-def _note_record(job: Job) -> list[str]:
-    """That the record in the pictures is too long to be whole: only the run log has it all."""
+def _notes(job: Job, photo: Picture, *goals: Chosen | Found | None) -> list[str]:
+    """What of the photo's file was not used, what was chosen, and what is not in the record."""
+    found = [*photo.notes, *(goal.note for goal in goals if goal is not None)]
+    # The record in the pictures is too long to be whole: only the run log has it all.
     cut = job.recipe.output.provenance and is_cut(record(job, "stylized"))
-    return ["too many paintings for the record in the picture: it names none"] if cut else []
+    found += ["too many paintings for the record in the picture: it names none"] if cut else []
+    return found
 
 
 def _load_pictures(job: Job, limits: Limits) -> tuple[Picture, Mapping[str, Tensor]]:

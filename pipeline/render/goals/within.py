@@ -124,6 +124,7 @@ class Pair:
         parts: list[str] = [transfer.statistic, transfer.optimizer]
         parts += ["attention"] if self.guide.learned else []
         parts += [f"{len(self.guide.regions)} regions"] if len(self.guide.regions) > 1 else []
+        parts += ["target"] if transfer.target is not None else []
         parts += ["blocks"] if transfer.block is not None else []
         return " ".join(parts)
 

@@ -179,8 +179,9 @@ def test_efforts_of_another_manner_are_measured_apart() -> None:
     alike = Learned(torch.zeros(1, 1), ((1, 1), (1, 1)))
     guides = (Guide(learned=(alike,)), Guide(regions=(*WHOLE, Region())))
     manners = [replace(plain, guide=guide).manner(options) for guide in guides]
-    manners += [plain.manner(options), plain.manner(Transfer(statistic="gram"))]
-    assert len({*manners}) == 4
+    wishes = (options, Transfer(statistic="gram"), Transfer(target={"style": 0.3}))
+    manners += [plain.manner(wish) for wish in wishes]
+    assert len({*manners}) == 5
 
 
 # --- rates ------------------------------------------------------------------------------------
