@@ -10,8 +10,8 @@ from pipeline.cli.report_rows import region_row
 from pipeline.config.loading import Loaded
 from pipeline.daemon.preview import preview
 from pipeline.inbox.mount_guard import worked_before
+from pipeline.jobs.rates import Rates, rates_file, works_of
 from pipeline.monitoring.estimate import estimate_work
-from pipeline.monitoring.rates import Rates, rates_file, works_of
 from pipeline.system.paths import is_folder
 from pipeline.system.text import visible
 

@@ -27,7 +27,7 @@ RENAMED = {"preset": "enhance", "steps": "enhance_steps"}
 
 # The headings of `--help`. A flag that is in no list is under the heading of its model, see REST.
 GROUPS = {
-    "Size": "size upscale upscale_by upscale_model block",
+    "Size": "size within upscale upscale_by upscale_model block",
     "Look": "strength target stroke colors color_strength content_weight style_weight style_scale "
     "tv_weight init",
 }
@@ -41,6 +41,7 @@ METAVARS = {
     "steps": "N,N",
     "depths": "N,N",
     "target": "{structure|style}:N",
+    "within": "TIME",
 }
 
 

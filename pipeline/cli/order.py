@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline.cli.common import DEFAULT_CONFIG
 from pipeline.cli.flags import parse_flags, parse_masks, parse_regions
+from pipeline.config.checks.options import find_products
 from pipeline.config.enhancement import Enhance
 from pipeline.config.loading import load_config
 from pipeline.config.manifest import Style, find_image, load_manifest, starter_styles
@@ -23,6 +24,7 @@ from pipeline.config.transfer import INIT_WORDS, PRESETS, Transfer, resolve_tran
 from pipeline.config.yaml_file import parse_scalar
 from pipeline.errors import PipelineError, UsageError
 from pipeline.jobs.job import Job, JobResult, Progress
+from pipeline.jobs.rates import Rates, rates_file
 from pipeline.monitoring.terminal.dashboard import Dashboard
 from pipeline.monitoring.view import View
 from pipeline.render.single import (
@@ -144,8 +146,12 @@ def run_stylize(wanted: Order, out: Path, as_json: bool, plain: bool = False) ->
     ) as display:
         result = stylize_file(wanted, out, display.update_progress)
         display.end_job(result)
-        if result.target:
-            display.dashboard.line(f"note: {result.notes[-1]}")
+        goals = result.notes if result.target or result.within else ()
+        for note in (*find_products(wanted.transfer), *goals):
+            display.dashboard.line(f"note: {note}")
+    rates = Rates(rates_file())
+    rates.add_result(result)
+    rates.save()
     if as_json:
         print(json.dumps(result_report(result)))
     return 0
@@ -245,13 +251,14 @@ class _ProgressDisplay:
     def __init__(
         self, content: Path, transfer: Transfer, device: str, out: Path, dashboard: Dashboard
     ) -> None:
-        size = transfer.size
+        size, within = transfer.size, transfer.within
+        preset = f"{size} px" if size != "source" else "source size"
         self.dashboard = dashboard
         self.view = View(
             inbox=str(content),
             outbox=str(out),
             device=device,
-            preset=f"{size} px" if size != "source" else "source size",
+            preset=preset if within is None else f"within {within:g} s",
             started_at=time.time(),
         )
 
@@ -297,4 +304,5 @@ def result_report(result: JobResult) -> dict[str, Any]:
         "losses": dict(result.losses),
         "curve": [list(point) for point in result.curve],
         "target": dict(result.target) or None,
+        "within": dict(result.within) or None,
     }

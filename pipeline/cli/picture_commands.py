@@ -52,15 +52,17 @@ WeightsOption = Annotated[
         autocompletion=complete_from(("embedded", "torchvision")),
     ),
 ]
+REGION_ENDS = ("=", ".strength=", ".colors=", ".color_strength=")
 RegionOption = Annotated[
     list[str] | None,
     typer.Option(
         help="Paint a part of the photo differently; may be repeated. NAME=PAINTING: with this "
         "painting; NAME.strength=0..1: from photo to painting; NAME.colors=style|content|luminance|"
-        "match. NAME is face, person, subject, background, sky, or one of your own with --mask.",
+        "match; NAME.color_strength=0..1: how far these apply. NAME is face, person, subject, "
+        "background, sky, or one of your own with --mask.",
         metavar="NAME=PAINTING",
         autocompletion=complete_from(
-            tuple(f"{name}{end}" for name in REGIONS for end in ("=", ".strength=", ".colors="))
+            tuple(f"{name}{end}" for name in REGIONS for end in REGION_ENDS)
         ),
     ),
 ]

@@ -91,6 +91,7 @@ def region_row(region: Region) -> Report:
         "paintings": [encodable(image.path.name) for image in region.images],
         "strength": region.strength,
         "colors": region.colors,
+        "color_strength": region.color_strength,
         "mask": encodable(region.mask.name) if region.mask else None,
         "color": region.color,
     }
@@ -99,7 +100,7 @@ def region_row(region: Region) -> Report:
 def region_line(region: Report) -> str:
     """A region, and what is different in it."""
     parts = [f"painted with {' and '.join(region['paintings'])}"] if region["paintings"] else []
-    keys = ("strength", "colors", "mask", "color")
+    keys = ("strength", "colors", "color_strength", "mask", "color")
     parts += [f"{key} {region[key]}" for key in keys if region[key] is not None]
     return f"region {region['name']}: {', '.join(parts)}"
 

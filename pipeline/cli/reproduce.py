@@ -60,7 +60,7 @@ def picture_text(report: Report) -> str:
 
 
 def _region_options(region: Report) -> Report:
-    return {key: region[key] for key in ("strength", "colors", "color")}
+    return {key: region[key] for key in ("strength", "colors", "color_strength", "color")}
 
 
 def _format_source(part: Report) -> str:

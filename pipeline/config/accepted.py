@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from pipeline.config.base import LENGTH_OF_TIME
+
 LONG_LIST = 8  # words; of a longer list only the first and the last are shown
 LONG_NUMBER = 100_000  # from here on, digits are shown in groups of three
 POWER = 1 << 31  # from here on, a power of two is shown as such
@@ -98,7 +100,7 @@ def _alternatives(schema: Schema, defs: Schema) -> Iterator[str]:
     elif schema.get("type") in ("array", "object"):
         yield "LIST"
     else:
-        yield "FILE" if schema.get("format") == "path" else "TEXT"
+        yield {"path": "FILE", LENGTH_OF_TIME: "TIME"}.get(schema.get("format", ""), "TEXT")
 
 
 def _describe(schema: Schema, defs: Schema, quote: str) -> str:
@@ -146,7 +148,8 @@ def _end_of_range(value: float) -> str:
 
 
 def _describe_string(schema: Schema, _defs: Schema, _quote: str) -> str:
-    return "path" if schema.get("format") == "path" else "text"
+    words = {"path": "path", LENGTH_OF_TIME: "a time such as 30s, 2m or 1h"}
+    return words.get(schema.get("format", ""), "text")
 
 
 def _describe_boolean(_schema: Schema, _defs: Schema, quote: str) -> str:

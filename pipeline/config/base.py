@@ -14,6 +14,8 @@ from pydantic import (
 
 from pipeline.system.paths import absolute_path, is_folder, why_no_folder
 
+LENGTH_OF_TIME = "length-of-time"  # a format in the JSON Schema: 30s, 2m, 1h
+
 Strength = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 

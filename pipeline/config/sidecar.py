@@ -20,7 +20,7 @@ from pipeline.config.model import Config
 from pipeline.config.regions.mask_files import MAP
 from pipeline.config.regions.options import AUTOMATIC, Regions, merge_regions
 from pipeline.config.sections import Limits
-from pipeline.config.transfer import NOTHING_MEASURED, Transfer
+from pipeline.config.transfer import LARGEST, NOTHING_MEASURED, Transfer
 from pipeline.config.validation import describe_error
 from pipeline.config.yaml_file import parse_yaml
 from pipeline.errors import ConfigError, InputError, Reason
@@ -167,7 +167,8 @@ def _nothing_measured(where: str) -> InputError:
 
 def _sets_size(side: Side) -> bool:
     """Whether a side file influences the size of pictures."""
-    return "size" in side.transfer.chosen() or "upscale" in side.enhance.chosen()
+    sized = not side.transfer.chosen().keys().isdisjoint(("size", "within"))
+    return sized or "upscale" in side.enhance.chosen()
 
 
 def _check_size(side: Side, name: str, content: str, manifest: Manifest, config: Config) -> None:
@@ -179,7 +180,8 @@ def _check_size(side: Side, name: str, content: str, manifest: Manifest, config:
     times = config.enhance.overlay(side.enhance).upscale
     styles = side.styles or [style.name for style in manifest.styles_for(content)]
     for style in styles if times > 1 else ():
-        size = manifest.styles[style].transfer.overlay(side.transfer).size
+        transfer = manifest.styles[style].transfer.overlay(side.transfer)
+        size = transfer.size if transfer.within is None else LARGEST
         if size == "source" or size * times > limits.side:
             what = f"enhance.upscale: at most {limits.side} px from a side file"
             hint = f"{times} times {size} px in style {style!r}: choose a smaller factor"
@@ -232,6 +234,9 @@ def _check(side: Side, styles: Iterable[str], limits: Limits) -> None:
     for value in sides:
         if value == "source" or value > limits.side:
             raise _Invalid(f"at most {limits.side} px from a side file", "transfer", "size")
+    if chosen.get("within") is not None and limits.side < LARGEST:
+        what = f"at most {limits.side} px from a side file, and it may choose {LARGEST} px"
+        raise _Invalid(what, "transfer", "within")
     if max(chosen.get("steps", (0,))) > MAX_STEPS:
         raise _Invalid(f"at most {MAX_STEPS} from a side file", "transfer", "steps")
 

@@ -14,8 +14,8 @@ from pipeline.config.patterns import matches
 from pipeline.config.sections import Queue
 from pipeline.inbox.scanner import Found
 from pipeline.jobs.job import Job
+from pipeline.jobs.rates import Work, works_of
 from pipeline.jobs.retry_policy import is_due
-from pipeline.monitoring.rates import Work, works_of
 
 
 class JobQueue:

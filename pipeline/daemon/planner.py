@@ -24,12 +24,12 @@ from pipeline.inbox.quarantine import quarantined_photos
 from pipeline.inbox.scanner import Found, Refused, Scan
 from pipeline.jobs.job import Job, JobResult, JobState, Photo
 from pipeline.jobs.plan import DraftStands, KnownPair, Planned, draft_first, plan_jobs
+from pipeline.jobs.rates import Work, work_of
 from pipeline.jobs.recipe import forget_digest
 from pipeline.jobs.retry_policy import MACHINE_REASONS
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Pair
 from pipeline.monitoring.counts import DRAFT, EndState, PairKey
-from pipeline.monitoring.rates import Work, work_of
 
 # Seconds between two plans while many new files are examined; twice as long for a queue of 1000
 # jobs, and so on: with a long queue a plan takes longer, and new jobs are less urgent.

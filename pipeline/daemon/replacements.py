@@ -61,9 +61,13 @@ def replacing(plan: Iterable[Planned], history: History, outbox: Path, *, kept: 
         outputs = standing.outputs if standing and not standing.draft else ()
         plain = next((o for o in outputs if o.kind == "stylized"), None)
         if plain and (outbox / plain.path).is_file():
-            sizes[max(plain.width, plain.height), pair.job.recipe.transfer.size] += 1
+            wanted = pair.job.recipe.transfer
+            size = wanted.size if wanted.within is None else f"what {wanted.within:g} s allow"
+            sizes[max(plain.width, plain.height), size] += 1
     return Replacing(sizes.total(), sizes, kept)
 
 
 def _px(size: int | str) -> str:
-    return f"{size} px" if isinstance(size, int) else "the photo's own size"
+    if isinstance(size, int):
+        return f"{size} px"
+    return "the photo's own size" if size == "source" else size

@@ -7,9 +7,9 @@ from types import MappingProxyType
 from typing import Any
 
 from pipeline.jobs.job import Job, JobResult, Progress
+from pipeline.jobs.rates import Rates, Work, work_of, works_of
 from pipeline.monitoring.counts import Counts, count_codes, count_ended
 from pipeline.monitoring.estimate import Estimate, Works, estimate_work, pairs_per_hour
-from pipeline.monitoring.rates import Rates, Work, work_of, works_of
 from pipeline.monitoring.view import View
 
 Line = dict[str, Any]
@@ -56,12 +56,10 @@ class RunStatistics:
     def end(self, result: JobResult, now: float) -> None:
         """Count a job that has ended."""
         self.figures.end(result, now)
-        if result.status == "done" and result.seconds > 0:
-            work = work_of(result.job.recipe.transfer)
-            self.rates.add_duration(result.device, work, result.seconds)
-            if now >= self._saved_at + SAVE_SECONDS:
-                self._saved_at = now
-                self.rates.save()
+        self.rates.add_result(result)
+        if result.status == "done" and now >= self._saved_at + SAVE_SECONDS:
+            self._saved_at = now
+            self.rates.save()
 
     def update_view(self, works: Works, running: Collection[tuple[str, Job]], now: float) -> None:
         """Update the view's throughput and the time left for the whole queue."""
@@ -93,8 +91,10 @@ class RunStatistics:
     ) -> None:
         """Note the pace of jobs that run, for the time before anything was measured."""
         reported = [(job, reports[job.id]) for _, job in running if job.id in reports]
-        units = sum(work_of(job.recipe.transfer).units for job, _ in reported)
-        seconds = sum(report.seconds + report.seconds_left for _, report in reported)
+        works = [(work_of(job.recipe.transfer), report) for job, report in reported]
+        measured = [(work, report) for work, report in works if work.seconds is None]
+        units = sum(work.units for work, _ in measured)
+        seconds = sum(report.seconds + report.seconds_left for _, report in measured)
         if units and seconds > 0:
             self._seconds_per_unit = seconds / units
 

@@ -44,12 +44,12 @@ from pipeline.inbox.examiner import Examiner
 from pipeline.inbox.originals import Originals
 from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.jobs.job import Job, JobResult, JobState, Progress
+from pipeline.jobs.rates import Rates, Work, rates_file
 from pipeline.jobs.retry_policy import MAX_ATTEMPTS
 from pipeline.ledger.ledger import Ledger
 from pipeline.monitoring.counts import EndState, PairKey
 from pipeline.monitoring.hooks import HookRunner
 from pipeline.monitoring.journal import note
-from pipeline.monitoring.rates import Rates, Work, rates_file
 from pipeline.monitoring.view import View
 from pipeline.outbox.publisher import Outbox
 from pipeline.workers.executor import Executor, GivenBack

@@ -53,12 +53,24 @@ class Checkpoints:
             self.drop(job)
             return None
 
-    def save(self, job: str, scale: int, image: "Tensor", block: int = 0) -> None:
+    def size(self, job: str) -> int:
+        """The size in px that `transfer.within` has chosen for a job; 0: none, or no valid one."""
+        import torch
+
+        try:
+            with opened(self._path(job), most=MOST_BYTES) as file:
+                found = torch.load(file, map_location="cpu", weights_only=True)
+            return max(0, int(found.get("size", 0)))
+        except Exception:  # torch raises anything at all on torn files
+            return 0
+
+    def save(self, job: str, scale: int, image: "Tensor", block: int = 0, size: int = 0) -> None:
         """Write what a job has reached; on a full disk nothing is written."""
         import torch
 
         image = image.detach().cpu()
         reached = {"scale": scale, "image": image, "block": block, "sha256": _checksum(image)}
+        reached |= {"size": size} if size else {}
         self._keep(job, lambda half: torch.save(reached, half))  # into an open file
 
     def version(self, job: str) -> str:

@@ -117,6 +117,19 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class Effort:
+    """How much a picture takes to paint, as exactly as is known once its photo was examined.
+
+    Attributes:
+        manner: What of its options and of its photo changes the time of a step.
+        units: In pixels of one step down to the deepest VGG block.
+    """
+
+    manner: str
+    units: float
+
+
+@dataclass(frozen=True, slots=True)
 class JobResult:
     """How a job ended. A failed job is a result, not a crash."""
 
@@ -131,6 +144,8 @@ class JobResult:
     enhanced: Sequence[Mapping[str, object]] = ()  # what each step of the enhancement did
     notes: Sequence[str] = ()  # what of the photo's file was not used; how a target was reached
     target: Mapping[str, object] = field(default_factory=dict)  # the search for `transfer.target`
+    within: Mapping[str, object] = field(default_factory=dict)  # what `transfer.within` has chosen
+    effort: Effort | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ class RegionRecord(Options):
     paintings: Annotated[tuple[Painting, ...], FromList] = ()
     strength: Annotated[float, Field(ge=0, le=1)] | None = None
     colors: ColorWord | None = None
+    color_strength: Annotated[float, Field(ge=0, le=1)] | None = None
     mask: Ingredient | None = None
     color: Annotated[str, Field(max_length=64)] | None = None
 
@@ -164,7 +165,17 @@ def _images_at(paths: Iterable[Path], paintings: Iterable[Painting]) -> tuple[St
 def _region_at(made: RegionRecord, paintings: tuple[Path, ...], mask: Path | None) -> Region:
     name, sha256 = (made.mask.name, made.mask.sha256) if made.mask else ("", "")
     images = _images_at(paintings, made.paintings)
-    return Region(made.name, images, made.strength, made.colors, mask, sha256, made.color, name)
+    return Region(
+        made.name,
+        images,
+        made.strength,
+        made.colors,
+        mask,
+        sha256,
+        made.color,
+        name,
+        made.color_strength,
+    )
 
 
 def record(
@@ -234,6 +245,7 @@ def _record_region(region: Region) -> dict[str, Any]:
         "paintings": _record_images(region.images) or None,
         "strength": region.strength,
         "colors": region.colors,
+        "color_strength": region.color_strength,
         "mask": mask,
         "color": region.color,
     }

@@ -21,7 +21,7 @@ from pipeline.config.regions.options import (
     merge_regions,
 )
 from pipeline.config.sidecar import Side
-from pipeline.config.transfer import DRAFT, INIT_WORDS, ColorWord, Transfer
+from pipeline.config.transfer import DRAFT, INIT_WORDS, SIZED, ColorWord, Transfer
 from pipeline.errors import ConfigError
 from pipeline.system.file_version import Stamp
 from pipeline.system.paths import real_path
@@ -62,6 +62,8 @@ class Region:
         color: ``#rrggbb`` of the region in that file, which is then a map of several regions; None:
             the file shows this region alone, in white.
         mask_name: What a record calls that file; "": by the name of its path.
+        color_strength: How far its colours apply; None: fully with `colors`, else as the whole
+            picture's.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Region:
     mask_sha256: str = ""
     color: str | None = None
     mask_name: str = field(default="", compare=False)
+    color_strength: float | None = None
 
     @property
     def recorded_mask(self) -> str:
@@ -95,6 +98,8 @@ class Region:
             "colors": self.colors,
             "mask": self.mask_sha256,
             "color": self.color,
+            # Only where it is set: the digests of regions from before it stay.
+            **({} if self.color_strength is None else {"color_strength": self.color_strength}),
         }
 
 
@@ -146,6 +151,8 @@ class Recipe:
         The enhanced picture is not enlarged.
         """
         size, small = self.transfer.size, DRAFT.size
+        if self.transfer.within is not None:
+            size = "source"  # as large as there is time for
         if size != "source" and small != "source" and size <= small and self.enhance.upscale == 1:
             return None
         if self._draft is None:
@@ -175,12 +182,14 @@ class Recipe:
         # The start image counts by its content, not by its path.
         init = {"init": self.init_sha256} if self.init_sha256 else {}
         model = {"upscale_model": self.upscale_sha256} if self.upscale_sha256 else {}
+        # What `within` chooses depends on the machine's rates: the wish counts, not its outcome.
+        chosen = set() if self.transfer.within is None else set(SIZED)
         parts = {
             "engine": ENGINE_VERSION,
             "images": [(image.sha256, round(image.weight, 9)) for image in self.images],
             # Options at their defaults are left out, so that a new option changes no digest.
             # To change a default, raise ENGINE_VERSION instead.
-            "transfer": non_default_options(self.transfer, {"block"}) | init,
+            "transfer": non_default_options(self.transfer, {"block", *chosen}) | init,
             "enhance": non_default_options(self.enhance, {"upscale_model"}) | model,
             "output": non_default_options(self.output),
             "weights": self.weights_sha256 or self.weights,
@@ -374,6 +383,7 @@ def build_regions(
             file.path if file else None,
             file.sha256 if file else "",
             color,
+            color_strength=chosen.color_strength if chosen else None,
         )
         if replace(region, name="") != Region(""):
             regions.append(region)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pipeline.monitoring.rates import Work
+from pipeline.jobs.rates import Work
 from pipeline.system.text import format_count, format_duration
 
 Works = Mapping[tuple[Work, ...], int]  # how many pairs there are of each work

@@ -100,6 +100,46 @@ class Iterate:
         return terms | {"total": float(self.evaluation.loss)}
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run does at each scale, coarse to fine.
+
+    Attributes:
+        sizes: (height, width) in px.
+        steps: How many.
+        options: With the layers that are used there.
+        costs: Of a step, in units of one full-depth step's pixel.
+    """
+
+    sizes: list[tuple[int, int]]
+    steps: list[int]
+    options: list[Transfer]
+    costs: list[float]
+
+    @property
+    def work(self) -> float:
+        """Of all steps, in the same units."""
+        return sum(n * cost for n, cost in zip(self.steps, self.costs, strict=True))
+
+
+def plan_run(options: Transfer, photo: tuple[int, int], *, detailed: bool = True) -> Plan:
+    """The scales of a picture.
+
+    Args:
+        options: Of the transfer.
+        photo: (height, width) of the photo.
+        detailed: Whether deep content is kept anywhere at the finest scale (`Guide.detail`).
+    """
+    size = target_size(*photo, options.size)
+    sides = scale_sides(options, max(size))
+    sizes = [target_size(*size, side) for side in sides[:-1]] + [size]
+    there = options_by_scale(options, len(sides))
+    if not detailed:
+        there = [without_deep_content(each) for each in there]
+    costs = [step_cost(h * w, layers_used(o)) for (h, w), o in zip(sizes, there, strict=True)]
+    return Plan(sizes, per_scale(options.steps, len(sides)), there, costs)
+
+
 OnIterate = Callable[[Iterate], None]
 
 # px; larger photos' features are computed again for each style: those of 2048 px take 1.5 GB.
@@ -184,18 +224,12 @@ class _Run:
         needed = options.init == "content" or options.content_target == "adapted"
         self.recolor = photo_recoloring(inputs, options) if needed else None
         self.options, self.network, self.on_iterate = options, network, on_iterate
-        size = target_size(*_size(self.photo), options.size)
-        sides = scale_sides(options, max(size))
-        self.sizes = [target_size(*size, side) for side in sides[:-1]] + [size]
-        self.steps = per_scale(options.steps, len(sides))
-        self.depths = per_scale(options.depths, len(sides))
-        self.options_at = options_by_scale(options, len(sides))
-        if self.guide.detail is not None and is_empty(self.guide.detail):
-            self.options_at = [without_deep_content(there) for there in self.options_at]
+        detailed = self.guide.detail is None or not is_empty(self.guide.detail)
+        plan = plan_run(options, _size(self.photo), detailed=detailed)
+        self.sizes, self.steps, self.options_at = plan.sizes, plan.steps, plan.options
+        self.costs, self.work = plan.costs, plan.work
+        self.depths = per_scale(options.depths, len(self.sizes))
         self.done, self.work_done, self.restarts = 0, 0.0, 0
-        costs = zip(self.sizes, self.options_at, strict=True)
-        self.costs = [step_cost(h * w, layers_used(there)) for (h, w), there in costs]
-        self.work = sum(n * cost for n, cost in zip(self.steps, self.costs, strict=True))
         self.began = time.monotonic()
         self.caches = caches
         # Another device or another version of torch gives other sums, in their last bits.

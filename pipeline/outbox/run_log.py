@@ -3,10 +3,11 @@
 import errno
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from pipeline.config.transfer import SIZED
 from pipeline.errors import Reason
 from pipeline.jobs.job import Job, JobResult, outputs_as_json
 from pipeline.jobs.recipe import Region, StyleImage, non_default_options, source_of
@@ -87,10 +88,12 @@ def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
     notes = {"notes": list(result.notes)} if result.notes else {}
     draft = {"draft": True} if job.draft else {}
     target = {"target": dict(result.target)} if result.target else {}
+    within = {"within": dict(result.within)} if result.within else {}
     return (
         notes
         | draft
         | target
+        | within
         | {
             "ts": ts,
             "run": run,
@@ -108,19 +111,21 @@ def run_log_line(result: JobResult, run: str, ts: str) -> dict[str, object]:
             "losses": dict(result.losses),
             "curve": [list(point) for point in result.curve],
             "enhanced": [dict(step) for step in result.enhanced],
-            "options": _options(_used_job(job, result.target)),
+            "options": _options(_used_job(result)),
             "error": asdict(result.error) if result.error else None,
         }
     )
 
 
-def _used_job(job: Job, target: Mapping[str, object]) -> Job:
-    """The job with the strength that a search for its target has found."""
-    if not target:
-        return job
-    used = {"strength": target["strength"], "target": None}
+def _used_job(result: JobResult) -> Job:
+    """The job with the options that were found for its target and its time."""
+    job, used = result.job, dict[str, object]()
+    if result.target:
+        used |= {"strength": result.target["strength"], "target": None}
+    if result.within:
+        used |= {name: result.within[name] for name in SIZED} | {"within": None}
     transfer = job.recipe.transfer.model_copy(update=used)
-    return replace(job, recipe=replace(job.recipe, transfer=transfer))
+    return replace(job, recipe=replace(job.recipe, transfer=transfer)) if used else job
 
 
 def _options(job: Job) -> dict[str, object]:
@@ -183,6 +188,7 @@ def _region(region: Region, style: str | None) -> dict[str, object]:
         "styles": [style] if style else None,
         "strength": region.strength,
         "colors": region.colors,
+        "color_strength": region.color_strength,
         "color": region.color,
     }
     return {key: value for key, value in found.items() if value is not None}

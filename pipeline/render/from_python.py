@@ -88,8 +88,9 @@ def read_regions(
             found.shares[name] = {start + i: 1 / len(own) for i in range(len(own))}
             found.paintings.extend(own)
         images = tuple(StyleImage(Path(name), 1 / len(own), "") for _ in own)
-        strength, colors = (chosen.strength, chosen.colors) if chosen else (None, None)
-        recipes.append(Region(name, images, strength, colors))
+        own_options = chosen or RegionOptions(styles=())
+        keys = ("strength", "colors", "color_strength")
+        recipes.append(Region(name, images, **{key: getattr(own_options, key) for key in keys}))
     return replace(found, recipes=tuple(recipes))
 
 

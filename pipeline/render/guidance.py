@@ -160,7 +160,8 @@ def _with_regions(guide: Guide, sources: Sources, regions: Sequence[RegionRecipe
     rest = torch.ones(1, 1, *size)
     for region in sorted(regions, key=_precedence):
         # A mask alone changes nothing: it only says where `transfer.protect` looks.
-        chosen = region.images or region.strength is not None or region.colors
+        own = (region.strength, region.colors, region.color_strength)
+        chosen = region.images or any(option is not None for option in own)
         mask = _find_region(region.name, sources) if chosen else None
         if mask is None:
             continue
@@ -188,7 +189,8 @@ def _precedence(region: RegionRecipe) -> tuple[int, str]:
 
 def _engine_region(region: RegionRecipe, mask: Tensor, sources: Sources) -> Region:
     own = (sources.shares or {}).get(region.name, {})
-    return Region(mask, region.strength, region.colors, _shares(sources, own))
+    shares, strength = _shares(sources, own), region.color_strength
+    return Region(mask, region.strength, region.colors, shares, color_strength=strength)
 
 
 def _shares(sources: Sources, own: Mapping[int, float]) -> tuple[float, ...] | None:

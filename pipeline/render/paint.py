@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from pipeline.enhance.style_guard import DEPTH
 from pipeline.errors import UsageError
 from pipeline.imaging.arrays import PillowImage, to_pillow
 from pipeline.imaging.tensors import resize
+from pipeline.jobs.rates import Rates, rates_file
 from pipeline.nst import Iterate, Vgg19, load_weights, stylize
 from pipeline.nst.devices import choose_device
+from pipeline.nst.guidance.regions import Guide
 from pipeline.nst.look.strength import stroke_scale
 from pipeline.render.from_python import (
     AnyImage,
@@ -30,8 +32,10 @@ from pipeline.render.from_python import (
     read_regions,
     validated,
 )
+from pipeline.render.goals.target import DEEPEST, TargetSearch, style_of
+from pipeline.render.goals.within import Pair, choose, reduced_photo, time_steps
 from pipeline.render.guidance import Sources, build_guide
-from pipeline.render.target import DEEPEST, reach_target, style_of
+from pipeline.render.progress import Stopwatch
 from pipeline.system.near_names import nearest
 from pipeline.system.paths import is_file
 
@@ -109,48 +113,64 @@ class _Work:
     parts: Regions
     network: Vgg19
     given: Arguments
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
     def paint(self, transfer: Transfer, chain: Enhance | None, on_step: OnStep | None) -> Tensor:
         """The finished picture (3, H', W')."""
+        if transfer.within is not None:
+            transfer = self._with_size(transfer, chain)
         render = self._renderer(transfer)
         trial = partial(render, on_iterate=on_step, init_image=_start_image(transfer))
         distance = partial(_distance, self.network, self.content, self.styles, self.given.shares)
         if transfer.target is not None:
             style = style_of(distance(transfer, DEEPEST), choose_device(self.given.device))
-            transfer = _with_target(transfer, self.content, trial, style)
-        picture = trial(self.content, options=transfer)
+            search = TargetSearch(transfer, self.content, trial, style)
+            picture, transfer, found = search.paint(
+                lambda options: trial(self.content, options=options)
+            )
+            if found.missed:
+                warnings.warn(found.note, stacklevel=3)
+        else:
+            picture = trial(self.content, options=transfer)
         if chain is None:
             return picture
         repaint = partial(_repaint, render, self.content, transfer)
         return run_chain(picture, chain, self.content, repaint, distance(transfer)).picture
+
+    def _with_size(self, transfer: Transfer, chain: Enhance | None) -> Transfer:
+        """The options with the size and steps that there is time for."""
+        small, device = reduced_photo(self.content), choose_device(self.given.device)
+        looked = replace(self, content=small)
+        guide = looked._guide(transfer)
+        pair = Pair((self.content.shape[1], self.content.shape[2]), guide, chain)
+        measured = Rates(rates_file()).efforts(str(device), pair.manner(transfer))
+        render = looked._renderer(transfer)
+        timed = partial(time_steps, transfer, pair, render, small, lambda: None, self.watch)
+        chosen = choose(transfer, pair, measured, timed)
+        if chosen.missed:
+            warnings.warn(chosen.note, stacklevel=4)
+        return chosen.transfer
+
+    def _guide(self, transfer: Transfer) -> Guide:
+        whole = [*self.styles, *self.parts.paintings]
+        sources = Sources(self.content, whole, self.parts.shares, self.parts.masks)
+        device = choose_device(self.given.device)
+        return build_guide(sources, transfer, self.parts.recipes, self.network, device)
 
     def _renderer(self, transfer: Transfer) -> Callable[..., Tensor]:
         whole, mixture = [*self.styles, *self.parts.paintings], self.given.shares
         if self.parts.paintings:  # those of regions alone have no share of the whole picture
             own = _normalised(self.given.shares, self.styles)
             mixture = [*own, *[0.0] * len(self.parts.paintings)]
-        sources = Sources(self.content, whole, self.parts.shares, self.parts.masks)
-        device = choose_device(self.given.device)
-        guide = build_guide(sources, transfer, self.parts.recipes, self.network, device)
         return partial(
             stylize, styles=whole, shares=mixture, seed=self.given.seed, device=self.given.device,
-            network=self.network, guide=guide,
+            network=self.network, guide=self._guide(transfer),
         )  # fmt: skip
 
 
 def _start_image(transfer: Transfer) -> Tensor | None:
     """(3, H, W) where ``init`` is a file."""
     return None if transfer.init in INIT_WORDS else read_picture(transfer.init, "init")[0]
-
-
-def _with_target(
-    transfer: Transfer, content: Tensor, trial: Callable[..., Tensor], style: Callable[..., float]
-) -> Transfer:
-    """The options with the strength that reaches their target; a warning where none does."""
-    transfer, found = reach_target(transfer, content, trial, style)
-    if found is not None and found.missed:
-        warnings.warn(found.note, stacklevel=3)
-    return transfer
 
 
 def _distance(

@@ -1,6 +1,8 @@
 """Reports what a running job does: progress, previews, the loss curve, checkpoints."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +47,24 @@ class Reporter:
         self._finishing = finishing  # whether this picture is a part of the enhancement
         self.last = -PREVIEW_SECONDS
         self.rate = _WorkRate()
+        # What is recorded of each painting, by its strength: a target may need two.
+        self._records: dict[float, tuple[dict[str, float], list[tuple[int, float, int]], Recorder]]
+        self._records = {}
+
+    def begin(self, strength: float) -> None:
+        """Record a painting; of the second one, nothing is kept for after an interruption."""
+        if self._records:
+            self.record_last_step()
+            self.losses, self.curve, self.film = {}, [], self.film.renewed()
+            self.checkpoint, self.rate = CheckpointWriter(self.job, None), _WorkRate()
+            self.last = -PREVIEW_SECONDS
+        self._records[strength] = self.losses, self.curve, self.film
+
+    def choose(self, strength: float) -> None:
+        """Go on with the record of this painting."""
+        self.record_last_step()
+        self._latest = None
+        self.losses, self.curve, self.film = self._records[strength]
 
     def __call__(self, iterate: Iterate) -> None:
         self.checkpoint.observe(iterate)
@@ -99,12 +119,37 @@ class Reporter:
         )
 
 
+class Stopwatch:
+    """How long a job takes, without the time in which it waits for the device."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Until now."""
+        return time.monotonic() - self._began
+
+    @contextmanager
+    def taking(self, turn: AbstractContextManager[object]) -> Iterator[None]:
+        """Hold ``turn``; waiting for it does not count."""
+        waiting = time.monotonic()
+        with turn:
+            self._began += time.monotonic() - waiting
+            yield
+
+
 class CheckpointWriter:
-    """Writes the result of the last finished scale, at most every CHECKPOINT_SECONDS."""
+    """Writes the result of the last finished scale, at most every CHECKPOINT_SECONDS.
+
+    ``size`` is what `transfer.within` has chosen, in px; 0: the recipe says the size. A job that
+    was interrupted goes on at the size that it has begun with, whatever the rates are by now.
+    """
 
     def __init__(self, job: Job, folder: Path | None, block: int = 0) -> None:
         self.job, self.files, self.block = job.id, Checkpoints(folder) if folder else None, block
         self.start: Reached | None = self.files.load(self.job, block) if self.files else None
+        self.size = self.files.size(self.job) if self.files and self.start else 0
         self._scale = 0
         self._unwritten: Reached | None = None
         self._written_at = 0.0
@@ -120,7 +165,7 @@ class CheckpointWriter:
 
     def write(self) -> None:
         if self.files and self._unwritten:
-            self.files.save(self.job, *self._unwritten, self.block)
+            self.files.save(self.job, *self._unwritten, self.block, self.size)
         self._unwritten = None
 
     def drop(self) -> None:

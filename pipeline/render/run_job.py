@@ -2,8 +2,6 @@
 
 import atexit
 import threading
-import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -15,22 +13,15 @@ from torch import Tensor
 
 from pipeline.config.output import Profile
 from pipeline.config.sections import Limits
-from pipeline.config.transfer import INIT_WORDS
+from pipeline.config.transfer import INIT_WORDS, LARGEST, Transfer
 from pipeline.enhance import StyleDistance, enhance, repaint_options
 from pipeline.enhance.style_guard import DEPTH
-from pipeline.errors import (
-    ChangedError,
-    EngineError,
-    Failure,
-    JobError,
-    PipelineError,
-    Reason,
-    WeightsError,
-)
+from pipeline.errors import ChangedError, JobError, Reason
 from pipeline.imaging.sandbox import Decoder
 from pipeline.imaging.tensors import Picture, resize, to_picture
-from pipeline.jobs.job import NO_TIMELAPSE, Interrupted, Job, JobResult, Workspace
+from pipeline.jobs.job import NO_TIMELAPSE, Effort, Interrupted, Job, JobResult, Workspace
 from pipeline.jobs.provenance import is_cut, record
+from pipeline.jobs.rates import Rates, rates_file
 from pipeline.jobs.recipe import StyleImage
 from pipeline.jobs.retry_policy import BLAME, Blame
 from pipeline.nst import Vgg19, load_weights, stylize
@@ -38,16 +29,24 @@ from pipeline.nst.cache import Caches, MemoryCache
 from pipeline.nst.devices import choose_device
 from pipeline.nst.guidance.regions import Guide
 from pipeline.nst.look.strength import stroke_scale
+from pipeline.render.failures import describe_failure
+from pipeline.render.goals.target import DEEPEST, Found, TargetSearch, style_of
+from pipeline.render.goals.within import (
+    Chosen,
+    Pair,
+    choose,
+    reduced_photo,
+    sized,
+    time_steps,
+)
 from pipeline.render.guidance import Sources, build_guide
 from pipeline.render.learned_places import stage_learned_map
-from pipeline.render.progress import CheckpointWriter, OnProgress, Reporter
+from pipeline.render.progress import CheckpointWriter, OnProgress, Reporter, Stopwatch
 from pipeline.render.region_masks import load_masks
 from pipeline.render.staging import stage_pictures
 from pipeline.render.style_cache import DiskCache
-from pipeline.render.target import DEEPEST, Found, reach_target, style_of
 from pipeline.render.timelapse import Recorder
 from pipeline.system.paths import real_path
-from pipeline.system.safe_files import is_disk_full
 
 CAREFUL_BLOCK = 256  # px
 STYLE_SIDE = 4096  # px; larger paintings are reduced
@@ -79,59 +78,64 @@ def run_job(
         ChangedError: A file does not have the SHA-256 that the job states. Nothing has failed; the
             job must be planned again.
     """
-    began = time.monotonic()
+    watch = Stopwatch()
     try:
         device = str(choose_device("cpu" if job.caution >= LAST_CAUTION else workspace.device))
-        losses: dict[str, float] = {}
-        profile = job.recipe.output.profile
-        photo, masks = _load_pictures(job, workspace.limits, profile)
         workspace = _cautious(job, workspace)
         checkpoint = CheckpointWriter(job, workspace.checkpoints, workspace.block)
+        planned, chosen = _with_size(job, checkpoint, device, workspace, should_stop, turn, watch)
+        photo, masks = _load_pictures(planned, workspace.limits)
         timelapse = NO_TIMELAPSE if job.draft else workspace.timelapse
         film = Recorder(timelapse, job.recipe.output.profile)
-        report = Reporter(job, on_progress, should_stop, losses, checkpoint, film)
-        waiting = time.monotonic()
-        with turn:
-            began += time.monotonic() - waiting  # waiting is not part of this job's time
-            render, guide = _renderer(job, photo, masks, device, workspace)
-            used, found = _with_target(job, photo, render, report, device, workspace)
-            picture = _stylize(used, photo, render, report, workspace)
+        report = Reporter(job, on_progress, should_stop, {}, checkpoint, film)
+        with watch.taking(turn):
+            render, guide = _renderer(planned, photo, masks, device, workspace)
+            used, picture, found = _to_target(planned, photo, render, report, device, workspace)
             report.record_last_step()
             report.report_finishing()
             finished, steps = _enhance(used, picture, photo, device, report, render, workspace)
         outputs = stage_pictures(used, photo, picture, finished, workspace)
         stage_learned_map(job, guide, _style_images(job, workspace), outputs[0], workspace)
-        outputs += film.stage(finished, workspace.staging)
+        outputs += report.film.stage(finished, workspace.staging)
         checkpoint.drop()
         return JobResult(
             job,
             "done",
-            time.monotonic() - began,
+            watch.seconds,
             device,
             outputs,
-            losses,
+            report.losses,
             curve=report.curve,
             enhanced=steps,
-            notes=(*photo.notes, *([found.note] if found else []), *_note_record(job)),
+            notes=_notes(job, photo, chosen, found),
             target=found.as_row() if found else {},
+            within=chosen.as_row() if chosen else {},
+            # A run that was interrupted has taken a part of the time only.
+            effort=None if checkpoint.start else _effort(planned, photo.rgb, guide),
         )
     except (Interrupted, ChangedError):
         raise
     except Exception as error:  # broken libraries may raise anything
-        failure = _describe_failure(error)
-        return JobResult(job, "failed", time.monotonic() - began, workspace.device, error=failure)
+        failure = describe_failure(error)
+        return JobResult(job, "failed", watch.seconds, workspace.device, error=failure)
 
 
-def _note_record(job: Job) -> list[str]:
-    """That the record in the pictures is too long to be whole: only the run log has it all."""
+def _notes(*goals: Chosen | Found | None) -> list[str]:
+    return [goal.note for goal in goals if goal is not None]
+
+
+def _notes(job: Job, photo: Picture, *goals: Chosen | Found | None) -> list[str]:
+    """What of the photo's file was not used, what was chosen, and what is not in the record."""
+    found = [*photo.notes, *(goal.note for goal in goals if goal is not None)]
+    # The record in the pictures is too long to be whole: only the run log has it all.
     cut = job.recipe.output.provenance and is_cut(record(job, "stylized"))
-    return ["too many paintings for the record in the picture: it names none"] if cut else []
+    found += ["too many paintings for the record in the picture: it names none"] if cut else []
+    return found
 
 
-def _load_pictures(
-    job: Job, limits: Limits, profile: Profile
-) -> tuple[Picture, Mapping[str, Tensor]]:
+def _load_pictures(job: Job, limits: Limits) -> tuple[Picture, Mapping[str, Tensor]]:
     """The photo and its masks; the paintings are in the cache then."""
+    profile = job.recipe.output.profile
     with _LOADING:
         photo = _load_job_photo(job, limits, profile)
         for image in (*job.recipe.images, *_region_images(job)):
@@ -190,18 +194,70 @@ def _renderer(
     return render, guide
 
 
-def _with_target(
-    job: Job, photo: Picture, render: Render, report: Reporter, device: str, workspace: Workspace
-) -> tuple[Job, Found | None]:
-    """The job with the strength that reaches its target: what is used is what is recorded."""
-    transfer = job.recipe.transfer
-    if transfer.target is None:
+def _with_options(job: Job, transfer: Transfer) -> Job:
+    return replace(job, recipe=replace(job.recipe, transfer=transfer))
+
+
+def _pair(job: Job, photo: Tensor, guide: Guide) -> Pair:
+    return Pair((photo.shape[1], photo.shape[2]), guide, job.recipe.enhance)
+
+
+def _effort(job: Job, photo: Tensor, guide: Guide) -> Effort | None:
+    return _pair(job, photo, guide).effort(job.recipe.transfer)
+
+
+def _with_size(
+    job: Job,
+    checkpoint: CheckpointWriter,
+    device: str,
+    workspace: Workspace,
+    should_stop: Callable[[], bool],
+    turn: AbstractContextManager[object],
+    watch: Stopwatch,
+) -> tuple[Job, Chosen | None]:
+    """The job with the size and steps that there is time for: what is used is what is recorded."""
+    wish = job.recipe.transfer
+    if wish.within is None:
         return job, None
+    if checkpoint.size:  # chosen by the run that was interrupted
+        chosen = Chosen(wish.within, sized(wish, checkpoint.size))
+        return _with_options(job, chosen.transfer), chosen
+    photo, masks = _load_pictures(_with_options(job, sized(wish, LARGEST)), workspace.limits)
+
+    def check() -> None:
+        if should_stop():
+            raise Interrupted
+
+    with watch.taking(turn):
+        small = replace(photo, rgb=reduced_photo(photo.rgb))
+        render, guide = _renderer(job, small, masks, device, workspace)
+        pair = _pair(job, photo.rgb, guide)
+        measured = Rates(rates_file()).efforts(device, pair.manner(wish))
+        timed = partial(time_steps, wish, pair, render, small.rgb, check, watch)
+        chosen = choose(wish, pair, measured, timed)
+    checkpoint.start, checkpoint.size = None, int(chosen.transfer.size)
+    return _with_options(job, chosen.transfer), chosen
+
+
+def _to_target(
+    job: Job, photo: Picture, render: Render, report: Reporter, device: str, workspace: Workspace
+) -> tuple[Job, Tensor, Found | None]:
+    """The picture, and the job with the strength that reaches its target: it is recorded so."""
+    transfer = job.recipe.transfer
+
+    def paint(options: Transfer) -> Tensor:
+        report.begin(options.strength)
+        return _stylize(_with_options(job, options), photo, render, report, workspace)
+
+    if transfer.target is None:
+        return job, paint(transfer), None
     distance = style_of(_style_distance(job, photo, device, workspace, DEEPEST), device)
     silent = _silent_reporter(report, CheckpointWriter(job, None), finishing=False)
     trial = partial(render, on_iterate=silent, init_image=_load_init(job, workspace))
-    transfer, found = reach_target(transfer, photo.rgb, trial, distance)
-    return replace(job, recipe=replace(job.recipe, transfer=transfer)), found
+    search = TargetSearch(transfer, photo.rgb, trial, distance)
+    picture, transfer, found = search.paint(paint)
+    report.choose(found.strength)
+    return _with_options(job, transfer), picture, found
 
 
 def _load_init(job: Job, workspace: Workspace) -> Tensor | None:
@@ -385,29 +441,3 @@ def _caches(state: Path | None) -> Caches:
 @lru_cache(maxsize=2)
 def _load_network(weights: str, sha256: str, pooling: str, device: str) -> Vgg19:
     return Vgg19(load_weights(weights, sha256), pooling).to(torch.device(device))
-
-
-def _describe_failure(error: Exception) -> Failure:
-    if isinstance(error, JobError):
-        return Failure(error.code, str(error))
-    if isinstance(error, WeightsError):
-        return Failure(Reason.WEIGHTS_INVALID, f"weights: {error}")
-    if isinstance(error, PipelineError):
-        return Failure(Reason.ENGINE_ERROR, str(error))
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate" in str(error):
-        error = EngineError("out of memory", hint="choose a smaller size or another device")
-        return Failure(Reason.OUT_OF_MEMORY, str(error))
-    line = " ".join(str(error).split())[:300]
-    if isinstance(error, ImportError):
-        return Failure(Reason.ENGINE_UNAVAILABLE, f"{line} (install the package again)")
-    if isinstance(error, OSError):
-        return Failure(Reason.DISK_FULL if is_disk_full(error) else Reason.IO_ERROR, line)
-    if "CUDA error" in line:  # after this, the device fails until the process restarts
-        return Failure(Reason.WORKER_CRASHED, line)
-    return Failure(Reason.ENGINE_ERROR, f"{type(error).__name__}: {line}{_describe_place(error)}")
-
-
-def _describe_place(error: Exception) -> str:
-    """Where in the code an unexpected error was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" (in {Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

@@ -43,6 +43,10 @@ class Recorder:
         self.candidates: list[Tensor] = []  # (3, h, w) bytes on the device
         self._scale = self._began = self._next = 0
 
+    def renewed(self) -> "Recorder":
+        """One with the same settings that has observed nothing."""
+        return Recorder(self.settings, self.profile)
+
     def observe(self, iterate: Iterate) -> None:
         """Keep a copy if one is due. Never waits for the device."""
         if iterate.step in self.settings.stills:

@@ -50,6 +50,18 @@ _LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
+def parse_length(text: str) -> float:
+    """Parse a length of time as users write it, in seconds: ``30s``, ``2m``, ``1.5h``, ``1d``.
+
+    Raises:
+        ValueError: It is none.
+    """
+    length = _LENGTH.fullmatch(text.strip().lower())
+    if length is None:
+        raise ValueError(f"{text!r} is not a length of time, such as 30s, 2m, 1h")
+    return float(length[1]) * _SECONDS[length[2]]
+
+
 def parse_moment(text: str, now: datetime) -> datetime:
     """Parse a time as users write it: ``06:00`` (the next), ``2026-12-24 06:00``, ``90m``, ``8h``.
 
@@ -62,8 +74,8 @@ def parse_moment(text: str, now: datetime) -> datetime:
     """
     words = text.strip().lower()
     try:
-        if length := _LENGTH.fullmatch(words):
-            lasting = timedelta(seconds=float(length[1]) * _SECONDS[length[2]])
+        if _LENGTH.fullmatch(words):
+            lasting = timedelta(seconds=parse_length(words))
             return (now.astimezone(UTC) + lasting).astimezone(now.tzinfo)
         if re.fullmatch(r"\d{1,2}:\d{2}", words):
             return _next_reading(words, now)

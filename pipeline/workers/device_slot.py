@@ -297,8 +297,8 @@ class Slot:
 
 def _needs_process_alone(job: Job) -> bool:
     """Whether a job needs its process to itself: a large picture, or one that failed before."""
-    size = job.recipe.transfer.size
-    return bool(job.caution) or size == "source" or size > TOGETHER_SIDE
+    size, within = job.recipe.transfer.size, job.recipe.transfer.within
+    return bool(job.caution or within) or size == "source" or size > TOGETHER_SIDE
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.config.model import Config
+from pipeline.config.transfer import LARGEST
 from pipeline.jobs.job import Job
 from pipeline.workers.local import LocalExecutor
 from pipeline.workers.messages import Event, GivenBack, WorkerSettings
@@ -83,5 +84,6 @@ def open_executor(config: Config, place: WorkerSettings) -> Executor:
 
 def _largest_side(config: Config) -> int | None:
     """Long side in px of the largest pictures of the config; None: the size of the photos."""
-    sizes = [config.transfer_of(style).size for style in config.styles]
+    wanted = [config.transfer_of(style) for style in config.styles]
+    sizes = [each.size if each.within is None else LARGEST for each in wanted]
     return None if "source" in sizes else max(size for size in sizes if size != "source")

@@ -12,6 +12,7 @@ from pipeline.config.loading import json_schema, load_config
 from pipeline.config.manifest import load_manifest
 from pipeline.config.sidecar import merge_side_files
 from pipeline.config.transfer import Transfer, resolve_transfer
+from pipeline.errors import InputError
 from pipeline.jobs.recipe import Recipe, Recipes
 from pipeline.render.grid import build_cell_orders, transfer_axis
 from pipeline.render.single import Order
@@ -51,6 +52,25 @@ def test_the_last_layer_that_sets_an_option_decides(
     text = f'{config}styles: {{s: {{image: "builtin:mosaic", transfer: {{{style}}}}}}}\n'
     files = {path: f"transfer: {{size: {side}}}\n" for path, side in sides.items()}
     assert recipe(tmp_path, text, files).transfer.size == size
+
+
+STYLES = 'styles: {s: {image: "builtin:mosaic"}}\n'
+
+
+def test_a_side_file_may_set_a_time_if_it_may_set_all_sizes_that_come_of_it(tmp_path: Path) -> None:
+    timed = {"a/p.jpg.yaml": "transfer: {within: 2m}\n"}
+    assert recipe(tmp_path, STYLES, timed).transfer.within == 120
+    with pytest.raises(InputError, match=r"within: at most 1000 px from a side file"):
+        recipe(tmp_path, f"limits: {{side: 1000}}\n{STYLES}", timed)
+    large = {"a/p.jpg.yaml": "transfer: {within: 2m}\nenhance: {upscale: 4}\n"}
+    with pytest.raises(InputError, match="at most 4096 px from a side file"):
+        recipe(tmp_path, STYLES, large)
+
+
+def test_a_time_is_unset_by_null(tmp_path: Path) -> None:
+    none = {"a/p.jpg.yaml": "transfer: {within: null, size: 300}\n"}
+    made = recipe(tmp_path, f"transfer: {{within: 30s}}\n{STYLES}", none)
+    assert (made.transfer.within, made.transfer.size) == (None, 300)
 
 
 def test_options_that_no_upper_layer_sets_stay_those_of_the_lower(tmp_path: Path) -> None:

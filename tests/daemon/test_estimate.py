@@ -11,8 +11,8 @@ from pipeline.config.transfer import Transfer, resolve_transfer
 from pipeline.daemon.run_statistics import RunFigures, RunStatistics, describe_summary
 from pipeline.errors import Reason
 from pipeline.jobs.job import JobResult, Progress
+from pipeline.jobs.rates import MOST_KINDS, NAME, Rates, Work, rates_file, work_of
 from pipeline.monitoring.estimate import Estimate, estimate_work
-from pipeline.monitoring.rates import MOST_KINDS, NAME, Rates, Work, rates_file, work_of
 from pipeline.monitoring.view import View
 from pipeline.nst.objective import layers_used
 from pipeline.nst.pyramid import options_by_scale, per_scale, scale_sides, step_cost

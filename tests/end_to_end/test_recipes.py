@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import yaml
+from PIL import Image
 from support import ROOT
 
 from pipeline.config.loading import load
@@ -29,8 +30,10 @@ def test_a_recipe_works_as_printed(heading, tmp_path, monkeypatch):
     for preset in PRESETS:
         monkeypatch.setitem(PRESETS, preset, TINY)
     (tmp_path / "inbox/sea").mkdir(parents=True)
+    with Image.open(ROOT / "inbox/coffee.jpg") as photo:
+        small = photo.resize((96, 64))  # `within` paints as large as the photo
     for name in ("inbox/cup.jpg", "inbox/sea/cup.jpg"):
-        (tmp_path / name).write_bytes((ROOT / "inbox/coffee.jpg").read_bytes())
+        small.save(tmp_path / name)
     (tmp_path / "paintings").mkdir()
     painting = ROOT / "pipeline/styles/mosaic.jpg"
     (tmp_path / "paintings/sea.jpg").write_bytes(painting.read_bytes())

@@ -44,6 +44,7 @@ def test_a_recipe_without_regions_keeps_its_digest():
         {"mask": None, "mask_sha256": ""},
         {"mask_sha256": "c" * 64},
         {"color": "#00ff00"},
+        {"color_strength": 0.5},
     ],
 )
 def test_all_that_a_region_says_is_part_of_the_digest(changes):
@@ -100,7 +101,7 @@ def test_a_picture_of_a_cluster_node_names_its_files_as_they_are_called_at_home(
 
 
 def test_the_record_in_a_picture_rebuilds_the_regions():
-    wanted = replace(make_job(), recipe=recipe(SKY, FACE))
+    wanted = replace(make_job(), recipe=recipe(replace(SKY, color_strength=0.5), FACE))
     text = record(wanted, "stylized")
     assert "cup.jpg.mask.sky.png" in text
     assert "private" not in text
@@ -111,13 +112,14 @@ def test_the_record_in_a_picture_rebuilds_the_regions():
 
 
 def test_the_run_log_has_regions_in_the_form_of_the_config():
-    job = replace(make_job(), recipe=recipe(SKY, FACE, replace(SKY, name="subject", images=())))
+    face = replace(FACE, color_strength=0.5)
+    job = replace(make_job(), recipe=recipe(SKY, face, replace(SKY, name="subject", images=())))
     options = run_log_line(JobResult(job, "done"), "run", "now")["options"]
     assert options["styles"]["region sky"] == {"images": {"starry.jpg": 1.0}}
     subject = {"strength": 0.7, "colors": "content", "color": "#0000ff"}
     assert options["styles"]["mosaic"]["regions"] == {
         "sky": {"styles": ["region sky"], **subject},
-        "face": {"strength": 0.3},
+        "face": {"strength": 0.3, "color_strength": 0.5},
         "subject": subject,
     }
     assert options["match"] == [{"inbox": "**", "styles": ["mosaic"]}]

@@ -8,9 +8,9 @@ import pytest
 from support.studio import CONFIG
 
 from pipeline.daemon.planned_pauses import BULK_RUNS, USER_PAUSE, WRITE_AGAIN_SECONDS
+from pipeline.jobs.rates import rates_file
 from pipeline.monitoring.health import find_trouble
 from pipeline.monitoring.live import DOCUMENT_FILE, request_live
-from pipeline.monitoring.rates import rates_file
 from pipeline.system.state_file import LATEST, as_number, read_facts
 
 NUMBERS = ["NaN", "Infinity", "-Infinity", "1e999", "1e300", "-1e300", "1" * 400, "-1", "true"]

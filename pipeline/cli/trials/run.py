@@ -11,8 +11,8 @@ from pipeline.cli.order import check_device, show_progress
 from pipeline.cli.trials.arguments import sort_arguments
 from pipeline.config.loading import load_or_starters
 from pipeline.jobs.job import JobResult
+from pipeline.jobs.rates import Rates, Work, rates_file, work_of
 from pipeline.monitoring.estimate import estimate_work
-from pipeline.monitoring.rates import Rates, Work, rates_file, work_of
 from pipeline.render.contact_sheet import SHEET_NAME
 from pipeline.render.trials.ranking import RANKING_NAME
 from pipeline.render.trials.trial import Trial, run_trial

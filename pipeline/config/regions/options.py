@@ -84,8 +84,13 @@ class RegionOptions(Options):
     )
     colors: ColorWord | None = Field(
         None,
-        description="Whose colours the region has, as `transfer.colors`; they apply fully. "
+        description="Whose colours the region has, as `transfer.colors`. "
         "Default: as in the rest of the picture.",
+    )
+    color_strength: Strength | None = Field(
+        None,
+        description="How far the colours apply, as `transfer.color_strength`. Default: fully where "
+        "the region has `colors`, and else as in the rest of the picture.",
     )
     color: Color | None = Field(
         None,

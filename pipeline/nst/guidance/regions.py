@@ -38,6 +38,7 @@ class Region:
         shares: Of each painting, any positive scale; None: those of the style.
         sources: (1, 1, h, w) in [0, 1] over each painting, its outermost edge trimmed
             (`trim_edges`), or None for all of it; None: all of all.
+        color_strength: How far its colours apply; None: fully with `colors`, else as the picture's.
     """
 
     mask: Tensor | None = None
@@ -45,6 +46,7 @@ class Region:
     colors: ColorWord | None = None
     shares: tuple[float, ...] | None = None
     sources: tuple[Tensor | None, ...] | None = None
+    color_strength: float | None = None
 
 
 WHOLE = (Region(),)

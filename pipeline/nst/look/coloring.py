@@ -53,10 +53,12 @@ AS_THEY_ARE = Coloring("content", 0.0)
 
 
 def coloring_of(options: Transfer, region: Region) -> Coloring:
-    """How a region is coloured: its own word applies wholly."""
+    """How a region is coloured: its own word applies wholly, unless it says how far."""
     word, degree = options.colors, options.color_strength
     if region.colors is not None:
         word, degree = region.colors, 1.0
+    if region.color_strength is not None:
+        degree = region.color_strength
     # `style` is the opposite of `content`.
     return Coloring("content", 1 - degree) if word == "style" else Coloring(word, degree)
 

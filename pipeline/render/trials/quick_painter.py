@@ -33,7 +33,14 @@ SIDE = 192  # px
 # A quarter of a draft's time. Its large forms are settled at 96 px, like a draft's at 128; then a
 # few steps give it strokes. No deep content at the finest scale: faces are weaker.
 QUICK = Transfer.model_validate(
-    {"scales": None, "steps": (16, 7), "depths": (5, 3), "content_depths": (1,), "block": None}
+    {
+        "scales": None,
+        "steps": (16, 7),
+        "depths": (5, 3),
+        "content_depths": (1,),
+        "block": None,
+        "within": None,
+    }
 )
 # A painting is resized to the picture, or to `style_scale` times as much; more is never looked at.
 PAINTING_SIDE = 1024  # px

@@ -8,7 +8,7 @@ from pipeline.config.transfer import Transfer
 from pipeline.nst import Iterate, Vgg19, stylize
 from pipeline.nst.colors import LUMA, combine_luma_and_color, grey_of, match_luma
 from pipeline.nst.guidance.regions import NO_GUIDE, Guide, Region
-from pipeline.nst.look.coloring import Inputs, photo_recoloring, recast
+from pipeline.nst.look.coloring import Inputs, coloring_of, photo_recoloring, recast
 
 QUICK = Transfer(size=64, scales=(64,), steps=(4,), depths=(3,))
 WORDS = ("style", "content", "luminance", "match")
@@ -156,6 +156,22 @@ def test_each_region_has_the_colours_of_its_own_word(
     picture = painted(network, scene, painting, "style", guide=guide)
     assert color_distance(picture[..., :24], scene[..., :24]) < 0.03
     assert color_distance(picture[..., -24:], scene[..., -24:]) > 0.05
+
+
+@pytest.mark.parametrize(
+    ("region", "expected"),
+    [
+        (Region(), ("content", 0.7)),
+        (Region(color_strength=0.2), ("content", 0.8)),
+        (Region(colors="match"), ("match", 1.0)),
+        (Region(colors="match", color_strength=0.2), ("match", 0.2)),
+        (Region(colors="style", color_strength=0.0), ("content", 1.0)),
+    ],
+)
+def test_a_region_has_a_degree_of_its_own_and_without_one_its_own_word_applies_fully(
+    region: Region, expected: tuple[str, float]
+) -> None:
+    assert coloring_of(Transfer(colors="style", color_strength=0.3), region) == expected
 
 
 def even(value: float, size: int = 64) -> Tensor:

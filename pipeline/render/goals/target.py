@@ -5,11 +5,13 @@ What is measured, of picture and photo reduced to SIDE px:
 - structure: the correlation of coarse edges of brightness with the photo's; 1 in the photo.
 - style: the loss of style of all layers, over that of the photo; 1 in the photo, 0 in the painting.
 
-Both fall as strength rises, so few trials are enough.
+Both fall as strength rises, so few trials are enough. A large picture keeps more of the photo than
+a small one of the same strength. So the finished picture is measured, too: where it misses the
+target, the search goes on for what makes up for the difference, and it is painted a second time.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -36,7 +38,7 @@ class Found:
     Attributes:
         name, wanted: The target.
         strength: Of the trial that came nearest.
-        reached: What was measured there.
+        reached: What was measured there, in the small picture; in the end, in the finished one.
         trials: How many small pictures were painted.
     """
 
@@ -47,9 +49,14 @@ class Found:
     trials: int
 
     @property
+    def error(self) -> float:
+        """How far it is from the target."""
+        return abs(self.reached - self.wanted)
+
+    @property
     def missed(self) -> bool:
-        """Whether no strength gives the target."""
-        return abs(self.reached - self.wanted) > NEAR
+        """Whether the target is not reached."""
+        return self.error > NEAR
 
     @property
     def note(self) -> str:
@@ -57,7 +64,7 @@ class Found:
         how = f"strength {self.strength:g} gives {self.reached:.2f}"
         if not self.missed:
             return f"target {self.name} {self.wanted:g}: {how}"
-        return f"target {self.name} {self.wanted:g} cannot be reached; the nearest, {how}"
+        return f"target {self.name} {self.wanted:g} is not reached; the nearest, {how}"
 
     def as_row(self) -> dict[str, object]:
         """For the run log."""
@@ -150,30 +157,70 @@ def _edges(picture: Tensor) -> Tensor:
     return (across.square() + down.square()).sqrt().flatten()
 
 
-def reach_target(
-    transfer: Transfer,
-    photo: Tensor,
-    render: Callable[..., Tensor],
-    distance: Measure,
-) -> tuple[Transfer, Found | None]:
-    """The options with the strength that reaches their target, and how near it comes.
+class TargetSearch:
+    """The search for the strength of one picture.
 
     Args:
-        transfer: The options; without a target they stay as they are.
+        transfer: The options; `target` is set.
         photo: (3, H, W).
         render: As `stylize`: (content, options=...) -> picture (3, h, w).
         distance: Measures style.
     """
-    if transfer.target is None:
-        return transfer, None
-    ((name, wanted),) = transfer.target.items()
-    measure = structure_of(photo) if name == "structure" else distance
-    long_side = max(target_size(photo.shape[1], photo.shape[2], transfer.size))
-    small = {"size": min(SIDE, long_side), "target": None, "block": None}
 
-    def value_at(strength: float) -> float:
-        options = transfer.model_copy(update=small | {"strength": strength})
-        return measure(render(photo, options=options))
+    def __init__(
+        self,
+        transfer: Transfer,
+        photo: Tensor,
+        render: Callable[..., Tensor],
+        distance: Measure,
+    ) -> None:
+        assert transfer.target is not None  # noqa: S101  # by the caller
+        ((self.name, self.wanted),) = transfer.target.items()
+        self.measure = structure_of(photo) if self.name == "structure" else distance
+        self._transfer, self._photo, self._render = transfer, photo, render
+        self._long_side = max(target_size(photo.shape[1], photo.shape[2], transfer.size))
+        self._values: dict[float, float] = {}
 
-    found = find_strength(name, wanted, value_at)
-    return transfer.model_copy(update={"strength": found.strength, "target": None}), found
+    def first(self) -> Found:
+        """The strength that reaches the target in a small picture."""
+        return self._find(self.wanted)
+
+    def options(self, found: Found) -> Transfer:
+        """The options with a strength in place of the target."""
+        return self._transfer.model_copy(update={"strength": found.strength, "target": None})
+
+    def paint(self, paint: Callable[[Transfer], Tensor]) -> tuple[Tensor, Transfer, Found]:
+        """The picture that comes nearest to the target, its options, and what was found.
+
+        Args:
+            paint: Paints the picture, of full size; called once or twice.
+        """
+        small = self.first()
+        picture, found = self._painted(paint, small)
+        second = self._second(small, found.reached)
+        if second.strength != small.strength:
+            other, nearer = self._painted(paint, second)
+            if nearer.error < found.error:
+                picture, found = other, nearer
+        return picture, self.options(found), replace(found, trials=len(self._values))
+
+    def _painted(self, paint: Callable[[Transfer], Tensor], small: Found) -> tuple[Tensor, Found]:
+        picture = paint(self.options(small))
+        return picture, replace(small, reached=self.measure(picture))
+
+    def _second(self, small: Found, full: float) -> Found:
+        """What makes up for the difference between the full picture and the small one."""
+        near = abs(full - self.wanted) <= NEAR
+        if near or small.missed or self._long_side <= SIDE:
+            return small
+        return replace(self._find(self.wanted - (full - small.reached)), wanted=self.wanted)
+
+    def _find(self, wanted: float) -> Found:
+        return find_strength(self.name, wanted, self._value_at)
+
+    def _value_at(self, strength: float) -> float:
+        if strength not in self._values:
+            few = {"size": min(SIDE, self._long_side), "target": None, "block": None}
+            options = self._transfer.model_copy(update=few | {"strength": strength})
+            self._values[strength] = self.measure(self._render(self._photo, options=options))
+        return self._values[strength]

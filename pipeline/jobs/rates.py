@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.transfer import Transfer
+from pipeline.config.transfer import SMALLEST, Transfer
 from pipeline.errors import StateError
-from pipeline.jobs.job import Job
+from pipeline.jobs.job import Effort, Job, JobResult
 from pipeline.system.state_file import as_number, read_facts, write_facts
 
 NAME = "rates.json"
@@ -25,7 +25,9 @@ COARSEST = 96  # px: no scale is smaller
 # Share of the operations of a step, by the deepest VGG block that is used.
 SHARES = {1: 0.01, 2: 0.16, 3: 0.31, 4: 0.7, 5: 1.0}
 TRIAL_SIDE, TRIALS = 192, 5  # px and usual number of small pictures in the search for a target
+PAINTINGS = 2  # of full size, with a target
 STEP_UNITS = 3000  # what a step costs besides its pixels
+EFFORT = "effort"  # how the kinds of efforts begin
 
 
 _BOUNDS = ((1e-6, 1e9), (1e-6, 1e18))  # of seconds and units in the file
@@ -38,17 +40,22 @@ class Work:
     kind: str
     # How much it is, in pixels of one step down to the deepest block: comparable between kinds.
     units: float = field(compare=False)
+    seconds: float | None = None  # where the user has said how long it takes
 
 
 def work_of(transfer: Transfer) -> Work:
     """The work of one picture."""
+    if transfer.within is not None:  # its size is chosen when it begins
+        usual = _units(transfer.model_copy(update={"size": SMALLEST}))
+        return Work(f"within {transfer.within:g} s", usual, transfer.within)
     if not transfer.strength:  # the photo itself
         return Work(f"{transfer.size} px, no steps", float(STEP_UNITS))
     steps = "/".join(map(str, transfer.steps))
     kind = f"{transfer.size} px, {steps} steps of {transfer.optimizer}"
     if transfer.target is not None:
         small = transfer.model_copy(update={"size": TRIAL_SIDE})
-        return Work(f"{kind}, with a target", _units(transfer) + TRIALS * _units(small))
+        units = PAINTINGS * _units(transfer) + TRIALS * _units(small)
+        return Work(f"{kind}, with a target", units)
     return Work(kind, _units(transfer))
 
 
@@ -111,14 +118,43 @@ class Rates:
         works.setdefault(work.kind, _Rate(0.0, work.units)).add(seconds)
         self._changed = True
 
+    def add_result(self, result: JobResult) -> None:
+        """Add what a finished job has taken."""
+        if result.status != "done" or result.seconds <= 0:
+            return
+        if not result.within:  # each has a size of its own: a kind of its own would say little
+            work = work_of(result.job.recipe.transfer)
+            self.add_duration(result.device, work, result.seconds)
+        if result.effort is not None:
+            self._add_effort(result.device, result.effort, result.seconds)
+
+    def _add_effort(self, device: str, effort: Effort, seconds: float) -> None:
+        """Add to the mean of all efforts of about this size: those of one octave."""
+        octave = round(math.log2(effort.units))
+        work = Work(f"{EFFORT} {effort.manner} 2^{octave}", 2.0**octave)
+        self.add_duration(device, work, seconds * work.units / effort.units)
+
+    def efforts(self, device: str, manner: str) -> dict[float, float]:
+        """Seconds by units, of all efforts of a manner that were measured on a device."""
+        start = f"{EFFORT} {manner} 2^"
+        return {
+            rate.units: rate.seconds
+            for measured in (self._stored, self._own)  # of both, what this process has measured
+            for kind, rate in measured.get(device, {}).items()
+            if kind.startswith(start)
+        }
+
     def seconds(self, devices: Collection[str], work: Work) -> float | None:
         """Mean seconds of a job on these devices; None: nothing was measured there.
 
         A kind that was never measured is estimated from the nearest one.
         """
+        if work.seconds is not None:
+            return work.seconds
         places = [_on(self._own, devices), _on(self._stored, devices)]
         exact = ([r[work.kind].seconds for r in place if work.kind in r] for place in places)
-        near = ([_scaled(rates, work) for rates in place] for place in places)
+        kinds = ([_without_efforts(rates) for rates in place] for place in places)
+        near = ([_scaled(rates, work) for rates in place if rates] for place in kinds)
         found = next(filter(None, (*exact, *near)), None)
         return sum(found) / len(found) if found else None
 
@@ -159,6 +195,11 @@ def _on(measured: Mapping[str, Mapping[str, _Rate]], devices: Collection[str]) -
 def _is_same_kind(device: str, devices: Collection[str]) -> bool:
     """Whether a device is of the kind of one of these (``cuda`` and ``cuda:0`` are)."""
     return any(device.partition(":")[0] == other.partition(":")[0] for other in devices)
+
+
+def _without_efforts(rates: Mapping[str, _Rate]) -> dict[str, _Rate]:
+    """Rates by kind of work: efforts are counted in other units."""
+    return {kind: rate for kind, rate in rates.items() if not kind.startswith(EFFORT)}
 
 
 def _scaled(rates: Mapping[str, _Rate], work: Work) -> float:
