@@ -7,7 +7,7 @@ alike, by tokens of a network; and regions, from mask files or found in the phot
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,9 +30,25 @@ if TYPE_CHECKING:
 MASK_SIDE = 256  # px: long side of masks that are found
 TOKEN_SIDE = 256  # px: long side at which VGG's tokens are taken, 16 px each
 TOKEN_LAYERS = ("relu4_1", "relu5_1")
-# A face taller than this share of the picture's long side has room for brush strokes: content then
-# counts no more than so many times its mean in it. A small face would be washed out.
-LARGE_FACE, LARGE_FACE_CAP = 0.3, 0.7
+# A face taller than this share of the picture's long side has room for brush strokes, and its
+# picture is a portrait: clothes are strokes as well. A smaller one would be washed out.
+PORTRAIT, LARGE_FACE = 0.15, 0.3
+
+
+class Hold(NamedTuple):
+    """The highest weight of content in the parts of a portrait, in units of its mean."""
+
+    features: float
+    skin: float
+    heads: float
+    rest: float
+
+
+# By eye, at 512 px (lab book, 2026-11-30): where the largest face is as tall as HOLDS_AT[0] of the
+# long side, and as HOLDS_AT[1]. Between the two by degree.
+HOLDS = Hold(MAX_WEIGHT, 0.25, 1.0, 0.5), Hold(1.2, 0.08, 0.6, 0.35)
+HOLDS_AT = 0.23, 0.35
+USUAL = 0.5  # the `protect_strength` that these are for
 
 _FOUND = MemoryCache(32)  # the faces of pictures, by their pixels: each is looked at once
 
@@ -67,15 +83,15 @@ def build_guide(
         JobError: A region cannot be found in this photo.
         EngineError: An extra is not installed.
     """
-    guide = replace(NO_GUIDE, detail=_find_detail(sources, options))
+    detail, cap = _find_detail(sources, options), _cap(sources.photo, options)
+    guide = replace(NO_GUIDE, detail=detail, cap=cap)
     if regions:
         guide = _with_regions(guide, sources, regions)
     loss = options.style_loss
     if loss == "auto":
-        alone = find_faces(sources.photo) is None and _portrays(sources)
-        loss = "attention" if alone else "whole"
+        loss = "attention" if _learns_by_place(sources, options) else "whole"
     if loss != "whole":
-        guide = replace(_with_faces(guide, sources), cap=_cap(sources.photo))
+        guide = _with_faces(guide, sources)
     if loss == "attention":
         guide = _with_attention(guide, sources, options, network)
     return _moved(guide, device)
@@ -90,21 +106,30 @@ def find_faces(image: Tensor) -> Tensor | None:
 
 
 def _face_masks(image: Tensor) -> dict[str, Tensor]:
-    """Masks (1, 1, h, w) of all ``faces``, the ``large`` ones and ``people``; no empty ones."""
+    """Masks (1, 1, h, w) of what faces are found in a picture; no empty ones.
+
+    Of all ``faces`` and of ``people``; in a portrait also of ``features``, ``skin`` and ``heads``
+    (`FaceParts`), and how tall its largest face is, as a share of the long side: ``tallest`` (1,).
+    """
 
     def find() -> dict[str, Tensor]:
-        from pipeline.render.vision import face_mask, person_mask
+        from pipeline.render.vision import face_mask, face_parts, person_mask
 
         height, width = image.shape[1:]
         size = target_size(height, width, MASK_SIDE)
-        faces = _detector().find(image)
-        least = LARGE_FACE * max(height, width)
-        large = [face for face in faces if (face.box[3] - face.box[1]) * height > least]
-        found = {"faces": faces, "large": large}
-        masks = {name: face_mask(each, size) for name, each in found.items() if each}
-        if faces:  # the clothes of a portrait that fills the picture are strokes and no motif
-            figures = person_mask([face for face in faces if face not in large], size)
-            masks["people"] = masks["faces"].maximum(figures)
+        tall = {
+            face: (face.box[3] - face.box[1]) * height / max(height, width)
+            for face in _detector().find(image)
+        }
+        if not tall:
+            return {}
+        masks = {"faces": face_mask(list(tall), size)}
+        # The clothes of a portrait that fills the picture are strokes and no motif.
+        figures = person_mask([face for face in tall if tall[face] <= LARGE_FACE], size)
+        masks["people"] = masks["faces"].maximum(figures)
+        if portraits := [face for face in tall if tall[face] > PORTRAIT]:
+            masks |= face_parts(portraits, size)._asdict()
+            masks["tallest"] = torch.tensor([max(tall.values())])
         return masks
 
     return _FOUND.get(fingerprint(image), find)
@@ -203,8 +228,17 @@ def _shares(sources: Sources, own: Mapping[int, float]) -> tuple[float, ...] | N
 # --- faces ----------------------------------------------------------------------------------------
 
 
-def _portrays(sources: Sources) -> bool:
-    """Whether a painting shows a face, whose eyes would be painted into skies and walls."""
+def _learns_by_place(sources: Sources, options: Transfer) -> bool:
+    """Whether `auto` chooses `attention`: a painting shows a face, and the photo none or a large.
+
+    Its eyes would be painted into skies and walls; a large face gets the painted one's planes.
+    """
+    found = _face_masks(sources.photo)
+    if "faces" in found:
+        loose = options.protect == "face" and options.protect_strength < 1
+        tallest = float(found["tallest"]) if "tallest" in found else 0.0
+        if not loose or tallest <= LARGE_FACE:
+            return False
     return any(find_faces(trim_edges(each[None])[0]) is not None for each in sources.paintings)
 
 
@@ -230,13 +264,28 @@ def _with_faces(guide: Guide, sources: Sources) -> Guide:
     return replace(guide, motifs=tuple(motifs))
 
 
-def _cap(photo: Tensor) -> Tensor | None:
-    """The highest weight of content at each place, (1, 1, h, w): less in large faces.
+def _cap(photo: Tensor, options: Transfer) -> Tensor | None:
+    """The highest weight of content at each place of a portrait, (1, 1, h, w); None: no bound.
 
     A face has detail everywhere, and held by it would stay a photograph in the painting's colours.
+    So content holds what makes a person, and skin, hair and clothes far less.
     """
-    large = _face_masks(photo).get("large")
-    return None if large is None else MAX_WEIGHT - (MAX_WEIGHT - LARGE_FACE_CAP) * large
+    found = _face_masks(photo) if options.protect == "face" else {}
+    if "tallest" not in found or options.protect_strength == 1:
+        return None
+    first, last = HOLDS_AT
+    near = min(max((float(found["tallest"]) - first) / (last - first), 0), 1)
+    # By factors of MAX_WEIGHT: at a strength of 1 there is no bound, at 0 twice as much of it.
+    power = (1 - options.protect_strength) / (1 - USUAL)
+    hold = Hold(
+        *(
+            MAX_WEIGHT * ((far / MAX_WEIGHT) ** (1 - near) * (close / MAX_WEIGHT) ** near) ** power
+            for far, close in zip(*HOLDS, strict=True)
+        )
+    )
+    cap = hold.rest + (hold.heads - hold.rest) * found["heads"]
+    cap = cap + (hold.skin - cap) * found["skin"]
+    return cap + (hold.features - cap).clamp_min(0) * found["features"]
 
 
 def _split(mask: Tensor | None, faces: Tensor) -> tuple[Tensor, Tensor]:

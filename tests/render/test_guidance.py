@@ -21,9 +21,8 @@ from pipeline.imaging.tensors import load_image
 from pipeline.jobs.job import Interrupted, Job, Workspace
 from pipeline.jobs.recipe import Region, StyleImage, digest
 from pipeline.nst import Vgg19
-from pipeline.nst.content_focus import MAX_WEIGHT
 from pipeline.nst.guidance.regions import NO_GUIDE, Guide
-from pipeline.render.guidance import LARGE_FACE_CAP, Sources, build_guide, find_faces
+from pipeline.render.guidance import HOLDS, Sources, build_guide, find_faces
 from pipeline.render.run_job import run_job
 
 pytestmark = pytest.mark.slow
@@ -69,7 +68,16 @@ def test_by_default_a_painting_teaches_as_a_whole_unless_it_alone_shows_a_face(
 ) -> None:
     for photo, painting in ((portrait, table), (table, table), (portrait, portrait)):
         guide = guide_for(photo, painting, network)
-        assert replace(guide, detail=None) == NO_GUIDE
+        assert replace(guide, detail=None, cap=None) == NO_GUIDE
+
+
+def test_a_portrait_that_fills_the_photo_learns_from_a_painted_one_by_place(
+    portrait: Tensor, table: Tensor, network: Vgg19
+) -> None:
+    close = portrait[:, :150, 45:165]
+    assert guide_for(close, portrait, network).learned
+    assert not guide_for(close, table, network).learned
+    assert not guide_for(close, portrait, network, protect_strength=1.0).learned
 
 
 def test_by_default_a_portrait_teaches_each_place_of_a_landscape_what_is_like_it(
@@ -83,17 +91,43 @@ def test_by_default_a_portrait_teaches_each_place_of_a_landscape_what_is_like_it
         assert inside(source) < 0.2 * float(source.max())  # no place learns from its face
 
 
-def test_content_holds_a_large_face_less_so_that_it_is_painted(
+def test_content_holds_what_makes_a_person_and_leaves_the_rest_to_strokes(
     portrait: Tensor, table: Tensor, network: Vgg19
 ) -> None:
-    close = portrait[:, :150, 45:165]
-    cap = guide_for(close, portrait, network, style_loss="attention").cap
-    assert cap is not None
-    assert float(cap.min()) == pytest.approx(LARGE_FACE_CAP, abs=0.01)
-    assert float(cap.max()) == pytest.approx(MAX_WEIGHT, abs=0.01)
-    small = guide_for(portrait, portrait, network, style_loss="attention")
-    assert small.cap is None  # it would be washed out
-    assert guide_for(close, portrait, network).cap is None
+    caps = [
+        guide_for(photo, table, network).cap
+        for photo in (portrait[:, :150, 45:165], portrait, table)
+    ]
+    for cap, hold in zip(caps, reversed(HOLDS), strict=False):
+        assert cap is not None
+        assert float(cap.min()) == pytest.approx(hold.skin, rel=0.2)
+        assert float(cap.max()) == pytest.approx(hold.features, rel=0.02)
+        assert float(cap[0, 0, -1, 0]) == pytest.approx(hold.rest, rel=0.1)
+    assert caps[2] is None
+
+
+def test_the_stronger_the_protection_the_more_of_a_portrait_is_kept(
+    portrait: Tensor, table: Tensor, network: Vgg19
+) -> None:
+    weak, usual, strong = (
+        guide_for(portrait, table, network, protect_strength=strength).cap
+        for strength in (0.0, 0.5, 0.9)
+    )
+    assert (weak <= usual).all()
+    assert (usual <= strong).all()
+    assert weak.mean() < 0.5 * usual.mean() < 0.25 * strong.mean()
+    for options in ({"protect_strength": 1.0}, *({"protect": p} for p in ("all", "none"))):
+        assert guide_for(portrait, table, network, **options).cap is None
+
+
+def test_a_photo_without_faces_is_painted_alike_at_any_protection(
+    portrait: Tensor, table: Tensor, network: Vgg19
+) -> None:
+    weak, strong = (
+        guide_for(table, table, network, protect_strength=strength) for strength in (0.0, 1.0)
+    )
+    assert replace(weak, detail=None) == replace(strong, detail=None) == NO_GUIDE
+    assert not weak.detail.any()
 
 
 def test_a_painted_face_teaches_nothing_where_the_photo_has_none(
