@@ -335,8 +335,8 @@ def _connect_reader(path: Path, busy_seconds: float) -> sqlite3.Connection:
     _refuse_irregular(path)
     if not path.exists():
         return _connect_empty()
-    # Without a write-ahead log no process has the database open: reading it as immutable keeps SQLite
-    # from making one. With it, a plain reader sees what the writer has committed so far.
+    # Without a write-ahead log no process has the database open: reading it as immutable keeps
+    # SQLite from making one. With it, a plain reader sees what the writer has committed so far.
     alone = not Path(f"{path}-wal").exists()
     uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
     return _configured(sqlite3.connect(uri, uri=True, isolation_level=None), busy_seconds)

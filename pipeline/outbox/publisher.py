@@ -135,7 +135,7 @@ class Outbox:
         return finals
 
     def remove(self, outputs: Sequence[Output]) -> None:
-        """Remove published pictures that are as they were published, and folders that become empty."""
+        """Remove pictures that are as they were published, and folders that become empty."""
         for output in outputs:
             place = PurePosixPath(output.path)
             with disk_errors(self.root / place), suppress(FileNotFoundError):

@@ -17,8 +17,8 @@ def count_usable_cores(cpus: Path = _CPUS, groups: Path = _GROUPS) -> int:
     """Physical cores in this process's affinity, within its control group's quota; at least 1.
 
     Two hyperthreads share one core's arithmetic: counting both slows the sums of torch down.
-    OMP_NUM_THREADS, where it is set, is an upper bound too: a picture must be rendered again with as
-    many threads as the first time, since their number decides the order of sums.
+    OMP_NUM_THREADS, where it is set, is an upper bound too: a picture must be rendered again with
+    as many threads as the first time, since their number decides the order of sums.
     """
     mine = _affinity()
     cores = len({_siblings(cpu, cpus) for cpu in mine}) or os.cpu_count() or 1

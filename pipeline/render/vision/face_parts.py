@@ -12,10 +12,7 @@ from pipeline.render.vision.faces import Face, face_mask
 # tip of the nose, and of a mouth beyond its corners and above its middle.
 EYE, NOSE, MOUTH = (0.36, 0.27), (0.27, 0.2), (0.16, 0.27)
 BROW = 0.08  # how far above a pupil the middle of an eye with its brow is
-SKIN = (
-    0.91875,
-    1.26875,
-)  # of the skin: it ends before cheeks, chin and hairline, which are outlines
+SKIN = (0.92, 1.27)  # it ends before cheeks, chin and hairline, which are outlines
 BELOW_EYES = 0.55  # the middle of a face, on the way from the eyes to the mouth
 SOFT, SOFT_SKIN = 0.25, 1 / 7  # of the half axes: how far a mask falls on either side
 HEAD = 1.9  # times the box of a face: with hair
