@@ -34,7 +34,7 @@ MAX_HEADER = 1 << 16
 MOST_NOTES, LONGEST_NOTE = 8, 300
 PIPE_BYTES = 1 << 20  # a picture of 512 px goes through in one piece
 MAX_COMPLAINT = 1 << 16  # bytes of a start's error output
-_PROGRAM = "from pipeline.imaging.sandbox_child import main; main()"
+PROGRAM = "from pipeline.imaging.sandbox_child import main; main()"
 KNOWN_GOOD = Path(str(files("pipeline"))) / "styles" / "watercolor.jpg"  # the smallest style
 CONFIRM_SECONDS = 60.0
 # What a broken decoder reports for any file, and what limits report for a good one.
@@ -206,7 +206,7 @@ class Decoder:
         # One thread: idle ones of a maths library would only hold address space.
         threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(  # noqa: S603  # ourselves
-            python_command(_PROGRAM, self.limits.model_dump_json(), str(self.preallocated)),
+            python_command(PROGRAM, self.limits.model_dump_json(), str(self.preallocated)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,  # of the start only; later decoders write remarks about files

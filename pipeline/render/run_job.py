@@ -357,11 +357,11 @@ def _load_job_photo(job: Job, limits: Limits, profile: Profile) -> Picture:
     size, below = job.recipe.transfer.size, _count_untrusted_names(job)
     if size == "source":  # may be too large to cache for the next style
         return _load(job.path, None, limits, profile, below, job.sha256)
-    return _cached_photo(job.sha256, job.path, size, limits, profile, below)
+    return cached_photo(job.sha256, job.path, size, limits, profile, below)
 
 
 @lru_cache(maxsize=2)  # of the running job and of the next one
-def _cached_photo(
+def cached_photo(
     sha256: str, path: Path, long_side: int, limits: Limits, profile: Profile, below: int = 1
 ) -> Picture:
     """Decode a photo once for all its styles, which follow each other in the queue."""

@@ -132,14 +132,14 @@ class NoDevice(Faulty):
 class NoDecoder(Faulty):
     """The process that decodes pictures cannot be started."""
 
-    real = decoding._PROGRAM
+    real = decoding.PROGRAM
 
     def __init__(self, studio: Studio) -> None:
         super().__init__(studio)
-        decoding._PROGRAM = "raise SystemExit(1)"
+        decoding.PROGRAM = "raise SystemExit(1)"
 
     def repair(self) -> None:
-        decoding._PROGRAM = self.real
+        decoding.PROGRAM = self.real
 
 
 CODES = [

@@ -178,7 +178,7 @@ def test_what_a_decoder_may_do_is_bounded_for_good(tmp_path):
 )
 def test_an_answer_that_a_broken_in_decoder_makes_up_is_not_believed(good, monkeypatch, answer):
     program = f"import os; os.write(1, b'ready\\n'); os.read(0, 9999); os.write(1, {answer!r})"
-    monkeypatch.setattr("pipeline.imaging.sandbox._PROGRAM", program)
+    monkeypatch.setattr("pipeline.imaging.sandbox.PROGRAM", program)
     monkeypatch.setattr(Decoder, "_confirm", lambda _: None)  # it is broken for this file only
     decoder = Decoder(Limits())
     with pytest.raises(InputError) as caught:
@@ -198,7 +198,7 @@ def test_an_answer_that_a_broken_in_decoder_makes_up_is_not_believed(good, monke
 def test_a_decoder_that_does_not_start_names_its_cause_and_blames_no_photo(
     good, monkeypatch, program, cause
 ):
-    monkeypatch.setattr("pipeline.imaging.sandbox._PROGRAM", program)
+    monkeypatch.setattr("pipeline.imaging.sandbox.PROGRAM", program)
     with pytest.raises(PlaceError, match="cannot be started") as caught:
         Decoder(Limits()).probe(good)
     assert caught.value.code is Reason.DECODER_UNAVAILABLE

@@ -83,8 +83,8 @@ def test_a_photo_replaced_and_put_back_is_never_painted_from_what_lay_there_betw
     sha256 = hash_file(path)
 
     def pixels():
-        worker._cached_photo.cache_clear()  # as in a worker that has just started
-        return worker._cached_photo(sha256, path, 32, Limits(), "srgb").rgb
+        worker.cached_photo.cache_clear()  # as in a worker that has just started
+        return worker.cached_photo(sha256, path, 32, Limits(), "srgb").rgb
 
     first = pixels()
     path.rename(away)
@@ -105,13 +105,13 @@ def test_a_folder_that_turns_into_a_link_leads_nobody_out_of_the_inbox(tmp_path)
     (inbox / "sub").rename(inbox / "away")
     (inbox / "sub").symlink_to(private)
     with pytest.raises(JobError) as caught:
-        worker._cached_photo(
+        worker.cached_photo(
             job.sha256, path, 32, Limits(), "srgb", worker._count_untrusted_names(job)
         )
     assert caught.value.code in (Reason.VANISHED, Reason.NOT_REGULAR_FILE)
     (inbox / "sub").unlink()
     (inbox / "away").rename(inbox / "sub")
-    worker._cached_photo(job.sha256, path, 32, Limits(), "srgb", worker._count_untrusted_names(job))
+    worker.cached_photo(job.sha256, path, 32, Limits(), "srgb", worker._count_untrusted_names(job))
 
 
 def test_only_the_result_that_a_twin_waits_for_makes_a_new_plan(make_studio, monkeypatch):
@@ -231,7 +231,7 @@ def test_a_file_that_grows_as_fast_as_it_is_read_is_left_for_later(tmp_path, mon
 @pytest.mark.slow
 def test_a_stop_does_not_wait_for_a_file_that_hangs_its_decoder(tmp_path, monkeypatch):
     program = "import os, time; os.write(1, b'ready\\n'); os.read(0, 99999); time.sleep(600)"
-    monkeypatch.setattr("pipeline.imaging.sandbox._PROGRAM", program)
+    monkeypatch.setattr("pipeline.imaging.sandbox.PROGRAM", program)
     path = photo(tmp_path / "a.png")
     examiner = Examiner(Limits())
     examiner.ask(Found("a.png", path, Stamp.of(path.stat())))

@@ -93,7 +93,7 @@ def job_of(made_of: dict[str, Path]) -> Job:
 
 def forget_everything(about: str) -> None:
     """As in a worker that has just started; the network only where it matters: it takes long."""
-    cached = [worker._cached_photo, worker._cached_style, worker._caches, learned._model]
+    cached = [worker.cached_photo, worker._cached_style, worker._caches, learned._model]
     for function in cached + [worker._load_network] * (about == "weights"):
         function.cache_clear()
 
