@@ -2,8 +2,8 @@
 
 Code that looks at a file and then removes or moves it by its name may meet another file: the name
 may have been given to a new one in between. So the file gets a private name beside its own, under
-which no other program replaces it. What the caller does not remove or move from there gets its name back,
-also after a crash: `pipeline.inbox.tree` and `pipeline.inbox.quarantine` find what was left.
+which no other program replaces it. What the caller does not remove or move from there gets its name
+back, also after a crash: `pipeline.inbox.tree` and `pipeline.inbox.quarantine` find what was left.
 """
 
 import errno
