@@ -13,9 +13,9 @@ from pathlib import Path
 
 from pipeline.config.manifest import Manifest
 from pipeline.config.model import Config
+from pipeline.daemon.paintings.replacements import Replacing, replacing
 from pipeline.daemon.paintings.unwanted import Unwanted, list_unwanted
 from pipeline.daemon.recipe_files import RecipeFiles
-from pipeline.daemon.replacements import Replacing, replacing
 from pipeline.errors import Failure, PlaceError, Reason
 from pipeline.inbox.examiner import Examination
 from pipeline.inbox.intake import Accepted, Intake

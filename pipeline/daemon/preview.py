@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pipeline.config.loading import Loaded
 from pipeline.config.model import Config
 from pipeline.daemon.job_queue import drafts_first, ordered
+from pipeline.daemon.paintings.replacements import Replacing
 from pipeline.daemon.paintings.unwanted import Unwanted
 from pipeline.daemon.planner import Plan, Planner
-from pipeline.daemon.replacements import Replacing
 from pipeline.errors import Failure, InputError
 from pipeline.inbox.examiner import Examination, examine_masks
 from pipeline.inbox.intake import Intake

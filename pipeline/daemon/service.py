@@ -25,27 +25,19 @@ from pipeline.daemon.fault_pauses import PAUSING_ERRORS, FaultPause, FaultPauses
 from pipeline.daemon.findings import FindingsRecorder
 from pipeline.daemon.instance import OutboxLock
 from pipeline.daemon.job_queue import JobQueue
+from pipeline.daemon.job_start import JobStart
 from pipeline.daemon.outcomes import Outcome, Outcomes
+from pipeline.daemon.paintings.replacements import Replacing
 from pipeline.daemon.paintings.unwanted import Unwanted
 from pipeline.daemon.planned_pauses import PlannedPause, PlannedPauses
 from pipeline.daemon.planner import Findings, Planner
-from pipeline.daemon.replacements import Replacing
 from pipeline.daemon.run_statistics import RunStatistics
-from pipeline.errors import (
-    Failure,
-    InboxError,
-    LockedError,
-    OutputError,
-    PipelineError,
-    PlaceError,
-    Reason,
-)
+from pipeline.errors import InboxError, LockedError, PipelineError, PlaceError
 from pipeline.inbox.examiner import Examiner
 from pipeline.inbox.originals import Originals
 from pipeline.jobs.checkpoints import Checkpoints
 from pipeline.jobs.job import Job, JobResult, JobState, Progress
 from pipeline.jobs.rates import Rates, Work, rates_file
-from pipeline.jobs.retry_policy import MAX_ATTEMPTS
 from pipeline.ledger.ledger import Ledger
 from pipeline.monitoring.counts import EndState, PairKey
 from pipeline.monitoring.hooks import HookRunner
@@ -112,6 +104,7 @@ class Service:
         self._message = view.message
         self._on_run = on_run
         self.outcomes = Outcomes(self.bookkeeping, self.checkpoints)
+        self.job_start = JobStart(ledger, executor, self.outbox, self.outcomes)
         self.events = self.outcomes.events
         # Pairs to do that have ended before, and how; None before the first plan.
         self.again: dict[PairKey, EndState] | None = None
@@ -384,9 +377,9 @@ class Service:
         staged = {pair.job for pair in self.ledger.staged()}  # some may wait for their places
         plan = self.planner.make_plan(now, staged | {job.id for job in self._unrecorded()})
         if plan.replaced:
-            self._announce(plan.replaced)
+            self._announce("replaces", plan.replaced)
         if plan.unwanted and plan.unwanted.styles:
-            self._announce_unwanted(plan.unwanted)
+            self._announce("unwanted", plan.unwanted)
         self.queue.fill(plan.due, self.planner.files, self.ledger.retry_times())
         recipes = {pair.job.recipe.digest for pair in plan.pairs if pair.job}
         planned = {pair.job.id for pair in plan.pairs if pair.job}
@@ -402,13 +395,9 @@ class Service:
             self.ledger.reopen_photos(plan.returned)
         self._finish_originals()
 
-    def _announce(self, replaced: Replacing) -> None:
-        note("replaces", words=replaced.words())
-        self._on_run({"event": "replaces", **replaced.as_json(), "words": replaced.words()})
-
-    def _announce_unwanted(self, unwanted: Unwanted) -> None:
-        note("unwanted", words=unwanted.words())
-        self._on_run({"event": "unwanted", **unwanted.as_json(), "words": unwanted.words()})
+    def _announce(self, event: str, what: Replacing | Unwanted) -> None:
+        note(event, words=what.words())
+        self._on_run({"event": event, **what.as_json(), "words": what.words()})
 
     def _act_on(self, outcomes: Iterable[Outcome]) -> None:
         """Update plan, queue and originals after jobs have ended."""
@@ -460,35 +449,16 @@ class Service:
             check = self.outcomes.next_check()
             if check is None or not self.fault_pauses.check_space():
                 return
-            self._submit(check, self.outbox.make_staging_folder(check))
-            self.outcomes.check_begun(check)
-
-    def _submit(self, job: Job, staging: Path) -> None:
-        try:
-            self.executor.submit(job, staging)
-        except OSError as error:  # the system starts no process
-            self.ledger.give_back(job)
-            self.outbox.discard(job.id, job.attempt)
-            what = f"no worker process can be started: {error.strerror or error}"
-            raise PlaceError(what, hint="free memory, or raise the limit on processes") from error
+            self.job_start.begin_check(check)
 
     def _begin(self, job: Job, now: float) -> None:
-        begun = self.ledger.begin(job)
+        begun = self.job_start.begin(job, self.planner.version(job.content))
         if begun is None:
             self.planner.wake(stale=True)
             return
-        if begun.attempt > MAX_ATTEMPTS:
-            what = f"{MAX_ATTEMPTS} attempts ended without a result"
-            failed = JobResult(begun, "failed", error=Failure(Reason.WORKER_CRASHED, what))
-            self.outcomes.check(failed)
+        if isinstance(begun, JobResult):
+            self.outcomes.check(begun)
             return
-        try:
-            staging = self.outbox.make_staging_folder(begun)
-        except OutputError:
-            self.ledger.give_back(begun)
-            raise
-        self.outcomes.remember_version(begun, self.planner.version(begun.content))
-        self._submit(begun, staging)
         self.begun += 1
         if self.again:
             self.again.pop((begun.content, begun.style), None)

@@ -17,7 +17,7 @@ from pipeline.cli.retry import retry_jobs
 from pipeline.cli.status import status_report
 from pipeline.config.loading import Loaded
 from pipeline.daemon import restore as restoring
-from pipeline.daemon.replacements import Replacing
+from pipeline.daemon.paintings.replacements import Replacing
 from pipeline.daemon.run import print_run_event
 from pipeline.errors import UsageError
 from pipeline.gallery.server.files import OutboxFiles

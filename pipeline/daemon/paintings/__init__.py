@@ -1,1 +1,1 @@
-"""Paintings that come and go while the program runs, and the pictures of those that are gone."""
+"""Paintings that come and go while the program runs, and what becomes of their pictures."""
