@@ -120,10 +120,6 @@ def run_job(
         return JobResult(job, "failed", watch.seconds, workspace.device, error=failure)
 
 
-def _notes(*goals: Chosen | Found | None) -> list[str]:
-    return [goal.note for goal in goals if goal is not None]
-
-
 def _notes(job: Job, photo: Picture, *goals: Chosen | Found | None) -> list[str]:
     """What of the photo's file was not used, what was chosen, and what is not in the record."""
     found = [*photo.notes, *(goal.note for goal in goals if goal is not None)]
