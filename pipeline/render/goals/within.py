@@ -17,7 +17,7 @@ from functools import partial
 from torch import Tensor
 
 from pipeline.config.enhancement import Enhance
-from pipeline.config.transfer import LADDER, LARGEST, PRESETS, SIZED, SMALLEST, Transfer
+from pipeline.config.transfer import LADDER, LARGEST, SIZED, SMALLEST, Transfer, resolve_transfer
 from pipeline.enhance import repaint_options
 from pipeline.imaging.tensors import resize
 from pipeline.jobs.job import Effort
@@ -37,14 +37,13 @@ FAR = 8.0  # times as much or as little effort: from so far away, nothing is est
 # What a pair takes beside its steps, where only these were timed.
 SETUP, FINISH = 1.15, 1.0  # a factor for measuring paintings, and seconds to write the files
 
-_DEFAULTS = {name: Transfer.model_fields[name].get_default() for name in SIZED}
-
 
 def sized(transfer: Transfer, side: int) -> Transfer:
     """The options for a long side in px: with the steps of the preset that has as many scales."""
     scales = math.floor(math.log2(max(side, SMALLEST) / COARSEST))  # beside the coarsest
-    preset = PRESETS[LADDER[min(scales, len(LADDER)) - 1]]
-    return transfer.model_copy(update=_DEFAULTS | preset | {"size": side, "within": None})
+    preset = resolve_transfer(LADDER[min(scales, len(LADDER)) - 1])
+    chosen = {name: getattr(preset, name) for name in SIZED} | {"size": side, "within": None}
+    return transfer.model_copy(update=chosen)
 
 
 @dataclass(frozen=True, slots=True)
