@@ -29,7 +29,7 @@ from pipeline.system.safe_files import MOST_VERIFIED, digest_of, opened
 from pipeline.system.text import encodable
 
 # Raised when the same options would give visibly different pixels: pairs are then rendered again.
-ENGINE_VERSION = 13
+ENGINE_VERSION = 14
 
 
 @dataclass(frozen=True, slots=True)
