@@ -377,9 +377,9 @@ class Service:
         staged = {pair.job for pair in self.ledger.staged()}  # some may wait for their places
         plan = self.planner.make_plan(now, staged | {job.id for job in self._unrecorded()})
         if plan.replaced:
-            self._announce("replaces", plan.replaced)
+            self._announce({"event": "replaces"}, plan.replaced)
         if plan.unwanted and plan.unwanted.styles:
-            self._announce("unwanted", plan.unwanted)
+            self._announce({"event": "unwanted"}, plan.unwanted)
         self.queue.fill(plan.due, self.planner.files, self.ledger.retry_times())
         recipes = {pair.job.recipe.digest for pair in plan.pairs if pair.job}
         planned = {pair.job.id for pair in plan.pairs if pair.job}
@@ -395,9 +395,9 @@ class Service:
             self.ledger.reopen_photos(plan.returned)
         self._finish_originals()
 
-    def _announce(self, event: str, what: Replacing | Unwanted) -> None:
-        note(event, words=what.words())
-        self._on_run({"event": event, **what.as_json(), "words": what.words()})
+    def _announce(self, line: Line, what: Replacing | Unwanted) -> None:
+        note(line["event"], words=what.words())
+        self._on_run({**line, **what.as_json(), "words": what.words()})
 
     def _act_on(self, outcomes: Iterable[Outcome]) -> None:
         """Update plan, queue and originals after jobs have ended."""
