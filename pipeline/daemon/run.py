@@ -75,7 +75,7 @@ def run(
         outbox_lock(config.outbox) as lock,
         Observers(config, record, command) as observers,
         _ledger(config, stop, record) as ledger,
-        _executor(config) as executor,
+        _executor(config, stop, keep_going) as executor,
         Dashboard(silent=as_json, plain=out, draw=not plain) as dashboard,
     ):
         report = partial(_print_line, out) if as_json else _silent
@@ -321,9 +321,7 @@ def once_free(do: Callable[[], T], stop: StopRequests, record: InstanceRecord) -
                 raise
             if stop.count:
                 what = "the disk was full" if full else "another program held the jobs database"
-                stopped = Stopped(f"stopped while {what}")
-                stopped.exit_code = 0 if _is_clean_stop(stop, watching) else 130
-                raise stopped from error
+                raise _stopped(what, stop, watching) from error
             if not reported:
                 reported = str(error)
                 record.update(paused=reported)
@@ -334,6 +332,12 @@ def once_free(do: Callable[[], T], stop: StopRequests, record: InstanceRecord) -
             record.update(paused=None)
             note("resume", why="")
         return done
+
+
+def _stopped(what: str, stop: StopRequests, watching: bool) -> Stopped:
+    stopped = Stopped(f"stopped while {what}")
+    stopped.exit_code = 0 if _is_clean_stop(stop, watching) else 130
+    return stopped
 
 
 @contextmanager
@@ -347,9 +351,14 @@ def _ledger(config: Config, stop: StopRequests, record: InstanceRecord) -> Itera
 
 
 @contextmanager
-def _executor(config: Config) -> Iterator[Executor]:
+def _executor(config: Config, stop: StopRequests, watching: bool) -> Iterator[Executor]:
     place = WorkerSettings(config.limits, config.state, timelapse=config.timelapse)
-    executor = open_executor(config, place)
+    try:
+        executor = open_executor(config, place, lambda: stop.count)
+    except PipelineError as error:
+        if not stop.count:
+            raise
+        raise _stopped("the workers were started", stop, watching) from error
     try:
         yield executor
     finally:

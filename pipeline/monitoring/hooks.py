@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import subprocess
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -75,8 +75,12 @@ class HookRunner:
         self._queue(program or (), line)
 
     def queue_batch(self, digest: Line) -> None:
-        """Queue the hook for a finished batch, if there is one."""
-        self._queue(self.hooks.on_batch, digest)
+        """Queue the hook for a finished batch, if there is one: it is the next.
+
+        It sums up what the others were to say, and at a stop there may be no time for them.
+        """
+        if self.hooks.on_batch:
+            self._waiting.appendleft(_Call(self.hooks.on_batch, digest))
 
     def _queue(self, program: tuple[str, ...], line: Line) -> None:
         if program:
@@ -91,13 +95,18 @@ class HookRunner:
             self._start(self._waiting.popleft(), now)
 
     def close(self) -> None:
-        """Kill the running hook and drop the others."""
-        self._waiting.clear()
+        """Kill the running hook and drop the others; both are reported."""
         running, self.running = self.running, None
         if running is not None:
             self._report("was killed when the pipeline stopped")
             kill_group(running)
             await_killed(running, CLOSE_SECONDS)
+        dropped = Counter(call.program for call in self._waiting)
+        self._waiting.clear()
+        for program, count in dropped.items():
+            self._name = ascii(program[0])
+            lines = "1 line" if count == 1 else f"{count} lines"
+            self._report(f"was not run for {lines}: the pipeline stopped")
 
     def _has_ended(self, running: subprocess.Popen[bytes], now: float) -> bool:
         """Whether the next hook may start. Kills one that takes too long; it may not end then."""

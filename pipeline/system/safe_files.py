@@ -57,18 +57,18 @@ _HINTS = {
     errno.ENOSPC: "free some space on its disk",
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file size limit is reached",
-    errno.EROFS: "mount it writable, or set outbox: to another folder",
-    errno.EACCES: "make the outbox writable",
+    errno.EROFS: "mount it writable, or set another folder in config.yaml",
+    errno.EACCES: "make this folder writable",
     errno.ENOTDIR: "only plain folders may stand here: no files, no symbolic links",
-    errno.ELOOP: "symbolic links are not followed inside the outbox",
+    errno.ELOOP: "symbolic links are not followed here",
     errno.EISDIR: "move this folder away",
-    errno.ENOENT: "is the outbox folder still there, and its disk mounted?",
+    errno.ENOENT: "is this folder still there, and its disk mounted?",
 }
 
 
 @contextmanager
 def disk_errors(where: Path, in_the_way: Reason = Reason.OUTPUT_INVALID) -> Iterator[None]:
-    """Turn errors of writing to the outbox into OutputError, with codes for full and failed disks.
+    """Turn errors of writing pictures into OutputError, with codes for full and failed disks.
 
     Denied access is IO_ERROR, for which work pauses: no photo is to blame for it. ``in_the_way`` is
     the code if something else has the name: IO_ERROR where this concerns the whole outbox instead

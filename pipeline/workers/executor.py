@@ -4,6 +4,7 @@ Jobs run in separate processes, so that a crash, a leak or a hang of the engine 
 daemon, and the dashboard keeps moving while torch computes. Each slot gets its next job in advance.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -64,8 +65,16 @@ class Executor(Protocol):
         ...
 
 
-def open_executor(config: Config, place: WorkerSettings) -> Executor:
+def open_executor(
+    config: Config, place: WorkerSettings, stops: Callable[[], int] = lambda: 0
+) -> Executor:
     """Open the executor for the config's ``engine`` and ``device``.
+
+    Args:
+        config: Names the engine and its devices.
+        place: Limits of the jobs, and the state folder.
+        stops: How many times the program was asked to stop: a cluster that does not answer must not
+            delay it.
 
     Raises:
         ConfigError: None of the named devices exists; the cluster does not respond or is unsafe.
@@ -74,7 +83,7 @@ def open_executor(config: Config, place: WorkerSettings) -> Executor:
     if config.engine == "ray":
         from pipeline.workers.ray_cluster.cluster_process import ClusterProcess
 
-        return ClusterProcess(config, place)
+        return ClusterProcess(config, place, stops=stops)
     named = [config.device] if isinstance(config.device, str) else list(config.device)
     executor = LocalExecutor(named, place, side=_largest_side(config), share=config.slots)
     if not {"auto", "cpu"} & set(named):

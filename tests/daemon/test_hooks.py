@@ -1,6 +1,7 @@
 """Hooks get each result as data, and cannot stop the service."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -206,6 +207,22 @@ def test_a_hook_that_ends_in_the_time_allowed_is_waited_for(end_of_service):
 
 def test_at_the_end_of_a_run_a_hook_has_all_its_time(end_of_service):
     assert end_of_service(["sleep", "0.1"], 0, 0.0) == (0, "")
+
+
+def test_hooks_without_time_at_a_stop_are_reported_and_a_batch_comes_before_results(caplog):
+    caplog.set_level(logging.WARNING, "pipeline.hooks")
+    hooks = HookRunner(Hooks(on_done=["done"], on_failed=["failed"], on_batch=["batch"]))
+    for status in ("done", "done", "failed"):
+        hooks.queue_result({"status": status})
+    hooks.queue_batch({"event": "batch"})
+    assert [call.program[0] for call in hooks._waiting] == ["batch", "done", "done", "failed"]
+    hooks.close()
+    assert [(record.facts["program"], record.facts["how"]) for record in caplog.records] == [
+        ("'batch'", "was not run for 1 line: the pipeline stopped"),
+        ("'done'", "was not run for 2 lines: the pipeline stopped"),
+        ("'failed'", "was not run for 1 line: the pipeline stopped"),
+    ]
+    assert not hooks.busy
 
 
 def test_a_stop_ends_before_the_service_manager_kills_the_program():

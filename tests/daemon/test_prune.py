@@ -18,7 +18,7 @@ from pipeline.daemon.instance import instance_lock
 from pipeline.daemon.paintings.prune import find_prunable, prune
 from pipeline.daemon.paintings.unwanted import Unwanted
 from pipeline.daemon.restore import restore
-from pipeline.errors import LockedError
+from pipeline.errors import ConfigError, LockedError
 from pipeline.gallery.writer import FOLDER, Gallery, read_arguments
 from pipeline.outbox.versions import Versions
 
@@ -119,6 +119,25 @@ def test_run_log_and_gallery_forget_them(studio):
     }
     entry = read_arguments(studio.outbox.root / FOLDER / "chunk-0001.js")[1][-1]
     assert entry["pruned"] is True
+
+
+@pytest.mark.parametrize("mount_point", [False, True])
+def test_while_the_outbox_is_away_nothing_is_removed_or_forgotten(studio, mount_point):
+    with stopped(studio, SEA) as config:
+        outbox, elsewhere = studio.outbox.root, studio.root / "elsewhere"
+        outbox.rename(elsewhere)
+        if mount_point:  # of a disk that is not mounted
+            outbox.mkdir()
+        for attempt in (prune, find_prunable):
+            with pytest.raises(ConfigError, match=r"has no runs\.jsonl") as refused:
+                attempt(config)
+            assert refused.value.exit_code == 2
+        assert not mount_point or not any(outbox.iterdir())
+        assert outbox.exists() == mount_point
+        if mount_point:
+            outbox.rmdir()
+        elsewhere.rename(outbox)
+        assert names(prune(config)) == ["cup.png x wood", "sub/jar.png x wood"]
 
 
 def test_with_keep_latest_they_are_deleted(studio):

@@ -39,6 +39,14 @@ def test_two_uploads_of_the_same_name_are_both_kept(visitor: Visitor) -> None:
     assert visitor.arrived() == {"a.jpg": b"one", "a-2.jpg": b"two", "a-3.jpg": b"three"}
 
 
+def test_an_upload_into_an_inbox_that_is_away_is_answered_with_what_to_do(visitor: Visitor) -> None:
+    visitor.inbox.rename(visitor.inbox.with_name("away"))
+    answer = visitor.put("a.jpg", b"x")
+    assert answer.status == 503
+    assert b"is this folder still there" in answer.body
+    assert b"outbox" not in answer.body
+
+
 def test_the_scanner_takes_an_upload_like_any_other_photo(visitor: Visitor) -> None:
     visitor.put("a.jpg", b"\xff\xd8\xff...\xff\xd9")
     scan = Inbox(visitor.inbox, 0.0).scan(100.0, time.time() + 100)

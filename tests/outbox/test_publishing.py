@@ -265,7 +265,7 @@ def test_a_name_that_leaves_the_outbox_is_refused(outbox, stem):
 
 def test_a_vanished_outbox_is_an_error_and_is_not_made_again_by_accident(tmp_path):
     outbox = Outbox(tmp_path / "outbox")
-    with pytest.raises(OutputError, match="is the outbox folder still there"):
+    with pytest.raises(OutputError, match="is this folder still there"):
         outbox.make_staging_folder(make_job())
     assert not outbox.root.exists()
 

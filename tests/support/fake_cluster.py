@@ -1,6 +1,7 @@
 """Stands for a Ray cluster, in the process that holds the connection to it."""
 
 import os
+import signal
 from pathlib import Path
 
 from pipeline.config.model import Config
@@ -30,6 +31,9 @@ class FakeCluster(FakeExecutor):
             self._fault.unlink()
             if fault == "its own node dies":
                 os._exit(1)  # as Ray does
+            if fault == "it hangs":
+                while True:
+                    signal.pause()
             if fault == "the whole cluster is lost":
                 raise ClusterLostError(fault)
             raise ValueError(fault)

@@ -1,5 +1,6 @@
 """The daemon survives its connection to a Ray cluster, whatever ends it."""
 
+import signal
 import time
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from pipeline.daemon.service import Service
 from pipeline.errors import ConfigError
 from pipeline.monitoring.view import View
 from pipeline.workers.messages import WorkerSettings
+from pipeline.workers.ray_cluster import cluster_process
 from pipeline.workers.ray_cluster.cluster_process import ClusterProcess
 
 
@@ -20,7 +22,10 @@ def studio(make_studio):
     """A studio whose executor is a process with the connection to a cluster."""
     studio = make_studio(CONFIG)
     studio.place = WorkerSettings(studio.config.limits, studio.config.state)
-    studio.cluster = ClusterProcess(studio.config, studio.place, fake_cluster.connect)
+    studio.stops = 0
+    studio.cluster = ClusterProcess(
+        studio.config, studio.place, fake_cluster.connect, lambda: studio.stops
+    )
     studio.daemon = Service(
         studio.config, studio.manifest, studio.ledger, studio.cluster, View(), patient=True
     )
@@ -61,6 +66,27 @@ def test_the_daemon_survives_every_end_of_its_cluster_and_counts_no_attempt(stud
         live(studio, lambda number=number: studio.states()[f"{number}.png"] == "done")
     assert {pair.attempt for pair in studio.ledger.pairs()} == {1}
     assert "ValueError: an error of Ray" in (state / "logs/ray.log").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stops", [1, 2])
+def test_a_cluster_that_hangs_does_not_delay_a_stop(studio, stops, monkeypatch):
+    monkeypatch.setattr(cluster_process, "STOP_SECONDS", 0.1)
+    studio.put("a.png", 1)
+    live(studio, lambda: studio.cluster.slots)
+    (studio.config.state / FAULT).write_text("it hangs")
+    process = studio.cluster.process
+    looks = []
+
+    def stops_after_a_look() -> int:  # the signal arrives while the daemon waits for an answer
+        looks.append(studio.cluster.running())
+        return stops if len(looks) > 2 else 0
+
+    studio.cluster._stops = stops_after_a_look
+    live(studio, lambda: "has not answered" in studio.daemon.pause_reason)
+    assert process.returncode == -signal.SIGKILL
+    assert {pair.attempt for pair in studio.ledger.pairs()} <= {0, 1}
+    assert studio.states()["a.png"] == "queued"
 
 
 @pytest.mark.slow

@@ -14,10 +14,12 @@ from pipeline.config.loading import Loaded
 from pipeline.daemon.bookkeeping import Bookkeeping
 from pipeline.daemon.instance import instance_lock, outbox_lock
 from pipeline.daemon.preview import preview
+from pipeline.errors import ConfigError
 from pipeline.jobs.job import Output
 from pipeline.ledger.ledger import FILE, Ledger
 from pipeline.ledger.records import Pair
 from pipeline.monitoring.view import View
+from pipeline.outbox.names import RUN_LOG
 from pipeline.outbox.publisher import Outbox
 from pipeline.system.safe_files import digest_at, opened_folder
 
@@ -46,12 +48,15 @@ def find_prunable(loaded: Loaded) -> list[Prunable]:
     """Find what `prune` would remove or leave, by photo and style. Writes nothing.
 
     Raises:
+        ConfigError: The outbox is not there, so it is unknown which pictures there are.
         PipelineError: The inbox cannot be read, so it is unknown what is wanted.
     """
     config = loaded.config
     if not (config.state / FILE).exists():
         return []
     unwanted = preview(loaded, only="").unwanted  # reads no photo
+    if any(pair.outputs for pair in unwanted.pairs):
+        _check_outbox(config.outbox)
     found = [_examine(config.outbox, pair) for pair in unwanted.pairs]
     return sorted(found, key=lambda one: (one.pair.content, one.pair.style, one.pair.life))
 
@@ -63,10 +68,11 @@ def prune(loaded: Loaded) -> list[Prunable]:
 
     Raises:
         LockedError: Another instance works on the state folder or the outbox.
+        ConfigError: The outbox is not there, so it is unknown which pictures there are.
         OutputError: The outbox cannot be written. What was removed by then is recorded.
     """
     config = loaded.config
-    if not (config.state / FILE).exists():
+    if not find_prunable(loaded):  # before the outbox is locked, which would make the folder
         return []
     with ExitStack() as opened:
         opened.enter_context(instance_lock(config.state, "prune"))
@@ -87,6 +93,17 @@ def prune(loaded: Loaded) -> list[Prunable]:
                 bookkeeping.remove_unwanted(one.pair, time.time())
         bookkeeping.flush(0.0, force=True)
     return found
+
+
+def _check_outbox(outbox: Path) -> None:
+    """Check that this is the folder of the pictures, and no mount point without its disk.
+
+    Else all its pictures would seem to be gone, and the ledger would forget them.
+    """
+    if not (outbox / RUN_LOG).is_file():
+        what = f"has no {RUN_LOG}: it is not the folder that holds the pictures"
+        hint = "mount its disk, or move the folder back; if you removed it, type: pipeline run"
+        raise ConfigError(what, where=f"outbox: {outbox}", hint=hint)
 
 
 def _examine(outbox: Path, pair: Pair) -> Prunable:

@@ -43,6 +43,7 @@ STATUS = {
     Reason.TOO_LARGE: 413,
     Reason.TRUNCATED: 400,
     Reason.DISK_FULL: 507,
+    Reason.IO_ERROR: 503,  # the inbox is away
     Reason.PUBLISH_CONFLICT: 409,
 }
 _LENGTH = re.compile(r"[0-9]{1,18}")  # int() refuses numbers of thousands of digits

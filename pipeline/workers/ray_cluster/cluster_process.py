@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from pipeline.workers.worker_process import redirect_output
 _PROGRAM = "from pipeline.workers.ray_cluster.cluster_process import main; main()"
 LOG = "ray.log"  # what Ray and the child print, in the state folder
 CLOSE_SECONDS = 10.0  # workers leave their nodes, and a cluster of our own ends
+STOP_SECONDS = 3.0  # after a stop signal, a cluster that does not answer is left
+LOOK_SECONDS = 0.2  # between two looks whether a stop was requested
 HINT = "start the cluster again; running jobs start again"
 
 # Connects: `open_cluster`, or what stands for it in tests.
@@ -56,6 +59,8 @@ class ClusterProcess:
         config: Names the cluster.
         place: Limits of the jobs.
         connect: Connects to the cluster, in the child.
+        stops: How many times the program was asked to stop: once, and a call waits for a few more
+            seconds only; twice, and it does not wait.
 
     Raises:
         ConfigError: The cluster does not respond in time, or untrusted hosts could reach it.
@@ -63,8 +68,13 @@ class ClusterProcess:
     """
 
     def __init__(
-        self, config: Config, place: WorkerSettings, connect: OpenCluster = open_cluster
+        self,
+        config: Config,
+        place: WorkerSettings,
+        connect: OpenCluster = open_cluster,
+        stops: Callable[[], int] = lambda: 0,
     ) -> None:
+        self._stops = stops
         self._config, self._place, self._connect = config, place, connect
         self._where = f"ray.address: {config.ray.address}"
         self._pipe: Connection[Any, Any] | None = None
@@ -180,8 +190,8 @@ class ClusterProcess:
         # A poll waits by itself for as long as it was asked to, and for Ray.
         return self._take_reply(self._place.limits.stall_seconds + 1)
 
-    def _take_reply(self, seconds: float | None = None) -> Any:
-        """The value of the next reply; None where the cluster is lost.
+    def _take_reply(self, seconds: float = float("inf")) -> Any:
+        """The value of the next reply, in these seconds; None where the cluster is lost.
 
         Raises:
             PipelineError: What the child's executor has raised.
@@ -189,8 +199,9 @@ class ClusterProcess:
         if self._pipe is None or self._lost:
             return None
         try:
-            if not self._pipe.poll(seconds):
-                self._lose(f"the connection to the Ray cluster has not answered for {seconds:g} s")
+            waited = self._await_reply(self._pipe, seconds)
+            if waited is not None:
+                self._lose(f"the connection to the Ray cluster has not answered for {waited:.0f} s")
                 return None
             reply: Reply = self._pipe.recv()
         except (EOFError, OSError):
@@ -205,6 +216,21 @@ class ClusterProcess:
             self._lose(reply.error.what)
             return None
         raise reply.error
+
+    def _await_reply(self, pipe: "Connection[Any, Any]", seconds: float) -> float | None:
+        """Wait for a reply; returns after how many seconds it was given up, None if it is there.
+
+        In short waits: a signal does not end a long one.
+        """
+        begun = time.monotonic()
+        until = begun + seconds
+        while not pipe.poll(min(LOOK_SECONDS, max(0.0, until - time.monotonic()))):
+            now = time.monotonic()
+            if stops := self._stops():
+                until = min(until, now + STOP_SECONDS) if stops == 1 else now
+            if now >= until:
+                return now - begun
+        return None
 
     def _lose_child(self) -> None:
         code = self.process.poll() if self.process is not None else None
@@ -221,15 +247,19 @@ class ClusterProcess:
         self._end_process(0.0)
 
     def _end_process(self, seconds: float) -> None:
-        """Wait for the child's end; kill it after these seconds."""
+        """Wait for the child's end; kill it after these seconds, or at a second stop signal."""
         process, self.process = self.process, None
         if process is None:
             return
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            await_killed(process)
+        until = time.monotonic() + seconds
+        while process.poll() is None:
+            left = until - time.monotonic()
+            if left <= 0 or self._stops() > 1:
+                process.kill()
+                await_killed(process)
+                return
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(min(LOOK_SECONDS, left))
 
 
 # --- in the child ---------------------------------------------------------------------------
