@@ -43,7 +43,9 @@ class HookOutput:
 
 
 def _keep_end(path: Path) -> None:
-    fd = open_regular(path, os.O_RDWR | os.O_APPEND)  # as hooks do: no process writes beyond the end
+    fd = open_regular(
+        path, os.O_RDWR | os.O_APPEND
+    )  # as hooks do: no process writes beyond the end
     try:
         end = os.pread(fd, KEPT_BYTES, os.fstat(fd).st_size - KEPT_BYTES)
         os.ftruncate(fd, 0)
