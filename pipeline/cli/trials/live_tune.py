@@ -47,13 +47,13 @@ def main() -> None:
 
 
 def _tune(order: TuneOrder, pipe: "Connection[Any, Any]") -> None:
-    trial = _plan(order)
+    trial = plan(order)
     tuning = choose(trial, None, (page := _Page(pipe, trial)).ask, page.update)
     if not tuning.values:
         pipe.send(Chosen(""))
         pipe.recv()  # until it is closed
         return
-    target, chosen = _describe(trial, tuning)
+    target, chosen = describe(trial, tuning)
     pipe.send(chosen)
     while target is not None and pipe.recv() == SAVE:
         try:
@@ -64,7 +64,7 @@ def _tune(order: TuneOrder, pipe: "Connection[Any, Any]") -> None:
     pipe.recv()
 
 
-def _plan(order: TuneOrder) -> Trial:
+def plan(order: TuneOrder) -> Trial:
     """The photo and the style; the config is read now, as it is now.
 
     Raises:
@@ -79,7 +79,7 @@ def _plan(order: TuneOrder) -> Trial:
     return plan_trial((photo,), (known_style(style, loaded),), order.size or SIDE, loaded)
 
 
-def _describe(trial: Trial, tuning: Tuning) -> tuple[Target | None, Chosen]:
+def describe(trial: Trial, tuning: Tuning) -> tuple[Target | None, Chosen]:
     """The lines, and where they belong: a style of a folder of paintings has a file of its own."""
     style = trial.styles[0]
     lines, file = style.entry_lines(tuning.values), style.options_file
@@ -126,7 +126,11 @@ class _Page:
         self.pipe.send(question)
         word = self.pipe.recv()
         self._round, self._number, self._began = tuning.round + 2, 0, time.monotonic()
-        return None if word == END else cast(Answer, word)
+        if word == END:
+            return None
+        if self._round <= tuning.rounds:
+            self._tell(0.0)
+        return cast(Answer, word)
 
     def _tell(self, fraction: float) -> None:
         self._told = time.monotonic()

@@ -51,7 +51,6 @@ class Reply:
 
 _GONE = Reply.of(404, "this tuning has ended")
 _OFF = Reply.of(403, "styles cannot be tuned here")
-_BUSY = Reply.of(409, "another style is being tuned; try again when that has ended")
 
 
 def get_tuning(host: "Host", path: str) -> Reply:
@@ -101,7 +100,9 @@ def _start(host: "Host", tunings: Tunings, picture: str, visitor: str) -> Reply:
     try:
         name = tunings.start(host.site.inbox / content, style)
     except BusyError:
-        return _BUSY
+        minutes = f"{tunings.idle_seconds / 60:g} minutes"
+        what = "another style is being tuned; try again when that has ended"
+        return Reply.of(409, f"{what}, {minutes} after its last answer at the latest")
     except OSError:
         return Reply.of(500, "no process can be started")
     host.log(f"{content}: {style} is tuned on it by {visitor}")

@@ -100,7 +100,7 @@ class _Run:
         self.id = secrets.token_urlsafe(12)  # known to the page that has started it
         self.style = order.style
         self.question = OpenQuestion()
-        self.state: Mapping[str, object] = {"phase": "painting", "round": 1}
+        self.state: Mapping[str, object] = {"phase": "painting"}
         self.is_open = True
         self.pipe, theirs = Pipe()
         with theirs:
@@ -184,6 +184,11 @@ class Tunings:
         self._until, self._closed = 0.0, False
         self._redactor = Redactor()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a style is being tuned."""
+        return self._run is not None and self._run.is_open
+
     def start(self, photo: Path, style: str) -> str:
         """Start a tuning; return its name, which the other methods need.
 
@@ -193,7 +198,7 @@ class Tunings:
         """
         with self._lock:
             self._read()
-            if self._closed or (self._run is not None and self._run.is_open):
+            if self._closed or self.is_busy:
                 raise BusyError
             self._run = _Run(TuneOrder(self.config, photo, style, self.size), self.program)
             self._renew()
@@ -219,7 +224,7 @@ class Tunings:
             run = self._find(name)
             if run is None or not run.question.take(round_, word):
                 return False
-            run.state = {**run.state, "phase": "painting", "round": round_ + 1, "fraction": 0}
+            run.state = {"phase": "waiting"}  # for the next pair, or the end
             run.send(word)
             self._renew()
             return True
