@@ -53,6 +53,6 @@ class TuningStudio(Visitor):
     def change(self, path: str, **headers: str) -> Answer:
         return self.ask(f"/.tuning/{path}", "PUT", **headers)
 
-    def look(self, name: str) -> dict:
+    def state_of(self, name: str) -> dict:
         """What the page of a tuning shows."""
         return json.loads(self.ask(f"/.tuning/{name}/state").body)

@@ -28,7 +28,7 @@ from pipeline.render.trials.quick_painter import SIDE
 from pipeline.render.trials.trial import Trial
 from pipeline.render.trials.tuning import ROUNDS, Answer, Tuning
 
-TOLD_SECONDS = 0.2  # between two messages about the same pair
+REPORT_SECONDS = 0.2  # between two messages about the same pair
 
 
 def main() -> None:
@@ -101,8 +101,8 @@ class _Page:
         single = Rates(rates_file()).seconds([trial.device], work_of(trial.works[0]))
         self.seconds = None if single is None else 2 * single  # a pair takes about
         self._round, self._job, self._number = 1, "", 0
-        self._began = self._told = time.monotonic()
-        self._tell(0.0)
+        self._began = self._reported = time.monotonic()
+        self._report(0.0)
 
     def update(self, job: Job, progress: Progress) -> None:
         """Report progress.
@@ -114,9 +114,9 @@ class _Page:
             raise EOFError
         if job.id != self._job:
             self._job, self._number = job.id, self._number + 1
-        if time.monotonic() - self._told >= TOLD_SECONDS:
+        if time.monotonic() - self._reported >= REPORT_SECONDS:
             done = self._number - 1 + progress.step / progress.steps
-            self._tell(min(1.0, done / 2))
+            self._report(min(1.0, done / 2))
 
     def ask(self, tuning: Tuning, comparison: Comparison) -> Answer | None:
         """Show a pair, and wait for the answer."""
@@ -129,9 +129,9 @@ class _Page:
         if word == END:
             return None
         if self._round <= tuning.rounds:
-            self._tell(0.0)
+            self._report(0.0)
         return cast(Answer, word)
 
-    def _tell(self, fraction: float) -> None:
-        self._told = time.monotonic()
+    def _report(self, fraction: float) -> None:
+        self._reported = time.monotonic()
         self.pipe.send(PaintingPair(self._round, ROUNDS, fraction, self.seconds))

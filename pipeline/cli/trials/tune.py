@@ -159,6 +159,7 @@ def _asker(choices: "Choices") -> Ask:
 
 
 def _ask_in_terminal(tuning: Tuning, comparison: Comparison) -> Answer | None:
+    assert comparison.target is not None  # noqa: S101  # the terminal shows no picture itself
     path = visible(str(comparison.target.path))
     print(f"\nround {tuning.round + 1} of {tuning.rounds}: look at {path}", flush=True)
     while True:

@@ -5,7 +5,7 @@
 const TUNE_SECONDS = 0.4;
 const ANSWERS = { a: "1", b: "2", 1: "1", 2: "2", arrowleft: "1", arrowright: "2", "=": "=" };
 
-// ``run`` differs for each opening of the dialog: what an earlier one was told is ignored.
+// ``run`` differs for each opening of the dialog: answers to an earlier one are ignored.
 const tuning = { name: "", run: 0, round: 0, rounds: 0, open: false, ended: Promise.resolve() };
 
 const tuneButton = element("button", { id: "tune", type: "button", class: "plain tune", hidden: "" }, "Tune this style");
@@ -30,7 +30,7 @@ async function startTuning() {
   for (const image of part("t-pair").querySelectorAll("img")) image.removeAttribute("src");
   Object.assign(tuning, { name: "", round: 0, open: false });
   showPart("pair", "Cancel");
-  tell("The first two pictures are being painted.");
+  showStatus("The first two pictures are being painted.");
   part("tuning").showModal();
   await beginTuning(run, entry).catch(() => run === tuning.run && fail("The server does not answer."));
 }
@@ -38,15 +38,15 @@ async function startTuning() {
 async function beginTuning(run, entry) {
   await tuning.ended; // or the server would still be busy with it
   const answer = await askTuning(`start/${entry.pictures[0].url.replace(/^\.\//, "")}`);
-  const told = await answer.text();
-  const name = answer.status === 201 ? JSON.parse(told).name : "";
+  const text = await answer.text();
+  const name = answer.status === 201 ? JSON.parse(text).name : "";
   if (run !== tuning.run || !part("tuning").open) {
     if (name) tuning.ended = askTuning(`${name}/end`).catch(() => {}); // cancelled before it had begun
   } else if (name) {
     tuning.name = name;
     keepTuning(run);
   } else {
-    fail(sentence(told));
+    fail(sentence(text));
   }
 }
 
@@ -58,7 +58,7 @@ async function keepTuning(run) {
     if (answer.ok) showTuning(await answer.json());
     else fail(sentence(await answer.text()));
   } catch {
-    if (run === tuning.run && tuning.name) tell("The server does not answer.");
+    if (run === tuning.run && tuning.name) showStatus("The server does not answer.");
   }
   setTimeout(() => keepTuning(run), TUNE_SECONDS * 1000);
 }
@@ -71,7 +71,7 @@ function endTuning() {
 function fail(text) {
   tuning.name = "";
   showPart("", "Close");
-  tell(text);
+  showStatus(text);
 }
 
 // ---- what is shown ----
@@ -96,7 +96,7 @@ function setOpen(open) {
 }
 
 // A live region: each change is read aloud.
-function tell(text) {
+function showStatus(text) {
   if (part("t-status").textContent !== text) part("t-status").textContent = text;
 }
 
@@ -104,13 +104,13 @@ function showTuning(state) {
   if (state.phase === "ended") return fail(sentence(state.why));
   if (state.phase === "chosen") return showChosen(state);
   if (state.phase === "waiting") return; // for the next sign of the process
-  if (!state.rounds) return tell("The first two pictures are being painted.");
+  if (!state.rounds) return showStatus("The first two pictures are being painted.");
   tuning.rounds = state.rounds;
   const pace = state.seconds ? `, about ${duration(Math.max(1, Math.round(state.seconds)))} a pair` : "";
   const round = `Round ${state.round} of ${state.rounds}${pace}`;
   if (state.phase === "question") return showPair(state.round, `${round}: which is better?`);
   part("t-progress").value = state.fraction || 0;
-  tell(`${round}: the pictures are being painted.`);
+  showStatus(`${round}: the pictures are being painted.`);
 }
 
 async function showPair(round, text) {
@@ -125,7 +125,7 @@ async function showPair(round, text) {
   if (naturalHeight) part("t-pair").style.setProperty("--ratio", naturalWidth / naturalHeight);
   part("t-stop").hidden = round < 2;
   setOpen(true);
-  tell(text);
+  showStatus(text);
 }
 
 function showChosen(state) {
@@ -139,7 +139,7 @@ function showChosen(state) {
   part("t-note").textContent = noteOn(state);
   if (state.saved && !part("t-save").hidden) part("t-close").focus(); // what has the focus goes
   part("t-save").hidden = !state.lines || !state.can_save || Boolean(state.saved);
-  tell(!state.lines ? "Nothing was chosen." : state.saved ? `Saved as ${visible(state.saved)}.`
+  showStatus(!state.lines ? "Nothing was chosen." : state.saved ? `Saved as ${visible(state.saved)}.`
     : state.why && state.can_save ? "Not saved." : "Your choice:");
 }
 
@@ -158,13 +158,13 @@ async function answerPair(word) {
   setOpen(false);
   part("t-progress").value = 0;
   const last = word === "q" || tuning.round === tuning.rounds;
-  tell(last ? "One moment." : "The next two pictures are being painted.");
-  await askTuning(`${tuning.name}/answer/${tuning.round}/${encodeURIComponent(word)}`).catch(() => tell("The server does not answer."));
+  showStatus(last ? "One moment." : "The next two pictures are being painted.");
+  await askTuning(`${tuning.name}/answer/${tuning.round}/${encodeURIComponent(word)}`).catch(() => showStatus("The server does not answer."));
 }
 
 async function saveTuning() {
   const answer = await askTuning(`${tuning.name}/save`).catch(() => null);
-  if (!answer?.ok) tell(answer ? sentence(await answer.text()) : "The server does not answer.");
+  if (!answer?.ok) showStatus(answer ? sentence(await answer.text()) : "The server does not answer.");
 }
 
 async function copyTuning() {

@@ -31,7 +31,7 @@ _NAME = "(?P<name>[A-Za-z0-9_-]{16})"
 _STATE = re.compile(f"{_NAME}/state")
 _PICTURE = re.compile(f"{_NAME}/picture/(?P<round>[0-9]{{1,3}})/(?P<number>[12])")
 _ANSWER = re.compile(f"{_NAME}/answer/(?P<round>[0-9]{{1,3}})/(?P<word>.)")
-_DEED = re.compile(f"{_NAME}/(?P<deed>save|end)")
+_ACTION = re.compile(f"{_NAME}/(?P<action>save|end)")
 _START = "start/"
 
 
@@ -77,10 +77,10 @@ def change_tuning(host: "Host", path: str, visitor: str) -> Reply:
     if found := _ANSWER.fullmatch(place):
         taken = tunings.answer(found["name"], int(found["round"]), found["word"])
         return Reply(200) if taken else Reply.of(409, "this question is not open")
-    found = _DEED.fullmatch(place)
+    found = _ACTION.fullmatch(place)
     if found is None:
         return _GONE
-    if found["deed"] == "end":
+    if found["action"] == "end":
         return Reply(200) if tunings.end(found["name"]) else _GONE
     style = tunings.save(found["name"])
     if style is None:

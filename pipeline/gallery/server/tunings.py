@@ -33,7 +33,7 @@ SAVE = "save"  # what the page asks for at the end
 
 @dataclass(frozen=True, slots=True)
 class TuneOrder:
-    """What the process shall tune: a style of a config, on a photo.
+    """What the process tunes: a style of a config, on a photo.
 
     ``size``: the long side of its pictures in px; None: as `tune` has it.
     """

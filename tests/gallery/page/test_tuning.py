@@ -128,7 +128,7 @@ def test_the_view_is_accessible_and_fits_a_phone_while_pictures_are_painted(
 def test_one_person_at_a_time_and_escape_makes_room(quiet_seat: Seat) -> None:
     first, second = quiet_seat.page, quiet_seat.open()
     tune(first)
-    expect_status(first, "being painted")
+    until(lambda: quiet_seat.studio.tunings.is_busy)
     tune(second, "mosaic")
     expect_status(second, "Another style is being tuned")
     assert [line for line in quiet_seat.wrong if "409" in line]  # the browser's own remark
@@ -137,20 +137,17 @@ def test_one_person_at_a_time_and_escape_makes_room(quiet_seat: Seat) -> None:
     until(lambda: not quiet_seat.studio.tunings.is_busy)
     second.keyboard.press("Escape")
     second.get_by_role("button", name="Tune this style").click()
-    expect_status(second, "The first two pictures are being painted.")
+    until(lambda: quiet_seat.studio.tunings.is_busy)
 
 
-def test_a_page_that_is_closed_makes_room_too(quiet_seat: Seat) -> None:
-    first, second = quiet_seat.page, quiet_seat.open()
-    tune(first)
-    expect_status(first, "being painted")
-    first.close()
+def test_a_page_that_is_left_makes_room_too(quiet_seat: Seat) -> None:
+    tune(quiet_seat.page)
+    until(lambda: quiet_seat.studio.tunings.is_busy)
+    quiet_seat.page.goto("about:blank")
     until(lambda: not quiet_seat.studio.tunings.is_busy)
-    tune(second)
-    expect_status(second, "being painted")
 
 
-def test_a_photo_that_is_gone_is_said_so(quiet_seat: Seat) -> None:
+def test_a_photo_that_is_gone_is_reported(quiet_seat: Seat) -> None:
     (quiet_seat.studio.inbox / "sea" / "1.jpg").unlink()
     tune(quiet_seat.page)
     expect_status(quiet_seat.page, "Its photo is no longer in the inbox")
