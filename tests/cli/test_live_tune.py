@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from pipeline.cli.trials.live_tune import describe, plan
+from pipeline.cli.trials.tune import check_save, save_options
+from pipeline.config.loading import load
 from pipeline.errors import ConfigError, UsageError
 from pipeline.gallery.server.tunings import Chosen, TuneOrder
 from pipeline.render.trials.tuning import Tuning
@@ -36,6 +38,22 @@ def test_the_options_of_a_painting_belong_beside_it(order, folder):
         can_save=True,
     )
     assert not (folder / "paintings/dots.png.yaml").exists()  # before anybody asks for it
+
+
+def test_saved_options_are_replaced_until_the_user_edits_them(order, folder):
+    file, trial, tuning = folder / "paintings/dots.png.yaml", plan(order), Tuning()
+    save_options(check_save(trial, file), {"strength": 0.25})
+    assert file.read_text() == "# chosen with pipeline tune\ntransfer: {strength: 0.25}\n"
+    tuning.answer("1")
+    target, found = describe(trial, tuning)
+    assert found.can_save
+    target = save_options(target, tuning.values)
+    assert load(order.config).manifest.styles["dots"].transfer.strength == 0.3
+    file.write_text(mine := f"{file.read_text()}regions: {{sky: {{strength: 0}}}}\n")
+    with pytest.raises(UsageError, match="another file was created"):
+        save_options(target, tuning.values)
+    assert not describe(trial, tuning)[1].can_save
+    assert file.read_text() == mine
 
 
 def test_options_of_the_users_own_are_not_replaced(order, folder):

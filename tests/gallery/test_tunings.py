@@ -5,14 +5,12 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from support.gallery_stock import done_line, hang
 from support.gallery_visitor import TOKEN, Visitor, told, until
 from support.tuning_studio import SILENT, TuningStudio
 
-from pipeline.config.loading import load
 from pipeline.gallery.server.access import Guard
 
 
@@ -24,62 +22,16 @@ def studio(tmp_path: Path) -> Iterator[TuningStudio]:
     here.end()
 
 
-@pytest.fixture
-def painting_studio(tmp_path: Path) -> Iterator[TuningStudio]:
-    here = TuningStudio(tmp_path)
-    yield here
-    here.end()
-
-
 def reached(studio: TuningStudio, name: str, true: Callable[[dict], object]) -> dict:
     """The state of a tuning, once that is true of it."""
     states: list[dict] = []
-    # A process that loads torch on a busy machine; asking more often would take its time.
-    until(lambda: true(states.append(studio.state_of(name)) or states[-1]), 120, 0.1)
+    until(lambda: true(states.append(studio.state_of(name)) or states[-1]))
     return states[-1]
-
-
-def answered(studio: TuningStudio, name: str, words: str) -> dict:
-    """The state after these answers."""
-    for round_, word in enumerate(words, 1):
-        reached(studio, name, lambda state, r=round_: state.get("round") == r)
-        reached(studio, name, lambda state: state["phase"] == "question")
-        answer = studio.change(f"{name}/answer/{round_}/{quote(word)}")
-        assert answer.status == 200
-    return reached(studio, name, lambda state: state["phase"] in ("chosen", "ended"))
 
 
 def processes(studio: TuningStudio) -> list[int]:
     run = studio.tunings._run
     return [run.process.pid] if run else []
-
-
-# --- the choice -----------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_answers_become_the_options_of_the_painting(painting_studio):
-    studio, file = painting_studio, Path(f"{painting_studio.painting}.yaml")
-    file.write_text("# chosen with pipeline tune\ntransfer: {strength: 0.4}\n")  # the last time
-    name = studio.started()
-    first = reached(studio, name, lambda state: state["phase"] == "question")
-    assert (first["round"], first["rounds"]) == (1, 5)
-    assert first["seconds"] > 0
-    pictures = [studio.ask(f"/.tuning/{name}/picture/1/{n}").body for n in (1, 2)]
-    assert all(picture.startswith(b"\x89PNG") for picture in pictures)
-    assert pictures[0] != pictures[1]
-    end = answered(studio, name, "1q")
-    assert end["place"] == "dots.png.yaml, beside the painting dots.png"
-    assert studio.change(f"{name}/save").status == 200
-    assert reached(studio, name, lambda state: "saved" in state)["saved"] == "dots.png.yaml"
-    assert file.read_text() == f"# chosen with pipeline tune\n{end['lines']}"
-    chosen = load(studio.root / "config.yaml").manifest.styles["dots"].transfer
-    assert end["lines"] == f"transfer: {{strength: {chosen.strength:g}}}\n"
-    assert any("its options are saved" in note for note in studio.notes)
-    file.write_text(mine := f"{end['lines']}regions: {{sky: {{strength: 0}}}}\n")
-    assert studio.change(f"{name}/save").status == 200
-    assert "another file" in reached(studio, name, lambda state: state["why"])["why"]
-    assert file.read_text() == mine
 
 
 # --- one at a time, and its ends --------------------------------------------------------------
@@ -123,6 +75,19 @@ def test_a_process_that_dies_is_reported(studio):
     os.kill(processes(studio)[0], signal.SIGKILL)
     end = reached(studio, name, lambda state: state["phase"] == "ended")
     assert end["why"] == "the process that paints has ended (signal SIGKILL)"
+
+
+def test_why_it_failed_is_shown_without_folders_of_the_machine(tmp_path):
+    program = (
+        "import sys; from multiprocessing.connection import Connection; "
+        "from pipeline.gallery.server.tunings import Failed; "
+        "Connection(int(sys.argv[1])).send(Failed('/home/ann/studio/config.yaml: no such style'))"
+    )
+    studio = TuningStudio(tmp_path, program=program)
+    end = reached(studio, studio.started(), lambda state: state["phase"] == "ended")
+    assert end["why"] == "config.yaml: no such style"
+    assert studio.start().status == 201  # it is over: the next one may begin
+    studio.end()
 
 
 # --- who may ----------------------------------------------------------------------------------

@@ -82,9 +82,9 @@ def told(visitor: Visitor, *lines: dict) -> None:
     Gallery(visitor.outbox).update()
 
 
-def until(true: Callable[[], object], seconds: float = 20, pause: float = 0.005) -> None:
+def until(true: Callable[[], object]) -> None:
     """Waits for another thread or process, which does not say when it is done."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + 20
     while not true():
         assert time.monotonic() < deadline
-        time.sleep(pause)
+        time.sleep(0.005)

@@ -40,8 +40,10 @@ def main() -> None:
             _tune(order, pipe)
         except PipelineError as error:
             pipe.send(Failed(str(error)))
-        except (EOFError, OSError):
+        except EOFError:
             raise
+        except OSError as error:  # a file that has gone
+            pipe.send(Failed(str(error)))
         except Exception as error:  # the page must not wait for a process that has died
             pipe.send(Failed(f"unexpected {type(error).__name__}: {error}"))
 
@@ -112,6 +114,8 @@ class _Page:
         """
         if self.pipe.poll():  # nothing is sent while a pair is painted: it was closed
             raise EOFError
+        if not self._number:
+            self._began = time.monotonic()  # the network is loaded by now
         if job.id != self._job:
             self._job, self._number = job.id, self._number + 1
         if time.monotonic() - self._reported >= REPORT_SECONDS:
@@ -125,7 +129,7 @@ class _Page:
         question = Question(tuning.round + 1, tuning.rounds, comparison.pngs, answers, self.seconds)
         self.pipe.send(question)
         word = self.pipe.recv()
-        self._round, self._number, self._began = tuning.round + 2, 0, time.monotonic()
+        self._round, self._number = tuning.round + 2, 0
         if word == END:
             return None
         if self._round <= tuning.rounds:

@@ -41,7 +41,7 @@ async function beginTuning(run, entry) {
   const text = await answer.text();
   const name = answer.status === 201 ? JSON.parse(text).name : "";
   if (run !== tuning.run || !part("tuning").open) {
-    if (name) tuning.ended = askTuning(`${name}/end`).catch(() => {}); // cancelled before it had begun
+    if (name) tuning.ended = askTuning(`${name}/end`).catch(() => {}); // cancelled before it began
   } else if (name) {
     tuning.name = name;
     keepTuning(run);

@@ -78,6 +78,8 @@ def what_is_wrong(page: Page) -> list[str]:
 def test_five_choices_by_key_and_click_are_copied_and_saved(seat: Seat) -> None:
     page = seat.page
     page.emulate_media(reduced_motion="reduce")
+    options = Path(f"{seat.studio.painting}.yaml")
+    options.write_text("# chosen with pipeline tune\ntransfer: {strength: 0.4}\n")  # the last time
     tune(page)
     expect_status(page, "which is better?")
     expect(page.locator("#t-status")).to_contain_text("Round 1 of 5, about ")
@@ -101,7 +103,8 @@ def test_five_choices_by_key_and_click_are_copied_and_saved(seat: Seat) -> None:
     assert what_is_wrong(page) == []
     page.get_by_role("button", name="Save for this style").click()
     expect_status(page, "Saved as dots.png.yaml.")
-    assert lines in Path(f"{seat.studio.painting}.yaml").read_text()
+    assert options.read_text() == f"# chosen with pipeline tune\n{lines}\n"
+    assert any("its options are saved" in note for note in seat.studio.notes)
     page.locator("#t-close").click()
     expect(page.get_by_role("button", name="Tune this style")).to_be_focused()
 
