@@ -319,6 +319,11 @@ class Config(Options):
         self._folders = _folders_of(info)
         return self
 
+    def options_file(self, style: str) -> Path | None:
+        """Where the options of a style of a folder of paintings belong; None for another style."""
+        files = (f.options_file(style) for f in self._folders if style in f.paintings)
+        return next(files, None)
+
     def transfer_of(self, style: str) -> Transfer:
         """The transfer options of one style, before side files: see `pipeline.config.transfer`."""
         return resolve_transfer(self.preset, self.transfer, self.styles[style].transfer)

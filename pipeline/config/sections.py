@@ -258,7 +258,9 @@ class Serve(Options):
         description="Host names that requests may use, in addition to localhost, the "
         "machine's name and IP addresses.",
     )
-    upload: bool = Field(True, description="Whether visitors may upload photos into the inbox.")
+    upload: bool = Field(
+        True, description="Whether visitors may upload photos into the inbox, and tune styles."
+    )
 
 
 def _is_loopback(host: str) -> bool:

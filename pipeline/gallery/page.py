@@ -9,6 +9,7 @@ from pipeline.system.safe_files import read_bounded
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("entries.js", "wall.js", "zoom.js", "learned.js", "viewer.js", "page.js")
+LIVE = ("live", "tuning")  # each with markup, style and script
 MARK = b"<!doctype html>\n<!-- pipeline gallery "  # identifies a page that this program wrote
 
 
@@ -17,12 +18,12 @@ def build_page(live: bool = False) -> bytes:
     """Build the whole page, with style and scripts inside the markup; nothing else may run.
 
     With ``live``, the page is the one that `pipeline serve` sends: it polls the progress of running
-    jobs and accepts uploads.
+    jobs, accepts uploads and tunes styles.
     """
     style, body = _read("gallery.css"), "".join(_read(name) for name in SCRIPTS)
     if live:
-        style += _read("live.css")
-        body += _read("live.js")
+        style += "".join(_read(f"{name}.css") for name in LIVE)
+        body += "".join(_read(f"{name}.js") for name in reversed(LIVE))
     script = f'"use strict";\n(() => {{\n{body}}})();\n'
     # The page loads scripts and pictures only from its own folder or server; no text from a file
     # name or the log can run as a script.
@@ -33,7 +34,8 @@ def build_page(live: bool = False) -> bytes:
         f"style-src '{_hash(style)}'; script-src '{_hash(script)}' {own}"
     )
     text = _read("gallery.html")
-    parts = {"LIVE": _read("live.html") if live else "", "POLICY": policy}
+    more = "".join(_read(f"{name}.html") for name in LIVE) if live else ""
+    parts = {"LIVE": more, "POLICY": policy}
     for name, value in (parts | {"STYLE": style, "SCRIPT": script}).items():
         text = text.replace(f"@{name}@", value)
     content = text.encode()

@@ -7,6 +7,7 @@ file gets the name: rendering takes long enough for someone to put another file 
 import errno
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -28,6 +29,11 @@ from pipeline.system.safe_files import NO_LINKS, error_text, new_file, read_boun
 
 FORCE = "--force"
 MOST_REPORT = 64 << 20  # bytes; a report of 10,000 pictures has 5 MB
+MOST_OPTIONS = 4096  # bytes
+# Options that `tune` has saved. With anything else in it the file is its user's.
+CHOSEN_HEAD = "# chosen with pipeline tune\n"
+_OPTION = r"[a-z_]+: [-+.0-9e]+"
+_CHOSEN = re.compile(rf"{CHOSEN_HEAD}transfer: \{{{_OPTION}(, {_OPTION})*\}}\n".encode())
 SMALL = 16  # px; decoded this small, because only the record in the file is needed
 
 
@@ -134,6 +140,8 @@ def is_made_here(path: Path) -> bool:
     """Whether a record in a file states that this program made it."""
     if path.suffix == ".json":
         return _is_our_report(path)
+    if path.suffix == ".yaml":
+        return _is_our_choice(path)
     if format_of(path.name) is None:
         return False
     decoder = Decoder(Limits())
@@ -152,6 +160,14 @@ def _is_our_report(path: Path) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and names_this_program(found)
+
+
+def _is_our_choice(path: Path) -> bool:
+    """Whether a YAML file has only options that `tune` has saved."""
+    try:
+        return _CHOSEN.fullmatch(read_bounded(path, MOST_OPTIONS)) is not None
+    except OSError:
+        return False
 
 
 def _lstat(path: Path) -> os.stat_result | None:

@@ -9,7 +9,8 @@ from threading import Thread
 import pytest
 from support.gallery_visitor import Answer, until
 
-from pipeline.gallery.server.choices import Choices, ChoiceServer, Question
+from pipeline.gallery.server.choices import Choices, ChoiceServer
+from pipeline.gallery.server.questions import Question
 
 QUESTION = Question(3, 5, (b"first", b"second"), ("1", "2", "=", "q"))
 

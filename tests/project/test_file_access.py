@@ -34,6 +34,11 @@ EXCEPTIONS = {
     "monitoring/hook_output": {"subprocess": "its name for /dev/null"},
     "system/ending": {"subprocess": "the processes that others have started"},
     "workers/worker_process": {"multiprocessing": "its pipes only"},
+    "gallery/server/tunings": {
+        "subprocess": "the process that paints; the command is the interpreter's",
+        "multiprocessing": "its pipes only",
+    },
+    "cli/trials/live_tune": {"multiprocessing": "its pipes only"},
     "workers/local": {"multiprocessing": "waits for pipes"},
     "daemon/planned_pauses": {"open": "hours that are"},
     "imaging/decode": {

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from pipeline.config.sections import Limits
 from pipeline.gallery.server import GalleryServer, Site
 from pipeline.gallery.server.access import Guard
+from pipeline.gallery.server.tunings import Tunings
 from pipeline.gallery.writer import Gallery
 from support.gallery_stock import write_log
 
@@ -27,7 +28,13 @@ class Answer(SimpleNamespace):
 class Visitor:
     """A server, and a visitor."""
 
-    def __init__(self, root: Path, guard: Guard | None = None, **site: object) -> None:
+    def __init__(
+        self,
+        root: Path,
+        guard: Guard | None = None,
+        tunings: Tunings | None = None,
+        **site: object,
+    ) -> None:
         for name in ("inbox", "outbox", "state"):
             (root / name).mkdir(exist_ok=True)
         self.inbox, self.outbox, self.state = root / "inbox", root / "outbox", root / "state"
@@ -35,7 +42,11 @@ class Visitor:
         self.notes: list[str] = []
         places = (self.outbox, self.inbox, self.state, LIMITS, guard or Guard())
         self.server = GalleryServer(
-            ("127.0.0.1", 0), Site(*places, **site), lambda: self.now, self.notes.append
+            ("127.0.0.1", 0),
+            Site(*places, **site),
+            lambda: self.now,
+            self.notes.append,
+            tunings=tunings,
         )
         self.loop = threading.Thread(target=self.server.serve_forever, args=(0.01,))
         self.loop.start()

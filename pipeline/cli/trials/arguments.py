@@ -36,7 +36,7 @@ def sort_arguments(
     named_photos, named_styles = list(words[:1]), list(styles)
     for word in words[1:]:
         (named_photos if _is_in_inbox(word, loaded) else named_styles).append(word)
-    found = [_find_photo(photo, loaded) for photo in (*named_photos, *photos)]
+    found = [find_photo(photo, loaded) for photo in (*named_photos, *photos)]
     everything = loaded.manifest.styles or [f"{BUILTIN}{name}" for name in starter_styles()]
     return tuple(dict.fromkeys(found)), tuple(_find_styles(named_styles or everything, loaded))
 
@@ -46,7 +46,7 @@ def _is_in_inbox(word: str, loaded: Loaded) -> bool:
     return is_file(Path(word)) and real_path(Path(word)).is_relative_to(inbox)
 
 
-def _find_photo(word: str, loaded: Loaded) -> Path:
+def find_photo(word: str, loaded: Loaded) -> Path:
     """The file of a photo.
 
     Raises:
@@ -73,7 +73,7 @@ def _find_styles(words: Iterable[str], loaded: Loaded) -> Iterator[Candidate]:
     names = {source: name for name, source in named.items()}
     for source in sources:
         if source in known:
-            yield _known_style(known[source], loaded)
+            yield known_style(known[source], loaded)
         else:
             yield _new_style(names[source], source, loaded)
 
@@ -106,10 +106,11 @@ def _check_painting(word: str, loaded: Loaded) -> None:
         raise UsageError(problem[0], where=word, hint=problem[1])
 
 
-def _known_style(style: Style, loaded: Loaded) -> Candidate:
+def known_style(style: Style, loaded: Loaded) -> Candidate:
     """A style of the config, or a starter style where there is none."""
     image = "" if loaded.found else json.dumps(style.origins[0])
-    return Candidate(style.name, style.images, style.transfer, image)
+    options_file = loaded.config.options_file(style.name)
+    return Candidate(style.name, style.images, style.transfer, image, options_file)
 
 
 def _new_style(name: str, source: str, loaded: Loaded) -> Candidate:

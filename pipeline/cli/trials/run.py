@@ -3,17 +3,19 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.cli.common import FAILED, OK, print_lines
 from pipeline.cli.order import check_device, show_progress
 from pipeline.cli.trials.arguments import sort_arguments
-from pipeline.config.loading import load_or_starters
+from pipeline.config.loading import Loaded, load_or_starters
 from pipeline.jobs.job import JobResult
 from pipeline.jobs.rates import Rates, Work, rates_file, work_of
 from pipeline.monitoring.estimate import estimate_work
 from pipeline.render.contact_sheet import SHEET_NAME
+from pipeline.render.trials.candidates import Candidate
 from pipeline.render.trials.ranking import RANKING_NAME
 from pipeline.render.trials.trial import Trial, run_trial
 from pipeline.system import interrupt
@@ -39,18 +41,29 @@ def build_trial(
     """
     check_device(device)
     loaded = load_or_starters(config)
+    found = sort_arguments(words, photos, styles, loaded)
+    return replace(plan_trial(*found, size, loaded, device), force=force)
+
+
+def plan_trial(
+    photos: tuple[Path, ...],
+    styles: tuple[Candidate, ...],
+    size: int,
+    loaded: Loaded,
+    device: str = "auto",
+) -> Trial:
+    """The trial of these photos and styles with the settings of a config."""
     devices = loaded.config.device
     own = devices if isinstance(devices, str) else devices[0]
-    found = sort_arguments(words, photos, styles, loaded)
     return Trial(
-        *found,
+        photos,
+        styles,
         size=size,
         weights=loaded.config.weights,
         seed=loaded.config.seed,
         device=own if device == "auto" else device,
         limits=loaded.config.limits,
-        force=force,
-        config=config if loaded.found else None,
+        config=loaded.path if loaded.found else None,
     )
 
 

@@ -1,6 +1,6 @@
 """`tune`: asks which of two pictures is better, a few times, and prints the options chosen."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, cast, get_args
 from pipeline.cli.common import OK, print_lines
 from pipeline.errors import UsageError
 from pipeline.jobs.job import Job, Progress
-from pipeline.render.output_files import Target, check_target
+from pipeline.render.output_files import CHOSEN_HEAD, Target, check_target
 from pipeline.render.single import check_folder, check_out
 from pipeline.render.trials.candidates import transfer_line
 from pipeline.render.trials.comparison import Comparison
-from pipeline.render.trials.quick_painter import QuickPainter
+from pipeline.render.trials.quick_painter import OnProgress, QuickPainter
 from pipeline.render.trials.trial import Trial
 from pipeline.render.trials.tuning import Answer, Tuning
 from pipeline.system import interrupt
@@ -41,24 +41,58 @@ def run_tune(trial: Trial, out: Path, save: Path | None, in_browser: bool) -> in
         what = f"names {len(trial.styles)} paintings"
         raise UsageError(what, where="STYLE", hint="name one; `try` shows which one fits")
     pair, saved = _check_files(trial, out, save)
-    tuning = Tuning()
-    with (
-        QuickPainter(trial.size, trial.weights, trial.seed, trial.device, trial.limits) as painter,
-        _asking(in_browser) as (ask, finish),
-    ):
-        comparison = Comparison(painter, trial.photos[0], trial.styles[0], pair)
-        while not tuning.is_over:
-            comparison.write_pair(tuning.pair(), _check_interrupt)
-            answer = ask(tuning, comparison)
-            if answer is None:
-                break
-            tuning.answer(answer)
+    with _asking(in_browser) as (ask, finish):
+        tuning = choose(trial, pair, ask, _check_interrupt)
         if saved is not None and tuning.values:
-            saved.write(f"{transfer_line(tuning.values)}\n".encode())
+            save_options(saved, tuning.values)
         report = _report(trial, tuning, save)
         print_lines(report)
         finish(report)
     return OK
+
+
+def choose(trial: Trial, pair: Target | None, ask: Ask, on_progress: OnProgress) -> Tuning:
+    """Paint pairs of pictures, and ask for the better one of each.
+
+    Args:
+        trial: One photo in one style.
+        pair: The file that shows each pair; None: none is written.
+        ask: Gives the answers.
+        on_progress: Called after each step; an exception ends the choice.
+
+    Raises:
+        UsageError: The file has been replaced, or the photo cannot be used.
+        JobError: A picture cannot be painted.
+    """
+    tuning = Tuning()
+    with QuickPainter(trial.size, trial.weights, trial.seed, trial.device, trial.limits) as painter:
+        comparison = Comparison(painter, trial.photos[0], trial.styles[0], pair)
+        while not tuning.is_over:
+            comparison.paint_pair(tuning.pair(), on_progress)
+            answer = ask(tuning, comparison)
+            if answer is None:
+                break
+            tuning.answer(answer)
+    return tuning
+
+
+def check_save(trial: Trial, save: Path) -> Target:
+    """Check that the options chosen may be written to a file.
+
+    Raises:
+        UsageError: They may not, because another program's file has the name, for example.
+    """
+    check_folder(save)
+    return check_target(save, trial.inputs, force=trial.force)
+
+
+def save_options(target: Target, values: Mapping[str, float]) -> Target:
+    """Write the options chosen; return the target for the next ones.
+
+    Raises:
+        UsageError: The file cannot be written, or another one has taken its name.
+    """
+    return target.write(f"{CHOSEN_HEAD}{transfer_line(values)}\n".encode())
 
 
 def _check_files(trial: Trial, out: Path, save: Path | None) -> tuple[Target, Target | None]:
@@ -68,8 +102,7 @@ def _check_files(trial: Trial, out: Path, save: Path | None) -> tuple[Target, Ta
         return pair, None
     if save.absolute() == out.absolute():
         raise UsageError("is the picture of the pair", where=str(save), hint="give another name")
-    check_folder(save)
-    return pair, check_target(save, trial.inputs, force=trial.force)
+    return pair, check_save(trial, save)
 
 
 def _check_interrupt(_job: Job, _progress: Progress) -> None:
@@ -81,7 +114,8 @@ def _report(trial: Trial, tuning: Tuning, save: Path | None) -> str:
     if not tuning.values:
         return "nothing was chosen"
     style, photo = trial.styles[0], trial.photos[0]
-    lines = [f"for the style {visible(style.name)}, write into config.yaml:", ""]
+    place = visible(str(style.options_file or "config.yaml"))
+    lines = [f"for the style {visible(style.name)}, write into {place}:", ""]
     lines += [f"  {visible(line)}" for line in style.entry_lines(tuning.values).splitlines()]
     beside = f"{visible(photo.name)}.yaml"
     lines += ["", f"for this photo alone, write into {beside}, beside the photo:", ""]
@@ -113,7 +147,7 @@ def _asking(in_browser: bool) -> Iterator[tuple[Ask, Callable[[str], None]]]:
 
 
 def _asker(choices: "Choices") -> Ask:
-    from pipeline.gallery.server.choices import Question
+    from pipeline.gallery.server.questions import Question
 
     def ask(tuning: Tuning, comparison: Comparison) -> Answer | None:
         answers = (*get_args(Answer), END)
@@ -125,6 +159,7 @@ def _asker(choices: "Choices") -> Ask:
 
 
 def _ask_in_terminal(tuning: Tuning, comparison: Comparison) -> Answer | None:
+    assert comparison.target is not None  # noqa: S101  # the terminal shows no picture itself
     path = visible(str(comparison.target.path))
     print(f"\nround {tuning.round + 1} of {tuning.rounds}: look at {path}", flush=True)
     while True:

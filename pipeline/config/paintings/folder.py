@@ -46,6 +46,10 @@ class PaintingFolder:
     state: State = frozenset()
     missing: bool = False
 
+    def options_file(self, style: str) -> Path:
+        """The file with the options of one of its styles, which need not exist."""
+        return _options_beside(self.path, self.paintings[style])
+
 
 @lru_cache(maxsize=4096)  # asked for each folder above each photo, in each plan
 def style_name(name: str) -> str:
@@ -86,7 +90,7 @@ def list_folder(path: Path, without: Collection[Path] = ()) -> PaintingFolder:
             names = f"{paintings[style].name} and {name} in {path}"
             raise ValueError(f"{names} would both be the style {style!r}: rename one of them")
         paintings[style] = path / name
-    beside = {style: path / f"{file.name}{SIDE_SUFFIX}" for style, file in paintings.items()}
+    beside = {style: _options_beside(path, file) for style, file in paintings.items()}
     side_files = {style: side for style, side in beside.items() if side.name in sides}
     state = _state_of(path, taken, sides)
     return PaintingFolder(path, paintings, side_files, _describe_others(path, others), state)
@@ -103,6 +107,10 @@ def look_at_folder(path: Path, without: Collection[Path] = ()) -> tuple[State | 
         return None, ""
     taken = [name for name in pictures if path / name not in without]
     return _state_of(path, taken, sides), _describe_others(path, others)
+
+
+def _options_beside(path: Path, painting: Path) -> Path:
+    return path / f"{painting.name}{SIDE_SUFFIX}"
 
 
 def _state_of(path: Path, pictures: Collection[str], sides: Collection[str]) -> State:

@@ -25,8 +25,9 @@ function say(text) {
   if (part("live-message").textContent !== text) part("live-message").textContent = text;
 }
 
-function showNow({ now, upload, bytes, suffixes }) {
+function showNow({ now, upload, tune, bytes, suffixes }) {
   live.taking = upload && { bytes, suffixes };
+  allowTuning(tune);
   part("add-field").hidden = !upload;
   part("add").accept = suffixes.join(",");
   live.unanswered = now ? 0 : live.unanswered + 1;

@@ -184,7 +184,7 @@ class Viewer {
   }
 
   async copy() {
-    const done = await copyText(part("v-recipe").textContent);
+    const done = await copyText(part("v-recipe").textContent, part("copy"));
     part("copy").textContent = done ? "Copied" : "Select and copy by hand";
     announce(part("copy").textContent);
     setTimeout(() => (part("copy").textContent = "Copy"), 2000);
@@ -200,18 +200,18 @@ function setSource(image, url) {
   if (image.getAttribute("src") !== url) image.setAttribute("src", url);
 }
 
-async function copyText(text) {
+async function copyText(text, button) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
     const area = element("textarea", { class: "sr" });
-    part("viewer").append(area); // within the dialog: what lies outside cannot be focused
+    button.closest("dialog").append(area); // within the dialog: what lies outside cannot be focused
     area.value = text;
     area.select();
     const done = document.execCommand("copy");
     area.remove();
-    part("copy").focus();
+    button.focus();
     return done;
   }
 }

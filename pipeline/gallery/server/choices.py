@@ -5,8 +5,7 @@ import json
 import re
 import secrets
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,22 +17,14 @@ from pipeline.config.sections import Limits
 from pipeline.gallery.page import ASSETS
 from pipeline.gallery.server.access import Guard
 from pipeline.gallery.server.context import Site
-from pipeline.gallery.server.request_handler import HTML, JSON, TEXT, Handler
+from pipeline.gallery.server.questions import OpenQuestion, Question
+from pipeline.gallery.server.request_handler import HTML, Handler
 from pipeline.gallery.server.server import GalleryServer
+from pipeline.gallery.server.tuning_requests import JSON, TEXT
 from pipeline.system.safe_files import read_bounded
 
 PNG = OF_SUFFIX[".png"].media
 LAST_SECONDS = 5.0  # for the page to fetch the end
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One round: two pictures, as PNG, and the words that may answer it."""
-
-    round: int
-    rounds: int
-    pictures: Sequence[bytes]
-    answers: Sequence[str]
 
 
 class Choices:
@@ -42,13 +33,12 @@ class Choices:
     def __init__(self) -> None:
         self._lock, self._fetched = Lock(), Event()
         self._answers: SimpleQueue[str] = SimpleQueue()
-        self._question: Question | None = None
+        self._open = OpenQuestion()
         self._end = ""
 
     def ask(self, question: Question) -> str:
         """Show a question, and wait for its answer."""
-        with self._lock:
-            self._question = question
+        self._open.show(question)
         return self._answers.get()
 
     def finish(self, text: str) -> None:
@@ -59,13 +49,10 @@ class Choices:
 
     def take(self, round_: int, word: str) -> bool:
         """Take an answer from the browser; False where it answers nothing that is open."""
-        with self._lock:
-            asked = self._question
-            if asked is None or asked.round != round_ or word not in asked.answers:
-                return False
-            self._question = None
-        self._answers.put(word)
-        return True
+        taken = self._open.take(round_, word)
+        if taken:
+            self._answers.put(word)
+        return taken
 
     def state(self) -> Mapping[str, object]:
         """What the page shows now."""
@@ -73,16 +60,11 @@ class Choices:
             if self._end:
                 self._fetched.set()
                 return {"end": self._end}
-            asked = self._question
-        return {"round": asked.round, "rounds": asked.rounds} if asked else {"round": 0}
+        return self._open.state()
 
     def picture(self, round_: int, number: int) -> bytes | None:
         """A picture of the open question, numbered from 1."""
-        with self._lock:
-            asked = self._question
-        if asked is None or asked.round != round_ or not 1 <= number <= len(asked.pictures):
-            return None
-        return asked.pictures[number - 1]
+        return self._open.picture(round_, number)
 
 
 class ChoiceServer(GalleryServer):

@@ -9,6 +9,7 @@ from typing import Protocol
 from pipeline.config.sections import Limits
 from pipeline.gallery.server.access import Guard
 from pipeline.gallery.server.files import OutboxFiles
+from pipeline.gallery.server.tunings import Tunings
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Host(Protocol):
 
     site: Site
     files: OutboxFiles
+    tunings: Tunings | None
     log: Callable[[str], None]
 
     def expect(self, connection: socket.socket, seconds: float) -> None:

@@ -42,7 +42,7 @@ class OutboxFiles:
 
     def __init__(self, outbox: Path) -> None:
         self.outbox = outbox
-        self._named: set[str] = set()
+        self._named: dict[str, tuple[str, str]] = {}  # address -> photo and style
         self._loaded: tuple[object, int] = (None, 0)  # version of the head, chunks read so far
         self._lock = Lock()
 
@@ -50,7 +50,7 @@ class OutboxFiles:
         """Open a file of the outbox; None when it does not exist or may not be served."""
         data, copy = _DATA.fullmatch(path) or _MAP.fullmatch(path), _COPY.fullmatch(path)
         kind = SCRIPT if data else media_type(path)
-        if not kind or not (data or copy or self._is_named(path)):
+        if not kind or not (data or copy or self.pair_of(path)):
             return None
         try:
             return self._open(PurePosixPath(path), kind, bool(copy))
@@ -64,13 +64,14 @@ class OutboxFiles:
         etag = f'"{Stamp.of(found)}"'
         return Opened(file, found.st_size, kind, etag, immutable)
 
-    def _is_named(self, path: str) -> bool:
+    def pair_of(self, path: str) -> tuple[str, str] | None:
+        """Photo and style of a picture that the gallery names; both are as untrusted as its log."""
         with suppress(UnicodeEncodeError), self._lock:
             address = relative_url(path)
             if address not in self._named:
                 self._load_new_entries()
-            return address in self._named
-        return False
+            return self._named.get(address)
+        return None
 
     def _load_new_entries(self) -> None:
         """Read the entries that the gallery has added since the last call."""
@@ -83,7 +84,8 @@ class OutboxFiles:
             first = max(1, min(self._loaded[1], chunks))
             for number in range(first, chunks + 1):
                 for entry in read_arguments(self.outbox / FOLDER / chunk_name(number))[1]:
-                    self._named.update(_urls(entry))
+                    pair = str(entry["content"]), str(entry["style"])
+                    self._named.update(dict.fromkeys(_urls(entry), pair))
             self._loaded = (version, chunks)
         except (OSError, ValueError, TypeError, LookupError, RecursionError):
             return  # the gallery is being rewritten: the next request reads it

@@ -14,6 +14,14 @@ from pipeline.config.file_kinds import PHOTOS
 from pipeline.errors import InputError, JobError, OutputError, Reason
 from pipeline.gallery.page import build_page
 from pipeline.gallery.server.files import HEAD, SCRIPT, Opened
+from pipeline.gallery.server.tuning_requests import (
+    JSON,
+    TEXT,
+    TUNING,
+    Reply,
+    change_tuning,
+    get_tuning,
+)
 from pipeline.gallery.server.uploads import receive
 from pipeline.monitoring.live import request_live
 from pipeline.system.redaction import Redactor
@@ -28,7 +36,7 @@ MIN_BYTES_PER_SECOND = 20_000.0  # of a file or an upload
 SILENT_SECONDS = 20.0
 MAX_DRAINED = 1 << 22  # bytes of a refused upload that are read, so that the response arrives
 COOKIE_SECONDS = 30 * 86400
-HTML, TEXT, JSON = "text/html; charset=utf-8", "text/plain; charset=utf-8", "application/json"
+HTML = "text/html; charset=utf-8"
 ALWAYS = {
     # The page has its own policy; nothing else here is ever a document.
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
@@ -106,6 +114,8 @@ class Handler(BaseHTTPRequestHandler):
             self._send(200, HTML, build_page(live=True), policy)
         elif path == "/live":
             self._send(200, JSON, json.dumps(self._live_state()).encode())
+        elif path.startswith(TUNING):
+            self._send_reply(get_tuning(self.server, path))
         else:
             self._handle_file(unquote(path[1:], errors="surrogateescape"))
 
@@ -120,6 +130,7 @@ class Handler(BaseHTTPRequestHandler):
         return {
             "now": request_live(site.state, time.time()),
             "upload": site.upload,
+            "tune": self.server.tunings is not None,
             "bytes": site.limits.bytes,
             "suffixes": sorted(PHOTOS),
         }
@@ -137,16 +148,24 @@ class Handler(BaseHTTPRequestHandler):
     def _handle_put(self) -> None:
         site, path = self.server.site, urlsplit(self.path).path
         length = self.headers.get("Content-Length", "")
-        if not path.startswith("/inbox/"):
+        if not path.startswith(("/inbox/", TUNING)):
             self._refuse(404, "photos go to /inbox/NAME")
         elif not site.upload:
             self._refuse(403, "uploads are switched off (serve.upload)")
         elif not site.guard.may_change(self.headers):
             self._refuse(403, "request from another site")
+        elif path.startswith(TUNING):
+            self._handle_tuning(path, length)
         elif not _LENGTH.fullmatch(length) or "Transfer-Encoding" in self.headers:
             self._refuse(411, "a Content-Length is required")
         else:
             self._receive(unquote(path.removeprefix("/inbox/")), int(length))
+
+    def _handle_tuning(self, path: str, length: str) -> None:
+        if length not in ("", "0") or "Transfer-Encoding" in self.headers:
+            self._refuse(400, "this request has no content")
+        else:
+            self._send_reply(change_tuning(self.server, path, str(self.client_address[0])))
 
     def _receive(self, name: str, length: int) -> None:
         site = self.server.site
@@ -165,6 +184,12 @@ class Handler(BaseHTTPRequestHandler):
         self._send(201, JSON, json.dumps({"name": saved}).encode())
 
     # --- responses ------------------------------------------------------------------------
+
+    def _send_reply(self, reply: Reply) -> None:
+        if reply.status < 400:
+            self._send(reply.status, reply.kind, reply.content)
+        else:
+            self._refuse(reply.status, reply.content.decode())
 
     def _send(
         self, status: int, kind: str, content: bytes, more: Mapping[str, str] | None = None

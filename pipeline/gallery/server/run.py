@@ -13,6 +13,7 @@ from pipeline.errors import ConfigError, UsageError
 from pipeline.gallery.server import GalleryServer, Site
 from pipeline.gallery.server.access import Guard, is_loopback
 from pipeline.gallery.server.server import POLL_SECONDS
+from pipeline.gallery.server.tunings import Tunings
 from pipeline.gallery.server.uploads import remove_partial_uploads
 from pipeline.system import interrupt
 from pipeline.system.paths import is_folder
@@ -43,21 +44,24 @@ def serve_gallery(loaded: Loaded, host: str | None = None, port: int | None = No
     config.state.mkdir(parents=True, exist_ok=True)
     remove_partial_uploads(config.inbox)
     token = config.serve.token or ("" if is_loopback(place.host) else secrets.token_urlsafe(24))
-    with _open_server(config, place, token) as server:
+    with _open_server(loaded, place, token) as server:
         for line in _describe_address(config, place, server.port, token):
             _print_line(line)
         return _run_until_signal(server)
 
 
-def _open_server(config: Config, place: Place, token: str) -> GalleryServer:
+def _open_server(loaded: Loaded, place: Place, token: str) -> GalleryServer:
+    config = loaded.config
     names = frozenset(name.lower() for name in (*config.serve.names, socket.gethostname()))
     cookie = f"pipeline-{place.port or 'any'}"
     guard = Guard(token or None, names, cookie)
     site = Site(
         config.outbox, config.inbox, config.state, config.limits, guard, config.serve.upload
     )
+    # Who may not add photos may not change a style either.
+    tunings = Tunings(loaded.path.absolute()) if site.upload else None
     try:
-        return GalleryServer((place.host, place.port), site, log=_print_line)
+        return GalleryServer((place.host, place.port), site, log=_print_line, tunings=tunings)
     except (OSError, OverflowError, UnicodeError) as error:
         where = f"{place.host}:{place.port}"
         hint = "choose another --port, or --port 0 for any free port"

@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.gallery.server.context import Site
 from pipeline.gallery.server.files import OutboxFiles
 from pipeline.gallery.server.request_handler import Handler
+from pipeline.gallery.server.tunings import Tunings
 
 MOST_CONNECTIONS = 48  # a browser opens six for each tab
 POLL_SECONDS = 0.5
@@ -31,6 +32,7 @@ class GalleryServer(ThreadingHTTPServer):
         clock: Monotonic seconds; deadlines are kept by it.
         log: Called from any thread with a line for people.
         handler: Handles the requests of a connection.
+        tunings: Lets visitors tune styles; None: they may not.
 
     Raises:
         OSError: The server cannot listen at the address.
@@ -47,8 +49,9 @@ class GalleryServer(ThreadingHTTPServer):
         clock: Callable[[], float] = time.monotonic,
         log: Callable[[str], None] = lambda _: None,
         handler: type[Handler] = Handler,
+        tunings: Tunings | None = None,
     ) -> None:
-        self.site, self.clock, self.log = site, clock, log
+        self.site, self.clock, self.log, self.tunings = site, clock, log, tunings
         self.files = OutboxFiles(site.outbox)
         self._slots = BoundedSemaphore(MOST_CONNECTIONS)
         self.deadlines: dict[socket.socket, float] = {}
@@ -77,13 +80,21 @@ class GalleryServer(ThreadingHTTPServer):
             self.deadlines[connection] = self.clock() + seconds
 
     def service_actions(self) -> None:
-        """Close connections that are past their deadline; called twice a second."""
+        """Close connections past their deadline and tunings left alone; called twice a second."""
+        if self.tunings is not None:
+            self.tunings.update()
         now = self.clock()
         with self._lock:
             late = [each for each, deadline in self.deadlines.items() if now > deadline]
         for connection in late:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+    def server_close(self) -> None:
+        """Stop listening, and end what runs."""
+        super().server_close()
+        if self.tunings is not None:
+            self.tunings.close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a thread for the connection, if the limit allows one more."""

@@ -19,12 +19,14 @@ class Candidate:
         images: Its paintings.
         transfer: Its options for full pictures.
         image: Its painting as config.yaml writes it; "" for a style that is in the config.
+        options_file: Where its options belong, if it is of a folder of paintings.
     """
 
     name: str
     images: Images
     transfer: Transfer
     image: str = ""
+    options_file: Path | None = None
 
     @property
     def lines(self) -> str:
@@ -38,7 +40,12 @@ class Candidate:
         return f'match:\n  - {{inbox: "**", styles: [{name}]}}\n'
 
     def entry_lines(self, options: Mapping[str, float]) -> str:
-        """Its entry in config.yaml with options; of a style of the config only what is added."""
+        """What to write for these options: of a style of the config only what is added.
+
+        The content of its `options_file`, where it has one; otherwise lines of config.yaml.
+        """
+        if self.options_file:
+            return f"{transfer_line(options)}\n"
         lines = ["styles:", f"  {quoted_yaml(self.name)}:"]
         lines += [f"    image: {self.image}"] if self.image else []
         return "\n".join([*lines, f"    {transfer_line(options)}", ""])

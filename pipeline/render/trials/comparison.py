@@ -1,4 +1,4 @@
-"""Two small pictures of one photo side by side, for a choice by eye."""
+"""Two small pictures of one photo, for a choice by eye."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,24 +16,25 @@ Values = Mapping[str, float]  # of options of `transfer:`
 
 
 class Comparison:
-    """Paints one photo in one style with different options, and writes pairs of the pictures.
+    """Paints one photo in one style with different options, two pictures at a time.
 
     Args:
         painter: Paints them.
         photo: The photo.
         style: The style, with the options that are not compared.
-        target: The file of the pair; each pair replaces the one before.
+        target: The file that shows the two side by side; each pair replaces the one before. None:
+            no file is written.
     """
 
     def __init__(
-        self, painter: QuickPainter, photo: Path, style: Candidate, target: Target
+        self, painter: QuickPainter, photo: Path, style: Candidate, target: Target | None
     ) -> None:
         self.painter, self.photo, self.style, self.target = painter, photo, style, target
         self.pngs: tuple[bytes, ...] = ()  # the pictures of the last pair, alone
         self._painted: dict[str, Tensor] = {}  # by the digest of the recipe
 
-    def write_pair(self, pair: Sequence[Values], on_progress: OnProgress) -> None:
-        """Paint two pictures, and write them side by side as 1 and 2.
+    def paint_pair(self, pair: Sequence[Values], on_progress: OnProgress) -> None:
+        """Paint two pictures, and write them side by side as 1 and 2 if there is a target.
 
         Raises:
             UsageError: Another file has taken the name.
@@ -41,6 +42,8 @@ class Comparison:
         """
         pictures = [self._paint(values, on_progress) for values in pair]
         self.pngs = tuple(map(encode_png, pictures))
+        if self.target is None:
+            return
         cells = [captioned(picture, str(number)) for number, picture in enumerate(pictures, 1)]
         self.target = write_contact_sheet(cells, len(cells), self.target)
 

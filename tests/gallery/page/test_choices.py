@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 from support import ROOT
 
-from pipeline.gallery.server.choices import Choices, ChoiceServer, Question
+from pipeline.gallery.server.choices import Choices, ChoiceServer
+from pipeline.gallery.server.questions import Question
 
 pytestmark = pytest.mark.slow
 PICTURE = (ROOT / "docs/pictures/dashboard.png").read_bytes()
