@@ -21,7 +21,7 @@ from pipeline.gallery.server.tunings import (
     TuneOrder,
 )
 from pipeline.jobs.job import Job, Progress
-from pipeline.monitoring.rates import Rates, rates_file, work_of
+from pipeline.jobs.rates import Rates, rates_file, work_of
 from pipeline.render.output_files import Target
 from pipeline.render.trials.comparison import Comparison
 from pipeline.render.trials.quick_painter import SIDE
