@@ -28,6 +28,7 @@ PHOTOS = {
     "less-style": "astronaut",
     "only-the-background": "astronaut",
     "leave-the-face": "astronaut",
+    "portrait-strokes": "astronaut",
     "sky-and-ground": "rocket",
     "faces-only-on-faces": "astronaut",
 }

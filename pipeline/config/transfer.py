@@ -202,8 +202,9 @@ class Transfer(Options):
         "it teaches every part, as in the paper; a painted eye may then appear in the sky. "
         "`attention`: each place of the photo learns from the places of the painting that show "
         "something similar; `attention_by` says how they are compared. `auto`: `attention` if the "
-        "painting shows a face and the photo none or a large one, else `whole`. `faces`: as "
-        "`whole`, but a painted face can appear only where the photo has a face.",
+        "painting shows a face and the photo none, else `whole`; also if the photo shows a large "
+        "face and `protect_strength` is below 1. `faces`: as `whole`, but a painted face can "
+        "appear only where the photo has a face.",
     )
     attention_by: Literal["vgg", "vit"] = Field(
         "vgg",
@@ -218,7 +219,7 @@ class Transfer(Options):
         "nowhere, which is the fastest.",
     )
     protect_strength: Strength = Field(
-        0.5,
+        1.0,
         description="How firmly a portrait is protected, with `protect: face`, if a face of the "
         "photo is taller than 0.15 of its long side. 1: all detail of the photo is kept, as in any "
         "picture. 0.5: eyes, nose and mouth are kept, while skin, hair and clothes are left to the "

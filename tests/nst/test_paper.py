@@ -46,7 +46,7 @@ def test_its_options_are_those_of_the_paper() -> None:
         "style_loss": "whole",
         "attention_by": "vgg",
         "protect": "all",
-        "protect_strength": 0.5,  # of no effect with `protect: all`
+        "protect_strength": 1.0,
         "style_scale": 1.0,
         "colors": "style",
         "color_strength": 1.0,
