@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 from support import TESTS
+from support.kept_decoders import end_kept_decoders
 from support.studio import Studio
 from torch import Tensor
 
@@ -49,6 +50,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long come first; within a file the order stays."""
     ranks = {TESTS / name: rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
+def pytest_sessionfinish() -> None:
+    end_kept_decoders()
 
 
 @pytest.fixture(scope="session")
