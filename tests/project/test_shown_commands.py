@@ -102,9 +102,11 @@ class Shell:
     def painted_before(self, line: str) -> bool:
         """Whether another page has had the very same painted, in the same folder."""
         here = (line, *filter(re.compile("cd ").match, self.before))
+        kind = PAINTING.match(line)
+        if kind is None or kind[1] == "explain":  # what it says depends on what was done before
+            return False
         known = here in self.met
-        if PAINTING.match(line):
-            self.met.add(here)
+        self.met.add(here)
         return known
 
     def until_ctrl_c(self, line: str, word: str) -> None:
