@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 from support import TESTS
+from support.kept_decoders import end_kept_decoders
 from support.studio import Studio
 from torch import Tensor
 
@@ -30,18 +31,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # `nohup make test`
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# The files that take half a minute or more, longest first. Begun last, one of them would keep one
-# core busy while the others have nothing left to do.
+# The files that take longest begin first: begun last, one of them would keep one core busy while
+# the others have nothing left to do. Those marked so mostly wait: one at a time, the other processes
+# keep both cores busy meanwhile.
 LONGEST = [
-    "reliability/test_soak.py",
-    "gallery/page/test_accessibility.py",
     "project/test_shown_commands.py",
-    "reliability/test_crash_points.py",
-    "workers/test_ray_cluster.py",
-    "reliability/test_swapped_files.py",
-    "nst/test_stylize.py",
+    "reliability/test_soak.py",  # waits
     "end_to_end/test_main_job.py",
+    "nst/test_stylize.py",
+    "gallery/page/test_accessibility.py",  # waits for the browser
     "nst/test_known_artefacts.py",
+    "workers/test_ray_cluster.py",  # waits
+    "nst/look/test_strength.py",
+    "jobs/test_provenance.py",
+    "reliability/test_crash_points.py",
+    "reliability/test_swapped_files.py",  # waits for the disk
+    "render/test_guidance.py",
 ]
 
 
@@ -49,6 +54,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long come first; within a file the order stays."""
     ranks = {TESTS / name: rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
+def pytest_sessionfinish() -> None:
+    end_kept_decoders()
 
 
 @pytest.fixture(scope="session")

@@ -59,13 +59,26 @@ class Faulty:
         self.studio, self.executor, self.tries = studio, studio.executor, 0
 
     def live(self, seconds: float) -> None:
-        """Time goes by; each job that is begun ends as the machine lets it."""
+        """Time goes by; each job that is begun ends as the machine lets it, the last one too."""
         until = self.studio.wall + seconds
         while self.studio.wall < until:
             self.studio.tick(5.0)
-            while self.executor.jobs:
-                self.tries += 1
-                self.end()
+            self.end_all()
+            while self.examines():  # in no time: a slow examiner would shift all later tries
+                self.studio.tick(0.0)
+                self.end_all()
+        while self.executor.events:  # a try under way says nothing yet
+            self.studio.tick(0.0)
+            self.end_all()
+
+    def examines(self) -> bool:
+        service = self.studio.service
+        return bool(service.examiner.pending and not service.fault_pause)
+
+    def end_all(self) -> None:
+        while self.executor.jobs:
+            self.tries += 1
+            self.end()
 
     def end(self) -> None:
         self.executor.end(done)

@@ -29,7 +29,7 @@ def test_a_kill_at_any_step_leaves_exactly_one_complete_set_of_pictures(scenario
         answer = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
         assert answer.returncode == 0, answer.stderr
         report = json.loads(answer.stdout)
-        print(f"{scenario}: killed at each of {report['points']} steps")
+        print(f"{scenario}: killed at {report['kills']} of {report['points']} steps")
         assert report["failures"] == []
         assert report["points"] > 100
     finally:

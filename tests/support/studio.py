@@ -13,6 +13,7 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.monitoring.view import View
 from pipeline.outbox.publisher import Outbox
 from support.fake_work import FakeExecutor, done, photo
+from support.kept_decoders import KeptDecoder
 from support.stock import pictures, read_log
 
 STYLES = 'styles:\n  mosaic: {image: "builtin:mosaic"}\n'
@@ -48,6 +49,7 @@ class Studio:
             self.config, self.manifest, self.ledger, self.executor, self.view,
             self.lines.append, patient=True, lock=self.lock,
         )  # fmt: skip
+        self.service.examiner._decoder = KeptDecoder(self.config.limits, preallocated=0)
         self.service.start()
 
     def close(self) -> None:

@@ -77,7 +77,7 @@ def test_a_strength_of_0_is_the_photo_without_any_step(photo: Tensor, painting: 
 @pytest.fixture(scope="module")
 def ladder(photo: Tensor, painting: Tensor, network: Vgg19) -> dict[float, Tensor]:
     """Pictures by strength, of as many steps as a strong one needs to differ from a usual one."""
-    strengths, steps = (0.05, 0.25, 0.5, 0.75, 1.0), (30,)
+    strengths, steps = (0.05, 0.25, 0.5, 0.75, 1.0), (20,)
     return {
         each: painted(network, photo, painting, strength=each, steps=steps) for each in strengths
     }
@@ -93,14 +93,12 @@ def test_a_stronger_picture_is_nearer_to_the_painting_and_farther_from_the_photo
     styles = [float(term["style"]) for term in terms]
     contents = [float(term["content"]) for term in terms]
     away = [float((picture - photo).square().mean()) for picture in (photo, *ladder.values())]
-    assert styles == sorted(styles, reverse=True)
+    # Least at the strong end, where the forms are nearly all painted: 14 %, 3 %, 5 %.
+    assert all(later < 0.95 * before for before, later in pairwise(styles))
+    assert all(later > 1.02 * before for before, later in pairwise(contents))
+    assert all(later > 1.02 * before for before, later in pairwise(away))
     assert styles[1] > 0.8
     assert styles[-1] < 0.3
-    assert away[:4] == sorted(
-        away[:4]
-    )  # farther on it is the forms that differ, and less the pixels
-    assert away[5] > away[3]
-    assert contents[3] < contents[4] < contents[5]
 
 
 @pytest.mark.slow
