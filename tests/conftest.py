@@ -32,8 +32,8 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # `nohup make test`
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The files that take longest begin first: begun last, one of them would keep one core busy while
-# the others have nothing left to do. Those marked so mostly wait: one at a time, the other processes
-# keep both cores busy meanwhile.
+# the others have nothing left to do. Those marked so mostly wait: one at a time, so that the other
+# processes keep both cores busy meanwhile.
 LONGEST = [
     "project/test_shown_commands.py",
     "reliability/test_soak.py",  # waits
