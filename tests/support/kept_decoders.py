@@ -24,7 +24,7 @@ class KeptDecoder(Decoder):
 
     def _running(self) -> Popen[bytes]:
         with self._turn:
-            kind = f"{sandbox._PROGRAM} {self.preallocated} {self.limits.model_dump_json()}"
+            kind = f"{sandbox.PROGRAM} {self.preallocated} {self.limits.model_dump_json()}"
             if self.process is None or self.process.poll() is not None:
                 self._kind = kind  # of the process that it gets now
             if self.process is None and not self._closed and kind in _kept:
