@@ -46,7 +46,8 @@ LAYERS = tuple(
 
 LayerName = Literal[LAYERS]  # type: ignore[valid-type]  # built from the table above
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
-Side = Annotated[int, Field(ge=16, le=32768)]
+LEAST_SIDE = 16  # px
+Side = Annotated[int, Field(ge=LEAST_SIDE, le=32768)]
 Steps = Annotated[int, Field(ge=1, le=100_000)]
 
 

@@ -58,6 +58,7 @@ def _append(fd: int, lines: Sequence[str], confirmed: int) -> int:
         if is_cut:
             block = b"\n" + block
         if os.write(fd, block) < len(block):
+            os.ftruncate(fd, end)  # no half line stays in the middle of the log
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     os.fsync(fd)
     return os.fstat(fd).st_size

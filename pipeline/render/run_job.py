@@ -248,7 +248,7 @@ def _to_target(
     if transfer.target is None:
         return job, paint(transfer), None
     distance = style_of(_style_distance(job, photo, device, workspace, DEEPEST), device)
-    silent = _silent_reporter(report, CheckpointWriter(job, None), finishing=False)
+    silent = _silent_reporter(report, finishing=False)
     trial = partial(render, on_iterate=silent, init_image=_load_init(job, workspace))
     search = TargetSearch(transfer, photo.rgb, trial, distance)
     picture, transfer, found = search.paint(paint)
@@ -314,17 +314,18 @@ def _style_distance(
     )
 
 
-def _silent_reporter(
-    report: Reporter, checkpoint: CheckpointWriter | None = None, *, finishing: bool = True
-) -> Reporter:
-    """A reporter that reports progress and stops, but records neither losses nor the timelapse."""
-    no_film = Recorder(NO_TIMELAPSE)
+def _silent_reporter(report: Reporter, *, finishing: bool = True) -> Reporter:
+    """A reporter that reports progress and stops, and records nothing.
+
+    Neither losses nor the timelapse, nor a checkpoint: that of the picture itself must stay.
+    """
+    no_checkpoint, no_film = CheckpointWriter(report.job, None), Recorder(NO_TIMELAPSE)
     return Reporter(
         report.job,
         report.on_progress,
         report.should_stop,
         {},
-        checkpoint or report.checkpoint,
+        no_checkpoint,
         no_film,
         finishing=finishing,
     )

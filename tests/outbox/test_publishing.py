@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import resource
 from contextlib import suppress
 from functools import partial
 from itertools import count, islice
@@ -332,6 +333,21 @@ def test_a_torn_last_line_stays_alone_and_the_next_one_is_whole(tmp_path, torn):
     log.append(['{"y": 9}'], end)
     whole = [line for line in lines(log) if line.endswith("}")]
     assert [json.loads(line) for line in whole] == [{"x": 0}, {"a": 1, "b": 2}, {"y": 9}]
+
+
+def test_a_disk_that_becomes_full_within_a_line_leaves_none_of_it(tmp_path):
+    log = RunLog(tmp_path / "runs.jsonl")
+    end = log.append(["1"])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (end + 5, before[1]))
+    try:
+        with pytest.raises(OutputError):
+            log.append(['{"a": 1, "b": 2}'], end)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert log.path.stat().st_size == end
+    log.append(['{"a": 1, "b": 2}'], end)
+    assert lines(log) == ["1", '{"a": 1, "b": 2}']
 
 
 def test_a_log_that_was_moved_away_is_started_again(tmp_path):

@@ -17,7 +17,15 @@ from functools import partial
 from torch import Tensor
 
 from pipeline.config.enhancement import Enhance
-from pipeline.config.transfer import LADDER, LARGEST, SIZED, SMALLEST, Transfer, resolve_transfer
+from pipeline.config.transfer import (
+    LADDER,
+    LARGEST,
+    LEAST_SIDE,
+    SIZED,
+    SMALLEST,
+    Transfer,
+    resolve_transfer,
+)
 from pipeline.enhance import repaint_options
 from pipeline.imaging.tensors import resize
 from pipeline.jobs.job import Effort
@@ -189,8 +197,11 @@ def _interpolate(measured: Points, effort: Effort) -> float:
 
 
 def _sides(own: int) -> list[int]:
-    """The long sides in px to choose from, the largest first; none is larger than the photo's."""
-    largest = min(own, LARGEST)
+    """The long sides in px to choose from, the largest first.
+
+    None is larger than the photo's, but for a photo smaller than any size that can be set.
+    """
+    largest = min(max(own, LEAST_SIDE), LARGEST)
     return sorted({largest, *range(SMALLEST, largest, GRID)}, reverse=True)
 
 

@@ -140,11 +140,12 @@ def test_too_little_time_gives_the_smallest_picture_and_says_so() -> None:
     assert "even the smallest picture, 256 px, takes about" in chosen.note
 
 
-@pytest.mark.parametrize("own", [40, 300, 600])
+@pytest.mark.parametrize("own", [12, 40, 300, 600])
 def test_no_picture_is_larger_than_its_photo(own: int) -> None:
     pair = Pair((own // 2, own))
     chosen = choose(Transfer(within=3600), pair, in_proportion(pair, 256), never)
-    assert chosen.transfer.size == own
+    assert chosen.transfer.size == max(own, 16)  # the least that the option accepts
+    assert Transfer.model_validate(chosen.transfer.model_dump(exclude={"within"}))
 
 
 def test_steps_are_timed_where_nothing_near_was_measured() -> None:
