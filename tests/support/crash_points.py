@@ -164,7 +164,7 @@ def steps_of(root: Path, seed: int) -> tuple[int, list[int]]:
 def disk(root: Path) -> str:
     """All that a process finds which comes after: names, bytes, links, times.
 
-    The index of the write-ahead log is left out: who opens the database first makes it anew.
+    The index of the write-ahead log is left out: the first to open the database makes it again.
     """
     state, first = hashlib.sha1(usedforsecurity=False), {}
     for folder, folders, files in os.walk(root):

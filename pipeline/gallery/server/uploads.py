@@ -104,7 +104,7 @@ def remove_partial_uploads(inbox: Path) -> None:
 def _remove_unless_locked(name: str, folder: int) -> None:
     fd = open_regular(name, os.O_WRONLY, folder=folder)  # NFS locks only what may be written to
     try:
-        if try_lock(fd):  # None: without locks nobody knows whose it is, and it stays
+        if try_lock(fd):  # None: without locks its owner is unknown: it stays
             os.unlink(name, dir_fd=folder)
     finally:
         os.close(fd)
