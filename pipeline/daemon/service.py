@@ -377,8 +377,10 @@ class Service:
         staged = {pair.job for pair in self.ledger.staged()}  # some may wait for their places
         plan = self.planner.make_plan(now, staged | {job.id for job in self._unrecorded()})
         if plan.replaced:
+            note("replaces", words=plan.replaced.words())
             self._announce({"event": "replaces"}, plan.replaced)
         if plan.unwanted and plan.unwanted.styles:
+            note("unwanted", words=plan.unwanted.words())
             self._announce({"event": "unwanted"}, plan.unwanted)
         self.queue.fill(plan.due, self.planner.files, self.ledger.retry_times())
         recipes = {pair.job.recipe.digest for pair in plan.pairs if pair.job}
@@ -396,7 +398,6 @@ class Service:
         self._finish_originals()
 
     def _announce(self, line: Line, what: Replacing | Unwanted) -> None:
-        note(line["event"], words=what.words())
         self._on_run({**line, **what.as_json(), "words": what.words()})
 
     def _act_on(self, outcomes: Iterable[Outcome]) -> None:
